@@ -1,0 +1,7 @@
+"""ActFocus: token credit assignment for agentic reinforcement learning.
+
+Data flows one way: environment -> rollout -> trajectory -> signals -> credit -> update
+-> run folder -> app. Importing this package does not import torch.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,203 @@
+"""From messages to token ids and back to actions, token in and token out.
+
+A dialogue grows by appending: the opening (system and first user message, up to where the
+policy begins to write), then in turn what the policy sampled and the template around the
+next user message. What was sampled is never rendered or encoded again. Which tokens are
+reasoning, action or format is found on the character offsets of the sampled ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.trajectory import TokenKind
+
+THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
+SEPARATOR = "||"
+_SYSTEM, _USER, _NEXT = "actfocus-system-51c9", "actfocus-user-51c9", "actfocus-next-51c9"
+_REPLY = "<think>\nactfocus-51c9\n</think>\n<answer>actfocus-51c9</answer>"
+"""Stand-ins for messages: what the template writes around them is the template."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of the stream that the policy did not write; three lists of one length."""
+
+    ids: list[int]
+    kinds: list[TokenKind]
+    texts: list[str]
+
+
+class ChatFormat:
+    """A tokenizer's chat template, taken apart once into what surrounds each message.
+
+    Raises ActFocusError where the tokenizer has no chat template or no offsets, or where the
+    template rewrites earlier turns (then a dialogue cannot be continued token by token).
+    """
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.name = tokenizer.name_or_path
+        if not getattr(tokenizer, "chat_template", None):
+            raise ActFocusError(f"{self.name}: the tokenizer has no chat template; "
+                                "choose an instruct or chat model")
+        if not tokenizer.is_fast:
+            raise ActFocusError(f"{self.name}: the tokenizer gives no offsets; a fast one is needed")
+        self._take_apart()
+        self.opens_thinking = self._header.rstrip().endswith(THINK[0])
+        """The template itself writes ``<think>``: a response begins inside the span."""
+        self._piece: dict[int, str] = {}
+
+    def _take_apart(self) -> None:
+        """Split the rendered template at the stand-ins."""
+        system = [{"role": "system", "content": _SYSTEM}]
+        user = {"role": "user", "content": _USER}
+        try:
+            opening = self._render([*system, user])
+        except Exception:
+            # Templates without a system role (Gemma's) raise: the task goes into the first message.
+            system, user = [], {"role": "user", "content": f"{_SYSTEM}\n\n{_USER}"}
+            try:
+                opening = self._render([user])
+            except Exception as error:
+                raise ActFocusError(f"{self.name}: the chat template refused a user message "
+                                    f"({error})") from None
+        later = [*system, user, {"role": "assistant", "content": _REPLY}]
+        dialogue = self._render([*later, {"role": "user", "content": _NEXT}])
+        if not dialogue.startswith(opening + _REPLY):
+            raise ActFocusError(f"{self.name}: the chat template writes an earlier turn differently "
+                                "once a later one follows, so a dialogue cannot be continued token by "
+                                "token; use a chat template that only appends")
+        self._before_system, rest = opening.split(_SYSTEM)
+        self._before_user, self._header = rest.split(_USER)
+        closing, _ = dialogue[len(opening) + len(_REPLY):].split(_NEXT)
+        self._end, self._before_next = self._split_end(closing)
+
+    def _split_end(self, closing: str) -> tuple[str, str]:
+        """Split what follows a reply after its end-of-turn token, the first special token."""
+        encoded = self._encode(closing)
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        for token, (_, end) in zip(encoded["input_ids"], encoded["offset_mapping"]):
+            if token in special:
+                self.end_id = token
+                return closing[:end], closing[end:]
+        raise ActFocusError(f"{self.name}: the chat template ends a turn without a special token, "
+                            "so the policy could not end its turn itself")
+
+    def opening(self, system: str, user: str) -> Segment:
+        """The system prompt and the first observation, up to where the policy begins."""
+        return self._segment((self._before_system, TokenKind.TEMPLATE), (system, TokenKind.SYSTEM),
+                             (self._before_user, TokenKind.TEMPLATE), (user, TokenKind.USER),
+                             (self._header, TokenKind.TEMPLATE))
+
+    def following(self, user: str, closed: bool) -> Segment:
+        """What stands between a reply and the next one: end of turn, observation, header.
+
+        ``closed``: the policy ended its turn itself, so the end-of-turn token is there already.
+        """
+        return self._segment(("" if closed else self._end, TokenKind.TEMPLATE),
+                             (self._before_next, TokenKind.TEMPLATE), (user, TokenKind.USER),
+                             (self._header, TokenKind.TEMPLATE))
+
+    def stop_ids(self) -> list[int]:
+        """Tokens that end the policy's turn."""
+        eos = self.tokenizer.eos_token_id
+        return sorted({self.end_id} | ({eos} if eos is not None else set()))
+
+    def texts(self, ids: list[int]) -> list[str]:
+        """What each sampled token adds to the text; a character split over tokens goes to its last.
+
+        Pieces are cached by id; where a decoder looks at more than one token they do not add up
+        to the decoded whole, and the ids are decoded token by token instead.
+        """
+        for token in set(ids) - self._piece.keys():
+            anchor = self._decode([self.end_id])
+            self._piece[token] = self._decode([self.end_id, token])[len(anchor):]
+        pieces = [self._piece[token] for token in ids]
+        whole = self._decode(ids)
+        if "".join(pieces) == whole and not any("�" in p for p in pieces):
+            return pieces
+        return self._texts_in_context(ids, whole)
+
+    def _texts_in_context(self, ids: list[int], whole: str) -> list[str]:
+        texts, seen = [], ""
+        for end in range(1, len(ids) + 1):
+            text = self._decode(ids[:end])
+            complete = not text.endswith("�") or end == len(ids)
+            texts.append(text[len(seen):] if complete else "")
+            seen = text if complete else seen
+        return texts
+
+    def _segment(self, *parts: tuple[str, TokenKind]) -> Segment:
+        """Encode the joined parts; a token has the kind of the part it begins in."""
+        text = "".join(part for part, _ in parts)
+        kind_at = [kind for part, kind in parts for _ in part]
+        encoded = self._encode(text)
+        ids, kinds, texts, done = encoded["input_ids"], [], [], 0
+        for start, end in encoded["offset_mapping"]:
+            kinds.append(kind_at[min(start, len(text) - 1)])
+            texts.append(text[done:max(end, done)])
+            done = max(end, done)
+        if texts:
+            texts[-1] += text[done:]
+        return Segment(ids, kinds, texts)
+
+    def _encode(self, text: str):
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False,
+                                     clean_up_tokenization_spaces=False)
+
+    def _render(self, messages: list[dict]) -> str:
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the two spans lie in a response, as [start, end) characters; None if malformed."""
+
+    reasoning: tuple[int, int] | None
+    answer: tuple[int, int] | None
+
+
+def find_spans(text: str, opens_thinking: bool = False) -> Spans:
+    """Find ``<think>...</think>`` and the ``<answer>...</answer>`` right after it.
+
+    Reasoning counts once its span is closed. The answer counts only where nothing but white
+    space stands between the two spans. Runs in time linear in the text.
+    """
+    start = 0 if opens_thinking else _after(text, THINK[0], 0)
+    if start is None or (end := text.find(THINK[1], start)) < 0:
+        return Spans(None, None)
+    rest = end + len(THINK[1])
+    begin = _after(text, ANSWER[0], rest)
+    if begin is None or text[rest:begin - len(ANSWER[0])].strip():
+        return Spans((start, end), None)
+    finish = text.find(ANSWER[1], begin)
+    return Spans((start, end), (begin, finish) if finish >= 0 else None)
+
+
+def response_kinds(texts: list[str], spans: Spans) -> list[TokenKind]:
+    """The kind of each sampled token: strictly inside a span, or FORMAT (method.md section 1)."""
+    kinds, begin = [], 0
+    for text in texts:
+        end = begin + len(text)
+        kinds.append(next((kind for span, kind in ((spans.reasoning, TokenKind.REASONING),
+                                                   (spans.answer, TokenKind.ACTION))
+                           if span and span[0] <= begin < span[1] and end <= span[1]),
+                          TokenKind.FORMAT))
+        begin = end
+    return kinds
+
+
+def split_actions(answer: str) -> list[str]:
+    """The actions of an answer's text: separated by ``||``, stripped, empty ones left out."""
+    return [part.strip() for part in answer.split(SEPARATOR) if part.strip()]
+
+
+def _after(text: str, tag: str, start: int) -> int | None:
+    """The position after the first ``tag`` from ``start`` on."""
+    found = text.find(tag, start)
+    return None if found < 0 else found + len(tag)

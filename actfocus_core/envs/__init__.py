@@ -1,0 +1,21 @@
+"""The environments by name."""
+
+from __future__ import annotations
+
+from actfocus_core.envs.base import Env, EnvOptions, Step
+from actfocus_core.envs.frozen_lake import FrozenLake
+from actfocus_core.errors import ActFocusError
+
+ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake,)}
+
+__all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
+
+
+def make_env(name: str, **options) -> Env:
+    """An environment by name, with its options checked.
+
+    Raises ActFocusError for an unknown name, an unknown option or a value out of range.
+    """
+    if name not in ENVS:
+        raise ActFocusError(f"unknown environment {name!r}; there are {', '.join(ENVS)}")
+    return ENVS[name](**options)

@@ -1,0 +1,45 @@
+"""Where the packaged assets lie, and how a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+
+
+def assets() -> Path:
+    """The folder of embedded assets: inside the installed package, or in the checkout."""
+    here = Path(__file__).parent
+    for folder in (here / "assets", here.parent / "assets"):
+        if folder.is_dir():
+            return folder
+    raise ActFocusError(f"no assets folder beside {here}: the installation is incomplete; "
+                        "install the actfocus package again")
+
+
+@contextmanager
+def appearing(path: Path):
+    """Yield a temporary path in the same folder that becomes ``path`` by rename on success.
+
+    On an error nothing is left behind, so a reader never sees half a file.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask; mkstemp makes files private, a run is meant to be shared."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

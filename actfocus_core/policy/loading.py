@@ -1,0 +1,112 @@
+"""Loading a policy: the embedded one, a folder, or a model of the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actfocus_core.dialogue import ChatFormat
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED = {"tiny": "tiny-policy"}
+"""Names of the policies that come with the package, and their folders in the assets."""
+
+
+@dataclass
+class Policy:
+    """A causal language model with its tokenizer, in eval mode and without gradients."""
+
+    name: str
+    model: object
+    tokenizer: object
+    env_options: dict[str, dict] = field(default_factory=dict)
+    """environment name -> the options it was trained with (``actfocus.json`` of the folder)"""
+
+    @cached_property
+    def chat(self) -> ChatFormat:
+        return ChatFormat(self.tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def context(self) -> int:
+        """The longest stream the model can read, in tokens."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", 1 << 20)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the parameters: equal for equal weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(_bytes()).numpy())
+        return digest.hexdigest()[:16]
+
+
+def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
+    """Load ``"tiny"``, a Hugging Face folder, or a hub id such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+
+    ``device``: "auto" takes CUDA where there is one. ``dtype``: "auto" is bfloat16 on CUDA and
+    float32 on a CPU. Only safetensors are read, never a pickle. Raises ActFocusError for a
+    model that cannot be found or read.
+    """
+    folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
+    local = folder.is_dir()
+    if local and not (folder / "config.json").is_file():
+        raise ActFocusError(f"{folder}: not a model folder, it has no config.json")
+    if not local and (name.count("/") > 1 or name.startswith((".", "/"))):
+        raise ActFocusError(f"{name}: no such folder")
+    device, dtype = _device(device), dtype
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
+    where = str(folder) if local else name
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            where, dtype=getattr(torch, kind), use_safetensors=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
+                            f"{', '.join(map(repr, EMBEDDED))}, a model folder, or a hub id") from None
+    model.requires_grad_(False).eval().to(device)
+    return Policy(name, model, tokenizer, _env_options(folder) if local else {})
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ActFocusError(f"device {wanted!r}: there is no CUDA GPU here; use cpu")
+    return wanted
+
+
+def _env_options(folder: Path) -> dict[str, dict]:
+    file = folder / "actfocus.json"
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["env_options"]
+    except (ValueError, KeyError) as error:
+        raise ActFocusError(f"{file}: no readable env_options ({error})") from None
+
+
+def _bytes():
+    import torch
+
+    return torch.uint8
