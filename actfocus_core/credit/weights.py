@@ -1,0 +1,79 @@
+"""The weights of method.md section 3, on arrays of any shape."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.trajectory import TokenKind, response_mask
+
+EPSILON = 1e-8
+"""Under the root of sigma: a signal that is the same everywhere gives z = 0, never NaN."""
+
+
+class SignalStats(NamedTuple):
+    """mu and sigma of a signal over the action tokens of a batch."""
+
+    mean: float
+    std: float
+    count: int
+
+
+def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:
+    """Mean and population standard deviation over all action tokens (method.md section 3).
+
+    ``kinds`` and ``signal`` have one shape; they are the whole batch. Raises ActFocusError where
+    an action token has no finite signal. Without an action token: mean 0, std 1, count 0.
+    """
+    values = np.asarray(signal, np.float64)[np.asarray(kinds) == TokenKind.ACTION]
+    unscored = int((~np.isfinite(values)).sum())
+    if unscored:
+        raise ActFocusError(f"{unscored} of {values.size} action tokens have no signal; score the "
+                            "trajectories with a reference model first (`actfocus score`)")
+    if not values.size:
+        return SignalStats(0.0, 1.0, 0)
+    return SignalStats(float(values.mean()), float(np.sqrt(values.var() + EPSILON)), values.size)
+
+
+def token_weights(kinds: np.ndarray, signal: np.ndarray | None, alpha: float, beta: float,
+                  format_weight: float | None = None, stats: SignalStats | None = None) -> np.ndarray:
+    """w = alpha on reasoning and format, 1 + beta * sigmoid((s - mu) / sigma) on actions.
+
+    ``kinds``, ``signal``: the batch, of any one shape; ``signal`` may be None where beta is 0.
+    ``format_weight`` replaces alpha on format tokens. ``stats`` replaces mu and sigma of the
+    given arrays, which are then a part of a larger batch. Returns float32 of the same shape, 0
+    where the policy sampled nothing. Raises ActFocusError for alpha outside [0, 1], beta or
+    format_weight below 0, or an action token without a signal. Source: paper section 4, as in
+    method.md section 3; ``format_weight`` is ours.
+    """
+    check_parameters(alpha, beta, format_weight)
+    kinds = np.asarray(kinds)
+    weights = np.where(response_mask(kinds), np.float64(alpha), 0.0)
+    if format_weight is not None:
+        weights[kinds == TokenKind.FORMAT] = format_weight
+    action = kinds == TokenKind.ACTION
+    weights[action] = 1.0
+    if beta and action.any():
+        if signal is None:
+            raise ActFocusError(f"beta={beta} needs a signal; give one, or beta=0")
+        mean, std, _ = stats or signal_stats(kinds, signal)
+        values = np.asarray(signal, np.float64)[action]
+        weights[action] += beta * sigmoid((values - mean) / std)
+    return weights.astype(np.float32)
+
+
+def check_parameters(alpha: float, beta: float, format_weight: float | None = None) -> None:
+    """Raise ActFocusError where a parameter is not a number in its range."""
+    if not 0 <= alpha <= 1:
+        raise ActFocusError(f"alpha={alpha}: must lie in [0, 1]")
+    if not 0 <= beta < np.inf:
+        raise ActFocusError(f"beta={beta}: must be a finite number, 0 or above")
+    if format_weight is not None and not 0 <= format_weight < np.inf:
+        raise ActFocusError(f"format_weight={format_weight}: must be a finite number, 0 or above")
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-z)) without overflow, float64."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(z, np.float64)))

@@ -1,0 +1,52 @@
+"""A causal language model as a backbone and a head, so that logits are made in chunks."""
+
+from __future__ import annotations
+
+import torch
+
+from actfocus_core.errors import ActFocusError
+
+
+class SplitModel:
+    """The hidden states of a model, and its logits from them.
+
+    Logits of a whole batch at a large vocabulary are the largest tensor by far; who needs
+    only a number a position makes them a few positions at a time. Raises ActFocusError where
+    the two halves do not give the model's own logits (checked on a few tokens).
+    """
+
+    def __init__(self, model):
+        self.backbone = model.get_decoder()
+        self.head = model.get_output_embeddings()
+        config = model.config.get_text_config()
+        self.softcap = getattr(config, "final_logit_softcapping", None)
+        # Cohere multiplies by logit_scale, Granite divides by logits_scaling.
+        self.scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+        self._check(model)
+
+    def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """[B, T] token ids -> [B, T, d] last hidden states; pads, if any, stand on the right.
+
+        Under causal attention nothing before a pad sees it, so no mask is needed.
+        """
+        return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
+
+    def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """[N, d] hidden states -> [N, V] raw logits in float32 (no temperature)."""
+        logits = self.head(hidden_ND) * self.scale
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits.float()
+
+    @torch.no_grad()
+    def _check(self, model) -> None:
+        ids = torch.arange(1, 5, device=model.device)[None]
+        own = model(input_ids=ids, use_cache=False).logits[0].float()
+        if not torch.allclose(self.logits(self.hidden(ids)[0]), own, rtol=1e-2, atol=1e-2):
+            raise ActFocusError(f"{type(model).__name__}: makes its logits in a way that is not known "
+                                "here (more than an output layer, a scale and a soft cap)")
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """Positions a chunk: small enough that their float32 logits stay in a CPU's cache."""
+    return max(32, (1 << 22) // vocabulary)

@@ -1,0 +1,150 @@
+"""The multi-turn loop: environments and a sampler make trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from actfocus_core.dialogue import ChatFormat, Segment, find_spans, response_kinds, split_actions
+from actfocus_core.envs import Env, make_env
+from actfocus_core.envs.base import stable_seed
+from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import Policy
+from actfocus_core.policy.sampler import CachedSampler, Reply, Sampler
+from actfocus_core.trajectory import Trajectory, Turn
+
+EVALUATION_SEED, TRAINING_SEED = 123, 10_000
+"""The first prompt of each kind (environments.md)."""
+
+
+def collect(policy: Policy, env: str = "frozen_lake", *, prompts: int | Sequence[int] = 8,
+            rollouts: int = 8, temperature: float = 1.0, seed: int = 0, step: int = 0,
+            env_options: dict | None = None, sampler: Sampler | None = None, batch_size: int = 128,
+            on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+    """Roll the policy out: ``rollouts`` episodes of every prompt, ordered by prompt.
+
+    ``prompts``: the environment seeds, or how many, from TRAINING_SEED on. ``seed`` seeds the
+    sampling. ``env_options`` are added to those the policy was trained with. ``sampler``: by
+    default the transformers one. ``on_progress(done, total)`` counts finished trajectories.
+    The result is the same for any ``batch_size`` but for rounding. Raises ActFocusError for
+    options out of range.
+    """
+    seeds = list(range(TRAINING_SEED, TRAINING_SEED + prompts)) if isinstance(prompts, int) else list(prompts)
+    for name, number in (("prompts", len(seeds)), ("rollouts", rollouts), ("batch_size", batch_size)):
+        if number < 1:
+            raise ActFocusError(f"{name}={number}: must be 1 or more")
+    options = {**policy.env_options.get(env, {}), **(env_options or {})}
+    sampler = sampler or CachedSampler(policy, temperature)
+    template = make_env(env, **options)
+    episodes = [Episode(template.clone(), policy, s, r, step, seed) for s in seeds for r in range(rollouts)]
+    for start in range(0, len(episodes), batch_size):
+        batch = episodes[start:start + batch_size]
+        for ended in _play(batch, sampler, policy.context):
+            if on_progress:
+                on_progress(start + ended, len(episodes))
+    return [episode.trajectory() for episode in episodes]
+
+
+def _play(episodes: list[Episode], sampler: Sampler, context: int):
+    """Play all episodes to their end; yields after every turn how many have ended."""
+    sampler.begin(len(episodes))
+    alive = list(episodes)
+    while alive:
+        limit = min([alive[0].env.options.response_tokens, *(context - len(e.ids) for e in alive)])
+        dice = np.stack([e.dice.random(limit) for e in alive])
+        replies = sampler.reply([e.block for e in alive], limit, dice)
+        for episode, reply in zip(alive, replies):
+            episode.take(reply, context)
+        going = [i for i, episode in enumerate(alive) if not episode.done]
+        alive = [alive[i] for i in going]
+        if alive:
+            sampler.keep(going)
+        yield len(episodes) - len(alive)
+
+
+@dataclass
+class Episode:
+    """One rollout while it is being played: the stream so far and the environment."""
+
+    env: Env
+    policy: Policy
+    seed: int
+    rollout: int
+    step: int
+    sampling_seed: int
+    ids: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    records: list[Turn] = field(default_factory=list)
+    done: bool = False
+
+    def __post_init__(self):
+        self.dice = np.random.default_rng(
+            stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout))
+        self.observation = self.env.reset(self.seed, self.rollout)
+        self._append(self.chat.opening(self.env.system_prompt(), self.observation), turn=0)
+        # What stands before the first user message belongs to no turn.
+        first = self.kinds.index(1)
+        self.turns[:first] = [-1] * first
+
+    @property
+    def chat(self) -> ChatFormat:
+        return self.policy.chat
+
+    def take(self, reply: Reply, context: int) -> None:
+        """Record a reply, act on it, and lay out the next block or end the episode."""
+        texts = self.chat.texts(reply.ids)
+        text = "".join(texts)
+        spans = find_spans(text, self.chat.opens_thinking)
+        answer = text[slice(*spans.answer)] if spans.answer else ""
+        state, key, turn = self.env.state(), self.env.state_key(), len(self.records)
+        result = self.env.step(split_actions(answer))
+        self._extend(reply.ids, response_kinds(texts, spans), texts, turn,
+                     reply.logprobs.tolist(), reply.entropies.tolist())
+        said = text.removesuffix(texts[-1]) if reply.closed else text
+        self.records.append(Turn(self.observation, said, result.info["actions"], result.info["valid"],
+                                 result.reward, result.info["penalty"], key, state))
+        self.observation = result.observation
+        self.done = result.terminated or result.truncated
+        if not self.done:
+            self._append(self.chat.following(self.observation, reply.closed), turn + 1)
+            if len(self.ids) + MIN_REPLY > context:
+                # No room to answer in: the block is taken back, the episode is cut here.
+                del self.ids[-len(self.block):]
+                for name in ("kinds", "turns", "texts", "logprobs", "entropies"):
+                    del getattr(self, name)[len(self.ids):]
+                self.done = self.env.truncated = True
+
+    def trajectory(self) -> Trajectory:
+        """The finished episode."""
+        env = self.env
+        return Trajectory(
+            id=f"{self.step:05d}-{self.seed}-{self.rollout:02d}", token_ids=self.ids, kinds=self.kinds,
+            turns=self.turns, logprobs=self.logprobs, texts=self.texts, turn_records=self.records,
+            signals={"entropy": self.entropies}, group=f"{self.step:05d}-{self.seed}", env=env.name,
+            seed=self.seed, rollout=self.rollout, step=self.step, model=self.policy.name,
+            reward=sum(r.reward for r in self.records), penalty=sum(r.penalty for r in self.records),
+            success=env.success, terminated=env.terminated, truncated=env.truncated)
+
+    def _append(self, segment: Segment, turn: int) -> None:
+        """Lay out a block the policy reads next."""
+        unscored = [float("nan")] * len(segment.ids)
+        self.block = segment.ids
+        self._extend(segment.ids, segment.kinds, segment.texts, turn, unscored, unscored)
+
+    def _extend(self, ids, kinds, texts, turn, logprobs, entropies) -> None:
+        self.ids += ids
+        self.kinds += map(int, kinds)
+        self.texts += texts
+        self.turns += [turn] * len(ids)
+        self.logprobs += logprobs
+        self.entropies += entropies
+
+
+MIN_REPLY = 16
+"""Tokens that must be left in the model's context for another turn to be worth playing."""
