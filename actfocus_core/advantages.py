@@ -29,3 +29,25 @@ def grpo_advantages(returns: np.ndarray, groups: Sequence[str], std: bool = True
         if np.ptp(returns[members]) > 0:
             advantages[members] = centred / (returns[members].std() + EPSILON) if std else centred
     return advantages.astype(np.float32)
+
+
+def gae(rewards: np.ndarray, values: np.ndarray, gamma: float = 1.0, lam: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Generalised advantage estimation over one trajectory's response tokens, in order.
+
+    ``rewards``: [n], the return at the last token and 0 before (or paid where it was earned);
+    ``values``: [n], the critic's value before each token. The episode ends after the last token:
+    nothing is bootstrapped. Returns advantages and the critic's targets (the return-to-go at
+    lam = 1), float32 [n] each. Raises ActFocusError where the lengths differ or gamma or lam is
+    outside [0, 1]. Source: arXiv 1506.02438; gamma = lam = 1 in the paper.
+    """
+    rewards, values = np.asarray(rewards, np.float64), np.asarray(values, np.float64)
+    if rewards.shape != values.shape:
+        raise ActFocusError(f"{rewards.shape} rewards for {values.shape} values; they must be as many")
+    if not (0 <= gamma <= 1 and 0 <= lam <= 1):
+        raise ActFocusError(f"gamma={gamma}, lam={lam}: must lie in [0, 1]")
+    deltas = rewards + gamma * np.append(values[1:], 0.0) - values
+    advantages, running = np.zeros_like(deltas), 0.0
+    for t in range(len(deltas) - 1, -1, -1):
+        running = deltas[t] + gamma * lam * running
+        advantages[t] = running
+    return advantages.astype(np.float32), (advantages + values).astype(np.float32)

@@ -24,11 +24,11 @@ def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray
     if advantages is not None:
         mass = mass * np.abs(np.asarray(advantages, np.float64))
     response = response_mask(kinds)
-    tokens, total = int(response.sum()), mass[response].sum()
+    tokens, total = int(response.sum()), float(mass[response].sum())
     table = {kind.name.lower(): _share(kinds == kind, mass, tokens, total) for kind in RESPONSE_KINDS}
-    squares = (mass[response] ** 2).sum()
-    return {"kinds": table, "tokens": tokens, "mass": float(total),
-            "effective_tokens": float(total**2 / squares) if squares else 0.0}
+    squares = float((mass[response] ** 2).sum())
+    return {"kinds": table, "tokens": tokens, "mass": total,
+            "effective_tokens": total**2 / squares if squares else 0.0}
 
 
 def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> dict:

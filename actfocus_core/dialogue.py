@@ -45,8 +45,6 @@ class ChatFormat:
         if not tokenizer.is_fast:
             raise ActFocusError(f"{self.name}: the tokenizer gives no offsets; a fast one is needed")
         self._take_apart()
-        self.opens_thinking = self._header.rstrip().endswith(THINK[0])
-        """The template itself writes ``<think>``: a response begins inside the span."""
         self._piece: dict[int, str] = {}
 
     def _take_apart(self) -> None:
@@ -63,15 +61,19 @@ class ChatFormat:
             except Exception as error:
                 raise ActFocusError(f"{self.name}: the chat template refused a user message "
                                     f"({error})") from None
+        self.opens_thinking = opening.rstrip().endswith(THINK[0])
+        """The template itself writes ``<think>``: a response begins inside the span."""
+        # In the history the opened tag stands in the reply, so it is not looked for twice.
+        before = opening[:opening.rindex(THINK[0])] if self.opens_thinking else opening
         later = [*system, user, {"role": "assistant", "content": _REPLY}]
         dialogue = self._render([*later, {"role": "user", "content": _NEXT}])
-        if not dialogue.startswith(opening + _REPLY):
+        if not dialogue.startswith(before + _REPLY):
             raise ActFocusError(f"{self.name}: the chat template writes an earlier turn differently "
                                 "once a later one follows, so a dialogue cannot be continued token by "
                                 "token; use a chat template that only appends")
         self._before_system, rest = opening.split(_SYSTEM)
         self._before_user, self._header = rest.split(_USER)
-        closing, _ = dialogue[len(opening) + len(_REPLY):].split(_NEXT)
+        closing, _ = dialogue[len(before) + len(_REPLY):].split(_NEXT)
         self._end, self._before_next = self._split_end(closing)
 
     def _split_end(self, closing: str) -> tuple[str, str]:

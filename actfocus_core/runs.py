@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -89,17 +88,13 @@ class Run:
                 "versions": _versions()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+            with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
+                whole = Path(hidden) / path.name
+                for folder in (whole, whole / "trajectories", whole / "signals"):
+                    folder.mkdir()
+                (whole / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+                whole.rename(path)
         except OSError as error:
-            raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
-        try:
-            (part / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-            (part / "trajectories").mkdir()
-            (part / "signals").mkdir()
-            part.chmod(0o755)
-            part.rename(path)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
         return cls(path, info)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = {"tiny": "tiny-policy"}
 """Names of the policies that come with the package, and their folders in the assets."""
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass
@@ -46,10 +48,12 @@ class Policy:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits of the parameters: equal for equal weights."""
+        import torch
+
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(_bytes()).numpy())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
 
@@ -64,26 +68,45 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     local = folder.is_dir()
     if local and not (folder / "config.json").is_file():
         raise ActFocusError(f"{folder}: not a model folder, it has no config.json")
-    if not local and (name.count("/") > 1 or name.startswith((".", "/"))):
-        raise ActFocusError(f"{name}: no such folder")
-    device, dtype = _device(device), dtype
+    if not local and not _HUB_ID.fullmatch(name):
+        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, EMBEDDED))}, a model "
+                            "folder, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
+    device = _device(device)
     import torch
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
-    where = str(folder) if local else name
+    where = str(folder) if local else _fetched(name)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, kind), use_safetensors=True)
+            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
                             f"{', '.join(map(repr, EMBEDDED))}, a model folder, or a hub id") from None
     model.requires_grad_(False).eval().to(device)
     return Policy(name, model, tokenizer, _env_options(folder) if local else {})
+
+
+def _fetched(hub_id: str) -> str:
+    """The local folder of a hub model: from the cache, else downloaded once."""
+    import huggingface_hub
+
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    try:
+        return huggingface_hub.snapshot_download(hub_id, allow_patterns=patterns, local_files_only=True)
+    except (OSError, ValueError):
+        # Not in the cache. Asked once with a short limit: the download itself would retry for a minute.
+        try:
+            huggingface_hub.HfApi().model_info(hub_id, timeout=10)
+            return huggingface_hub.snapshot_download(hub_id, allow_patterns=patterns)
+        except Exception as error:  # the hub's and the network's own kinds
+            raise ActFocusError(f"{hub_id}: neither in the local cache nor to be had from the model hub "
+                                f"({type(error).__name__}); give {', '.join(map(repr, EMBEDDED))} or a "
+                                "model folder") from None
 
 
 def _device(wanted: str) -> str:
@@ -104,9 +127,3 @@ def _env_options(folder: Path) -> dict[str, dict]:
         return json.loads(file.read_text(encoding="utf-8"))["env_options"]
     except (ValueError, KeyError) as error:
         raise ActFocusError(f"{file}: no readable env_options ({error})") from None
-
-
-def _bytes():
-    import torch
-
-    return torch.uint8

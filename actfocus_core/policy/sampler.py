@@ -62,6 +62,8 @@ class CachedSampler:
         self.temperature = temperature
         self.stop = torch.tensor(policy.chat.stop_ids(), device=self.device)
         self.windows = _windows(policy)
+        # Plain attention (Gemma 2 has it for its soft cap) adds the mask, the fused one takes bool.
+        self.eager = self.model.config._attn_implementation == "eager"
 
     def begin(self, rows: int) -> None:
         self.cache = SlotCache(self.model.config.get_text_config().num_hidden_layers)
@@ -120,8 +122,8 @@ class CachedSampler:
         self.cache.aim(positions)
         slots = torch.arange(self.cache.slots, device=self.device)
         visible = slots <= positions[:, :, None]
-        masks = {kind: (visible if window is None else
-                        visible & (slots > positions[:, :, None] - window))[:, None]
+        masks = {kind: self._mask(visible if window is None else
+                                  visible & (slots > positions[:, :, None] - window))
                  for kind, window in self.windows.items()}
         mask = masks if len(masks) > 1 else next(iter(masks.values()))
         keep = 0
@@ -133,6 +135,14 @@ class CachedSampler:
         if last is not None:
             logits = logits[torch.arange(len(ids), device=self.device), column]
         return logits.float()
+
+    def _mask(self, visible: torch.Tensor) -> torch.Tensor:
+        """[rows, n, slots] of bool as the model's attention wants it: [rows, 1, n, slots]."""
+        if not self.eager:
+            return visible[:, None]
+        kind = self.model.dtype
+        return torch.zeros(visible.shape, dtype=kind, device=self.device).masked_fill(
+            ~visible, torch.finfo(kind).min)[:, None]
 
     def _draw(self, logits: torch.Tensor, uniform: torch.Tensor):
         """Sample one token a row by its own die: ids, log-probs, entropies, all [rows]."""
@@ -159,8 +169,10 @@ def _windows(policy: Policy) -> dict[str, int | None]:
     if unknown:
         raise ActFocusError(f"{policy.name}: has layers of {', '.join(sorted(unknown))}; the "
                             "transformers sampler knows full and sliding attention")
-    return {kind: config.sliding_window if kind == "sliding_attention" else None
-            for kind in sorted(kinds)}
+    window = getattr(config, "sliding_window", None)
+    # Without a list of layer types a window holds for all layers (Mistral), unless switched off.
+    everywhere = not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True)
+    return {kind: window if kind == "sliding_attention" or everywhere else None for kind in sorted(kinds)}
 
 
 class SlotCache(Cache):

@@ -1,0 +1,37 @@
+# Everything a person needs: `make app` and `make test`. Both set up .venv by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: app test test-all lint assets clean
+
+app: .venv/.ready
+	$(BIN)/actfocus app
+
+test: .venv/.ready-for-tests
+	$(BIN)/python -m pytest
+
+test-all: .venv/.ready-for-tests
+	$(BIN)/python -m pytest -m ""
+
+lint: .venv/.ready-for-tests
+	$(BIN)/ruff check .
+
+assets: .venv/.ready-for-tests
+	$(BIN)/python demos/make_tiny_policy.py
+	$(BIN)/python demos/make_sample_runs.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.ready-for-tests: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@ .venv/.ready

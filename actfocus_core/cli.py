@@ -1,0 +1,282 @@
+"""The ``actfocus`` command. Heavy imports stand inside the commands: ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from actfocus_core import __version__
+from actfocus_core.errors import ActFocusError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="ActFocus Studio: see and steer token credit in agentic RL.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ProgressMode = Annotated[Literal["bar", "jsonl", "none"],
+                         typer.Option(help="How to show progress, on stderr.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+def main() -> None:
+    """Entry point: bad input gives one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except ActFocusError as error:
+        code = _complain(error)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        # What the option parser finds wrong: it knows the line to say as well.
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message()) if error.format_message() else 2
+    sys.exit(code)
+
+
+def _complain(error) -> int:
+    print("actfocus:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("app")
+def open_app(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders to open.", show_default=False)] = None,
+    host: Annotated[str, typer.Option(help="Any other host than loopback needs --auth.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are found and made.")] = Path("runs"),
+    auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    json_: Json = False,
+) -> None:
+    """Open the studio in the browser."""
+    from actfocus_core.runs import Run
+
+    for run in runs or []:
+        Run.open(run)
+    if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
+        raise ActFocusError(f"--auth {auth!r}: give USER:PASSWORD")
+    from app.main import launch
+
+    if json_:
+        print(json.dumps({"url": f"http://{host}:{port}", "runs": [str(r) for r in runs or []]}), flush=True)
+    launch(list(runs or []), host=host, port=port, open_browser=browser, runs_dir=runs_dir,
+           auth=tuple(auth.split(":", 1)) if auth else None)
+
+
+@app.command()
+def rollout(
+    out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/ENV-N")] = None,
+    policy: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
+    first_prompt: Annotated[int, typer.Option(min=0, help="Environment seed of the first group.")] = 10_000,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 128,
+    score: Annotated[bool, typer.Option(help="Score with the policy as its own reference.")] = True,
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Collect trajectories of a policy into a new run folder."""
+    from actfocus_core.envs import make_env
+
+    out = out or _free_name(Path("runs"), env)
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    given = _options(option or [])
+    make_env(env, **given)
+    from actfocus_core.policy import load_policy
+    from actfocus_core.rollout import collect
+    from actfocus_core.runs import Run
+    from actfocus_core.signals import score as score_
+
+    loaded = load_policy(policy, device)
+    options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
+    seeds = list(range(first_prompt, first_prompt + prompts))
+    with _progress(progress) as show:
+        trajectories = collect(loaded, env, prompts=seeds, rollouts=rollouts, temperature=temperature,
+                               seed=seed, env_options=options, batch_size=batch_size,
+                               on_progress=show("rollout"))
+        if score:
+            score_(trajectories, loaded, top_k=top_k, on_progress=show("score"))
+    run = Run.create(out, {"command": "rollout", "policy": policy, "env": env, "env_options": options,
+                           "prompts": seeds, "rollouts": rollouts, "temperature": temperature, "seed": seed},
+                     {"name": loaded.name, "fingerprint": loaded.fingerprint})
+    run.add_trajectories(0, trajectories)
+    if score:
+        run.annotate(0, loaded.name, trajectories)
+    _report(json_, {"run": str(run.path), "trajectories": len(trajectories), "groups": prompts,
+                    "success": sum(t.success for t in trajectories) / len(trajectories),
+                    "well_formed": _well_formed(trajectories), "reference": loaded.name if score else None})
+
+
+@app.command()
+def score(
+    run: RunArgument,
+    reference: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Add the energy, entropy and log-probs of a frozen reference model to a run."""
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    steps = opened.steps()
+    if not steps:
+        raise ActFocusError(f"{run}: has no trajectories to score yet")
+    from actfocus_core.policy import load_policy
+    from actfocus_core.signals import score as score_
+
+    loaded, count = load_policy(reference, device), 0
+    with _progress(progress) as show:
+        for step in steps:
+            trajectories = opened.trajectories(step)
+            score_(trajectories, loaded, top_k=top_k, on_progress=show(f"step {step}"))
+            opened.annotate(step, loaded.name, trajectories)
+            count += len(trajectories)
+    _report(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps),
+                    "trajectories": count})
+
+
+@app.command()
+def credit(
+    run: RunArgument,
+    scheme: Annotated[str, typer.Option(help="Names, with commas between them.")] = "uniform,actfocus,role_only,energy_only",
+    step: Annotated[int | None, typer.Option(min=0, help="The batch is one training step.",
+                                             show_default="the last")] = None,
+    reference: Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
+    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
+    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    json_: Json = False,
+) -> None:
+    """How much of the gradient each kind of token gets, for one or more schemes."""
+    from actfocus_core.credit import Batch, get_scheme
+    from actfocus_core.diagnostics import gradient_mass
+    from actfocus_core.runs import Run
+
+    schemes = [get_scheme(name.strip()) for name in scheme.split(",") if name.strip()]
+    given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+    opened = Run.open(run)
+    steps = opened.steps()
+    if not steps or (step is not None and step not in steps):
+        raise ActFocusError(f"{run}: has no trajectories of step {step if steps else 0}; "
+                            f"it has {f'steps {steps[0]} to {steps[-1]}' if steps else 'none yet'}")
+    step = steps[-1] if step is None else step
+    batch, rows = Batch.of(opened.trajectories(step, reference)), []
+    for one in schemes:
+        result = one.compute(batch, **{k: v for k, v in given.items() if k in one.defaults})
+        row = {"scheme": one.name, "params": result.params, "missing": list(result.missing)}
+        rows.append(row if result.missing else row | gradient_mass(batch.kinds, result.weight))
+    if json_:
+        return _report(True, {"run": str(opened.path), "step": step, "trajectories": len(batch.returns),
+                              "schemes": rows})
+    _credit_table(rows, step)
+
+
+def _credit_table(rows: list[dict], step: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Share of the weight by kind of token, step {step}")
+    for column in ("scheme", "reasoning", "action", "format", "effective tokens"):
+        table.add_column(column, justify="left" if column == "scheme" else "right")
+    for row in rows:
+        if row["missing"]:
+            table.add_row(row["scheme"], f"unavailable: no {', '.join(row['missing'])}; run `actfocus score`")
+            continue
+        shares = [f"{row['kinds'][kind]['mass_share']:.1%}" for kind in ("reasoning", "action", "format")]
+        table.add_row(row["scheme"], *shares, f"{row['effective_tokens']:.0f} of {row['tokens']}")
+    Console().print(table)
+
+
+def _report(as_json: bool, result: dict) -> None:
+    if as_json:
+        print(json.dumps(_finite(result), allow_nan=False))
+        return
+    for key, value in result.items():
+        print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")
+
+
+def _finite(value):
+    """JSON has no NaN: what could not be computed is null."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _well_formed(trajectories) -> float:
+    turns = [turn for t in trajectories for turn in t.turn_records]
+    return sum(turn.valid for turn in turns) / len(turns)
+
+
+def _free_name(folder: Path, env: str) -> Path:
+    number = 1
+    while (folder / f"{env}-{number}").exists():
+        number += 1
+    return folder / f"{env}-{number}"
+
+
+def _options(pairs: list[str]) -> dict:
+    """KEY=VALUE pairs; values are read as JSON where they are JSON, else as text."""
+    options = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise ActFocusError(f"--option {pair!r}: give KEY=VALUE, for instance slippery=false")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+@contextmanager
+def _progress(mode: str):
+    """Yields a function: phase -> callback(done, total)."""
+    if mode != "bar":
+        def show(phase: str):
+            def report(done: int, total: int) -> None:
+                if mode == "jsonl":
+                    print(json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True)
+            return report
+        yield show
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(),
+                  TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        def show(phase: str):
+            task = bars.add_task(phase, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+        yield show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Make the sample runs in assets/runs: real rollouts of the embedded policy, scored by itself.
+
+    python demos/make_sample_runs.py
+
+Everything is seeded: the prompts are the evaluation seeds 123, 124, ..., the sampling seed is
+0. The trajectories are the same on every machine but for the rounding of its matrix products.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from actfocus_core.envs import make_env
+from actfocus_core.paths import assets
+from actfocus_core.policy import load_policy
+from actfocus_core.rollout import EVALUATION_SEED, collect
+from actfocus_core.runs import Run
+from actfocus_core.signals import score
+
+RUNS = {
+    "frozen-lake": ("frozen_lake", {"slippery": False}),
+    "frozen-lake-slippery": ("frozen_lake", {"slippery": True}),
+}
+PROMPTS, ROLLOUTS, TOP_K = 32, 8, 5
+
+
+def main() -> None:
+    policy = load_policy("tiny", device="cpu")
+    for name, (env, changes) in RUNS.items():
+        path = assets() / "runs" / name
+        shutil.rmtree(path, ignore_errors=True)
+        options = make_env(env, **{**policy.env_options[env], **changes}).options.model_dump(mode="json")
+        seeds = list(range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS))
+        trajectories = collect(policy, env, prompts=seeds, rollouts=ROLLOUTS, env_options=options)
+        score(trajectories, policy, top_k=TOP_K)
+        run = Run.create(path, {"command": "demos/make_sample_runs.py", "policy": "tiny", "env": env,
+                                "env_options": options, "prompts": seeds, "rollouts": ROLLOUTS,
+                                "temperature": 1.0, "seed": 0},
+                         {"name": policy.name, "fingerprint": policy.fingerprint})
+        run.add_trajectories(0, trajectories)
+        run.annotate(0, policy.name, trajectories)
+        print(f"{path}: {len(trajectories)} trajectories, "
+              f"success {sum(t.success for t in trajectories) / len(trajectories):.2f}")
+
+
+if __name__ == "__main__":
+    main()

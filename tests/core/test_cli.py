@@ -1,0 +1,132 @@
+"""The command as a user runs it: a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actfocus_core.runs import Run
+
+
+def actfocus(*arguments, cwd=None) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "actfocus_core.cli", *map(str, arguments)],
+                          capture_output=True, text=True, cwd=cwd, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, dict]:
+    """A run made by the command, and what it printed."""
+    folder = tmp_path_factory.mktemp("cli")
+    result = actfocus("rollout", "--prompts", 3, "--rollouts", 2, "--out", folder / "mine", "--json",
+                      "--progress", "none", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return folder / "mine", json.loads(result.stdout)
+
+
+def test_rollout_makes_a_scored_run(made):
+    path, printed = made
+    run = Run.open(path)
+    assert printed["trajectories"] == len(run.index()) == 6 and printed["groups"] == 3
+    assert run.references() == ["tiny"] and run.info["config"]["env_options"]["observation"] == "compact"
+    assert run.info["model"]["fingerprint"]
+
+
+def test_the_same_command_makes_the_same_trajectories(made, tmp_path):
+    path, _ = made
+    assert actfocus("rollout", "--prompts", 3, "--rollouts", 2, "--out", tmp_path / "again").returncode == 0
+    first, second = (Run.open(p).trajectories() for p in (path, tmp_path / "again"))
+    assert [t.token_ids.tolist() for t in first] == [t.token_ids.tolist() for t in second]
+
+
+def test_progress_as_json_lines(tmp_path):
+    result = actfocus("rollout", "--prompts", 2, "--rollouts", 2, "--out", tmp_path / "r", "--progress", "jsonl")
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert lines[-1] == {"phase": "score", "done": 4, "total": 4}
+    assert {"phase": "rollout", "done": 4, "total": 4} in lines
+
+
+def test_score_adds_what_rollout_left_out(tmp_path, made):
+    actfocus("rollout", "--prompts", 1, "--rollouts", 2, "--out", tmp_path / "r", "--no-score")
+    missing = json.loads(actfocus("credit", tmp_path / "r", "--json").stdout)["schemes"][1]
+    assert missing["scheme"] == "actfocus" and missing["missing"] == ["energy"] and "kinds" not in missing
+    assert json.loads(actfocus("score", tmp_path / "r", "--json").stdout)["trajectories"] == 2
+    rows = json.loads(actfocus("credit", tmp_path / "r", "--json").stdout)["schemes"]
+    assert not rows[1]["missing"]
+
+
+def test_credit_gives_actions_more_under_actfocus(made):
+    result = json.loads(actfocus("credit", made[0], "--json").stdout)
+    share = {row["scheme"]: row["kinds"]["action"]["mass_share"] for row in result["schemes"]}
+    assert share["uniform"] < share["energy_only"] < share["role_only"] < share["actfocus"]
+    table = actfocus("credit", made[0], "--scheme", "actfocus", "--alpha", 0.3).stdout
+    assert "actfocus" in table and "%" in table
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["credit", "nowhere"], "no such run"),
+    (["score", "nowhere"], "no such run"),
+    (["app", "nowhere"], "no such run"),
+    (["app", "--host", "0.0.0.0"], "--auth"),
+    (["rollout", "--policy", "no-such-model"], "no such policy"),
+    (["rollout", "--policy", "."], "no config.json"),
+    (["rollout", "--env", "chess"], "unknown environment 'chess'"),
+    (["rollout", "-o", "slippery=perhaps"], "slippery"),
+    (["rollout", "-o", "slippery"], "KEY=VALUE"),
+    (["rollout", "--prompts", "0"], "--prompts"),
+    (["rollout", "--temperature", "-1"], "--temperature"),
+    (["rollout", "--temperature", "nan"], "temperature"),
+    (["rollout", "--device", "cuda"], "CUDA"),
+    (["rollout", "--colour", "red"], "--colour"),
+    (["fly"], "fly"),
+])
+def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments, says, tmp_path):
+    result = actfocus(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result
+    assert len(result.stderr.strip().splitlines()) == 1 and says in result.stderr, result.stderr
+    assert result.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["--alpha", "1.5"], "--alpha"), (["--alpha", "nan"], "alpha"), (["--beta", "-1"], "--beta"),
+    (["--signal", "luck"], "unknown signal"), (["--scheme", "magic"], "unknown scheme"),
+    (["--step", "7"], "no trajectories of step 7"), (["--reference", "other"], "no signals of 'other'"),
+])
+def test_bad_options_of_credit(arguments, says, made):
+    result = actfocus("credit", made[0], *arguments)
+    assert result.returncode == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_run_that_exists_is_not_overwritten(made):
+    before = sorted(p.stat().st_mtime_ns for p in made[0].rglob("*"))
+    result = actfocus("rollout", "--out", made[0])
+    assert result.returncode == 2 and "already exists" in result.stderr
+    assert before == sorted(p.stat().st_mtime_ns for p in made[0].rglob("*"))
+
+
+def test_broken_parquet_is_one_line(made, tmp_path):
+    import shutil
+
+    broken = shutil.copytree(made[0], tmp_path / "broken")
+    next((broken / "trajectories").glob("*.parquet")).write_bytes(b"PAR1 not really")
+    result = actfocus("credit", broken)
+    assert result.returncode == 2 and "not readable as Parquet" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("code", ["import actfocus_core", "import actfocus_core.trajectory, actfocus_core.credit",
+                                  "import sys; sys.argv = ['actfocus', '--help']\n"
+                                  "from actfocus_core.cli import main\ntry: main()\nexcept SystemExit: pass"])
+def test_help_and_the_package_import_neither_torch_nor_gradio(code):
+    check = code + "\nimport sys; assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_has_help():
+    assert actfocus("--help").returncode == 0
+    for command in ("app", "rollout", "score", "credit"):
+        result = actfocus(command, "--help")
+        assert result.returncode == 0 and "--json" in result.stdout
