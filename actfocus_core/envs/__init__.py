@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from actfocus_core.envs.base import Env, EnvOptions, Step
 from actfocus_core.envs.frozen_lake import FrozenLake
+from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
 
-ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake,)}
+ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, WebShop)}
 
 __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 

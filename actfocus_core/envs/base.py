@@ -26,7 +26,7 @@ class Step(NamedTuple):
     terminated: bool
     truncated: bool
     info: dict
-    """``actions`` carried out, ``valid``, ``penalty``, ``success``."""
+    """``actions`` carried out, ``valid``, ``penalty``, ``success``, and what an environment adds."""
 
 
 class EnvOptions(BaseModel):
@@ -87,7 +87,7 @@ class Env(ABC):
         """
         if self.terminated or self.truncated:
             return Step(self.observation(), 0.0, self.terminated, self.truncated,
-                        {"actions": [], "valid": False, "penalty": 0.0, "success": self.success})
+                        {"actions": [], "valid": False, "penalty": 0.0, "success": self.success, **self._info()})
         parsed = [self.parse(text) for text in actions[: self.options.actions_per_turn]]
         valid = bool(parsed) and None not in parsed
         reward, done = 0.0, []
@@ -103,7 +103,7 @@ class Env(ABC):
         self.truncated = spent and not self.terminated
         penalty = 0.0 if valid else self.options.format_penalty
         return Step(self.observation(), reward, self.terminated, self.truncated,
-                    {"actions": done, "valid": valid, "penalty": penalty, "success": self.success})
+                    {"actions": done, "valid": valid, "penalty": penalty, "success": self.success, **self._info()})
 
     def state(self) -> dict:
         """Everything ``restore`` needs, as plain JSON."""
@@ -143,6 +143,10 @@ class Env(ABC):
         return (f"Always answer as <think> your thoughts </think> <answer> your actions </answer> with "
                 f"no other text, at most {o.actions_per_turn} actions separated by || and at most "
                 f"{o.response_tokens} tokens.")
+
+    def _info(self) -> dict:
+        """What the environment adds to a step's ``info``: plain JSON."""
+        return {}
 
     # --- the rules, given by each environment --------------------------------------------
 

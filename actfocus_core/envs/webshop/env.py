@@ -1,0 +1,186 @@
+"""WebShop: find a product, choose its options, buy it (environments.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from actfocus_core.envs.base import Env, EnvOptions
+from actfocus_core.envs.webshop.catalogue import Catalogue, read_catalogue, synthetic_catalogue
+from actfocus_core.envs.webshop.drawing import sketch
+from actfocus_core.envs.webshop.goals import Goal, Score, make_goal, score
+from actfocus_core.envs.webshop.pages import Location, Page, compact_text, full_text, page
+from actfocus_core.envs.webshop.synthetic import DEPARTMENTS
+
+LONGEST_QUERY = 200
+"""Characters; a longer search is cut."""
+QUERY_PHRASES = 8
+"""The listed searches combine at most so many phrases of the goal: 255 searches."""
+
+TINY = {"observation": "compact", "departments": ("fashion",), "results_per_page": 5,
+        "goal_attributes": 2, "goal_options": 1}
+"""Options for a policy of about a million parameters: ``make_env("webshop", **TINY)``."""
+
+_ACTION = re.compile(r"(search|click)\s*\[(.*)\]", re.IGNORECASE | re.DOTALL)
+
+Department = Literal["fashion", "beauty", "electronics", "garden", "grocery"]
+
+
+class WebShopOptions(EnvOptions):
+    max_turns: int = Field(9, ge=1, le=100)
+    max_actions: int = Field(9, ge=1, le=1000)
+    actions_per_turn: int = Field(1, ge=1, le=1)
+    """One: an action leads to a page that must be read before the next."""
+    catalogue: Path | None = None
+    """A WebShop product file; without it the embedded catalogue."""
+    instructions: Path | None = None
+    """WebShop's ``items_ins`` file for that catalogue: attributes and instructions by asin."""
+    catalogue_seed: int = 0
+    """Of the embedded catalogue."""
+    departments: tuple[Department, ...] = Field(tuple(DEPARTMENTS), min_length=1)
+    """Of the embedded catalogue; 156 products each."""
+    results_per_page: int = Field(10, ge=1, le=50)
+    goal_attributes: int = Field(2, ge=1, le=5)
+    """Attributes a goal demands at most."""
+    goal_options: int = Field(2, ge=0, le=5)
+    """Options a goal demands at most."""
+    price_ceiling: bool = True
+    reward: Literal["strict", "score"] = "strict"
+    """Paid at the purchase: 1 or 0 (RAGEN, the paper), or WebShop's graded score."""
+
+
+class WebShop(Env):
+    name = "webshop"
+    Options = WebShopOptions
+    options: WebShopOptions
+
+    @cached_property
+    def shop(self) -> Catalogue:
+        """The catalogue; shared between environments and their copies."""
+        if self.options.catalogue:
+            return read_catalogue(self.options.catalogue, self.options.instructions)
+        return synthetic_catalogue(self.options.catalogue_seed, self.options.departments)
+
+    def _start(self) -> None:
+        o = self.options
+        self.goal = make_goal(self.shop, self.seed, o.goal_attributes, o.goal_options, o.price_ceiling)
+        self.location = Location()
+
+    @property
+    def bought(self) -> bool:
+        return self.location.kind == "done"
+
+    def purchase(self, location: Location | None = None) -> Score | None:
+        """The score of what was bought at a location (by default here); None before a purchase."""
+        at = location or self.location
+        if at.kind != "done":
+            return None
+        return score(self.shop, self.goal, self.shop.by_asin[at.asin], dict(at.chosen))
+
+    def payout(self, result: Score) -> float:
+        """The reward of a purchase."""
+        return result.total if self.options.reward == "score" else float(result.total >= 1)
+
+    def _apply(self, action: str) -> tuple[float, bool, bool]:
+        self.location = self.follow(self.location, action)
+        result = self.purchase()
+        return (0.0, False, False) if result is None else (self.payout(result), True, result.total >= 1)
+
+    def follow(self, at: Location, action: str) -> Location:
+        """Where an action in the environment's own spelling leads from a location."""
+        verb, _, argument = action[:-1].partition("[")
+        if verb == "search":
+            return Location("results", argument)
+        return self.page(at).find(argument).target
+
+    def parse(self, text: str) -> str | None:
+        match = _ACTION.fullmatch(text.strip())
+        if match is None:
+            return None
+        shown, argument = self.page(), match[2]
+        if match[1].lower() == "search":
+            query = clean_query(argument)
+            return f"search[{query}]" if shown.search and query else None
+        button = shown.find(argument)
+        return button.action if button else None
+
+    def page(self, at: Location | None = None) -> Page:
+        """The page as data, for an app to show: title, lines, buttons, whether one can search."""
+        return page(self.shop, at or self.location, self.options.results_per_page,
+                    self.options.observation == "compact")
+
+    def queries(self) -> list[str]:
+        """The listed searches: every non-empty choice of the goal's phrases, in their order.
+
+        The phrases are the kind of thing, each attribute and each option's value, at most 8.
+        """
+        phrases = self.goal.phrases()[:QUERY_PHRASES]
+        chosen = (" ".join(some) for count in range(len(phrases), 0, -1)
+                  for some in combinations(phrases, count))
+        return list(dict.fromkeys(filter(None, map(clean_query, chosen))))
+
+    def legal_actions(self) -> list[str]:
+        """All buttons; where there is a search box, the listed searches (any words are legal there)."""
+        if self.terminated or self.truncated:
+            return []
+        shown = self.page()
+        searches = [f"search[{query}]" for query in self.queries()] if shown.search else []
+        return searches + [button.action for button in shown.buttons]
+
+    def state_key(self) -> str:
+        at = self.location
+        return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen],
+                          ensure_ascii=False)
+
+    def task_text(self) -> str:
+        if self.options.observation == "compact":
+            return ("Shop. Buy what is wanted. search[words], then click[number], click the wanted "
+                    "options, click[buy now].")
+        return ("You are shopping in a web shop. Find a product that meets every demand of the "
+                "instruction: the kind of thing, its attributes, its options and its price. Choose the "
+                "options, then buy. Only a purchase that meets every demand counts, and a purchase ends "
+                "the task.\n"
+                "Actions: search[words] where there is a search box, click[button] for any button of the "
+                "page. Results show a product's title and price; its description and features tell more.")
+
+    def state_text(self) -> str:
+        shown = self.page()
+        if self.options.observation == "compact":
+            return f"Want {self.goal.short()}. {compact_text(shown)}"
+        choices = ["search[words]"] * shown.search + [button.action for button in shown.buttons]
+        return (f"Instruction: {self.goal.instruction}\n{full_text(shown)}\n"
+                f"You can choose from: {', '.join(choices) or 'nothing, the purchase is made'}.")
+
+    def _demand(self) -> str:
+        if self.options.observation == "compact":
+            return "Answer <think>...</think><answer>...</answer>, one action."
+        return ("Always answer as <think> your thoughts </think> <answer> your action </answer> with no "
+                f"other text, exactly one action and at most {self.options.response_tokens} tokens.")
+
+    def svg(self) -> str:
+        result = self.purchase()
+        return sketch(self.page(), self.goal.instruction, f"score {result.total:.2f}" if result else "",
+                      self.success)
+
+    def _info(self) -> dict:
+        result = self.purchase()
+        return {"bought": self.bought, "score": result.total if result else 0.0}
+
+    def _state(self) -> dict:
+        return {"goal": self.goal.to_json(), "location": self.location.to_json()}
+
+    def _restore(self, state: dict) -> None:
+        self.goal = Goal.from_json(state["goal"])
+        self.location = Location.from_json(state["location"])
+
+
+def clean_query(text: str) -> str:
+    """A search as it is stored: lower case, one line, printable, at most 200 characters."""
+    printable = "".join(c if c.isprintable() else " " for c in text.lower().replace("||", " "))
+    return " ".join(printable.split())[:LONGEST_QUERY].rstrip()
