@@ -147,8 +147,9 @@ class ShopValues:
         for name, values in product.options.items():
             kept = chosen.get(name)
             choices = [(frozenset(), None, 0)] if kept is None else []
-            choices += [(options_met(self.env.goal, name, value),
-                         product.option_prices.get((name, value)), int(value != kept)) for value in values]
+            for value in values:
+                own = product.option_prices.get((name, value))
+                choices.append((options_met(self.env.goal, name, value), own, int(value != kept)))
             grown: dict[Bundle, int] = {}
             for (met, price), clicks in bundles.items():
                 for more, own, click in choices:

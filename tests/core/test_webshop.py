@@ -49,7 +49,8 @@ def test_the_papers_settings_are_the_preset():
 
 @pytest.mark.parametrize("options, named", [
     ({"results_per_page": 0}, "results_per_page"), ({"actions_per_turn": 2}, "actions_per_turn"),
-    ({"departments": ("toys",)}, "departments"), ({"wheels": 4}, "wheels")])
+    ({"departments": ("toys",)}, "departments"), ({"wheels": 4}, "wheels"),
+    ({"instructions": "items_ins.json"}, "catalogue")])
 def test_options_are_checked(options, named):
     with pytest.raises(ActFocusError, match=named):
         make_env("webshop", **options)
@@ -407,9 +408,11 @@ def test_a_broken_product_is_refused_with_line_product_and_field(tmp_path, chang
 
 
 @pytest.mark.parametrize("text, said", [
-    ("", "no product"), ("[]", "no product"), ("[{},\n{}]", "line 1: product 1: field asin: is missing"),
+    ("", "no product"), ("[]", "no product"),
+    ("[{},\n{}]", "line 1: product 1: field asin: is missing"),
     ("[\n1]", "line 2: product 1 is not an object"), ('[{"asin": }]', "line 1: not JSON"),
-    ("[" + json.dumps({}), "line 1"), ("hello", "line 1: not JSON"), ("[" * 100_000, "nested too deeply"),
+    ("[" + json.dumps({}), "line 1"), ("hello", "line 1: not JSON"),
+    ("[" * 100_000, "nested too deeply"),
 ])
 def test_a_file_that_is_no_product_file_is_refused(tmp_path, text, said):
     with pytest.raises(ActFocusError, match=said) as error:

@@ -17,6 +17,7 @@ from actfocus_core.envs.webshop.drawing import sketch
 from actfocus_core.envs.webshop.goals import Goal, Score, make_goal, score
 from actfocus_core.envs.webshop.pages import Location, Page, compact_text, full_text, page
 from actfocus_core.envs.webshop.synthetic import DEPARTMENTS
+from actfocus_core.errors import ActFocusError
 
 LONGEST_QUERY = 200
 """Characters; a longer search is cut."""
@@ -63,9 +64,13 @@ class WebShop(Env):
     @cached_property
     def shop(self) -> Catalogue:
         """The catalogue; shared between environments and their copies."""
-        if self.options.catalogue:
-            return read_catalogue(self.options.catalogue, self.options.instructions)
-        return synthetic_catalogue(self.options.catalogue_seed, self.options.departments)
+        o = self.options
+        if o.catalogue:
+            return read_catalogue(o.catalogue, o.instructions)
+        if o.instructions:
+            raise ActFocusError(f"webshop: option instructions={o.instructions} needs the product file "
+                                "it belongs to; give option catalogue as well")
+        return synthetic_catalogue(o.catalogue_seed, tuple(dict.fromkeys(o.departments)))
 
     def _start(self) -> None:
         o = self.options
@@ -146,8 +151,8 @@ class WebShop(Env):
                 "instruction: the kind of thing, its attributes, its options and its price. Choose the "
                 "options, then buy. Only a purchase that meets every demand counts, and a purchase ends "
                 "the task.\n"
-                "Actions: search[words] where there is a search box, click[button] for any button of the "
-                "page. Results show a product's title and price; its description and features tell more.")
+                "Actions: search[words] where there is a search box, click[button] for any button of "
+                "the page. Results show titles and prices; description and features tell more.")
 
     def state_text(self) -> str:
         shown = self.page()
