@@ -321,7 +321,7 @@ def write(tmp_path, value, indent=1):
 
 def test_a_webshop_product_file_is_read_as_webshop_reads_it(tmp_path):
     path = write(tmp_path, [
-        product(), product(), product(asin="nan-and-too-long"),
+        product(), product(name=None), product(asin="nan-and-too-long"), product(asin="nan", name=None),
         product(asin="B000000002", pricing="", customization_options="", small_description="One"),
         product(asin="B000000003", pricing="$1,299.00", full_description=None,
                 customization_options=None)])
@@ -381,7 +381,7 @@ def broken(change):
 
 @pytest.mark.parametrize("change, field", [
     (lambda p: p.pop("name"), "name"),
-    (lambda p: p.update(name=""), "name"),
+    (lambda p: p.update(name=None), "name"),
     (lambda p: p.update(asin=7), "asin"),
     (lambda p: p.update(pricing=12.5), "pricing"),
     (lambda p: p.update(pricing="cheap"), "pricing"),

@@ -2,8 +2,8 @@
 
 The file is a JSON array of products (``items_shuffle_1000.json``) or one product a line.
 A second file, optional, gives attributes and instructions by asin (``items_ins_v2_1000.json``).
-Products without an asin of at most ten characters, and repeated ones, are left out, as in
-WebShop; anything else that is missing or malformed is refused with its line and field.
+Products whose asin is empty, ``nan`` or longer than ten characters, and repeats, are left out
+unseen, as in WebShop; what is missing or malformed in others is refused with line and field.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MINED_ATTRIBUTES = 200
 
 FORMS = {
     "asin": 'text such as "B09KP78G37"',
-    "name": "the title, a text that is not empty",
+    "name": 'text such as "Women\'s Soft Shirt"',
     "category": 'text such as "fashion"',
     "query": 'text such as "women\'s shoes"',
     "product_category": 'text such as "Clothing › Women › Shoes"',
@@ -64,7 +64,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(strict=True)
     asin: str
-    name: str = Field(min_length=1)
+    name: str
     category: str
     query: str
     product_category: str
@@ -189,9 +189,11 @@ def _read_catalogue(path: Path, instructions: Path | None, *stamps: int | None) 
     text = _text(path)
     products: dict[str, Product] = {}
     for number, (start, end, value) in enumerate(_elements(text, path), 1):
+        asin = value.get("asin") if isinstance(value, dict) else None
+        if isinstance(asin, str) and (asin in ("", "nan") or len(asin) > 10 or asin in products):
+            continue
         record = _check(Record, value, f"{path} line {{line}}: product {number}", text, start, end)
-        if 0 < len(record.asin) <= 10 and record.asin not in products:
-            products[record.asin] = _product(record)
+        products[record.asin] = _product(record)
     if not products:
         raise ActFocusError(f"{path}: no product with an asin; a WebShop product file is a JSON array "
                             "of products")
@@ -212,8 +214,8 @@ def _product(record: Record) -> Product:
                           if _positive(price)}
     low, high = (record.pricing[0], record.pricing[-1]) if record.pricing else (NO_PRICE, NO_PRICE)
     return Product(
-        asin=record.asin, title=" ".join(_unicode(record.name).split()), category=record.category,
-        query=clean(record.query), product_category=record.product_category,
+        asin=record.asin, title=" ".join(_unicode(record.name or record.query).split()),
+        category=record.category, query=clean(record.query), product_category=record.product_category,
         bullets=tuple(_unicode(bullet) for bullet in record.small_description if bullet),
         description=_unicode(record.full_description or ""),
         price=round(low + (high - low) * stable_uniform("webshop-price", record.asin), 2),
