@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,12 +107,11 @@ def rollout(
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
     given = _options(option or [])
     make_env(env, **given)
-    from actfocus_core.policy import load_policy
     from actfocus_core.rollout import collect
     from actfocus_core.runs import Run
     from actfocus_core.signals import score as score_
 
-    loaded = load_policy(policy, device)
+    loaded = _load(policy, device)
     options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
     seeds = list(range(first_prompt, first_prompt + prompts))
     with _progress(progress) as show:
@@ -147,10 +147,9 @@ def score(
     steps = opened.steps()
     if not steps:
         raise ActFocusError(f"{run}: has no trajectories to score yet")
-    from actfocus_core.policy import load_policy
     from actfocus_core.signals import score as score_
 
-    loaded, count = load_policy(reference, device), 0
+    loaded, count = _load(reference, device), 0
     with _progress(progress) as show:
         for step in steps:
             trajectories = opened.trajectories(step)
@@ -195,6 +194,17 @@ def credit(
         return _report(True, {"run": str(opened.path), "step": step, "trajectories": len(batch.returns),
                               "schemes": rows})
     _credit_table(rows, step)
+
+
+def _load(name: str, device: str):
+    """Load a policy for a long piece of work: one core is left to the page."""
+    import torch
+
+    from actfocus_core.policy import load_policy
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    return load_policy(name, device)
 
 
 def _credit_table(rows: list[dict], step: int) -> None:

@@ -1,0 +1,1 @@
+"""What all pages share: the top bar, the method controls, rolling out."""

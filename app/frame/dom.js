@@ -1,0 +1,70 @@
+/* Small helpers. Text enters the page by textContent alone; nothing here parses HTML. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+
+  /* An element with a class, properties and children; strings become text. */
+  function el(tag, cls, ...children) {
+    const node = document.createElement(tag);
+    if (cls) node.className = cls;
+    for (const child of children) {
+      if (child === null || child === undefined) continue;
+      if (typeof child === 'object' && !(child instanceof Node)) Object.assign(node, child);
+      else node.append(child);
+    }
+    return node;
+  }
+
+  /* A button with a label for people who do not see its sign. */
+  function button(cls, sign, label, onclick) {
+    const node = el('button', cls, { type: 'button', title: label, onclick }, sign);
+    node.setAttribute('aria-label', label);
+    return node;
+  }
+
+  /* A number for reading: `digits` after the point, a real minus, "unavailable" where there is none. */
+  function number(value, digits = 3) {
+    if (value === null || value === undefined || !Number.isFinite(value)) return 'unavailable';
+    const text = value.toFixed(digits);
+    return (Number(text) === 0 ? text.replace('-', '') : text.replace('-', '−'));
+  }
+
+  function percent(share) {
+    if (!Number.isFinite(share)) return 'unavailable';
+    const value = share * 100;
+    return `${value !== 0 && value < 1 ? value.toFixed(1) : Math.round(value)} %`;
+  }
+
+  /* At most one call a frame, the last one asked for. */
+  function perFrame(fn) {
+    let waiting = false;
+    return () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; fn(); });
+    };
+  }
+
+  /* White space made visible, for a lone token. */
+  function visible(text) {
+    return text.replace(/ /g, '·').replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/\r/g, '␍');
+  }
+
+  const stillness = root.matchMedia ? root.matchMedia('(prefers-reduced-motion: reduce)') : { matches: false };
+  const smooth = () => (stillness.matches ? 'auto' : 'smooth');
+
+  const SVG = 'http://www.w3.org/2000/svg';
+  /* An icon from path data written in this source, never from data. */
+  function icon(path) {
+    const svg = document.createElementNS(SVG, 'svg');
+    svg.setAttribute('viewBox', '0 0 24 24');
+    svg.setAttribute('class', 'af-icon');
+    svg.setAttribute('aria-hidden', 'true');
+    const shape = document.createElementNS(SVG, 'path');
+    shape.setAttribute('d', path);
+    svg.append(shape);
+    return svg;
+  }
+
+  AF.dom = { el, button, number, percent, perFrame, visible, smooth, icon };
+})(self);

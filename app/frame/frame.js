@@ -1,0 +1,147 @@
+/* The top bar: run picker, what is loaded, copy link, theme, help. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, button, icon } = AF.dom;
+
+  const ICONS = {
+    link: 'M10 13.5a4 4 0 0 0 6 .4l2.6-2.6a4 4 0 0 0-5.7-5.7l-1.4 1.4M14 10.5a4 4 0 0 0-6-.4l-2.6 2.6a4 4 0 0 0 5.7 5.7l1.4-1.4',
+    theme: 'M20 14.5A8.5 8.5 0 1 1 9.5 4a6.8 6.8 0 0 0 10.5 10.5z',
+  };
+  const KEYS = [
+    ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next heavy token'],
+    ['1 – 6', 'colour by weight, kind, energy, entropy, surprise, credit'], ['B', 'swap settings A and B'],
+    ['/', 'search in the text'], ['Space', 'play, pause'], ['C', 'copy a link to this view'],
+    ['T', 'table of the tokens'], ['?', 'this list'], ['Esc', 'unpin, close, leave the text'],
+    ['Tab, then ← →', 'into the text, from token to token'],
+  ];
+  const THEME = 'actfocus.theme';
+  let parts = null;
+  let note = null;
+
+  function mount(element) {
+    const select = el('select', 'af-run', { onchange: () => AF.go({ run: select.value, filter: AF.store.place.filter }) });
+    select.setAttribute('aria-label', 'Run');
+    const loaded = el('div', 'af-loaded');
+    const copied = button('af-tool', icon(ICONS.link), 'Copy a link to this view (C)', copyLink);
+    element.replaceChildren(el('header', 'af-bar',
+      el('div', 'af-brand', el('span', 'af-mark'), 'ActFocus', el('span', 'af-brand-2', ' Studio')),
+      el('div', 'af-bar-gap'), el('label', 'af-run-label', 'Run', select), loaded,
+      copied, button('af-tool', icon(ICONS.theme), 'Light or dark', toggleTheme),
+      button('af-tool', '?', 'Keys and help (?)', help)), dialog());
+    parts = { select, loaded, copied, dialog: element.querySelector('dialog') };
+    const theme = root.localStorage.getItem(THEME);
+    if (theme) document.body.classList.toggle('dark', theme === 'dark');
+  }
+
+  function dialog() {
+    const rows = KEYS.map(([key, what]) => el('tr', '', el('th', '', el('kbd', '', key)), el('td', '', what)));
+    const node = el('dialog', 'af-help',
+      el('h2', '', 'Reading this page'),
+      el('p', '', 'A policy wrote these tokens while it played; at the end the episode had one return. Training turns '
+        + 'that return into a gradient on every token the policy wrote, and the weight says how much of it each token gets. '
+        + 'Bright blue is heavy, faint is light. The underline tells who wrote the token and what for.'),
+      el('p', '', 'Move α and β on the left and watch the weight move between reasoning and actions. '
+        + 'Click a token to see its numbers.'),
+      el('table', 'af-keys', el('tbody', '', ...rows)),
+      el('form', '', { method: 'dialog' }, el('button', 'af-button', 'Close')));
+    node.addEventListener('click', (event) => { if (event.target === node) node.close(); });
+    return node;
+  }
+
+  /* On a narrow screen the sidebar would cover the page: it starts closed there. */
+  function makeRoom() {
+    const toggle = document.querySelector('.sidebar.open .toggle-button');
+    if (toggle && root.innerWidth < 900) toggle.click();
+  }
+
+  const help = () => (parts.dialog.open ? parts.dialog.close() : parts.dialog.showModal());
+
+  function toggleTheme() {
+    const dark = document.body.classList.toggle('dark');
+    root.localStorage.setItem(THEME, dark ? 'dark' : 'light');
+    for (const listener of themeListeners) listener();
+  }
+  const themeListeners = [];
+
+  async function copyLink() {
+    const link = AF.store.address();
+    root.history.replaceState(root.history.state, '', link);
+    try {
+      await root.navigator.clipboard.writeText(link);
+      say('Link copied.');
+    } catch (error) {
+      say('The browser did not allow copying; the link is in the address bar.');
+    }
+  }
+
+  let hide = 0;
+  /* A short message that goes away, spoken as well. */
+  function say(text) {
+    let toast = document.getElementById('af-toast');
+    if (!toast) {
+      toast = el('div', 'af-toast', { id: 'af-toast' });
+      toast.setAttribute('role', 'status');
+      document.body.append(toast);
+    }
+    toast.textContent = text;
+    toast.classList.add('on');
+    clearTimeout(hide);
+    hide = setTimeout(() => toast.classList.remove('on'), 2200);
+  }
+
+  /* What is loaded, from a page's payload. */
+  function show(data) {
+    const { select, loaded } = parts;
+    select.replaceChildren(...data.runs.map((name) => el('option', '', { value: name }, name)));
+    if (!data.run) {
+      select.prepend(el('option', '', { value: '' }, 'choose a run'));
+      select.value = '';
+      return;
+    }
+    const { run, place, batch } = data;
+    select.value = run.name;
+    const all = place.counts.all;
+    const facts = [['policy', run.policy], ['reference', run.reference || 'unavailable'],
+      ['environment', environment(run)],
+      ['trajectories', `${all.toLocaleString('en')} · ${AF.dom.percent(place.counts.success / all)} success`]];
+    loaded.replaceChildren(...facts.map(([name, value]) =>
+      el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)));
+    const missing = Object.keys(batch.signals).filter((name) => !batch.signals[name]).map(AF.store.signalTitle);
+    if (missing.length) {
+      loaded.append(el('span', 'af-badge', { title: `${missing.join(', ')} unavailable. Get them with: ${run.score}` },
+        `${missing.join(', ')} unavailable`));
+    }
+  }
+
+  function environment(run) {
+    const name = (run.env || 'unknown').replace('_', ' ');
+    const slippery = run.options.slippery;
+    return name + (slippery === true ? ', slippery' : slippery === false ? ', deterministic' : '');
+  }
+
+  function mountNote(element) {
+    note = element;
+    note.className += ' af-note';
+    AF.store.on(showNote);
+    showNote();
+  }
+
+  const SCOPE_WARNING = {
+    group: 'μ and σ of each group alone: the method takes them over the whole batch.',
+    trajectory: 'μ and σ of this trajectory alone: the method takes them over the whole batch, '
+      + 'and a trajectory by itself has no weights.',
+  };
+
+  function showNote() {
+    const warning = SCOPE_WARNING[AF.store.settings.scope];
+    const kept = AF.store.kept();
+    note.replaceChildren(...[
+      warning && el('p', 'af-warning', { role: 'status' }, warning),
+      el('p', 'af-kept', el('b', '', 'A '), AF.store.describe(AF.store.settings)),
+      el('p', 'af-kept', el('b', '', 'B '), kept ? AF.store.describe(kept) : 'nothing kept yet'),
+    ].filter(Boolean));
+  }
+
+  AF.frame = { mount, makeRoom, mountNote, show, help, say, copyLink, toggleTheme, onTheme: (f) => themeListeners.push(f) };
+})(self);

@@ -1,0 +1,55 @@
+"""New rollouts: a form in the sidebar, a process of its own, and its progress."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from actfocus_core.errors import ActFocusError
+from app import jobs
+from app.frame.components import JobView
+from app.payload import dump
+
+PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+POLL_SECONDS = 0.5
+
+
+def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
+    """Build the form; the script opens the new run in the page that started it."""
+    with gr.Accordion("New rollouts", open=False, elem_id="af-rollouts"):
+        environment = gr.Radio(list(jobs.ENVIRONMENTS), value=next(iter(jobs.ENVIRONMENTS)), label="Environment",
+                               info="On slippery ice a move may slide to the side.")
+        prompts = gr.Slider(*jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes.", buttons=[])
+        members = gr.Slider(*jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[],
+                            info="Tries on the same lake: one group.")
+        temperature = gr.Slider(*jobs.TEMPERATURE, 1.0, step=0.1, label="Temperature", buttons=[],
+                                info="How freely the policy samples.")
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed, the same rollouts.")
+        with gr.Row():
+            start = gr.Button("Roll out", variant="primary", size="sm", elem_id="af-roll")
+            cancel = gr.Button("Cancel", size="sm", elem_id="af-cancel")
+        view = JobView()
+        timer = gr.Timer(POLL_SECONDS, active=False)
+
+    def shown(status: jobs.Status, error: str = "", started: bool = False) -> list:
+        running = status.state == "running"
+        value = dump({**vars(status), "error": error, "started": started})
+        return [value, gr.Timer(active=running)]
+
+    def begin(environment, prompts, members, seed, temperature) -> list:
+        try:
+            request = jobs.Request(environment, prompts, members, seed, temperature)
+            return shown(rollouts.start(request), started=True)
+        except (ActFocusError, OSError) as error:
+            return shown(rollouts.status(), str(error))
+
+    def stop() -> list:
+        rollouts.cancel()
+        return shown(rollouts.status())
+
+    def look() -> list:
+        return shown(rollouts.status())
+
+    start.click(begin, [environment, prompts, members, seed, temperature], [view, timer], **PRIVATE)
+    cancel.click(stop, None, [view, timer], **PRIVATE)
+    timer.tick(look, None, [view, timer], **PRIVATE)
+    demo.load(look, None, [view, timer], **PRIVATE)

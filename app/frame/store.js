@@ -1,0 +1,108 @@
+/* The settings all pages share, the address bar, and the way to and from the native controls. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+
+  const PRESETS = { uniform: [1, 0], actfocus: [0.1, 0.5], role_only: [0.1, 0], energy_only: [1, 0.5] };
+  const TITLES = { uniform: 'Uniform', actfocus: 'ActFocus', role_only: 'Role only', energy_only: 'Energy only' };
+  const SIGNALS = { energy: 'energy', entropy: 'entropy', nll: 'surprise', shift: 'shift' };
+  const ORDER = ['alpha', 'beta', 'signal', 'scope', 'adv'];
+
+  const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
+  const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
+                  color: 'weight', filter: 'all', tab: 'trace' };
+  const listeners = [];
+  let kept = null;
+  let shownPreset = 'actfocus';
+  let native = null;
+
+  const presetOf = (s) => Object.keys(PRESETS).find(
+    (name) => PRESETS[name][0] === s.alpha && PRESETS[name][1] === s.beta) || 'custom';
+
+  function describe(s) {
+    const name = TITLES[presetOf(s)];
+    const numbers = `α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}`;
+    return (name ? `${name} (${numbers})` : numbers)
+      + (s.beta && s.signal !== 'energy' ? `, ${SIGNALS[s.signal]}` : '')
+      + (s.scope !== 'batch' ? `, within each ${s.scope}` : '') + (s.adv ? ', × |A|' : '');
+  }
+
+  /* Change some settings and tell everybody; the native controls follow where `tell` says so. */
+  function set(changes, tell) {
+    const changed = ORDER.filter((name) => name in changes && changes[name] !== settings[name]);
+    if (!changed.length && !tell) return;
+    for (const name of changed) settings[name] = changes[name];
+    if (native && tell) native.all();
+    else if (native && presetOf(settings) !== shownPreset) native.preset();
+    shownPreset = presetOf(settings);
+    for (const listener of listeners) listener(changed);
+    remember();
+  }
+
+  /* From the native controls. A cleared number field gives null: the old value stays. */
+  function read(values) {
+    const changes = {};
+    ORDER.forEach((name, i) => {
+      const value = values[i];
+      if (value !== null && value !== undefined && typeof value === typeof settings[name]) changes[name] = value;
+    });
+    if ('alpha' in changes) changes.alpha = Math.min(Math.max(changes.alpha, 0), 1);
+    if ('beta' in changes) changes.beta = Math.min(Math.max(changes.beta, 0), 2);
+    set(changes);
+  }
+
+  function choose(name) {
+    const [alpha, beta] = PRESETS[name] || [settings.alpha, settings.beta];
+    shownPreset = name;
+    set({ alpha, beta });
+    return [alpha, beta];
+  }
+
+  const copy = () => Object.assign({}, settings);
+
+  function keep() {
+    kept = copy();
+    for (const listener of listeners) listener(ORDER);
+  }
+
+  function swap() {
+    if (!kept) return keep();
+    const other = kept;
+    kept = copy();
+    set(other, true);
+  }
+
+  let timer = 0;
+  function address() {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries({ ...place, ...settings, adv: settings.adv ? 1 : 0 })) {
+      if (value !== '' && value !== null) query.set(name, value);
+    }
+    return `${root.location.pathname}?${query}`;
+  }
+
+  /* Write the view into the address bar, a moment after the last change. */
+  function remember() {
+    clearTimeout(timer);
+    timer = setTimeout(() => root.history.replaceState(root.history.state, '', address()), 150);
+  }
+
+  /* Take a view that the server has checked; the native controls were set with it. */
+  function adopt(view) {
+    for (const name of ORDER) settings[name] = view[name];
+    for (const name of Object.keys(place)) if (name in view) place[name] = view[name];
+    shownPreset = presetOf(settings);
+    for (const listener of listeners) listener(ORDER);
+  }
+
+  AF.store = {
+    settings, place, set, read, choose, keep, swap, adopt, remember, describe, copy,
+    kept: () => kept,
+    address: () => new URL(address(), root.location.href).href,
+    on: (listener) => listeners.push(listener),
+    bind: (triggers) => { native = triggers; },
+    signalTitle: (name) => SIGNALS[name],
+    values: () => [presetOf(settings), ...ORDER.map((name) => settings[name])],
+    presetName: () => presetOf(settings),
+  };
+})(self);

@@ -1,0 +1,165 @@
+"""Rolling out in a process of its own: one at a time, and no page can take it down by closing."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import actfocus_core
+from actfocus_core.errors import ActFocusError
+
+ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
+                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False})}
+PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to roll out; every value is checked where it is made."""
+
+    environment: str
+    prompts: int
+    rollouts: int
+    seed: int
+    temperature: float
+
+    def __post_init__(self):
+        if not isinstance(self.environment, str) or self.environment not in ENVIRONMENTS:
+            raise ActFocusError(f"unknown environment; there are {', '.join(ENVIRONMENTS)}")
+        for name, (low, high) in (("prompts", PROMPTS), ("rollouts", ROLLOUTS), ("seed", SEED),
+                                  ("temperature", TEMPERATURE)):
+            value = getattr(self, name)
+            whole = name != "temperature"
+            if (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+                    or not low <= value <= high or (whole and value != int(value))):
+                raise ActFocusError(f"{name} must be a{' whole' if whole else ''} number from {low} to {high}")
+
+
+@dataclass
+class Status:
+    """How far the rollout is: what every page that looks is shown."""
+
+    state: str = "idle"
+    """idle | running | done | failed | cancelled"""
+    id: str = ""
+    run: str = ""
+    """The folder's name."""
+    phase: str = "starting"
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+
+
+@dataclass
+class _Job:
+    process: subprocess.Popen
+    out: Path
+    status: Status
+    phase_began: float = field(default_factory=time.monotonic)
+    complaints: deque = field(default_factory=lambda: deque(maxlen=20))
+    cancelled: bool = False
+
+
+class Rollouts:
+    """The one rollout that may run, whoever started it."""
+
+    def __init__(self, runs_dir: Path):
+        self.runs_dir = Path(runs_dir).resolve()
+        self._lock = threading.Lock()
+        self._job: _Job | None = None
+        atexit.register(self.cancel)
+
+    def start(self, request: Request) -> Status:
+        """Start rolling out. Raises ActFocusError while another rollout runs."""
+        with self._lock:
+            if self._job and self._job.status.state == "running":
+                raise ActFocusError("a rollout is already running, perhaps from another page; "
+                                    "wait for it or cancel it")
+            env, options = ENVIRONMENTS[request.environment]
+            out = _free_name(self.runs_dir, env.replace("_", "-"))
+            process = subprocess.Popen(
+                _command(request, env, options, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, text=True, errors="replace", env=_environment(), start_new_session=True)
+            self._job = _Job(process, out, Status("running", out.name, out.name))
+        threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
+        return self.status()
+
+    def status(self) -> Status:
+        """A copy of where things stand."""
+        return Status(**asdict(self._job.status)) if self._job else Status()
+
+    def cancel(self) -> None:
+        """End the rollout that is running, if any, and leave nothing of it behind."""
+        job = self._job
+        if job and job.process.poll() is None:
+            job.cancelled = True
+            job.process.terminate()
+            try:
+                job.process.wait(3)
+            except subprocess.TimeoutExpired:
+                job.process.kill()
+                job.process.wait()
+
+    def _follow(self, job: _Job) -> None:
+        """Read the command's progress until it ends."""
+        for line in job.process.stderr:
+            self._take(job, line)
+        code = job.process.wait()
+        if code:
+            shutil.rmtree(job.out, ignore_errors=True)
+        status = job.status
+        if job.cancelled:
+            status.message, status.state = "cancelled; nothing was kept", "cancelled"
+        elif code:
+            last = job.complaints[-1] if job.complaints else f"the command ended with code {code}"
+            status.message, status.state = last.removeprefix("actfocus: "), "failed"
+        else:
+            status.state = "done"
+
+    def _take(self, job: _Job, line: str) -> None:
+        try:
+            report = json.loads(line)
+            phase, done, total = str(report["phase"]), int(report["done"]), int(report["total"])
+        except (ValueError, TypeError, LookupError):
+            if line.strip():
+                job.complaints.append(line.strip()[:500])
+            return
+        status = job.status
+        if phase != status.phase:
+            status.phase, job.phase_began = phase, time.monotonic()
+        status.done, status.total = done, total
+        if done:
+            status.seconds_left = (time.monotonic() - job.phase_began) / done * (total - done)
+
+
+def _command(request: Request, env: str, options: dict, out: Path) -> list[str]:
+    pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
+    return [sys.executable, "-m", "actfocus_core.cli", "rollout", "--env", env, *pairs,
+            "--prompts", str(int(request.prompts)), "--rollouts", str(int(request.rollouts)),
+            "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
+            "--out", str(out), "--score", "--progress", "jsonl"]
+
+
+def _environment() -> dict[str, str]:
+    """One thread, so that the page stays quick; and the package found where this process has it."""
+    package = str(Path(actfocus_core.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+
+
+def _free_name(folder: Path, stem: str) -> Path:
+    number = 1
+    while (folder / f"{stem}-{number}").exists():
+        number += 1
+    return folder / f"{stem}-{number}"

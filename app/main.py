@@ -1,0 +1,106 @@
+"""The studio: built by ``build``, served by ``launch``. Neither torch nor a model is loaded."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before gradio is imported: it asks no address outside this machine, and keeps no statistics.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
+
+import gradio as gr  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
+
+from actfocus_core.errors import ActFocusError  # noqa: E402
+from app import static  # noqa: E402
+from app.catalog import Catalog, locate  # noqa: E402
+from app.frame.components import TopBar  # noqa: E402
+from app.frame.controls import method_controls  # noqa: E402
+from app.frame.rollouts import rollout_form  # noqa: E402
+from app.guard import Guard  # noqa: E402
+from app.jobs import Rollouts  # noqa: E402
+from app.pages import PAGES  # noqa: E402
+from app.studio import Studio  # noqa: E402
+from app.theme import studio_theme  # noqa: E402
+from app.url import View  # noqa: E402
+
+
+def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks:
+    """The studio's page over these runs, the baked ones and those in ``runs_dir``."""
+    catalog = Catalog(list(runs), runs_dir)
+    with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as demo:
+        TopBar()
+        with gr.Sidebar(width=292, elem_id="af-sidebar"):
+            controls = method_controls()
+            rollout_form(demo, Rollouts(runs_dir))
+        studio = Studio(demo, catalog, controls)
+        with gr.Tabs(elem_id="af-tabs"):
+            for page in PAGES:
+                with gr.Tab(page.TITLE, id=page.NAME):
+                    page.build(studio)
+    threading.Thread(target=_warm, args=[studio], daemon=True).start()
+    return demo
+
+
+def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True,
+           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs")) -> None:
+    """Serve the studio until it is interrupted.
+
+    Any other host than this machine's own demands ``auth``. Raises ActFocusError for that, and
+    where the port is taken.
+    """
+    if not is_loopback(host) and auth is None:
+        raise ActFocusError(f"host {host}: others could reach the studio there; give --auth USER:PASSWORD as well")
+    demo = serve(build(runs, runs_dir), host, port, auth, open_browser)
+    print(f"ActFocus Studio: {demo.local_url}  (Ctrl-C ends it)", flush=True)
+    demo.block_thread()
+
+
+def serve(demo: gr.Blocks, host: str = "127.0.0.1", port: int = 0, auth: tuple[str, str] | None = None,
+          open_browser: bool = False) -> gr.Blocks:
+    """Start the hardened server and return at once; port 0 takes a free one."""
+    hosts = ["127.0.0.1", "localhost", "[::1]", host] if is_loopback(host) else ["*"]
+    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(Guard)]
+    try:
+        demo.launch(
+            server_name=host, server_port=port or _free_port(host), inbrowser=open_browser, auth=auth,
+            prevent_thread_lock=True, quiet=True, share=False, show_error=False, max_file_size="1mb",
+            footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False,
+            pwa=False, state_session_capacity=100, theme=studio_theme(), css=static.styles(),
+            app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None,
+                        "middleware": guards, "routes": static.routes()})
+    except OSError:
+        raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None
+    return demo
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def _warm(studio: Studio) -> None:
+    """Read the first run's batch before somebody asks for it."""
+    try:
+        run = studio.catalog.open(studio.catalog.default())
+        place, _ = locate(run, View())
+        studio.batches.get(run, place.step, next(iter(run.references(place.step)), None))
+    except ActFocusError:
+        # The page that opens this run says what is wrong with it.
+        return

@@ -1,0 +1,5 @@
+"""The studio's tabs, a page a file. A page has NAME, TITLE and ``build(studio)``."""
+
+from app.pages import trace
+
+PAGES = (trace,)

@@ -1,0 +1,115 @@
+"""What the Trace page is given: one trajectory and its surroundings as one JSON string.
+
+Columns, one value a token, null where nothing was recorded. Weights are not in it: the page
+computes them (weights.js), so that a slider needs no server.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from actfocus_core.envs import make_env
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.trajectory import TokenKind, Trajectory
+from app.batch import BatchConstants
+from app.catalog import Place
+from app.url import View
+
+
+def trace_payload(run: Run, trajectory: Trajectory, batch: BatchConstants, place: Place, *,
+                  runs: list[str], name: str, reference: str | None, view: View,
+                  restore: bool, notes: list[str]) -> str:
+    """The page's JSON. ``restore``: the page takes every setting from ``view`` as well."""
+    return dump({
+        "runs": runs, "run": _run(run, name, reference, place), "place": vars(place),
+        "trajectory": _trajectory(trajectory), "tokens": columns(trajectory),
+        "alternatives": _alternatives(trajectory), "turns": _turns(run, trajectory),
+        "batch": batch.of(trajectory), "notes": notes, "filter": view.filter,
+        "view": vars(view) if restore else None,
+    })
+
+
+def error_payload(message: str, runs: list[str], view: View | None = None) -> str:
+    """One clear line instead of a trajectory."""
+    return dump({"error": " ".join(message.split()), "runs": runs, "view": view and vars(view)})
+
+
+def dump(value: object) -> str:
+    """JSON that a browser can parse: no NaN gets this far."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def columns(t: Trajectory) -> dict[str, list]:
+    """The parallel arrays of a trajectory, exact to the last bit of float32."""
+    missing = np.full(len(t), np.nan, np.float32)
+    return {
+        "text": t.texts, "id": t.token_ids.tolist(), "kind": t.kinds.tolist(), "turn": t.turns.tolist(),
+        "logprob": numbers(t.logprobs), "ref_logprob": numbers(t.signals.get("ref_logprob", missing)),
+        "policy_entropy": numbers(t.signals.get("entropy", missing)),
+        **{name: numbers(signal_values(t, name)) for name in SIGNALS},
+    }
+
+
+def numbers(values: np.ndarray) -> list[float | None]:
+    """float32 as the shortest decimals that give the same float32 again; null where not finite."""
+    return [float(text) if finite else None for text, finite in
+            zip(np.asarray(values, np.float32).astype(str).tolist(), np.isfinite(values).tolist())]
+
+
+def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
+    config = run.info.get("config") or {}
+    return {
+        "name": name, "policy": str((run.info.get("model") or {}).get("name") or "unknown policy"),
+        "reference": reference, "references": run.references(place.step),
+        "env": str(config.get("env") or ""), "options": env_options(run),
+        "score": f"actfocus score {run.path}",
+    }
+
+
+def env_options(run: Run) -> dict:
+    """The options the run's environment was made with; none where the run does not say."""
+    options = (run.info.get("config") or {}).get("env_options")
+    return options if isinstance(options, dict) else {}
+
+
+def _trajectory(t: Trajectory) -> dict:
+    names = ("id", "group", "env", "seed", "rollout", "step", "model", "reward", "penalty",
+             "success", "terminated", "truncated")
+    return {name: getattr(t, name) for name in names} | {"return": t.ret}
+
+
+def _alternatives(t: Trajectory) -> dict | None:
+    if t.alternatives is None:
+        return None
+    a = t.alternatives
+    return {"ids": a.ids.tolist(), "texts": a.texts, "logprobs": [numbers(row) for row in a.logprobs]}
+
+
+def _turns(run: Run, t: Trajectory) -> list[dict]:
+    """One entry a turn, and one for how it ended."""
+    before, after = _pictures(t, env_options(run))
+    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
+    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered,
+              "reward": turn.reward, "penalty": turn.penalty, "picture": before[k]}
+             for k, turn in enumerate(t.turn_records)]
+    return [*turns, {"end": True, "picture": after}]
+
+
+def _pictures(t: Trajectory, options: dict) -> tuple[list[str | None], str | None]:
+    """The state before every turn and after the last, drawn; None where it cannot be."""
+    nothing = [None] * len(t.turn_records), None
+    try:
+        env = make_env(t.env, **options)
+        before = []
+        for turn in t.turn_records:
+            env.restore(turn.state)
+            before.append(env.svg())
+        env.step(t.turn_records[-1].actions)
+        return before, env.svg()
+    except (ActFocusError, LookupError, TypeError, ValueError, AttributeError):
+        # Another trainer's run: an environment or a state this product does not know.
+        return nothing

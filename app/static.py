@@ -1,0 +1,57 @@
+"""The studio's own files over HTTP: one script, and plotly's out of its package.
+
+Fixed names only; no path of the installation is in an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+HERE = Path(__file__).parent
+SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/frame.js", "frame/jobs.js",
+           "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
+           "token_view/line.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js")
+"""In this order they make studio.js."""
+STYLES = ("frame/frame.css", "token_view/view.css")
+CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+@lru_cache
+def script() -> str:
+    """studio.js: the files of SCRIPTS, one after another."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def styles() -> str:
+    """All of the studio's style sheets."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+
+
+def script_tag() -> str:
+    """For ``gr.HTML(head=...)``, which runs ``js_on_load`` only once the script is there.
+
+    The digest in the address lets the browser keep the file until it changes.
+    """
+    digest = hashlib.sha256(script().encode()).hexdigest()[:12]
+    return f'<script src="studio/studio.js?{digest}"></script>'
+
+
+def routes() -> list[Route]:
+    """What ``launch`` adds to Gradio's own routes."""
+    return [Route("/studio/studio.js", _studio), Route("/studio/plotly.min.js", _plotly)]
+
+
+def _studio(request: Request) -> Response:
+    return PlainTextResponse(script(), media_type="text/javascript", headers=CACHED)
+
+
+def _plotly(request: Request) -> Response:
+    file = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
+    return FileResponse(file, media_type="text/javascript", headers=CACHED)

@@ -1,0 +1,82 @@
+/* Where the weight goes: one sentence and a stacked bar by kind, for the batch and the trajectory. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, percent } = AF.dom;
+  const { massByKind } = AF.weights;
+  const KINDS = ['action', 'reasoning', 'format'];
+
+  function create() {
+    const mass = { panels: [panel('The whole batch'), panel('This trajectory')] };
+    mass.node = el('section', 'af-mass', ...mass.panels.map((p) => p.node));
+    mass.node.setAttribute('aria-label', 'Where the weight goes');
+    return mass;
+  }
+
+  /* The parts of a panel are made once; a moving slider only changes texts and widths. */
+  function panel(title) {
+    const parts = { title: el('h2', ''), sentence: el('p', 'af-sentence'), effective: el('p', 'af-effective'), bars: {} };
+    parts.title.textContent = title;
+    const rows = ['Uniform', 'A', 'B'].map((name) => {
+      const bar = { name: el('span', 'af-bar-name', name), pieces: {} };
+      bar.track = el('span', 'af-stack', ...KINDS.map((kind) => (bar.pieces[kind] = el('span', `af-piece ${kind}`))));
+      bar.node = el('div', 'af-bar-row', bar.name, bar.track);
+      parts.bars[name] = bar;
+      return bar.node;
+    });
+    parts.node = el('div', 'af-panel', parts.title, parts.sentence, el('div', 'af-bars', ...rows), parts.effective);
+    return parts;
+  }
+
+  function fill(mass, model) {
+    mass.panels[0].title.textContent = `The whole batch: ${model.batch.trajectories} trajectories`;
+    mass.panels[1].title.textContent = 'This trajectory';
+  }
+
+  function update(mass, model) {
+    const { settings } = AF.store;
+    const kept = AF.store.kept();
+    for (const [part, kinds, sumsOf] of [[mass.panels[0], model.batch.kinds, model.sumsOf],
+      [mass.panels[1], model.ownKinds, model.ownSumsOf]]) {
+      const of = (s) => massByKind(kinds, sumsOf(s), s.alpha, s.beta, s.adv);
+      const now = of(settings);
+      const even = massByKind(kinds, null, 1, 0, settings.adv);
+      bar(part.bars.Uniform, even);
+      bar(part.bars.A, now);
+      part.bars.B.node.hidden = !kept;
+      if (kept) bar(part.bars.B, of(kept));
+      sentence(part.sentence, kinds, now, settings, model.data.run.score);
+      part.bars.A.name.textContent = kept ? 'A' : 'Now';
+      part.effective.textContent = Number.isFinite(now.effective)
+        ? `The weight is spread over as many as ${Math.round(now.effective).toLocaleString('en')} `
+          + `of ${now.tokens.toLocaleString('en')} tokens would be if they were alike.` : '';
+    }
+  }
+
+  function sentence(node, kinds, now, settings, command) {
+    const share = now.mass.action / now.total;
+    const what = settings.adv ? 'weight × |advantage|' : 'weight';
+    if (!now.tokens) node.textContent = 'The policy wrote nothing here.';
+    else if (now.total === 0) node.textContent = `There is no ${what} here: nothing would be learned.`;
+    else if (!Number.isFinite(share)) {
+      node.replaceChildren('Weight ', el('b', 'na', 'unavailable'),
+        `: ${AF.store.signalTitle(settings.signal)} is not recorded. Get it with `, el('code', '', command), ', choose another signal, or set β to 0.');
+    } else {
+      node.replaceChildren('Action tokens are ', el('b', '', percent(kinds.action.n / now.tokens)),
+        ' of what the policy wrote and carry ', el('b', 'af-strong', percent(share)), ` of the ${what}.`);
+    }
+  }
+
+  function bar(row, result) {
+    for (const kind of KINDS) {
+      const share = result.mass[kind] / result.total;
+      const piece = row.pieces[kind];
+      piece.style.width = Number.isFinite(share) ? `${share * 100}%` : '0';
+      piece.textContent = share > 0.07 ? percent(share) : '';
+      piece.title = `${kind}: ${percent(share)}`;
+    }
+    row.track.classList.toggle('na', !Number.isFinite(result.total));
+  }
+
+  AF.mass = { create, fill, update };
+})(self);

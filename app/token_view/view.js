@@ -1,0 +1,452 @@
+/* The Trace page: one trajectory, and everything on the page that follows a slider. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, button, icon, number, perFrame } = AF.dom;
+  const { KIND, tokenWeights, sigmoid } = AF.weights;
+  const { store, tokens, rail, inspector, mass, line, table } = AF;
+
+  const COLOURS = [['weight', 'Weight'], ['kind', 'Kind'], ['energy', 'Energy'], ['entropy', 'Entropy'], ['nll', 'Surprise'], ['credit', 'Credit']];
+  const COLOUR_HELP = {
+    weight: 'how much of the gradient the token gets', kind: 'who wrote the token and what for',
+    energy: '−log Σ exp of the reference’s logits: high where it is uncertain',
+    entropy: 'how undecided the reference is, in nats', nll: '−log-probability under the policy: high where it sampled something unlikely',
+    credit: 'weight × advantage: blue is made likelier, brown less likely',
+  };
+  const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures'], ['malformed', 'malformed or illegal']];
+  const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', table: 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14' };
+  const WIDEST = 1.5; // the top of the weight scale, at least: the same under all presets
+
+  const page = { model: null, text: null, matches: [], match: -1 };
+
+  function mount(element, props, watch) {
+    build(element, props);
+    AF.keys.install(ACTIONS);
+    AF.frame.makeRoom();
+    store.on(() => { refresh(); });
+    AF.frame.onTheme(() => line.update(page.line));
+    watch('value', () => open(props.value));
+    if (props.value) open(props.value);
+  }
+
+  // --- the parts, made once -------------------------------------------------------------------
+
+  function build(element, props) {
+    page.alert = el('div', 'af-alert', { hidden: true });
+    page.alert.setAttribute('role', 'alert');
+    page.picker = el('nav', 'af-picker');
+    page.picker.setAttribute('aria-label', 'Trajectories');
+    page.mass = mass.create();
+    page.rail = rail.create(goTurn);
+    page.inspector = inspector.create();
+    page.box = el('div', 'af-text', { id: 'af-text' });
+    page.box.setAttribute('aria-label', 'The text of the trajectory');
+    page.box.setAttribute('role', 'region');
+    page.table = table.create(pin);
+    page.line = line.create(props.figure, hover, (i) => pin(i, true), zoomed);
+    page.live = el('div', 'af-spoken');
+    page.live.setAttribute('aria-live', 'polite');
+    page.tip = el('div', 'af-tip', { hidden: true });
+    page.tip.setAttribute('role', 'tooltip');
+    page.empty = el('div', 'af-empty', 'Opening …');
+    page.body = el('div', 'af-body', { hidden: true }, page.picker, page.mass.node,
+      el('div', 'af-columns', page.rail.node,
+        el('main', 'af-main', tools(), page.box, page.table.node), page.inspector.node), page.line.node);
+    element.replaceChildren(page.alert, page.empty, page.body, page.live, page.tip);
+    element.className += ' af-trace';
+    inspector.empty(page.inspector);
+  }
+
+  function tools() {
+    page.colours = el('div', 'af-segments', { role: 'radiogroup' }, ...COLOURS.map(([name, title], i) => {
+      const node = el('button', 'af-segment', { type: 'button', title: `${COLOUR_HELP[name]} (${i + 1})`, onclick: () => colour(name) }, title);
+      node.dataset.colour = name;
+      node.setAttribute('role', 'radio');
+      return node;
+    }));
+    page.colours.setAttribute('aria-label', 'Colour by');
+    page.colours.onkeydown = arrows;
+    page.legend = el('div', 'af-legend');
+    page.search = el('input', 'af-search', { type: 'search', placeholder: 'Search  /', oninput: () => find(0), onkeydown: searchKey });
+    page.search.setAttribute('aria-label', 'Search in the text');
+    page.count = el('span', 'af-quiet af-count');
+    page.tabular = button('af-tool', icon(ICONS.table), 'Table of the tokens (T)', toggleTable);
+    page.tabular.setAttribute('aria-pressed', 'false');
+    return el('div', 'af-tools', page.colours, el('div', 'af-find', page.count, page.search, page.tabular), page.legend);
+  }
+
+  /* Arrow keys within the colour choice, as in any group of radio buttons. */
+  function arrows(event) {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const names = COLOURS.map(([name]) => name);
+    colour(names[(names.indexOf(store.place.color) + step + names.length) % names.length]);
+    page.colours.querySelector('[aria-checked=true]').focus();
+  }
+
+  // --- a trajectory arrives ----------------------------------------------------------------------
+
+  function open(json) {
+    const data = JSON.parse(json);
+    if (data.view) store.adopt(data.view);
+    say(data.error || (data.notes || []).join(' '), Boolean(data.error));
+    if (data.error) {
+      if (!page.model) {
+        AF.frame.show(data);
+        page.empty.textContent = 'Nothing is open.';
+      }
+      return;
+    }
+    AF.frame.show(data);
+    const fresh = data.view === null;
+    Object.assign(store.place, { run: data.run.name, reference: data.run.reference || '', step: data.place.step,
+      trajectory: data.place.id, filter: data.filter });
+    if (fresh) Object.assign(store.place, { turn: 0, token: null });
+    page.model = model(data);
+    page.empty.hidden = true;
+    page.body.hidden = false;
+    page.matches = [];
+    page.count.textContent = page.search.value = '';
+    pick(data);
+    page.text = tokens.build(page.box, page.model, pin, hover);
+    rail.fill(page.rail, page.model);
+    mass.fill(page.mass, page.model);
+    refresh();
+    table.fill(page.table, page.model);
+    page.box.scrollTop = 0;
+    const { turn, token } = store.place;
+    showTurn(turn, turn > 0 && token === null);
+    setPin(token !== null && token < page.model.n ? token : null, token !== null);
+    store.remember();
+    line.fill(page.line, page.model);
+    root.requestAnimationFrame(() => root.setTimeout(() => { page.painted = performance.now(); line.load(page.line); }, 0));
+  }
+
+  /* The payload's columns and what follows from them whatever the settings. */
+  function model(data) {
+    const t = data.tokens;
+    const m = {
+      data, n: t.text.length, text: t.text, ids: t.id, kinds: t.kind, turn: t.turn, logprob: t.logprob,
+      refLogprob: t.ref_logprob, policyEntropy: t.policy_entropy, alternatives: data.alternatives, turns: data.turns,
+      trajectory: data.trajectory, batch: data.batch, advantage: data.batch.advantage, advantageMax: data.batch.advantage_max,
+      signal: { energy: t.energy, entropy: t.entropy, nll: t.nll, shift: t.shift }, ranges: data.batch.ranges,
+      weights: new Float64Array(0), weightTop: WIDEST,
+    };
+    const bad = (k) => k >= 0 && data.turns[k] && data.turns[k].malformed;
+    m.shown = t.kind.map((kind, i) => (kind === KIND.FORMAT && bad(t.turn[i]) ? tokens.MALFORMED : kind));
+    m.turnSpans = [];
+    for (let i = 0; i < m.n; i++) {
+      const last = m.turnSpans[m.turnSpans.length - 1];
+      if (m.turn[i] < 0) continue;
+      if (last && last.k === m.turn[i]) last.end = i + 1;
+      else m.turnSpans.push({ k: m.turn[i], start: i, end: i + 1 });
+    }
+    const A = Math.abs(m.advantage);
+    const counts = (kind) => { const n = t.kind.filter((k) => k === kind).length; return { n, a1: n * A, a2: n * A * A }; };
+    m.ownKinds = { reasoning: counts(KIND.REASONING), action: counts(KIND.ACTION), format: counts(KIND.FORMAT) };
+    m.statsOf = (s) => { const scopes = m.batch.signals[s.signal]; return scopes ? scopes[s.scope] : null; };
+    m.sumsOf = (s) => { const stats = m.statsOf(s); return stats && stats.sums; };
+    m.ownSumsOf = (s) => ownSums(m, s, A);
+    return m;
+  }
+
+  /* The sums of this trajectory alone, in the form of the batch's. */
+  function ownSums(m, s, A) {
+    const stats = m.statsOf(s);
+    if (!stats) return null;
+    let s1 = 0;
+    let s2 = 0;
+    for (let i = 0; i < m.n; i++) {
+      if (m.kinds[i] !== KIND.ACTION) continue;
+      const value = sigmoid((m.signal[s.signal][i] - stats.mu) / stats.sigma);
+      s1 += value;
+      s2 += value * value;
+    }
+    return { s1, s2, a1: A * s1, b1: A * A * s1, b2: A * A * s2 };
+  }
+
+  // --- the settings moved ------------------------------------------------------------------------
+
+  /* Weights and colours at once; sentence, bars and inspector in the same frame; the line after it. */
+  function refresh() {
+    const m = page.model;
+    if (!m) return;
+    const { settings } = store;
+    m.stats = m.statsOf(settings);
+    m.weights = tokenWeights(m.kinds, m.signal[settings.signal], m.stats, settings.alpha, settings.beta);
+    const kept = store.kept();
+    m.weightTop = Math.max(WIDEST, 1 + settings.beta, kept ? 1 + kept.beta : 0);
+    const of = (byAdvantage) => AF.weights.massByKind(m.batch.kinds, m.sumsOf(settings), settings.alpha, settings.beta, byAdvantage);
+    m.mass = of(settings.adv);
+    m.plainMass = of(false);
+    tokens.paint(page.text, store.place.color);
+    later();
+  }
+
+  const later = perFrame(() => {
+    mass.update(page.mass, page.model);
+    legend();
+    if (store.place.token !== null) inspector.show(page.inspector, page.model, store.place.token);
+    table.update(page.table);
+    line.update(page.line);
+  });
+
+  function colour(name) {
+    store.place.color = name;
+    tokens.forget(page.text);
+    tokens.paint(page.text, name);
+    legend();
+    store.remember();
+  }
+
+  function legend() {
+    const m = page.model;
+    const mode = store.place.color;
+    for (const node of page.colours.children) {
+      const on = node.dataset.colour === mode;
+      node.setAttribute('aria-checked', String(on));
+      node.tabIndex = on ? 0 : -1;
+    }
+    const seen = new Set(m.shown);
+    const kinds = [3, 4, 5, 6, 1, 0, 2].filter((k) => seen.has(k)).map((k) => {
+      const node = el('span', `af-key k${k}`, tokens.NAMES[k]);
+      if (tokens.LETTERS[k]) node.dataset.letter = tokens.LETTERS[k];
+      return node;
+    });
+    page.legend.replaceChildren(...ramp(m, mode), el('span', 'af-keys-row', ...kinds));
+  }
+
+  function ramp(m, mode) {
+    const strip = (low, high, cls) => [el('span', 'af-ramp', el('span', 'af-ramp-end', low), el('span', `af-ramp-bar ${cls}`), el('span', 'af-ramp-end', high))];
+    if (mode === 'kind') return [];
+    if (mode === 'weight') return strip('0', `${m.weightTop.toFixed(2).replace(/0$/, '')}`, 'weight');
+    if (mode === 'credit') {
+      if (!m.advantage) return [el('span', 'af-badge', 'advantage 0: nothing is learned from this trajectory')];
+      const top = m.weightTop * m.advantageMax;
+      return strip(number(-top, 1), `+${number(top, 1)}`, 'credit');
+    }
+    const range = m.ranges[mode];
+    return range ? strip(number(range[0], 1), number(range[1], 1), 'signal')
+      : [el('span', 'af-badge', `${store.signalTitle(mode)} unavailable`), el('code', 'af-quiet', m.data.run.score)];
+  }
+
+  // --- turns and tokens ----------------------------------------------------------------------
+
+  function goTurn(k) {
+    if (!page.model || k < 0 || k >= page.model.turns.length) return;
+    showTurn(k, true);
+  }
+
+  function showTurn(k, scroll) {
+    const turn = Math.min(k, page.model.turns.length - 1);
+    store.place.turn = turn;
+    rail.select(page.rail, turn);
+    page.text.cards.forEach((card, i) => card && card.classList.toggle('on', i === turn));
+    const card = page.text.cards[Math.min(turn, page.text.cards.length - 1)];
+    if (scroll && card) {
+      if (turn === page.model.turns.length - 1) tokens.reveal(page.text, card.lastElementChild, 'near');
+      else tokens.reveal(page.text, card, 'start');
+    }
+    store.remember();
+  }
+
+  /* Pin a token, or unpin the pinned one when it is chosen again. `scroll`: bring it to sight. */
+  function pin(i, scroll = false) {
+    if (i === null || !page.model) return;
+    setPin(i === store.place.token && !scroll ? null : i, scroll);
+    if (store.place.token !== null && page.model.turn[i] >= 0 && page.model.turn[i] !== store.place.turn) showTurn(page.model.turn[i], false);
+    store.remember();
+  }
+
+  function setPin(i, scroll) {
+    store.place.token = i;
+    tokens.pin(page.text, i);
+    line.pin(page.line, i);
+    if (i === null) {
+      inspector.empty(page.inspector);
+      return;
+    }
+    if (scroll) tokens.reveal(page.text, page.text.spans[i], 'near');
+    inspector.show(page.inspector, page.model, i);
+    const m = page.model;
+    page.live.textContent = `${m.text[i].trim() || 'white space'}, ${tokens.NAMES[m.shown[i]]}, position ${i}, `
+      + (m.kinds[i] >= KIND.REASONING ? `weight ${number(m.weights[i], 2)}` : 'not in the loss');
+  }
+
+  /* The pointer is on a token, in the text or on the line: mark it in both. */
+  function hover(i, node) {
+    if (!page.text) return;
+    tokens.hot(page.text, i);
+    line.hot(page.line, i);
+    page.tip.hidden = i === null || !node;
+    if (page.tip.hidden) return;
+    const m = page.model;
+    const written = m.kinds[i] >= KIND.REASONING;
+    page.tip.replaceChildren(el('b', '', tokens.NAMES[m.shown[i]]), written ? ` weight ${number(m.weights[i])}` : ' not in the loss',
+      written && m.signal.energy[i] !== null ? ` · energy ${number(m.signal.energy[i], 2)}` : '');
+    const at = node.closest('.t').getClientRects()[0] || node.getBoundingClientRect();
+    page.tip.style.left = `${Math.min(Math.max(at.left, 8), root.innerWidth - page.tip.offsetWidth - 8)}px`;
+    page.tip.style.top = `${at.top - page.tip.offsetHeight - 6}px`;
+  }
+
+  function zoomed(i) {
+    if (page.text.spans[i]) tokens.reveal(page.text, page.text.spans[i], 'near');
+  }
+
+  /* A heavy token is in the heaviest tenth of what the policy wrote, and heavier than the middle one. */
+  function heavy(step) {
+    const m = page.model;
+    const all = Array.from(m.weights).filter((w, i) => m.kinds[i] >= KIND.REASONING && Number.isFinite(w)).sort((a, b) => a - b);
+    const middle = all[Math.floor(all.length / 2)];
+    const bound = all[Math.floor(all.length * 0.9)];
+    const from = store.place.token === null ? (step > 0 ? -1 : m.n) : store.place.token;
+    for (let i = from + step; i >= 0 && i < m.n; i += step) {
+      if (m.kinds[i] >= KIND.REASONING && m.weights[i] >= bound && m.weights[i] > middle) {
+        pin(i, true);
+        return;
+      }
+    }
+    AF.frame.say(all[0] === all[all.length - 1] ? 'All weights are alike here: no token is heavier.' : 'No heavier token that way.');
+  }
+
+  function walk(step) {
+    const next = page.text.rover + step;
+    if (next < 0 || next >= page.model.n) return;
+    pin(next, true);
+    page.text.spans[next].focus({ preventScroll: true });
+  }
+
+  // --- search and table ------------------------------------------------------------------------
+
+  function find(step) {
+    if (!step) {
+      page.matches = tokens.search(page.text, page.search.value);
+      page.match = -1;
+    }
+    const count = page.matches.length;
+    if (count) {
+      page.match = (page.match + (step || 1) + count) % count;
+      tokens.reveal(page.text, page.text.spans[page.matches[page.match]], 'near');
+    }
+    page.count.textContent = !page.search.value ? '' : count ? `${page.match + 1} of ${count}` : 'not found';
+  }
+
+  function searchKey(event) {
+    if (event.key === 'Enter') find(event.shiftKey ? -1 : 1);
+    else if (event.key === 'Escape') {
+      page.search.value = '';
+      find(0);
+      page.search.blur();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function toggleTable() {
+    const on = page.table.node.hidden;
+    page.box.hidden = on;
+    page.tabular.setAttribute('aria-pressed', String(on));
+    table.toggle(page.table, on);
+  }
+
+  // --- going somewhere else ----------------------------------------------------------------------
+
+  function go(trajectory, changes = {}) {
+    if (!trajectory && !('filter' in changes) && !('step' in changes)) return;
+    const { run, reference, filter } = store.place;
+    AF.go({ run, reference, filter, trajectory: trajectory || '', ...changes });
+  }
+
+  function pick(data) {
+    const { place, filter } = data;
+    const stepper = (name, back, on, text, keys) => el('span', 'af-stepper',
+      disabled(button('af-tool', icon(ICONS.back), `Previous ${name}${keys[0]}`, () => go(back)), !back),
+      el('span', 'af-stepper-text', text),
+      disabled(button('af-tool', icon(ICONS.on), `Next ${name}${keys[1]}`, () => go(on)), !on));
+    const where = place.position === null ? `not among ${place.counts[filter]}` : `${place.position + 1} of ${place.counts[filter]}`;
+    const chips = place.members.map(chip);
+    page.picker.replaceChildren(...[
+      stepper('trajectory', place.previous, place.next, el('span', '', el('b', '', 'Trajectory'), ` ${where}`), [' (K)', ' (J)']),
+      filterSelect(place, filter),
+      place.steps.length > 1 && stepSelect(place),
+      stepper('group', place.group_previous, place.group_next, el('span', '', el('b', '', 'Group'), ` ${place.group_position + 1} of ${place.group_count}`), ['', '']),
+      el('span', 'af-chips', { role: 'group' }, ...chips),
+      data.run.references.length > 1 && referenceSelect(data.run), gotoForm(place),
+    ].filter(Boolean));
+  }
+
+  const disabled = (node, off) => Object.assign(node, { disabled: off });
+
+  function chip(member) {
+    const on = member.id === store.place.trajectory;
+    const mark = member.success ? '✓' : member.malformed ? 'M' : '·';
+    const what = `${member.success ? 'success' : 'failure'}${member.malformed ? ', malformed or illegal' : ''}`;
+    const node = el('button', `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`, { type: 'button',
+      title: `${member.id}: return ${number(member.return, 2)}, ${what}`, onclick: () => go(member.id) },
+    el('span', 'af-chip-mark', mark), number(member.return, Number.isInteger(member.return) ? 0 : 1));
+    node.setAttribute('aria-label', `Rollout ${member.rollout}, return ${number(member.return, 2)}, ${what}`);
+    if (on) node.setAttribute('aria-current', 'true');
+    return node;
+  }
+
+  function filterSelect(place, filter) {
+    const select = el('select', '', { onchange: () => go('', { filter: select.value }) },
+      ...FILTERS.map(([name, title]) => el('option', '', { value: name, disabled: !place.counts[name] }, `${title} (${place.counts[name]})`)));
+    select.value = filter;
+    select.setAttribute('aria-label', 'Show');
+    return select;
+  }
+
+  function stepSelect(place) {
+    const select = el('select', '', { onchange: () => go('', { step: +select.value }) },
+      ...place.steps.map((step) => el('option', '', { value: step }, `step ${step}`)));
+    select.value = place.step;
+    select.setAttribute('aria-label', 'Training step');
+    return select;
+  }
+
+  function referenceSelect(run) {
+    const select = el('select', '', { onchange: () => go(store.place.trajectory, { reference: select.value }) },
+      ...run.references.map((name) => el('option', '', { value: name }, `reference ${name}`)));
+    select.value = run.reference;
+    select.setAttribute('aria-label', 'Reference model');
+    return select;
+  }
+
+  function gotoForm(place) {
+    const input = el('input', 'af-goto', { type: 'text', value: place.id, spellcheck: false, autocomplete: 'off', maxLength: 200 });
+    input.setAttribute('aria-label', 'Go to a trajectory by its id');
+    return el('form', 'af-goto-form', { onsubmit: (event) => { event.preventDefault(); input.blur(); go(input.value.trim()); } },
+      el('label', '', el('span', 'af-quiet', 'id '), input));
+  }
+
+  /* One line above the page: an error, or what was not found and is shown instead. */
+  function say(text, error) {
+    page.alert.hidden = !text;
+    page.alert.classList.toggle('error', error);
+    page.alert.replaceChildren(el('span', '', text || ''), button('af-tool', '×', 'Close', () => { page.alert.hidden = true; }));
+  }
+
+  function escape() {
+    if (!page.alert.hidden) page.alert.hidden = true;
+    if (document.activeElement && document.activeElement !== document.body) document.activeElement.blur();
+    if (store.place.token !== null) pin(store.place.token);
+  }
+
+  const placeOf = () => page.model.data.place;
+  const ready = (action) => () => { if (page.model) action(); };
+  const ACTIONS = {
+    ArrowLeft: ready(() => goTurn(store.place.turn - 1)), ArrowRight: ready(() => goTurn(store.place.turn + 1)),
+    'token:ArrowLeft': ready(() => walk(-1)), 'token:ArrowRight': ready(() => walk(1)),
+    'token:Enter': ready(() => pin(page.text.rover)),
+    j: ready(() => go(placeOf().next)), k: ready(() => go(placeOf().previous)),
+    '[': ready(() => heavy(-1)), ']': ready(() => heavy(1)),
+    b: () => store.swap(), '/': ready(() => page.search.focus()), ' ': ready(() => rail.toggle(page.rail)),
+    c: () => AF.frame.copyLink(), t: ready(toggleTable), '?': () => AF.frame.help(), Escape: ready(escape),
+  };
+  COLOURS.forEach(([name], i) => { ACTIONS[String(i + 1)] = ready(() => colour(name)); });
+
+  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  AF.trace = { mount, state: page };
+})(self);

@@ -1,0 +1,24 @@
+"""The component of the Trace page."""
+
+from __future__ import annotations
+
+from app import figures
+from app.frame.components import ClientHTML
+
+from gradio.events import Dependency
+
+class TraceView(ClientHTML):
+    """Everything of the Trace page that follows a slider.
+
+    Its value is one JSON string (``app.payload``). It is never the input of an event, which
+    would send the whole of it to the server: ``Nav`` is.
+    """
+
+    def __init__(self):
+        super().__init__("ActFocus.trace.mount(element, props, watch)", elem_id="af-trace",
+                         figure=figures.token_line())
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component

@@ -1,0 +1,92 @@
+"""The view a person is looking at, as a readable query string.
+
+Every value that comes in is hostile until it is in a ``View``: names are cut to a length,
+numbers are finite and in range, choices are known ones. What is not valid is its default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from actfocus_core.signals import SIGNALS
+
+SCOPES = ("batch", "group", "trajectory")
+COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
+FILTERS = ("all", "success", "failure", "malformed")
+TABS = ("trace",)
+ALPHA_MAX, BETA_MAX = 1.0, 2.0
+NAME_MAX = 200
+INDEX_MAX = 10_000_000
+
+
+@dataclass(frozen=True)
+class View:
+    """What the address bar holds. The defaults are ActFocus on the default run."""
+
+    run: str = ""
+    reference: str = ""
+    step: int | None = None
+    trajectory: str = ""
+    turn: int = 0
+    token: int | None = None
+    """Position of the pinned token in its trajectory."""
+    signal: str = "energy"
+    alpha: float = 0.1
+    beta: float = 0.5
+    scope: str = "batch"
+    adv: bool = False
+    """Mass counts each token by weight x |advantage|."""
+    color: str = "weight"
+    filter: str = "all"
+    tab: str = "trace"
+
+    @classmethod
+    def parse(cls, query: Mapping[str, object]) -> View:
+        """A view from a query string or a request of the page, whatever it holds."""
+        return cls(
+            run=_name(query.get("run")), reference=_name(query.get("reference")),
+            step=_whole(query.get("step"), None), trajectory=_name(query.get("trajectory")),
+            turn=_whole(query.get("turn"), cls.turn), token=_whole(query.get("token"), None),
+            signal=_choice(query.get("signal"), SIGNALS, cls.signal),
+            alpha=_number(query.get("alpha"), cls.alpha, ALPHA_MAX),
+            beta=_number(query.get("beta"), cls.beta, BETA_MAX),
+            scope=_choice(query.get("scope"), SCOPES, cls.scope),
+            adv=query.get("adv") in ("1", 1, True),
+            color=_choice(query.get("color"), COLOURS, cls.color),
+            filter=_choice(query.get("filter"), FILTERS, cls.filter),
+            tab=_choice(query.get("tab"), TABS, cls.tab))
+
+    def query(self) -> str:
+        """The query string that ``parse`` turns into an equal view."""
+        values = {name: value for name, value in vars(self).items() if value not in ("", None)}
+        return urlencode(values | {"adv": int(self.adv)})
+
+
+def _name(value: object) -> str:
+    return value[:NAME_MAX] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _choice(value: object, allowed: tuple[str, ...], default: str) -> str:
+    return value if isinstance(value, str) and value in allowed else default
+
+
+def _number(value: object, default: float, high: float) -> float:
+    """A number clamped to [0, high]; what is not finite is the default."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return default
+    return min(max(number, 0.0), high) if math.isfinite(number) else default
+
+
+def _whole(value: object, default: int | None) -> int | None:
+    """A count from 0 on; anything else is the default."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return default
+    text = str(value)
+    if not (text.isascii() and text.isdigit()) or len(text) > 8:
+        return default
+    return min(int(text), INDEX_MAX)

@@ -1,0 +1,1 @@
+"""How the embedded policy is made: demonstrators, a tokenizer, and a short training."""

@@ -1,0 +1,99 @@
+"""Supervised training on generated dialogues: next-token loss on what the policy writes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, play
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from actfocus_core.dialogue import ChatFormat
+
+FIRST_SEED = 10_000_000
+"""Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the curriculum."""
+
+    name: str
+    steps: int
+    turns: int
+    batch: int
+    """dialogues a step"""
+    doubting: bool
+
+
+def make_model(tokenizer) -> LlamaForCausalLM:
+    """A small Llama with random weights: 0.8 million parameters."""
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=1, max_position_embeddings=2048,
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id))
+
+
+def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int) -> None:
+    """Run the stages one after another under one learning-rate schedule."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    total, step, started = sum(stage.steps for stage in stages), 0, time.time()
+    dialogues = _dialogues(Random(seed))
+    for stage in stages:
+        average = None
+        for _ in range(stage.steps):
+            batch = [encode(chat, dialogues(stage)) for _ in range(stage.batch)]
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1, (step + 1) / 50) * (1 - 0.95 * step / total)
+            loss = _loss(model, batch)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            step += 1
+            average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+            if step % 100 == 0:
+                print(f"{stage.name}: step {step} of {total}, loss {average:.4f}, "
+                      f"{time.time() - started:.0f} s", flush=True)
+
+
+def _dialogues(rng: Random):
+    """A function that plays the next dialogue: demonstrators and their variants in turn."""
+    players = [(d, env) for d in DEMONSTRATORS for env in environments(d)]
+    played = 0
+
+    def following(stage: Stage) -> Dialogue:
+        nonlocal played
+        demonstrator, env = players[played % len(players)]
+        played += 1
+        return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubting)
+
+    return following
+
+
+def encode(chat: ChatFormat, dialogue: Dialogue) -> tuple[list[int], list[bool]]:
+    """The ids of a dialogue as a rollout would lay them out, and which the policy writes."""
+    ids, written = [], []
+    for k, (observation, reply) in enumerate(dialogue.turns):
+        segment = (chat.following(observation, closed=True) if k else
+                   chat.opening(dialogue.system, observation))
+        said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
+        ids += [*segment.ids, *said]
+        written += [False] * len(segment.ids) + [True] * len(said)
+    return ids, written
+
+
+def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> torch.Tensor:
+    """Mean cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
+    longest = max(len(ids) for ids, _ in batch)
+    ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
+    written_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
+    for row, (ids, written) in enumerate(batch):
+        ids_BT[row, :len(ids)] = torch.tensor(ids)
+        written_BT[row, :len(ids)] = torch.tensor(written)
+    hidden = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][written_BT[:, 1:]])
+    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]])

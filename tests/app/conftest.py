@@ -1,0 +1,67 @@
+"""One studio for all browser tests: it is started once, on a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.app.sample import make_run
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update"]
+# A trajectory of some 4,000 tokens: 5 turns at most, the action budget ends it after 5.
+LONG_WORDS = 1300
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    make_run(folder / "plain", prompts=6, rollouts=4, steps=2)
+    make_run(folder / "unscored", prompts=2, scored=False)
+    make_run(folder / "hostile", prompts=2, hostile=True)
+    make_run(folder / "long", prompts=2, rollouts=2, words=LONG_WORDS)
+    (folder / "broken").mkdir()
+    (folder / "broken" / "run.json").write_text("{not json", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def studio(runs_dir) -> str:
+    """The address of a running studio over ``runs_dir``; its first run is ``plain``."""
+    from app.main import build, serve
+
+    demo = serve(build([runs_dir / "plain"], runs_dir))
+    yield demo.local_url
+    demo.close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The system's Chromium. Where it is missing the tests fail: they are not optional."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, studio):
+    """A page that must not raise an error nor ask any other host."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    errors, asked = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if "in watch callback" in message.text else None)
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(20_000)
+    page.asked = asked
+    yield page
+    context.close()
+    assert not errors
+    assert [url for url in asked if not url.startswith((studio, "data:", "blob:"))] == []

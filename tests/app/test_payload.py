@@ -1,0 +1,185 @@
+"""What the page is given is the trajectory, and closed forms are the sums they stand for."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import app.token_view
+from actfocus_core.advantages import grpo_advantages
+from actfocus_core.credit import signal_stats, token_weights
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
+from app.batch import BatchCache, constants
+from app.catalog import Catalog, locate
+from app.payload import columns, trace_payload
+from app.url import View
+from tests.app.sample import make_run
+
+WEIGHTS_JS = Path(app.token_view.__file__).with_name("weights.js")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("payload") / "run", prompts=5, rollouts=4, steps=2)
+
+
+@pytest.fixture(scope="module")
+def batch(run):
+    return run.trajectories(1)
+
+
+def node(script: str, data: object) -> object:
+    """Run JavaScript with weights.js loaded as ``W`` and ``data`` as ``D``; gives what it returns."""
+    source = (f"const W = require({json.dumps(str(WEIGHTS_JS))});"
+              "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+              f"console.log(JSON.stringify((() => {{ {script} }})()));")
+    done = subprocess.run(["node", "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def payload(run, **view) -> dict:
+    view = View(**view)
+    place, notes = locate(run, view)
+    t = run.trajectory(place.id)
+    return json.loads(trace_payload(run, t, constants(run.trajectories(place.step)), place, runs=[run.name], name=run.name,
+                                    reference="scripted", view=view, restore=True, notes=notes))
+
+
+def test_columns_are_the_trajectory_to_the_last_bit(batch):
+    for t in batch:
+        c = json.loads(json.dumps(columns(t), allow_nan=False))
+        assert c["text"] == t.texts and c["id"] == t.token_ids.tolist()
+        assert c["kind"] == t.kinds.tolist() and c["turn"] == t.turns.tolist()
+        for name, values in [("logprob", t.logprobs), *((s, signal_values(t, s)) for s in SIGNALS)]:
+            back = np.array([np.nan if v is None else v for v in c[name]], np.float32)
+            np.testing.assert_array_equal(back, values)
+
+
+def test_what_was_not_recorded_is_null_and_not_zero(tmp_path):
+    unscored = make_run(tmp_path / "unscored", prompts=1, rollouts=2, scored=False)
+    data = payload(unscored)
+    assert set(data["tokens"]["energy"]) == {None} and data["alternatives"] is None
+    assert data["batch"]["signals"]["energy"] is None and data["batch"]["ranges"]["energy"] is None
+    assert data["batch"]["signals"]["nll"] is not None
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("alpha, beta", [(1, 0), (0.1, 0.5), (0.37, 2), (0, 1.25)])
+def test_javascript_and_python_weights_agree(batch, signal, alpha, beta):
+    kinds = np.concatenate([t.kinds for t in batch])
+    values = np.concatenate([signal_values(t, signal) for t in batch])
+    stats = signal_stats(kinds, values)
+    data = {"kinds": kinds.tolist(), "values": [v if np.isfinite(v) else None for v in values.tolist()],
+            "stats": {"mu": stats.mean, "sigma": stats.std}, "alpha": alpha, "beta": beta}
+    got = node("return Array.from(W.tokenWeights(D.kinds, D.values, D.stats, D.alpha, D.beta))", data)
+    np.testing.assert_allclose(got, token_weights(kinds, values, alpha, beta), rtol=0, atol=1e-6)
+
+
+def test_an_action_without_its_signal_has_no_weight_in_javascript():
+    assert node("const w = W.tokenWeights([3, 4, 4], [null, null, -1], null, 0.1, 0.5);"
+                "return [w[0], Number.isNaN(w[1]), W.tokenWeight(4, null, null, 0.1, 0)]", {}) == [0.1, True, 1]
+    assert node("return W.tokenWeights([4, 4], [1e9, -1e9], {mu: 0, sigma: 1e-4}, 0.1, 2).join()", {}) == "3,1"
+
+
+@pytest.mark.parametrize("by_advantage", [False, True])
+@pytest.mark.parametrize("scope", ["batch", "group", "trajectory"])
+@pytest.mark.parametrize("alpha, beta", [(1, 0), (0.1, 0.5), (0.3, 2), (0, 0)])
+def test_closed_form_mass_is_the_sum_over_all_tokens(batch, scope, alpha, beta, by_advantage):
+    per_batch = constants(batch)
+    advantages = grpo_advantages(np.array([t.ret for t in batch]), [t.group for t in batch])
+    cells = {"batch": lambda t: 0, "group": lambda t: t.group, "trajectory": lambda t: t.id}[scope]
+    mass, kinds = [], np.concatenate([t.kinds for t in batch])
+    for t, advantage in zip(batch, advantages):
+        mates = [m for m in batch if cells(m) == cells(t)]
+        values = np.concatenate([signal_values(m, "energy") for m in mates])
+        stats = signal_stats(np.concatenate([m.kinds for m in mates]), values)
+        z = (signal_values(t, "energy").astype(np.float64) - stats.mean) / stats.std
+        w = np.where(t.kinds >= TokenKind.REASONING, float(alpha), 0.0)
+        action = t.kinds == TokenKind.ACTION
+        w[action] = 1 + beta / (1 + np.exp(-z[action]))
+        mass.append(w * (abs(float(advantage)) if by_advantage else 1))
+    mass = np.concatenate(mass)
+    data = per_batch.of(batch[0])
+    got = node("return W.massByKind(D.kinds, D.sums, D.alpha, D.beta, D.adv)",
+               {"kinds": data["kinds"], "sums": data["signals"]["energy"][scope]["sums"],
+                "alpha": alpha, "beta": beta, "adv": by_advantage})
+    for kind in RESPONSE_KINDS:
+        assert got["mass"][kind.name.lower()] == pytest.approx(mass[kinds == kind].sum(), rel=1e-9, abs=1e-9)
+    assert got["total"] == pytest.approx(mass.sum(), rel=1e-9)
+    assert got["effective"] == pytest.approx(mass.sum() ** 2 / (mass**2).sum(), rel=1e-9)
+
+
+def test_statistics_of_a_scope_are_those_of_the_method(batch):
+    per_batch = constants(batch)
+    kinds = np.concatenate([t.kinds for t in batch])
+    for name in SIGNALS:
+        stats = signal_stats(kinds, np.concatenate([signal_values(t, name) for t in batch]))
+        for t in batch[:3]:
+            of = per_batch.of(t)["signals"][name]
+            assert of["batch"]["mu"] == pytest.approx(stats.mean, rel=1e-12)
+            assert of["batch"]["sigma"] == pytest.approx(stats.std, rel=1e-12)
+            own = signal_stats(t.kinds, signal_values(t, name))
+            assert of["trajectory"]["mu"] == pytest.approx(own.mean, rel=1e-9)
+            assert of["trajectory"]["sigma"] == pytest.approx(own.std, rel=1e-9)
+
+
+def test_pictures_are_of_every_turn_and_the_end(run, batch):
+    data = payload(run, trajectory=batch[0].id)
+    assert len(data["turns"]) == len(batch[0].turn_records) + 1
+    assert all(turn["picture"].startswith("<svg") for turn in data["turns"]) and data["turns"][-1]["end"]
+
+
+def test_an_unknown_environment_has_no_pictures(tmp_path, batch):
+    foreign = make_run(tmp_path / "foreign", prompts=1, rollouts=1)
+    t = foreign.trajectories(0)[0]
+    t.env = "somebody_elses"
+    place, _ = locate(foreign, View())
+    data = json.loads(trace_payload(foreign, t, constants([t]), place, runs=[], name="x", reference=None, view=View(),
+                                    restore=False, notes=[]))
+    assert {turn["picture"] for turn in data["turns"]} == {None}
+
+
+def test_a_trajectory_without_actions_has_a_batch(batch):
+    last = batch[-1]
+    last.kinds = np.where(last.kinds == TokenKind.ACTION, TokenKind.FORMAT, last.kinds).astype(np.uint8)
+    of = constants(batch).of(last)["signals"]["energy"]["trajectory"]
+    assert (of["mu"], of["sigma"], of["count"]) == (0.0, 1.0, 0)
+
+
+def test_the_batch_is_read_once_and_again_when_it_is_scored_anew(run):
+    cache = BatchCache()
+    first = cache.get(run, 0, "scripted")
+    assert cache.get(run, 0, "scripted") is first
+    run.annotate(0, "scripted", run.trajectories(0))
+    assert cache.get(run, 0, "scripted") is not first
+
+
+def test_the_picker_walks_over_the_whole_run(run):
+    index, seen = run.index(), []
+    view = View(trajectory=index["id"][0])
+    while True:
+        place, _ = locate(run, view)
+        seen.append(place.id)
+        if place.next is None:
+            break
+        view = View(trajectory=place.next)
+    assert seen == index["id"].tolist()
+    assert place.counts["success"] + place.counts["failure"] == place.counts["all"] == len(index)
+    assert {m["id"] for m in place.members} == set(index["id"][(index["group"] == place.group)])
+
+
+def test_a_filter_keeps_what_it_says(run):
+    place, _ = locate(run, View(filter="failure"))
+    row = run.index().set_index("id").loc[place.id]
+    assert not row["success"] and place.position == 0
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        make_run(tmp_path / folder / "same", prompts=1, rollouts=1)
+    catalog = Catalog([tmp_path / "b" / "same"], tmp_path / "a")
+    assert catalog.default() == "same" and catalog.paths()["same"] == tmp_path / "b" / "same"
+    assert catalog.paths()["same (2)"] == tmp_path / "a" / "same"
