@@ -12,8 +12,8 @@ from tests.app.sample import make_run
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
-# A trajectory of some 4,000 tokens: 5 turns at most, the action budget ends it after 5.
-LONG_WORDS = 1300
+# Words a turn: two turns or more make at least 4,000 tokens.
+LONG_WORDS = 2200
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def studio(runs_dir) -> str:
     from app.main import build, serve
 
     demo = serve(build([runs_dir / "plain"], runs_dir))
-    yield demo.local_url
+    yield demo.local_url.rstrip("/")
     demo.close()
 
 
