@@ -16,6 +16,7 @@
     ['Tab, then ← →', 'into the text, from token to token'],
   ];
   const THEME = 'actfocus.theme';
+  const NOTE_MS = 120;
   let parts = null;
   let note = null;
 
@@ -123,7 +124,9 @@
   function mountNote(element) {
     note = element;
     note.className += ' af-note';
-    AF.store.on(showNote);
+    // A moment after the last move: laying the sidebar out again would cost the text its frame.
+    let due = 0;
+    AF.store.on(() => { clearTimeout(due); due = setTimeout(showNote, NOTE_MS); });
     showNote();
   }
 

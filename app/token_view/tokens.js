@@ -24,15 +24,18 @@
 
   /* Build the cards of a trajectory into `box`. Returns what the other functions take. */
   function build(box, model, onPin, onHover) {
-    const view = { box, model, spans: new Array(model.n), last: new Int32Array(model.n).fill(-1), cards: [], pinned: null, hot: null };
+    const view = { box, model, spans: new Array(model.n), last: new Int32Array(model.n).fill(-1), cards: [], pinned: null, hot: null, seen: new Set() };
+    view.rest = afterFrame(view);
     const parts = document.createDocumentFragment();
     for (let i = 0; i < model.n;) {
       let end = i;
       while (end < model.n && model.turn[end] === model.turn[i]) end++;
-      parts.append(card(view, i, end));
+      parts.append(Object.assign(card(view, i, end), { first: i, end }));
       i = end;
     }
     box.replaceChildren(parts);
+    if (box.sight) box.sight.disconnect();
+    box.sight = watchSight(view);
     const rover = model.kinds.findIndex((kind) => kind >= KIND.REASONING);
     rove(view, Math.max(rover, 0));
     box.onclick = (event) => { const i = indexOf(event.target); if (i !== null) onPin(i); };
@@ -113,10 +116,20 @@
     });
   }
 
-  /* Paint every token; only those whose colour changed are touched. */
+  /* Paint every token; only those whose colour changed are touched. The cards in sight come
+     first and the others right after their frame, so that a slider's frame is not late. */
   function paint(view, mode) {
-    const { spans, last, model } = view;
-    for (let i = 0; i < spans.length; i++) {
+    if (!view.seen.size) return paintRange(view, mode, 0, view.spans.length);
+    for (const card of view.seen) paintRange(view, mode, card.first, card.end);
+    view.mode = mode;
+    view.rest();
+  }
+
+  /* Paints what `paint` put off, in a task after the next frame. */
+  const afterFrame = (view) => perFrame(() => setTimeout(() => paintRange(view, view.mode, 0, view.spans.length), 0));
+
+  function paintRange({ spans, last, model }, mode, start, end) {
+    for (let i = start; i < end; i++) {
       const code = level(model, mode, i);
       if (code === last[i]) continue;
       last[i] = code;
@@ -125,6 +138,15 @@
       if (code === -2) span.classList.add('na');
       else if (span.classList.contains('na')) span.classList.remove('na');
     }
+  }
+
+  /* Keep `view.seen`: the cards in sight. */
+  function watchSight(view) {
+    const observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) view.seen[isIntersecting ? 'add' : 'delete'](target);
+    }, { root: view.box });
+    for (const card of view.box.children) observer.observe(card);
+    return observer;
   }
 
   /* What to paint, as one small number: scale * 256 + level; -2 unavailable, -3 nothing. */

@@ -12,8 +12,8 @@ from tests.app.sample import make_run
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
-# Words a turn: two turns or more make at least 4,000 tokens.
-LONG_WORDS = 2200
+# Words a turn: four turns make 4,000 tokens.
+LONG_WORDS = 1000
 
 
 @pytest.fixture(scope="session")
