@@ -1,0 +1,43 @@
+"""Make the pictures of the README in assets/pictures: python demos/make_pictures.py
+
+Starts the studio on the sample runs and photographs its page in the system's Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from actfocus_core.paths import assets
+from app.main import build, serve
+
+PICTURES = {"trace-light": "light", "trace-dark": "dark"}
+READY = "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted"
+
+
+def main() -> None:
+    folder = assets() / "pictures"
+    folder.mkdir(exist_ok=True)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with tempfile.TemporaryDirectory() as nothing, sync_playwright() as playwright:
+        demo = serve(build([], Path(nothing)))
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, scheme in PICTURES.items():
+            page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme).new_page()
+            page.goto(demo.local_url)
+            page.wait_for_function(READY)
+            page.wait_for_selector(".js-plotly-plot")
+            page.keyboard.press("]")
+            page.wait_for_timeout(500)
+            page.screenshot(path=folder / f"{name}.png")
+            print(folder / f"{name}.png")
+        browser.close()
+        demo.close()
+
+
+if __name__ == "__main__":
+    main()
