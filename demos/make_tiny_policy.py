@@ -27,10 +27,10 @@ from actfocus_core.rollout import EVALUATION_SEED, collect
 from actfocus_core.trajectory import TokenKind
 
 STAGES = [Stage("short", 600, turns=2, batch=16, doubting=False),
-          Stage("whole", 1500, turns=5, batch=10, doubting=False),
+          Stage("whole", 1800, turns=5, batch=10, doubting=False),
           Stage("doubt", 300, turns=5, batch=10, doubting=True)]
 RATE = 3e-3
-CORPUS, VOCABULARY = 1500, 560
+CORPUS, VOCABULARY = 750, 560
 PROMPTS, ROLLOUTS = 64, 8
 
 

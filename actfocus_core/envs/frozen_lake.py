@@ -46,8 +46,12 @@ class FrozenLake(Env):
     def _apply(self, action: str) -> tuple[float, bool, bool]:
         dice = stable_uniform(self.name, self.seed, self.rollout, self.moves)
         self.moves += 1
-        for probability, cell in self.transitions(self.player, action):
+        outcomes = self.transitions(self.player, action)
+        # The last outcome takes what rounding leaves over.
+        cell = outcomes[-1][1]
+        for probability, there in outcomes:
             if dice < probability:
+                cell = there
                 break
             dice -= probability
         self.player = cell

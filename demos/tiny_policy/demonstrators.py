@@ -30,6 +30,8 @@ class LakeWalker:
 
     env = "frozen_lake"
     variants = ({"slippery": False}, {"slippery": True})
+    practice = (*variants, *({**variant, "frozen": 0.75} for variant in variants))
+    """What it learns on: lakes with more holes too, for on the usual ones few are met."""
     options = {"observation": "compact", "response_tokens": 80}
     """What the policy is trained on, and rolled out with by default."""
 
@@ -83,8 +85,8 @@ def play(demonstrator, env: Env, seed: int, rng: Random, turns: int, doubting: b
 
 
 def environments(demonstrator) -> list[Env]:
-    """One environment a variant."""
-    return [make_env(demonstrator.env, **demonstrator.options, **variant) for variant in demonstrator.variants]
+    """One environment a variant it practises on."""
+    return [make_env(demonstrator.env, **demonstrator.options, **variant) for variant in demonstrator.practice]
 
 
 def _text(cell: tuple[int, int]) -> str:

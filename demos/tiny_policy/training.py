@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
-from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, play
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from actfocus_core.dialogue import ChatFormat
+from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, play
 
 FIRST_SEED = 10_000_000
 """Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""

@@ -12,8 +12,8 @@ from tests.app.sample import make_run
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
-# Words a turn: four turns make 4,000 tokens.
-LONG_WORDS = 1000
+# Ten turns at the paper's limit of 400 tokens make a trajectory of 4,000.
+LONG = {"words": 380, "size": 8, "frozen": 1.0, "max_turns": 10, "max_actions": 20}
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def runs_dir(tmp_path_factory) -> Path:
     make_run(folder / "plain", prompts=6, rollouts=4, steps=2)
     make_run(folder / "unscored", prompts=2, scored=False)
     make_run(folder / "hostile", prompts=2, hostile=True)
-    make_run(folder / "long", prompts=2, rollouts=2, words=LONG_WORDS)
+    make_run(folder / "long", prompts=3, rollouts=2, **LONG)
     (folder / "broken").mkdir()
     (folder / "broken" / "run.json").write_text("{not json", encoding="utf-8")
     return folder

@@ -17,9 +17,9 @@ HOSTILE = ("<img src=x onerror=window.__pwn=1>", "${window.__pwn=2}", "{{constru
 
 
 def make_run(path: Path, *, prompts: int = 4, rollouts: int = 4, words: int = 18, scored: bool = True,
-             hostile: bool = False, steps: int = 1) -> Run:
+             hostile: bool = False, steps: int = 1, **options) -> Run:
     """A run of ``steps`` batches of prompts x rollouts FrozenLake trajectories."""
-    env = make_env("frozen_lake", observation="compact")
+    env = make_env("frozen_lake", observation="compact", **options)
     run = Run.create(path, {"env": env.name, "env_options": env.options.model_dump(mode="json")},
                      {"name": HOSTILE[0] if hostile else "scripted"})
     rng = np.random.default_rng(7)

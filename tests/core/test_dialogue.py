@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.conftest import CHATML, make_tokenizer
 
 from actfocus_core.dialogue import ChatFormat, find_spans, response_kinds, split_actions
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
+from tests.conftest import CHATML, make_tokenizer
 
 LLAMA3 = ("<|begin|>{% for m in messages %}<|start|>{{ m['role'] }}<|end|>\n\n{{ m['content'] | trim }}<|eot|>"
           "{% endfor %}{% if add_generation_prompt %}<|start|>assistant<|end|>\n\n{% endif %}")
