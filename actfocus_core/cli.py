@@ -101,14 +101,14 @@ def rollout(
 ) -> None:
     """Collect trajectories of a policy into a new run folder."""
     from actfocus_core.envs import make_env
+    from actfocus_core.runs import appearing_run, free_path
 
-    out = out or _free_name(Path("runs"), env)
+    out = out or free_path(Path("runs"), env)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
     given = _options(option or [])
     make_env(env, **given)
     from actfocus_core.rollout import collect
-    from actfocus_core.runs import Run
     from actfocus_core.signals import score as score_
 
     loaded = _load(policy, device)
@@ -120,12 +120,12 @@ def rollout(
                                on_progress=show("rollout"))
         if score:
             score_(trajectories, loaded, top_k=top_k, on_progress=show("score"))
-    run = Run.create(out, {"command": "rollout", "policy": policy, "env": env, "env_options": options,
-                           "prompts": seeds, "rollouts": rollouts, "temperature": temperature, "seed": seed},
-                     {"name": loaded.name, "fingerprint": loaded.fingerprint})
-    run.add_trajectories(0, trajectories)
-    if score:
-        run.annotate(0, loaded.name, trajectories)
+    config = {"command": "rollout", "policy": policy, "env": env, "env_options": options, "prompts": seeds,
+              "rollouts": rollouts, "temperature": temperature, "seed": seed}
+    with appearing_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
+        run.add_trajectories(0, trajectories)
+        if score:
+            run.annotate(0, loaded.name, trajectories)
     _report(json_, {"run": str(run.path), "trajectories": len(trajectories), "groups": prompts,
                     "success": sum(t.success for t in trajectories) / len(trajectories),
                     "well_formed": _well_formed(trajectories), "reference": loaded.name if score else None})
@@ -243,13 +243,6 @@ def _finite(value):
 def _well_formed(trajectories) -> float:
     turns = [turn for t in trajectories for turn in t.turn_records]
     return sum(turn.valid for turn in turns) / len(turns)
-
-
-def _free_name(folder: Path, env: str) -> Path:
-    number = 1
-    while (folder / f"{env}-{number}").exists():
-        number += 1
-    return folder / f"{env}-{number}"
 
 
 def _options(pairs: list[str]) -> dict:

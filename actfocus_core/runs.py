@@ -17,7 +17,9 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -244,6 +246,38 @@ class Run:
 def slug(name: str) -> str:
     """A model's name as part of a file name: letters, digits, dot, dash, underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
+
+
+@contextmanager
+def appearing_run(path: Path, config: dict, model: dict | None = None):
+    """Yield a new run that is hidden until the block ends: it appears whole or not at all.
+
+    For runs that are made in one go. Raises ActFocusError where the path is taken.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ActFocusError(f"{path}: already exists; choose another name for the run")
+    run = Run.create(hidden_path(path, os.getpid()), config, model)
+    try:
+        yield run
+        run.path = run.path.rename(path)
+    except OSError as error:
+        raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(hidden_path(path, os.getpid()), ignore_errors=True)
+
+
+def hidden_path(path: Path, process: int) -> Path:
+    """Where a process keeps a run that has not appeared yet."""
+    return path.with_name(f".{path.name}.{process}.part")
+
+
+def free_path(folder: Path, stem: str) -> Path:
+    """The first of ``folder/stem-1``, ``-2``, ... that is not taken."""
+    number = 1
+    while (folder / f"{stem}-{number}").exists():
+        number += 1
+    return folder / f"{stem}-{number}"
 
 
 def _versions() -> dict:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import actfocus_core
 from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import free_path, hidden_path
 
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False})}
@@ -87,7 +88,7 @@ class Rollouts:
                 raise ActFocusError("a rollout is already running, perhaps from another page; "
                                     "wait for it or cancel it")
             env, options = ENVIRONMENTS[request.environment]
-            out = _free_name(self.runs_dir, env.replace("_", "-"))
+            out = free_path(self.runs_dir, env.replace("_", "-"))
             process = subprocess.Popen(
                 _command(request, env, options, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE, text=True, errors="replace", env=_environment(), start_new_session=True)
@@ -117,7 +118,8 @@ class Rollouts:
             self._take(job, line)
         code = job.process.wait()
         if code:
-            shutil.rmtree(job.out, ignore_errors=True)
+            # Killed in the middle of writing: what had not appeared yet. A run that is there stays.
+            shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
         if job.cancelled:
             status.message, status.state = "cancelled; nothing was kept", "cancelled"
@@ -156,10 +158,3 @@ def _environment() -> dict[str, str]:
     package = str(Path(actfocus_core.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-
-
-def _free_name(folder: Path, stem: str) -> Path:
-    number = 1
-    while (folder / f"{stem}-{number}").exists():
-        number += 1
-    return folder / f"{stem}-{number}"
