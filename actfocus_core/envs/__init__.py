@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from actfocus_core.envs.base import Env, EnvOptions, Step
 from actfocus_core.envs.frozen_lake import FrozenLake
+from actfocus_core.envs.sokoban import Sokoban
+from actfocus_core.envs.sudoku import Sudoku
 from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
 
-ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, WebShop)}
+ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, Sokoban, Sudoku, WebShop)}
 
 __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 

@@ -14,6 +14,8 @@ from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, pla
 
 FIRST_SEED = 10_000_000
 """Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""
+TOGETHER = 4
+"""Dialogues of a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def make_model(tokenizer) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id))
 
 
-def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int) -> None:
-    """Run the stages one after another under one learning-rate schedule."""
+def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int):
+    """Run the stages one after another under one learning-rate schedule; yields each as it ends."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     total, step, started = sum(stage.steps for stage in stages), 0, time.time()
     dialogues = _dialogues(Random(seed))
@@ -48,16 +50,16 @@ def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: 
             batch = [encode(chat, dialogues(stage)) for _ in range(stage.batch)]
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (step + 1) / 50) * (1 - 0.95 * step / total)
-            loss = _loss(model, batch)
             optimiser.zero_grad()
-            loss.backward()
+            loss = _accumulate(model, batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             step += 1
-            average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+            average = loss if average is None else 0.98 * average + 0.02 * loss
             if step % 100 == 0:
                 print(f"{stage.name}: step {step} of {total}, loss {average:.4f}, "
                       f"{time.time() - started:.0f} s", flush=True)
+        yield stage
 
 
 def _dialogues(rng: Random):
@@ -86,8 +88,22 @@ def encode(chat: ChatFormat, dialogue: Dialogue) -> tuple[list[int], list[bool]]
     return ids, written
 
 
+def _accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> float:
+    """Backward of the mean cross-entropy over the tokens the policy writes; returns the mean.
+
+    Dialogues of like length go together: less padding, the same gradient.
+    """
+    batch = sorted(batch, key=lambda dialogue: len(dialogue[0]))
+    count, total = sum(sum(written) for _, written in batch), 0.0
+    for start in range(0, len(batch), TOGETHER):
+        loss = _loss(model, batch[start:start + TOGETHER]) / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+
 def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> torch.Tensor:
-    """Mean cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
+    """Sum of the cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
     longest = max(len(ids) for ids, _ in batch)
     ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
     written_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
@@ -96,4 +112,4 @@ def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) ->
         written_BT[row, :len(ids)] = torch.tensor(written)
     hidden = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][written_BT[:, 1:]])
-    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]])
+    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]], reduction="sum")

@@ -43,6 +43,20 @@ def slide(page, id, value):
     }""", [id, value])
 
 
+def type_number(page, name, value):
+    """Type into a slider's number field until the slider has taken it: a form that has just
+    been unfolded may still be given its first values."""
+    number = page.get_by_label(f"number input for {name}")
+    slider = page.get_by_label(f"range slider for {name}")
+    for _ in range(40):
+        number.fill(str(value))
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(250)
+        if slider.input_value() == number.input_value() == str(value):
+            return
+    raise AssertionError(f"{name} does not take {value}")
+
+
 def shown(page) -> tuple[Run, object, object]:
     """The trajectory on the page, and its batch, as Python reads them."""
     run = Run.open(page.runs_dir / place(page, "run"))
@@ -359,8 +373,7 @@ def test_new_rollouts_of_the_embedded_policy_are_made_and_opened(page, studio, r
     before = {p.name for p in runs_dir.iterdir()}
     page.get_by_text("New rollouts").click()
     for name, value in (("Prompts", 2), ("Rollouts of each", 3)):
-        page.get_by_label(f"number input for {name}").fill(str(value))
-        page.keyboard.press("Tab")
+        type_number(page, name, value)
     page.locator("#af-roll").click()
     page.locator(".af-progress").wait_for(timeout=60_000)
     page.wait_for_function("old => !old.includes(ActFocus.store.place.run)", arg=sorted(before), timeout=120_000)
