@@ -15,7 +15,7 @@ __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 
 
 def make_env(name: str, **options) -> Env:
-    """An environment by name, with its options checked.
+    """An environment by name, with its options checked; ``preset="paper"`` names a set of them.
 
     Raises ActFocusError for an unknown name, an unknown option or a value out of range.
     """

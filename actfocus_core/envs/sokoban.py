@@ -36,6 +36,10 @@ class Sokoban(Env):
     name = "sokoban"
     Options = SokobanOptions
     options: SokobanOptions
+    presets = {
+        "paper": {"max_turns": 5, "max_actions": 10, "actions_per_turn": 2, "response_tokens": 400},
+        "large": {"size": 8, "boxes": 2, "max_turns": 15, "max_actions": 30},
+    }
 
     def _start(self) -> None:
         o = self.options
@@ -72,6 +76,9 @@ class Sokoban(Env):
 
     def state_key(self) -> str:
         return "/".join(self.grid())
+
+    def world_key(self) -> tuple:
+        return self.walls.tobytes(), self.targets
 
     def task_text(self) -> str:
         if self.options.observation == "compact":

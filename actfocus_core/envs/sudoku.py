@@ -33,14 +33,18 @@ PEERS: list[list[int]] = [[j for j, (q, d) in enumerate(_CELLS) if j != i and (
 class SudokuOptions(EnvOptions):
     max_turns: int = Field(8, ge=1, le=100)
     max_actions: int = Field(16, ge=1, le=1000)
-    blanks: int = Field(6, ge=1, le=12)
-    """6 is RAGEN's easy, 8 its medium, 9 its hard; with more than 12 no puzzle has one solution."""
+    blanks: int = Field(6, ge=1, le=10)
+    """6 is RAGEN's easy, 8 its medium, 9 its hard."""
 
 
 class Sudoku(Env):
     name = "sudoku"
     Options = SudokuOptions
     options: SudokuOptions
+    presets = {
+        "paper": {"max_turns": 8, "max_actions": 16, "actions_per_turn": 2, "response_tokens": 400},
+        "easy": {"blanks": 6}, "medium": {"blanks": 8}, "hard": {"blanks": 9},
+    }
 
     def _start(self) -> None:
         self.givens, self.solution = make_puzzle(self.seed, self.options.blanks)
@@ -92,6 +96,9 @@ class Sudoku(Env):
 
     def state_key(self) -> str:
         return "/".join("".join(self._symbol(r * SIZE + c) for c in range(SIZE)) for r in range(SIZE))
+
+    def world_key(self) -> tuple:
+        return self.givens, self.solution
 
     def task_text(self) -> str:
         if self.options.observation == "compact":

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from actfocus_core.dialogue import SEPARATOR
+from actfocus_core.envs import Env, make_env
 from tiny_policy.lake import LakeWalker
 from tiny_policy.puzzle import Solver
 from tiny_policy.shop import Customer
 from tiny_policy.store_room import BoxPusher
-
-from actfocus_core.dialogue import SEPARATOR
-from actfocus_core.envs import Env, make_env
 
 
 class Demonstrator(Protocol):

@@ -6,9 +6,9 @@ from functools import lru_cache
 from random import Random
 
 import numpy as np
-from tiny_policy.lake import text
 
 from actfocus_core.envs.sokoban import ACTIONS, MOVES, Cell, Sokoban, World, move, pulled
+from tiny_policy.lake import text
 
 FAR = 10_000
 
