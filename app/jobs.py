@@ -20,7 +20,8 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import free_path, hidden_path
 
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
-                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False})}
+                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
+                "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
 
 

@@ -48,6 +48,21 @@ class Nav(ClientHTML):
                          elem_id="af-nav")
 
 
+class PlayRequest(ClientHTML):
+    """The moves a person made so far, as a small JSON string."""
+
+    def __init__(self):
+        super().__init__("ActFocus.play.link((request) => { props.value = JSON.stringify(request); trigger('play'); })",
+                         elem_id="af-play-request")
+
+
+class PlayAnswer(ClientHTML):
+    """Where the moves lead, and what the oracle says of them."""
+
+    def __init__(self):
+        super().__init__("watch('value', () => ActFocus.play.answer(props.value))", elem_id="af-play-answer")
+
+
 class JobView(ClientHTML):
     """The progress of a rollout."""
 

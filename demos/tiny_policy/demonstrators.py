@@ -51,20 +51,26 @@ class Dialogue:
     system: str
     turns: list[tuple[str, str]]
     """(observation, reply)"""
+    slips: set[int]
+    """Turns whose answer departs from the plan."""
 
 
-def play(demonstrator: Demonstrator, env: Env, seed: int, rng: Random, turns: int, doubting: bool) -> Dialogue:
-    """A dialogue of at most ``turns`` turns on the environment's seed."""
-    observation, exchanges = env.reset(seed, rollout=rng.randrange(1 << 30)), []
+def play(demonstrator: Demonstrator, env: Env, seed: int, rng: Random, turns: int, doubt: float | None) -> Dialogue:
+    """A dialogue of at most ``turns`` turns on the environment's seed.
+
+    ``doubt``: how likely an action departs from the plan; None: as likely as the demonstrator says.
+    """
+    observation, exchanges, slips = env.reset(seed, rollout=rng.randrange(1 << 30)), [], set()
     while not (env.terminated or env.truncated) and len(exchanges) < turns:
-        reasoning, actions = demonstrator.think(env)
-        if doubting:
-            doubt = demonstrator.doubt(env)
-            actions = [demonstrator.other(env, a, rng) if rng.random() < doubt else a for a in actions]
+        reasoning, plan = demonstrator.think(env)
+        unsure = demonstrator.doubt(env) if doubt is None else doubt
+        actions = [demonstrator.other(env, a, rng) if rng.random() < unsure else a for a in plan]
+        if actions != plan:
+            slips.add(len(exchanges))
         reply = f"<think>{reasoning}</think><answer>{f' {SEPARATOR} '.join(actions)}</answer>"
         exchanges.append((observation, reply))
         observation = env.step(actions).observation
-    return Dialogue(env.system_prompt(), exchanges)
+    return Dialogue(env.system_prompt(), exchanges, slips)
 
 
 def environments(demonstrator: Demonstrator) -> list[Env]:

@@ -10,7 +10,7 @@ from actfocus_core.envs.sudoku import SIZE, Sudoku, place
 class Solver:
     env = "sudoku"
     variants = ({},)
-    practice = ({}, {})
+    practice = ({},)
     options = {"observation": "compact", "response_tokens": 80, "blanks": 8}
 
     def think(self, env: Sudoku) -> tuple[str, list[str]]:
@@ -45,7 +45,7 @@ class Solver:
         return cell, number, "is blocked, try"
 
     def doubt(self, env: Sudoku) -> float:
-        return 0.5
+        return 0.4
 
     def other(self, env: Sudoku, action: str, rng: Random) -> str:
         """Another number in the same cell."""

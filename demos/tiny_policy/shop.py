@@ -13,7 +13,7 @@ from actfocus_core.envs.webshop.pages import BUY, NEXT, PREVIOUS
 class Customer:
     env = "webshop"
     variants = ({},)
-    practice = ({}, {})
+    practice = ({}, {}, {})
     options = {**TINY, "response_tokens": 80}
 
     def think(self, env: WebShop) -> tuple[str, list[str]]:
@@ -44,10 +44,13 @@ class Customer:
         return score(env.shop, env.goal, product, chosen).total >= 1
 
     def doubt(self, env: WebShop) -> float:
-        return 0.45
+        return 0.25
 
     def other(self, env: WebShop, action: str, rng: Random) -> str:
-        """Another button; where one can only search, other words of the wish."""
+        """Another product, another way to go, or other words: never a button that may be missing."""
         shown = env.page()
-        others = [b.action for b in shown.buttons] or [f"search[{q}]" for q in env.queries()]
+        if shown.search:
+            others = [f"search[{query}]" for query in env.queries()]
+        else:
+            others = [b.action for b in shown.buttons if b.group in ("product", "buy", "move")]
         return rng.choice([a for a in others if a != action] or [action])

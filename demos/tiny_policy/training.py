@@ -27,7 +27,10 @@ class Stage:
     turns: int
     batch: int
     """dialogues a step"""
-    doubting: bool
+    doubt: float | None
+    """How likely an action departs from the plan; None: as the demonstrators say."""
+    learn_slips: bool
+    """Whether the departing answers are learned, or only what to do after them."""
 
 
 def make_model(tokenizer) -> LlamaForCausalLM:
@@ -47,7 +50,7 @@ def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: 
     for stage in stages:
         average = None
         for _ in range(stage.steps):
-            batch = [encode(chat, dialogues(stage)) for _ in range(stage.batch)]
+            batch = [encode(chat, dialogues(stage), stage.learn_slips) for _ in range(stage.batch)]
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (step + 1) / 50) * (1 - 0.95 * step / total)
             optimiser.zero_grad()
@@ -71,20 +74,20 @@ def _dialogues(rng: Random):
         nonlocal played
         demonstrator, env = players[played % len(players)]
         played += 1
-        return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubting)
+        return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubt)
 
     return following
 
 
-def encode(chat: ChatFormat, dialogue: Dialogue) -> tuple[list[int], list[bool]]:
-    """The ids of a dialogue as a rollout would lay them out, and which the policy writes."""
+def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[list[int], list[bool]]:
+    """The ids of a dialogue as a rollout would lay them out, and which of them are learned."""
     ids, written = [], []
     for k, (observation, reply) in enumerate(dialogue.turns):
         segment = (chat.following(observation, closed=True) if k else
                    chat.opening(dialogue.system, observation))
         said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
         ids += [*segment.ids, *said]
-        written += [False] * len(segment.ids) + [True] * len(said)
+        written += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(said)
     return ids, written
 
 
