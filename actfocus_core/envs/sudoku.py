@@ -33,7 +33,7 @@ PEERS: list[list[int]] = [[j for j, (q, d) in enumerate(_CELLS) if j != i and (
 class SudokuOptions(EnvOptions):
     max_turns: int = Field(8, ge=1, le=100)
     max_actions: int = Field(16, ge=1, le=1000)
-    blanks: int = Field(6, ge=1, le=10)
+    blanks: int = Field(6, ge=1, le=9)
     """6 is RAGEN's easy, 8 its medium, 9 its hard."""
 
 
