@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import share
 
 _NAME = re.compile(r"step-(\d{5,})")
 
@@ -49,6 +50,7 @@ def save_tensors(named: dict[str, torch.Tensor], file: Path) -> None:
 
     try:
         save_file({name: t.detach().contiguous().cpu() for name, t in named.items()}, file)
+        share(file)
     except SafetensorError as error:
         raise OSError(str(error)) from None
 

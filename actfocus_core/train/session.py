@@ -15,6 +15,7 @@ from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
+from actfocus_core.paths import share
 from actfocus_core.policy import Policy, load_policy
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.rollout import TRAINING_SEED, collect
@@ -107,7 +108,8 @@ class Session:
         batch = Batch.of(kept)
         credit = self.scheme.compute(batch, **self.config.scheme_params)
         if credit.missing or self.config.kl_coef:
-            score(kept, self.reference, on_progress=lambda d, n: self.progress("score", d, n))
+            score(kept, self.reference, tokens_per_batch=self.config.micro_tokens,
+                  on_progress=lambda d, n: self.progress("score", d, n))
             batch = Batch.of(kept)
             credit = self.scheme.compute(batch, **self.config.scheme_params)
         if credit.missing:
@@ -199,6 +201,8 @@ class Session:
         with appearing_folder(self.run.path / "policy") as part:
             self.player.model.save_pretrained(part)
             self.player.tokenizer.save_pretrained(part)
+            for file in part.glob("*.safetensors"):
+                share(file)
             options = {**self.policy.env_options, self.config.env: self.env_options}
             (part / "actfocus.json").write_text(json.dumps(
                 {"env_options": options, "trained": {"from": self.config.model, "steps": self.step,
