@@ -51,7 +51,7 @@ class Session:
         self.model = SplitModel(policy.model)
         policy.model.requires_grad_(True)
         if config.gradient_checkpointing:
-            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+            policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # On a GPU the trained weights are float32, and a copy in bfloat16 plays the episodes.
         self.player = policy if policy.device.type == "cpu" else _half(policy)

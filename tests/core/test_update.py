@@ -181,6 +181,17 @@ def test_many_logits_are_made_again_with_the_same_gradient(learner, rollouts, mo
     close(gradient(learner, training_batch(rollouts)), whole)
 
 
+def test_gradient_checkpointing_changes_no_gradient(learner, rollouts):
+    whole = gradient(learner, training_batch(rollouts))
+    again = copy.deepcopy(learner)
+    again.activation_checkpointing_enable({"use_reentrant": False})
+    again.train()
+    passes = []
+    again.model.layers[0].self_attn.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    close(gradient(again, training_batch(rollouts)), whole)
+    assert passes.count(True) == 2, "each layer is to run twice"
+
+
 def test_a_gradient_that_is_not_a_number_moves_nothing(learner, rollouts):
     model = copy.deepcopy(learner)
     before = [p.clone() for p in model.parameters()]
