@@ -74,11 +74,16 @@ def _policy(config: TrainConfig):
 
 
 def _check(config: TrainConfig, policy) -> None:
-    """Raise ActFocusError for an environment option or a scheme's parameter that is wrong."""
+    """Raise ActFocusError for a wrong option of the environment or the scheme, or a missing extra."""
     from actfocus_core.credit import Batch, get_scheme
     from actfocus_core.envs import make_env
+    from actfocus_core.train.extras import demand
+    from actfocus_core.train.tracking import demand_trackers
     from actfocus_core.trajectory import Trajectory
 
+    demand_trackers(config.track)
+    if config.lora_rank:
+        demand("peft", "lora")
     make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})
     sample = Trajectory("sample", [0, 0, 0], [3, 4, 5], [0, 0, 0], [0.0, 0.0, 0.0], ["", "", ""], group="sample")
     try:

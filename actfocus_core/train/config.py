@@ -62,6 +62,8 @@ class TrainConfig(BaseModel):
     """padded tokens a forward pass; decides memory and speed, not the result"""
     gradient_checkpointing: bool = False
     """computes activations twice to hold fewer of them"""
+    lora_rank: Annotated[int, Field(ge=0)] = 0
+    """train adapters of this rank on all linear layers (extra ``lora``); 0: all parameters"""
     max_grad_norm: Positive = 1.0
     clip_low: NotNegative = 0.2
     clip_high: NotNegative = 0.28
@@ -90,6 +92,8 @@ class TrainConfig(BaseModel):
     """steps between measurements of the gradient of each kind alone; 0: none"""
     checkpoint_every: Count = 1
     checkpoints_kept: Count = 2
+    track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """log the metrics there too; each is an extra of that name"""
     format_floor: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.5
     """a share of well-formed turns below this is called a collapse of the format"""
     stop_on_format_collapse: bool = False

@@ -13,13 +13,13 @@ from actfocus_core.train.batch import MicroBatch
 class Critic(torch.nn.Module):
     """The value of the dialogue before each response token.
 
-    It starts as a copy of the policy's backbone with a head of zeros: every value is 0 until it
-    has learned.
+    It starts as a copy of the policy's backbone, trained where that is, with a head of zeros: every
+    value is 0 until it has learned.
     """
 
     def __init__(self, policy: Policy):
         super().__init__()
-        self.backbone = copy.deepcopy(policy.model.get_decoder()).requires_grad_(True)
+        self.backbone = copy.deepcopy(policy.model.get_decoder())
         width = policy.model.get_output_embeddings().weight.shape[1]
         self.head = torch.nn.Linear(width, 1, device=policy.device)
         torch.nn.init.zeros_(self.head.weight)

@@ -33,6 +33,8 @@ from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import PAUSE_POLL, Interrupt, requested, write_status
 from actfocus_core.train.critic import Critic
 from actfocus_core.train.evaluate import evaluate, label, summary
+from actfocus_core.train.lora import add_adapters, merged
+from actfocus_core.train.tracking import Tracking
 from actfocus_core.train.update import Adam, forward, per_token
 from actfocus_core.trajectory import TokenKind, Trajectory
 
@@ -50,6 +52,7 @@ class Session:
         self.interrupt = Interrupt()
         self.model = SplitModel(policy.model)
         policy.model.requires_grad_(True)
+        self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
             policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
@@ -69,6 +72,7 @@ class Session:
         self._slowest = self._evaluation = 0.0
         self.seconds: dict[str, float] = {}
         self.logged = {row["step"] for row in run.metrics()[0]}
+        self.tracking = Tracking(config.track, run.path, config.model_dump(mode="json"))
         self._take_up()
 
     # --- the parts of a step, in their order ----------------------------------------------
@@ -139,9 +143,12 @@ class Session:
     @contextmanager
     def updating(self):
         """The policy in training mode where it makes its activations twice; the player follows it."""
-        self.policy.model.train(self.config.gradient_checkpointing)
+        models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
+        for model in models:
+            model.train(self.config.gradient_checkpointing)
         yield
-        self.policy.model.eval()
+        for model in models:
+            model.eval()
         if self.player is not self.policy:
             with torch.no_grad():
                 for mine, new in zip(self.player.model.parameters(), self.policy.model.parameters()):
@@ -194,12 +201,14 @@ class Session:
         if self.step not in checkpoints(self.run.path / "checkpoints") and self.step:
             self.checkpoint()
         self.save_policy()
+        self.tracking.close()
         self.tell(self.ended)
 
     def save_policy(self) -> None:
         """Write ``policy/``: weights, tokenizer, and the options of the environment it was trained in."""
         with appearing_folder(self.run.path / "policy") as part:
-            self.player.model.save_pretrained(part)
+            model = self.player.model if self.adapted is None else merged(self.adapted)
+            model.save_pretrained(part)
             self.player.tokenizer.save_pretrained(part)
             for file in part.glob("*.safetensors"):
                 share(file)
@@ -214,8 +223,10 @@ class Session:
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Append a row, unless a process that was killed after this step has written it already."""
         if step not in self.logged:
-            self.run.log({"step": step, **{k: v for k, v in metrics.items() if np.isfinite(v)}})
+            finite = {k: v for k, v in metrics.items() if np.isfinite(v)}
+            self.run.log({"step": step, **finite})
             self.logged.add(step)
+            self.tracking.log(step, finite)
 
     def tell(self, state: str, phase: str = "") -> None:
         """Replace the run's status."""

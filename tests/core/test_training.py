@@ -12,6 +12,8 @@ import time
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import load_policy
@@ -109,6 +111,41 @@ def test_uniform_without_kl_never_runs_the_reference(tmp_path):
     assert results(with_kl.path)[0]["kl/reference"] == pytest.approx(0, abs=1e-6) and with_kl.references() == ["tiny"]
 
 
+def test_adapters_train_few_parameters_and_leave_an_ordinary_folder(tmp_path, tiny):
+    pytest.importorskip("peft")
+    values = dict(steps=2, lora_rank=4, eval_every=0, mass_every=2, lr=1e-3)
+    run = train(config(**values), tmp_path / "run")
+    stored = load_file(run.path / "checkpoints/step-00002/policy.safetensors")
+    assert stored and all("lora_" in name for name in stored)
+    trained = load_policy(str(run.path / "policy"), device="cpu")
+    before = tiny.model.state_dict()
+    changed = {name for name, p in trained.model.state_dict().items() if not torch.equal(p, before[name])}
+    assert changed and all("proj" in name for name in changed)
+    train(config(**{**values, "steps": 1}), tmp_path / "cut")
+    resume(tmp_path / "cut", steps=2)
+    assert results(tmp_path / "cut") == results(run.path)
+
+
+@pytest.mark.parametrize(("changes", "extra"), [({"lora_rank": 4}, "lora"), ({"track": ("tensorboard",)}, "tensorboard")])
+def test_a_missing_extra_is_named_and_leaves_no_folder(changes, extra, tmp_path):
+    """Where it is installed, a child process that cannot import it."""
+    hide = "import sys; sys.modules.update({'peft': None, 'torch.utils.tensorboard': None})\n"
+    code = hide + (f"from actfocus_core.train import *\ntrain(TrainConfig.of(**{ {**SMALL, **changes}!r}), {str(tmp_path / 'run')!r})")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"pip install 'actfocus[{extra}]'" in result.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_gets_the_rows(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(config(steps=2, eval_every=0, track=("tensorboard",)), tmp_path / "run")
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("reward/return")] == [
+        (row["step"], row["reward/return"]) for row in results(run.path)]
+
+
 # --- going on --------------------------------------------------------------------------------
 
 
@@ -175,8 +212,6 @@ def test_killed_at_any_moment_and_resumed_is_never_killed(algorithm, grpo, ppo, 
 
 def threads() -> str:
     """As many as this process has: another number would round differently."""
-    import torch
-
     return str(torch.get_num_threads())
 
 

@@ -242,7 +242,8 @@ def test_advantages_of_the_critic_against_the_definition(rollouts):
 
 
 def test_the_critic_begins_at_0_and_learns_the_returns(tiny, rollouts):
-    critic = Critic(tiny)
+    trained = Policy("tiny", copy.deepcopy(tiny.model).requires_grad_(True), tiny.tokenizer)
+    critic = Critic(trained)
     before = per_token(rollouts, critic.values, 2000, tiny.device)
     assert all((v[t.response_mask] == 0).all() and np.isnan(v[~t.response_mask]).all() for t, v in zip(rollouts, before))
     zeros = np.zeros(sum(map(len, rollouts)), np.float32)
