@@ -130,9 +130,9 @@ def of_critic(values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     return {"critic/value_mean": float(values.mean()), **explained}
 
 
-def of_kl(logprobs: np.ndarray, others: np.ndarray) -> float:
-    """Mean of exp(-d) - 1 + d, d = log pi(y) - log q(y), over tokens sampled from pi (k3)."""
-    d = np.asarray(logprobs, np.float64) - others
+def mean_kl(log_ratios: np.ndarray) -> float:
+    """Mean of exp(-d) - 1 + d, d = log pi(y) - log q(y), over tokens sampled from pi: KL(pi || q) (k3)."""
+    d = np.asarray(log_ratios, np.float64)
     return float(np.mean(np.expm1(-d) + d))
 
 

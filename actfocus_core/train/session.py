@@ -70,7 +70,8 @@ class Session:
         """why the training is over; empty while it is not"""
         self._elapsed, self._since = 0.0, time.perf_counter()
         self._slowest = self._evaluation = 0.0
-        self.seconds: dict[str, float] = {}
+        self.notes: dict[str, float] = {}
+        """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
         self.logged = {row["step"] for row in run.metrics()[0]}
         self.tracking = Tracking(config.track, run.path, config.model_dump(mode="json"))
         self._take_up()
@@ -97,7 +98,7 @@ class Session:
         self.tell("running", phase=name)
         began = time.perf_counter()
         yield
-        self.seconds[f"seconds/{name}"] = self.seconds.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+        self.notes[f"seconds/{name}"] = self.notes.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
 
     def collect(self, step: int) -> list[Trajectory]:
         """The rollouts of a step: P new prompts, G rollouts each."""
@@ -173,8 +174,8 @@ class Session:
         if c.eval_every and (step % c.eval_every == 0 or last):
             metrics |= self._evaluate(step)
         metrics |= {"grad/lr": self.adam.rate(step), "format/collapsed": float(collapsed),
-                    "tokens/per_second": sampled, **self.seconds, "seconds/elapsed": self.elapsed}
-        self.step, self.seconds = step, {}
+                    "tokens/per_second": sampled, **self.notes, "seconds/elapsed": self.elapsed}
+        self.step, self.notes = step, {}
         self.log(step, metrics)
         if collapsed and c.stop_on_format_collapse:
             self.ended = "stopped"
@@ -193,8 +194,8 @@ class Session:
         """Evaluate the policy as it is, before the first step."""
         if self.step == 0 and 0 not in self.logged and self.config.eval_every:
             metrics = self._evaluate(0)
-            self.log(0, {**metrics, **self.seconds, "seconds/elapsed": self.elapsed})
-        self.seconds = {}
+            self.log(0, {**metrics, **self.notes, "seconds/elapsed": self.elapsed})
+        self.notes = {}
 
     def end(self) -> None:
         """Make the run resumable where it stopped, and the policy an ordinary model folder."""
@@ -327,7 +328,7 @@ class Session:
             return [t.logprobs for t in kept]
         again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device)
         d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
-        self.rollout_kl = names.of_kl(d, np.zeros_like(d))
+        self.notes["kl/rollout"] = names.mean_kl(d)
         return again
 
 
@@ -336,7 +337,7 @@ def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:
     if not all("ref_logprob" in t.signals for t in kept):
         return {}
     shift = np.concatenate([signal_values(t, "shift")[t.kinds >= TokenKind.REASONING] for t in kept])
-    return {"kl/reference": names.of_kl(shift, np.zeros_like(shift))}
+    return {"kl/reference": names.mean_kl(shift)}
 
 
 def _half(policy: Policy) -> Policy:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from actfocus_core.train.extras import demand
@@ -45,5 +47,11 @@ def _tensorboard(run: Path) -> tuple[Callable, Callable]:
 def _hosted(name: str, run: Path, config: dict) -> tuple[Callable, Callable]:
     """wandb, and trackio, which has the same interface."""
     library = demand(name, name)
-    library.init(project=PROJECT, name=run.name, config=config)
-    return lambda step, metrics: library.log(metrics, step=step), library.finish
+
+    def call(function: Callable, *arguments, **named) -> None:
+        # They talk on stdout, which belongs to the command's own answer.
+        with redirect_stdout(sys.stderr):
+            function(*arguments, **named)
+
+    call(library.init, project=PROJECT, name=run.name, config=config)
+    return lambda step, metrics: call(library.log, metrics, step=step), lambda: call(library.finish)

@@ -146,6 +146,25 @@ def test_tensorboard_gets_the_rows(tmp_path):
         (row["step"], row["reward/return"]) for row in results(run.path)]
 
 
+def test_a_player_in_half_precision_follows_the_policy(tmp_path):
+    """As on a GPU: the copy that samples rounds, log-probs are made again, and updates reach it."""
+    from actfocus_core.train.session import Session, _half
+
+    policy = load_policy("tiny", "cpu", "float32")
+    made = config(scheme="uniform")
+    s = Session(made, policy, Run.create(tmp_path / "run", {}))
+    s.player = _half(policy)
+    rollouts = s.collect(1)
+    batch, credit = s.credit(rollouts)
+    tokens = s.batch(rollouts, batch, credit, credit.advantage)
+    assert 1e-9 < s.notes["kl/rollout"] < 1e-2
+    new, sampled = np.concatenate(tokens.columns["old_logprobs"])[batch.response], np.concatenate([t.logprobs for t in rollouts])[batch.response]
+    assert 0 < np.abs(new - sampled).max() < 0.5
+    with s.updating(), torch.no_grad():
+        policy.model.lm_head.weight.mul_(2)
+    torch.testing.assert_close(s.player.model.lm_head.weight, policy.model.lm_head.weight.bfloat16())
+
+
 # --- going on --------------------------------------------------------------------------------
 
 
