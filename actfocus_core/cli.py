@@ -262,6 +262,37 @@ def train(
                     **{f"{name} after": last[name] for name in last if name.endswith("/success")}})
 
 
+@app.command("eval")
+def evaluate(
+    policy: Annotated[str, typer.Argument(help="tiny, a model folder such as RUN/policy, or a hub id.")] = "tiny",
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups, of the fixed evaluation set.")] = 32,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 16,
+    temperature: Annotated[list[float] | None, typer.Option(min=0, help="May be given more than once.",
+                                                            show_default="0.5 and 1")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Success of a policy on the fixed evaluation set, with its interval over prompts."""
+    from actfocus_core.envs import make_env
+
+    given = _options(option or [])
+    make_env(env, **given)
+    from actfocus_core.train.evaluate import evaluate as roll_out
+    from actfocus_core.train.evaluate import label, summary
+
+    loaded, found = _load(policy, device), {}
+    with _progress(progress) as show:
+        for t in temperature or (0.5, 1.0):
+            found[label(t)] = summary(roll_out(loaded, env, prompts=prompts, rollouts=rollouts, temperature=t,
+                                               env_options=given, on_progress=show(label(t))))
+    _report(json_, {"policy": loaded.name, "env": env, "fingerprint": loaded.fingerprint,
+                    **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()}})
+
+
 def _load(name: str, device: str):
     """Load a policy for a long piece of work."""
     from actfocus_core.policy import load_policy

@@ -94,6 +94,8 @@ def _check(config: TrainConfig, policy) -> None:
 
 
 def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -> Run:
+    import torch
+
     from actfocus_core.train.grpo import train_grpo
     from actfocus_core.train.ppo import train_ppo
     from actfocus_core.train.session import Session
@@ -110,6 +112,9 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
         return run
     except OSError as error:
         raise _failed(session, run, f"cannot be written ({error.strerror or error})") from None
+    except torch.OutOfMemoryError:
+        raise _failed(session, run, f"the device's memory is spent; micro_tokens below {config.micro_tokens}, "
+                                    "gradient_checkpointing or lora_rank need less") from None
     except ActFocusError as error:
         raise (_failed(session, run, str(error)) if session else error) from None
 

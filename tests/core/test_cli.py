@@ -90,6 +90,8 @@ def test_credit_gives_actions_more_under_actfocus(made):
     (["train", "--steps", "0"], "--steps"),
     (["train", "--resume", "nowhere"], "no such run"),
     (["train", "--resume", "nowhere", "--out", "there"], "leave --out or --resume away"),
+    (["eval", "no-such-model"], "no such policy"),
+    (["eval", "--env", "chess"], "unknown environment 'chess'"),
     (["fly"], "fly"),
 ])
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments, says, tmp_path):
@@ -132,8 +134,10 @@ def test_train_then_resume(tmp_path):
     assert again.returncode == 2 and "is finished" in again.stderr and len(again.stderr.strip().splitlines()) == 1
     longer = actfocus("train", "--resume", tmp_path / "run", "--steps", 3, "--json", "--progress", "none")
     assert json.loads(longer.stdout)["steps"] == 3 and longer.stderr == ""
-    trained = actfocus("rollout", "--policy", tmp_path / "run/policy", "--prompts", 1, "--rollouts", 1, "--out", tmp_path / "r")
-    assert trained.returncode == 0, trained.stderr
+    evaluated = actfocus("eval", tmp_path / "run/policy", "--prompts", 2, "--rollouts", 1, "--temperature", 1, "--json", "--progress", "none")
+    assert evaluated.returncode == 0, evaluated.stderr
+    scores = json.loads(evaluated.stdout)
+    assert scores["t1/trajectories"] == 2 and 0 <= scores["t1/success_low"] <= scores["t1/success"] and "t0.5/success" not in scores
 
 
 def test_broken_parquet_is_one_line(made, tmp_path):
@@ -147,6 +151,7 @@ def test_broken_parquet_is_one_line(made, tmp_path):
 
 
 @pytest.mark.parametrize("code", ["import actfocus_core", "import actfocus_core.trajectory, actfocus_core.credit",
+                                  "import actfocus_core.train",
                                   "import sys; sys.argv = ['actfocus', '--help']\n"
                                   "from actfocus_core.cli import main\ntry: main()\nexcept SystemExit: pass"])
 def test_help_and_the_package_import_neither_torch_nor_gradio(code):
@@ -157,6 +162,6 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "train"):
+    for command in ("app", "rollout", "score", "credit", "train", "eval"):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout
