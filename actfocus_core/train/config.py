@@ -35,6 +35,9 @@ class TrainConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """of the sampling and of the order of the mini-batches; the boards depend on the step alone"""
     device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of the arithmetic; parameters are float32 always. auto: bfloat16 on a GPU, float32 on a CPU, where
+    bfloat16 is faster only if the processor has instructions for it"""
 
     steps: Count = 200
     time_budget: Positive | None = None

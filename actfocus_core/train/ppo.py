@@ -29,7 +29,7 @@ def train_ppo(s: Session) -> None:
         kept = keep_groups(rollouts, c.filter_share)
         # The critic's value before every response token, and GAE from it.
         with s.phase("values"):
-            for t, values in zip(kept, per_token(kept, s.critic.values, c.micro_tokens, s.policy.device)):
+            for t, values in zip(kept, per_token(kept, s.critic.values, c.micro_tokens, s.policy.device, c.precision)):
                 t.signals["value"] = values
             advantages, targets = token_advantages(kept, c.gamma, c.lam, c.whiten)
         # The frozen reference's signals, where they are needed, and weights from them.

@@ -35,7 +35,7 @@ from actfocus_core.train.critic import Critic
 from actfocus_core.train.evaluate import evaluate, label, summary
 from actfocus_core.train.lora import add_adapters, merged
 from actfocus_core.train.tracking import Tracking
-from actfocus_core.train.update import Adam, forward, per_token
+from actfocus_core.train.update import Adam, forward, in_half, per_token
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 Progress = Callable[[str, int, int], None]
@@ -56,8 +56,8 @@ class Session:
         if config.gradient_checkpointing:
             policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
-        # On a GPU the trained weights are float32, and a copy in bfloat16 plays the episodes.
-        self.player = policy if policy.device.type == "cpu" else _half(policy)
+        # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
+        self.player = _half(policy) if in_half(config.precision, policy.device) else policy
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
@@ -267,7 +267,7 @@ class Session:
     def reference(self) -> Policy:
         """The policy as it was before training, frozen; loaded when it is first needed."""
         if self._reference is None:
-            self._reference = load_policy(self.config.model, str(self.policy.device))
+            self._reference = load_policy(self.config.model, str(self.policy.device), str(self.player.model.dtype).removeprefix("torch."))
         return self._reference
 
     @property
@@ -323,10 +323,11 @@ class Session:
         self.tell("running")
 
     def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
-        """Log-probs under the policy that sampled. On a GPU its arithmetic differs: they are made again."""
+        """Log-probs under the policy that sampled. In bfloat16 its arithmetic differs: they are made again."""
         if self.player is self.policy:
             return [t.logprobs for t in kept]
-        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device)
+        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device,
+                          self.config.precision)
         d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
         self.notes["kl/rollout"] = names.mean_kl(d)
         return again

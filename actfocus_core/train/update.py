@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -97,9 +96,14 @@ def _of_chunk(model: SplitModel, hidden: torch.Tensor, targets: torch.Tensor, en
     return logprobs, logsumexp - (logits.softmax(-1) * logits).sum(-1)
 
 
-def autocast(device: torch.device):
-    """bfloat16 arithmetic on a GPU, with the parameters in float32; nothing on a CPU."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def in_half(precision: str, device: torch.device) -> bool:
+    """Whether a config's precision means bfloat16 on this device."""
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def autocast(device: torch.device, precision: str):
+    """The arithmetic of a forward pass; the parameters stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_half(precision, device))
 
 
 def policy_step(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray,
@@ -130,7 +134,7 @@ def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z
     sums: dict[str, float] = {}
     device = model.head.weight.device
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
-        with autocast(device):
+        with autocast(device, config.precision):
             loss, parts = _losses(model, micro, z, config, tokens)
         loss.backward()
         # Means over the micro-batch become its part of the mean over all that were computed.
@@ -185,7 +189,7 @@ def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: 
     gradients = {kind: [torch.zeros_like(p) for p in parameters] for kind in RESPONSE_KINDS}
     rows = rows[~batch.without_gradient()[rows]]
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
-        with autocast(device):
+        with autocast(device, config.precision):
             logprobs, _ = forward(model, micro)
             losses = {kind: _surrogate(micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind),
                                        z, config).loss for kind in RESPONSE_KINDS}
@@ -208,7 +212,7 @@ def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, conf
     tokens, total = batch.tokens(rows), 0.0
     device = critic.head.weight.device
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
-        with autocast(device):
+        with autocast(device, config.precision):
             values = critic.values(micro)
         loss = value_loss(values, micro.columns["values"], micro.columns["value_targets"], torch.ones_like(values),
                           config.clip_value, tokens)
@@ -218,12 +222,13 @@ def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, conf
 
 
 @torch.no_grad()
-def per_token(trajectories: list, of_micro, tokens: int, device: torch.device) -> list[np.ndarray]:
+def per_token(trajectories: list, of_micro, tokens: int, device: torch.device,
+              precision: str = "float32") -> list[np.ndarray]:
     """float32 [T] a trajectory: ``of_micro(micro)`` [n] at its response tokens, NaN elsewhere."""
     batch = TrainingBatch(trajectories, {})
     values = [np.full(len(t), np.nan, np.float32) for t in trajectories]
     for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device):
-        with autocast(device):
+        with autocast(device, precision):
             numbers = of_micro(micro).float().cpu().numpy()
         rows, positions = micro.rows.cpu().numpy(), micro.positions.cpu().numpy()
         for b, i in enumerate(micro.chosen):

@@ -24,6 +24,7 @@ from actfocus_core.train.checkpoint import appearing_folder, checkpoints
 from actfocus_core.train.control import requested, the_only_trainer
 from actfocus_core.train.evaluate import summary
 from actfocus_core.train.metrics import explain
+from actfocus_core.train.update import policy_step
 
 SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_prompts": 2, "eval_rollouts": 2, "eval_every": 2, "lr": 3e-4,
          "critic_lr": 1e-3, "mass_every": 2, "scheme": "actfocus", "device": "cpu", "micro_tokens": 1000, "seed": 5}
@@ -147,22 +148,25 @@ def test_tensorboard_gets_the_rows(tmp_path):
 
 
 def test_a_player_in_half_precision_follows_the_policy(tmp_path):
-    """As on a GPU: the copy that samples rounds, log-probs are made again, and updates reach it."""
-    from actfocus_core.train.session import Session, _half
+    """The copy that samples rounds, log-probs are made again, and updates reach it."""
+    from actfocus_core.train.session import Session
 
     policy = load_policy("tiny", "cpu", "float32")
-    made = config(scheme="uniform")
+    made = config(scheme="uniform", precision="bfloat16", algorithm="ppo", prompts=1, rollouts=2, micro_tokens=64)
     s = Session(made, policy, Run.create(tmp_path / "run", {}))
-    s.player = _half(policy)
     rollouts = s.collect(1)
     batch, credit = s.credit(rollouts)
     tokens = s.batch(rollouts, batch, credit, credit.advantage)
-    assert 1e-9 < s.notes["kl/rollout"] < 1e-2
+    assert 1e-9 < s.notes["kl/rollout"] < 1e-2 and s.reference.model.dtype == torch.bfloat16
     new, sampled = np.concatenate(tokens.columns["old_logprobs"])[batch.response], np.concatenate([t.logprobs for t in rollouts])[batch.response]
     assert 0 < np.abs(new - sampled).max() < 0.5
-    with s.updating(), torch.no_grad():
-        policy.model.lm_head.weight.mul_(2)
-    torch.testing.assert_close(s.player.model.lm_head.weight, policy.model.lm_head.weight.bfloat16())
+    (rows, z), = s.minibatches(tokens, credit, 1, 0)
+    tokens.columns["advantages"] = [np.where(t.response_mask, np.float32(1), 0) for t in rollouts]
+    with s.updating():
+        assert policy_step(s.model, s.adam, tokens, rows, z, made, 1)["grad/norm"] > 0
+    assert policy.model.dtype == torch.float32
+    for mine, theirs in zip(s.player.model.parameters(), policy.model.parameters()):
+        assert torch.equal(mine, theirs.bfloat16())
 
 
 # --- going on --------------------------------------------------------------------------------
