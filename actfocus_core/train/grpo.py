@@ -38,4 +38,4 @@ def train_grpo(s: Session) -> None:
             with s.phase("update"):
                 updates = [policy_step(s.model, s.adam, tokens, rows, z, c, step) for epoch in range(c.epochs)
                            for rows, z in s.minibatches(tokens, credit, step, epoch)]
-        s.end_step(step, metrics | names.mean_of(updates), rollouts)
+        s.end_step(step, metrics | names.mean_of(updates))

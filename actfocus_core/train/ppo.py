@@ -53,7 +53,7 @@ def train_ppo(s: Session) -> None:
                 updates = [policy_step(s.model, s.adam, tokens, rows, z, c, step)
                            | critic_step(s.critic, s.critic_adam, tokens, rows, c, step)
                            for epoch in range(c.epochs) for rows, z in s.minibatches(tokens, credit, step, epoch)]
-        s.end_step(step, metrics | names.mean_of(updates), rollouts)
+        s.end_step(step, metrics | names.mean_of(updates))
 
 
 def token_advantages(trajectories: list[Trajectory], gamma: float = 1.0, lam: float = 1.0,

@@ -68,7 +68,10 @@ class Session:
         """steps done"""
         self.ended = ""
         """why the training is over; empty while it is not"""
+        self.message = ""
+        """a warning that stands in the status"""
         self._elapsed, self._since = 0.0, time.perf_counter()
+        self._began = 0.0
         self._slowest = self._evaluation = 0.0
         self.notes: dict[str, float] = {}
         """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
@@ -91,6 +94,11 @@ class Session:
             else:
                 self._pause()
         return not self.ended
+
+    def start_step(self) -> int:
+        """The number of the step that begins now."""
+        self._began = self.elapsed
+        return self.step + 1
 
     @contextmanager
     def phase(self, name: str):
@@ -164,17 +172,17 @@ class Session:
         if all("ref_energy" in t.signals for t in trajectories):
             self.run.annotate(step, self.reference.name, trajectories)
 
-    def end_step(self, step: int, metrics: dict[str, float], trajectories: list[Trajectory]) -> None:
+    def end_step(self, step: int, metrics: dict[str, float]) -> None:
         """Evaluate when it is time, log the step, and make a checkpoint."""
         c = self.config
-        self._slowest = max(self._slowest, self.elapsed - self._began)
-        sampled = metrics["tokens/sampled"] / max(self.elapsed - self._began, 1e-9)
+        seconds = self.elapsed - self._began
+        self._slowest = max(self._slowest, seconds)
         collapsed = metrics["format/well_formed"] < c.format_floor
         last = step >= c.steps or self._time_is_up()
         if c.eval_every and (step % c.eval_every == 0 or last):
             metrics |= self._evaluate(step)
         metrics |= {"grad/lr": self.adam.rate(step), "format/collapsed": float(collapsed),
-                    "tokens/per_second": sampled, **self.notes, "seconds/elapsed": self.elapsed}
+                    "tokens/per_second": metrics["tokens/sampled"] / seconds, **self.notes, "seconds/elapsed": self.elapsed}
         self.step, self.notes = step, {}
         self.log(step, metrics)
         if collapsed and c.stop_on_format_collapse:
@@ -236,9 +244,9 @@ class Session:
 
     def checkpoint(self) -> None:
         """Store everything the next step depends on."""
-        save_checkpoint(self.run.path / "checkpoints", self.step, {name: tensors() for name, (tensors, _) in self._parts().items()},
-                        {"elapsed": self.elapsed, "slowest": self._slowest, "evaluation": self._evaluation},
-                        self.config.checkpoints_kept)
+        tensors = {name: stored() for name, (stored, _) in self._parts().items()}
+        state = {"elapsed": self.elapsed, "slowest": self._slowest, "evaluation": self._evaluation}
+        save_checkpoint(self.run.path / "checkpoints", self.step, tensors, state, self.config.checkpoints_kept)
 
     def _take_up(self) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -256,10 +264,12 @@ class Session:
             pass
 
     def _parts(self) -> dict:
-        """File name -> (its tensors, how they are taken up)."""
-        parts = {"policy": self.adam, "critic": self.critic_adam}
-        return {name + end: pair for name, adam in parts.items() if adam is not None for end, pair in
-                (("", (lambda a=adam: a.named, adam.restore)), ("-adam", (adam.tensors, adam.load)))}
+        """File name -> (what gives its tensors, what takes them up)."""
+        parts = {}
+        for name, adam in (("policy", self.adam), ("critic", self.critic_adam)):
+            if adam is not None:
+                parts |= {name: (adam.parameters, adam.restore), f"{name}-adam": (adam.tensors, adam.load)}
+        return parts
 
     # --- the rest ------------------------------------------------------------------------
 
@@ -267,7 +277,8 @@ class Session:
     def reference(self) -> Policy:
         """The policy as it was before training, frozen; loaded when it is first needed."""
         if self._reference is None:
-            self._reference = load_policy(self.config.model, str(self.policy.device), str(self.player.model.dtype).removeprefix("torch."))
+            kind = str(self.player.model.dtype).removeprefix("torch.")
+            self._reference = load_policy(self.config.model, str(self.policy.device), kind)
         return self._reference
 
     @property
@@ -280,14 +291,6 @@ class Session:
     def elapsed(self) -> float:
         """Seconds of training so far, pauses left out, over all processes."""
         return self._elapsed + time.perf_counter() - self._since
-
-    message = ""
-    """A warning that stands in the status."""
-
-    def start_step(self) -> int:
-        """The number of the step that begins now."""
-        self._began = self.elapsed
-        return self.step + 1
 
     def _time_is_up(self) -> bool:
         budget = self.config.time_budget

@@ -48,6 +48,10 @@ class Adam:
         self.inner.zero_grad()
         return norm
 
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The trained parameters by name, to be stored."""
+        return self.named
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state as named tensors, to be stored."""
         return {f"{name}|{key}": value for name, p in self.named.items()
@@ -194,8 +198,10 @@ def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: 
             losses = {kind: _surrogate(micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind),
                                        z, config).loss for kind in RESPONSE_KINDS}
         for kind, loss in losses.items():
-            for whole, part in zip(gradients[kind], torch.autograd.grad(loss, parameters, retain_graph=True)):
-                whole += part
+            parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            for whole, part in zip(gradients[kind], parts):
+                if part is not None:
+                    whole += part
     flat = {kind: torch.cat([g.flatten() for g in parts]) for kind, parts in gradients.items()}
     metrics = {f"mass/gradient_{kind.name.lower()}": float(g.norm()) for kind, g in flat.items()}
     for a, b in ((TokenKind.REASONING, TokenKind.ACTION), (TokenKind.FORMAT, TokenKind.ACTION),
