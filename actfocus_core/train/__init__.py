@@ -85,12 +85,13 @@ def _check(config: TrainConfig, policy) -> None:
     if config.lora_rank:
         demand("peft", "lora")
     make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})
+    scheme = get_scheme(config.scheme)
+    unknown = set(config.scheme_params) - set(scheme.defaults)
+    if unknown:
+        raise ActFocusError(f"{scheme.name}: unknown parameter {min(unknown)!r}; there are "
+                            f"{', '.join(scheme.defaults) or 'none'}")
     sample = Trajectory("sample", [0, 0, 0], [3, 4, 5], [0, 0, 0], [0.0, 0.0, 0.0], ["", "", ""], group="sample")
-    try:
-        get_scheme(config.scheme).compute(Batch.of([sample]), **config.scheme_params)
-    except TypeError:
-        raise ActFocusError(f"{config.scheme}: unknown parameter among {', '.join(config.scheme_params)}; there are "
-                            f"{', '.join(get_scheme(config.scheme).defaults) or 'none'}") from None
+    scheme.compute(Batch.of([sample]), **config.scheme_params)
 
 
 def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -> Run:
