@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressMode = Annotated[Literal["bar", "jsonl", "none"],
                          typer.Option(help="How to show progress, on stderr.")]
+Catalogue = Annotated[Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.",
+                                              show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
@@ -87,6 +89,7 @@ def rollout(
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
     prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
     rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
     first_prompt: Annotated[int, typer.Option(min=0, help="Environment seed of the first group.")] = 10_000,
@@ -106,7 +109,7 @@ def rollout(
     out = out or free_path(Path("runs"), env)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
-    given = _options(option or [])
+    given = _options(option or []) | _catalogue(env, catalogue)
     make_env(env, **given)
     from actfocus_core.rollout import collect
     from actfocus_core.signals import score as score_
@@ -212,6 +215,7 @@ def train(
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
     model: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
     time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
@@ -236,7 +240,7 @@ def train(
         if steps is not None and time_budget is None:
             limits["time_budget"] = None
         start = values_of(preset or ("quick" if model == "tiny" else "paper"), env, algorithm, model)
-        options = {**start.get("env_options", {}), **_options(option or [])}
+        options = {**start.get("env_options", {}), **_options(option or []), **_catalogue(env, catalogue)}
         config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
                                    "seed": seed, "device": device, **limits, **_options(set_ or [], "--set")})
         out = out or free_path(Path("runs"), f"train-{env}")
@@ -345,6 +349,15 @@ def _finite(value):
 def _well_formed(trajectories) -> float:
     turns = [turn for t in trajectories for turn in t.turn_records]
     return sum(turn.valid for turn in turns) / len(turns)
+
+
+def _catalogue(env: str, path: Path | None) -> dict:
+    """The environment's option for a product file, in full: a run remembers where it was."""
+    if path is None:
+        return {}
+    if env != "webshop":
+        raise ActFocusError(f"--catalogue {path}: {env} has no products; it is for --env webshop")
+    return {"catalogue": str(path.resolve())}
 
 
 def _options(pairs: list[str], flag: str = "--option") -> dict:

@@ -32,9 +32,9 @@ def main() -> None:
         ours, theirs = [], []
         for seed in range(WORLDS):
             env.reset(seed)
-            ours.append(_milliseconds(lambda: _solve(env)))
+            ours.append(_milliseconds(_solve, env))
             if peer and seed < 5:
-                theirs.append(_milliseconds(lambda: _recursion(env)))
+                theirs.append(_milliseconds(_recursion, env))
         middle = statistics.median(ours)
         other = f"{statistics.median(theirs):13.1f} {statistics.median(theirs) / middle:6.0f}x" if theirs else f"{'-':>13} {'-':>7}"
         print(f"{name:12} {str({**options, **(peer or {})}):34} {middle:10.1f} {max(ours):10.1f} {other}")
@@ -63,9 +63,9 @@ def _recursion(env: Env) -> float:
     return value(env)
 
 
-def _milliseconds(work) -> float:
+def _milliseconds(work, env: Env) -> float:
     began = time.perf_counter()
-    work()
+    work(env)
     return 1000 * (time.perf_counter() - began)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actfocus_core.envs.webshop.synthetic import make_records
 from actfocus_core.runs import Run
 
 
@@ -80,6 +81,8 @@ def test_credit_gives_actions_more_under_actfocus(made):
     (["rollout", "--temperature", "nan"], "temperature"),
     (["rollout", "--device", "cuda"], "CUDA"),
     (["rollout", "--colour", "red"], "--colour"),
+    (["rollout", "--env", "sokoban", "--catalogue", "shop.json"], "sokoban has no products"),
+    (["rollout", "--env", "webshop", "--catalogue", "shop.json"], "shop.json"),
     (["train", "--model", "no-such-model"], "no such policy"),
     (["train", "--env", "chess"], "unknown environment 'chess'"),
     (["train", "--scheme", "magic"], "unknown scheme"),
@@ -138,6 +141,14 @@ def test_train_then_resume(tmp_path):
     assert evaluated.returncode == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
     assert scores["t1/trajectories"] == 2 and 0 <= scores["t1/success_low"] <= scores["t1/success"] and "t0.5/success" not in scores
+
+
+def test_a_product_file_takes_the_place_of_the_embedded_catalogue(tmp_path):
+    (tmp_path / "shop.json").write_text(json.dumps(make_records(3, ("fashion",))[:12]))
+    result = actfocus("rollout", "--env", "webshop", "--catalogue", "shop.json", "--prompts", 1, "--rollouts", 1,
+                      "-o", "max_turns=1", "--out", "mine", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert Run.open(tmp_path / "mine").info["config"]["env_options"]["catalogue"] == str(tmp_path / "shop.json")
 
 
 def test_broken_parquet_is_one_line(made, tmp_path):
