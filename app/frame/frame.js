@@ -146,5 +146,11 @@
     ].filter(Boolean));
   }
 
-  AF.frame = { mount, makeRoom, mountNote, show, help, say, copyLink, toggleTheme, onTheme: (f) => themeListeners.push(f) };
+  /* Go to a tab by its title. */
+  function tab(title) {
+    const node = [...document.querySelectorAll('#af-tabs [role=tab]')].find((t) => t.textContent.trim() === title);
+    if (node) node.click();
+  }
+
+  AF.frame = { tab, mount, makeRoom, mountNote, show, help, say, copyLink, toggleTheme, onTheme: (f) => themeListeners.push(f) };
 })(self);
