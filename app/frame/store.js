@@ -11,6 +11,10 @@
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
                   color: 'weight', filter: 'all', tab: 'trace', race: '' };
+  /* What other pages than Trace keep here: read from the address at once, for they may be used before
+     the first trajectory has come. */
+  const OWN = ['tab', 'race'];
+  for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
   const listeners = [];
   let kept = null;
   let shownPreset = 'actfocus';
@@ -90,7 +94,7 @@
   /* Take a view that the server has checked; the native controls were set with it. */
   function adopt(view) {
     for (const name of ORDER) settings[name] = view[name];
-    for (const name of Object.keys(place)) if (name in view) place[name] = view[name];
+    for (const name of Object.keys(place)) if (name in view && !OWN.includes(name)) place[name] = view[name];
     shownPreset = presetOf(settings);
     for (const listener of listeners) listener(ORDER);
   }

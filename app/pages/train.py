@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import gradio as gr
 import numpy as np
 
 from actfocus_core.credit import SCHEMES
