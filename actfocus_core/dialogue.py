@@ -183,7 +183,10 @@ def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> li
 def _segment(text: str, parts, ids: list[int], offsets: list[tuple[int, int]]) -> Segment:
     ends = list(accumulate(len(part) for part, _ in parts))
     kinds, texts, done, part = [], [], 0, 0
-    for start, end in offsets:
+    # Tokens that share a character overlap: it goes to the last of them.
+    following = [start for start, _ in offsets[1:]] + [len(text)]
+    for (start, end), after in zip(offsets, following):
+        end = min(end, max(after, start))
         while part < len(parts) - 1 and start >= ends[part]:
             part += 1
         kinds.append(parts[part][1])

@@ -38,6 +38,7 @@ FORMAT = "actfocus-run"
 VERSION = 1
 ROWS_PER_GROUP = 64
 """Trajectories a Parquet row group: what is read to show one of them."""
+_OPEN_FILES = 100
 
 _SCALARS = {
     "id": pa.string(), "group": pa.string(), "env": pa.string(), "seed": pa.int64(),
@@ -94,7 +95,7 @@ class Run:
                 whole = Path(hidden) / path.name
                 for folder in (whole, whole / "trajectories", whole / "signals"):
                     folder.mkdir()
-                (whole / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+                _write_info(whole, info)
                 whole.rename(path)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
@@ -243,6 +244,101 @@ class Run:
             raise ActFocusError(f"{file}: a line after byte {offset} is not JSON ({error})") from None
 
 
+class RunWriter:
+    """Writes a run in pieces, in any order of steps, holding one row group a step in memory.
+
+    For a run that is hidden until it is whole (``appearing_run``). ``ref_*`` signals and
+    alternatives become the annotation ``reference``. Use as a context manager.
+    """
+
+    def __init__(self, run: Run, reference: str = "imported"):
+        self.run, self.reference = run, reference
+        self._waiting: dict[int, list[Trajectory]] = {}
+        self._files: dict[Path, _GrowingFile] = {}
+        self._ids: set[str] = set()
+        self._annotated: set[int] = set()
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Raises ActFocusError where a trajectory of this id was added before."""
+        if trajectory.id in self._ids:
+            raise ActFocusError(f"two trajectories have the id {trajectory.id!r}; ids are unique in a run")
+        self._ids.add(trajectory.id)
+        waiting = self._waiting.setdefault(trajectory.step, [])
+        waiting.append(trajectory)
+        if len(waiting) >= ROWS_PER_GROUP:
+            self._flush(trajectory.step)
+        elif sum(map(len, self._waiting.values())) > 16 * ROWS_PER_GROUP:
+            # Many steps at once: those that wait with the most are written.
+            self._flush(max(self._waiting, key=lambda step: len(self._waiting[step])))
+
+    def _flush(self, step: int) -> None:
+        trajectories = self._waiting.pop(step)
+        self._file(self.run._facts(step)).append(_facts_table(trajectories))
+        if any(t.alternatives is not None or any(s.startswith("ref_") for s in t.signals) for t in trajectories):
+            self._annotated.add(step)
+        # Row groups of facts and annotation hold the same trajectories: all are written, or none.
+        self._file(self.run._annotation(step, self.reference)).append(_annotation_table(trajectories))
+
+    def _file(self, path: Path) -> _GrowingFile:
+        file = self._files.setdefault(path, _GrowingFile(path))
+        is_open = [f for f in self._files.values() if f.writer and f is not file]
+        if len(is_open) >= _OPEN_FILES:
+            is_open[0].close()
+        return file
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            for step in list(self._waiting) if kind is None else []:
+                self._flush(step)
+        finally:
+            for file in self._files.values():
+                file.close()
+        for step in set(self.run.steps()) - self._annotated:
+            self.run._annotation(step, self.reference).unlink(missing_ok=True)
+
+
+class _GrowingFile:
+    """A Parquet file that takes tables one by one, also with columns that came later."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.writer: pq.ParquetWriter | None = None
+        self.schema: pa.Schema | None = None
+
+    def append(self, table: pa.Table) -> None:
+        wanted = table.schema if self.schema is None else pa.unify_schemas([self.schema, table.schema])
+        if self.writer is None or wanted != self.schema:
+            self._begin(wanted)
+        self._write(table)
+
+    def _begin(self, schema: pa.Schema) -> None:
+        """Open the file with these columns; what is in it already is copied, group by group."""
+        self.close()
+        before = self.path.with_suffix(".before")
+        if self.path.exists():
+            self.path.rename(before)
+        self.schema = schema
+        self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")
+        if before.exists():
+            with pq.ParquetFile(before) as old:
+                for group in range(old.num_row_groups):
+                    self._write(old.read_row_group(group))
+            before.unlink()
+
+    def _write(self, table: pa.Table) -> None:
+        columns = [table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+                   for f in self.schema]
+        self.writer.write_table(pa.table(columns, schema=self.schema), row_group_size=ROWS_PER_GROUP)
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+
+
 def slug(name: str) -> str:
     """A model's name as part of a file name: letters, digits, dot, dash, underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
@@ -260,6 +356,8 @@ def appearing_run(path: Path, config: dict, model: dict | None = None):
     run = Run.create(hidden_path(path, os.getpid()), config, model)
     try:
         yield run
+        # What was learnt of the run while it was made is in its info by now.
+        _write_info(run.path, run.info)
         run.path = run.path.rename(path)
     except OSError as error:
         raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
@@ -278,6 +376,10 @@ def free_path(folder: Path, stem: str) -> Path:
     while (folder / f"{stem}-{number}").exists():
         number += 1
     return folder / f"{stem}-{number}"
+
+
+def _write_info(folder: Path, info: dict) -> None:
+    (folder / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 def _versions() -> dict:
