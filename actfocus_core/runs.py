@@ -19,6 +19,8 @@ import platform
 import re
 import shutil
 import tempfile
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -71,6 +73,7 @@ class Run:
         self.path = path
         self.info = info
         """The content of run.json."""
+        self._indexed: tuple[tuple, pd.DataFrame, list[int]] | None = None
 
     @property
     def name(self) -> str:
@@ -141,13 +144,22 @@ class Run:
         return file
 
     def index(self) -> pd.DataFrame:
-        """One row a trajectory, ordered by step: scalars and counts, no token is read."""
-        frames = [_index(self._facts(step), self._facts(step).stat().st_mtime_ns)
-                  for step in self.steps()]
-        columns = [*_SCALARS, *_COUNTS]
-        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-        frame["return"] = frame["reward"] + frame["penalty"]
-        return frame
+        """One row a trajectory, ordered by step: scalars and counts, no token is read.
+
+        Kept until a file is added or changed, so asking again costs nothing.
+        """
+        return self._index()[0].copy(deep=False)  # copy-on-write: what the caller changes stays there
+
+    def _index(self) -> tuple[pd.DataFrame, list[int]]:
+        """The index, and at which of its rows each step's file begins."""
+        files = tuple((f, f.stat().st_mtime_ns) for f in map(self._facts, self.steps()))
+        if self._indexed is None or self._indexed[0] != files:
+            frames = [_index(*file) for file in files]
+            columns = [*_SCALARS, *_COUNTS]
+            frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+            frame["return"] = frame["reward"] + frame["penalty"]
+            self._indexed = (files, frame, [0, *np.cumsum([len(f) for f in frames]).tolist()])
+        return self._indexed[1:]
 
     def trajectories(self, step: int | None = None, reference: str | None = None) -> list[Trajectory]:
         """All trajectories, or those of one step, with the signals of a reference model.
@@ -160,22 +172,49 @@ class Run:
 
     def trajectory(self, id: str, reference: str | None = None) -> Trajectory:
         """One trajectory by its id; reads only the row group that holds it."""
-        for step in self.steps():
-            frame = _index(self._facts(step), self._facts(step).stat().st_mtime_ns)
-            hits = np.flatnonzero(frame["id"].to_numpy() == id)
-            if len(hits):
-                return self._read_step(step, reference, row=int(hits[0]))[0]
+        index, starts = self._index()
+        hits = np.flatnonzero((index["id"] == id).to_numpy(bool))
+        if len(hits):
+            place = bisect_right(starts, hits[0]) - 1
+            return self._read_step(self.steps()[place], reference, row=int(hits[0]) - starts[place])[0]
         raise ActFocusError(f"{self.path}: no trajectory {id!r} in this run")
 
     def _read_step(self, step: int, reference: str | None, row: int | None = None) -> list[Trajectory]:
-        table, skip = _read(self._facts(step), row)
-        trajectories = _trajectories(table, self._facts(step))[skip]
+        table = _read(self._facts(step), row)
+        trajectories = _trajectories(table, self._facts(step))
         chosen = self._chosen_reference(step, reference)
         if chosen:
             file = self._annotation(step, chosen)
-            notes, skip = _read(file, row)
-            _annotate(trajectories, notes, file)
+            _annotate(trajectories, _read(file, row), file)
         return trajectories
+
+    def stream(self, step: int | None = None, reference: str | None = None, *,
+               ids: Collection[str] | None = None,
+               on_error: Callable[[str, ActFocusError], None] | None = None) -> Iterator[Trajectory]:
+        """What ``trajectories`` gives, with one row group in memory at a time.
+
+        ``ids``: only these. ``on_error(id, error)`` is told of a trajectory that is malformed,
+        which is then left out; without it the error is raised.
+        """
+        for s in self.steps() if step is None else [step]:
+            facts, chosen = self._facts(s), self._chosen_reference(s, reference)
+            file = self._annotation(s, chosen) if chosen else None
+            notes = _Rows(file) if file else None
+            for table in _Rows(facts):
+                annotation = notes.take(table.num_rows) if notes else None
+                for row, id in enumerate(table["id"].to_pylist()):
+                    if ids is not None and id not in ids:
+                        continue
+                    try:
+                        one = _trajectories(table.slice(row, 1), facts)
+                        if annotation is not None:
+                            _annotate(one, annotation.slice(row, 1), file)
+                    except ActFocusError as error:
+                        if on_error is None:
+                            raise
+                        on_error(id, error)
+                        continue
+                    yield one[0]
 
     def _facts(self, step: int) -> Path:
         return self.path / "trajectories" / f"step-{step:05d}.parquet"
@@ -444,20 +483,50 @@ def _write(table: pa.Table, file: Path) -> None:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
-def _read(file: Path, row: int | None, columns: list[str] | None = None) -> tuple[pa.Table, slice]:
-    """The table, or only the row group with ``row``; and where in it the wanted rows are."""
+def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.Table:
+    """The whole table, or one row, for which one row group is read."""
     try:
         parquet = pq.ParquetFile(file)
         if row is None:
-            return parquet.read(columns), slice(None)
+            return parquet.read(columns)
         group, first = 0, 0
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
             group += 1
-        return parquet.read_row_group(group, columns), slice(row - first, row - first + 1)
+        return parquet.read_row_group(group, columns).slice(row - first, 1)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise ActFocusError(f"{file}: not readable as Parquet ({reason})") from None
+        raise _not_parquet(file, error) from None
+
+
+class _Rows:
+    """The rows of a Parquet file in order: a row group at a time, or as many as are taken."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        try:
+            self._parquet = pq.ParquetFile(file)
+        except (OSError, pa.ArrowException) as error:
+            raise _not_parquet(file, error) from None
+        self._groups = iter(self)
+        self._rest = self._parquet.schema_arrow.empty_table()
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for group in range(self._parquet.num_row_groups):
+            try:
+                yield self._parquet.read_row_group(group)
+            except (OSError, pa.ArrowException) as error:
+                raise _not_parquet(self._file, error) from None
+
+    def take(self, count: int) -> pa.Table:
+        """The next ``count`` rows, fewer at the end."""
+        while self._rest.num_rows < count and (table := next(self._groups, None)) is not None:
+            self._rest = pa.concat_tables([self._rest, table])
+        taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
+        return taken
+
+
+def _not_parquet(file: Path, error: Exception) -> ActFocusError:
+    return ActFocusError(f"{file}: not readable as Parquet ({str(error).splitlines()[0]})")
 
 
 @lru_cache(maxsize=4096)
@@ -467,10 +536,9 @@ def _index(file: Path, mtime_ns: int) -> pd.DataFrame:
     try:
         names = pq.read_schema(file).names
     except (OSError, pa.ArrowException) as error:
-        raise ActFocusError(f"{file}: not readable as Parquet "
-                            f"({str(error).splitlines()[0]})") from None
+        raise _not_parquet(file, error) from None
     _demand(names, wanted, file)
-    return _read(file, None, wanted)[0].to_pandas()
+    return _read(file, None, wanted).to_pandas()
 
 
 def _demand(present: list[str], wanted: list[str], file: Path) -> None:
