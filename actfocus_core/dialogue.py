@@ -8,6 +8,7 @@ reasoning, action or format is found on the character offsets of the sampled ids
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -17,6 +18,7 @@ from actfocus_core.trajectory import TokenKind
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 SEPARATOR = "||"
+_REPLY_TAG = re.compile(r"</?(?:think|answer|action|tool_call|tool_response)>")
 _SYSTEM, _USER, _NEXT = "actfocus-system-51c9", "actfocus-user-51c9", "actfocus-next-51c9"
 _REPLY = "<think>\nactfocus-51c9\n</think>\n<answer>actfocus-51c9</answer>"
 """Stand-ins for messages: what the template writes around them is the template."""
@@ -195,6 +197,13 @@ def _segment(text: str, parts, ids: list[int], offsets: list[tuple[int, int]]) -
     if texts:
         texts[-1] += text[done:]
     return Segment(ids, kinds, texts)
+
+
+def template_ids(tokenizer) -> set[int]:
+    """Special tokens that chat templates are made of: not tags of replies such as ``<think>``."""
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
+    return ends | {id for id, token in tokenizer.added_tokens_decoder.items()
+                   if token.special and not _REPLY_TAG.fullmatch(str(token))}
 
 
 @dataclass(frozen=True)

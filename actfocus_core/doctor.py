@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actfocus_core.dialogue import Spans, response_kinds
+from actfocus_core.dialogue import Spans, response_kinds, template_ids
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.spans import SpanRule, span_rule
@@ -88,9 +88,8 @@ _CHECKS = {
                                    "average: another policy, a shifted mask, or ids that were encoded again"),
     "return-turns": ("warning", "the rewards of the turns do not add up to that of the trajectory"),
     "no-action": ("warning", "no action token: the replies have none, or the span rule does not fit them (--spans)"),
-    "truncated": ("warning", "was cut before its end: the last answer may be missing"),
-    "unclosed-answer": ("warning", "the last reply stops inside its reasoning or its answer, though it is not marked "
-                                   "as truncated"),
+    "truncated-answer": ("warning", "the last reply stops inside its reasoning or its answer, or was cut before the "
+                                    "policy ended its turn: allow it more tokens"),
     "duplicate": ("warning", "is token for token another rollout of the same prompt: it adds no information"),
     "zero-spread": ("warning", "all returns of the group are equal, so its advantage and gradient are 0"),
     "single-rollout": ("info", "the group has one rollout, so a group-relative advantage is 0"),
@@ -135,9 +134,7 @@ class _Doctor:
     def __init__(self, rule: SpanRule, tokenizer):
         self.rule, self.tokenizer = rule, tokenizer
         self.trajectories = self.tokens = 0
-        self.special = set()
-        if tokenizer is not None:
-            self.special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+        self.special = template_ids(tokenizer) if tokenizer is not None else set()
         self.found: dict[str, Finding] = {}
         self.returns: dict[str, list[float]] = defaultdict(list)
         self.seen: dict[bytes, str] = {}
@@ -183,19 +180,19 @@ class _Doctor:
             texts, text = t.texts[begin:end], "".join(t.texts[begin:end])
             # Text read from messages may lack the tag the template opened: both readings fit.
             wrong_kinds |= not any(_kinds_fit(texts, self.rule.find(text, o), t.kinds[begin:end]) for o in (opens, True))
-            # The one special token of a reply is the one that ends it.
-            body = range(begin, end - 1)
-            in_loss |= any(int(t.token_ids[i]) in self.special if self.special else
-                           bool(_SPECIAL_TEXT.fullmatch(t.texts[i])) for i in body) or bool(_ROLE_LINE.search(text))
-            closed = _closed(text, opens)
+            # The one such token of a reply is the one that ends it.
+            in_loss |= any(self._is_template(t, i) for i in range(begin, end - 1)) or bool(_ROLE_LINE.search(text))
+            closed = _closed(text, opens) and (self._is_template(t, end - 1) or not t.truncated)
         if wrong_kinds:
             yield "kinds-spans"
         if in_loss:
             yield "template-in-loss"
-        if t.truncated:
-            yield "truncated"
-        elif not closed:
-            yield "unclosed-answer"
+        if not closed:
+            yield "truncated-answer"
+
+    def _is_template(self, t: Trajectory, i: int) -> bool:
+        """Whether a token is one that templates are made of."""
+        return int(t.token_ids[i]) in self.special if self.special else bool(_SPECIAL_TEXT.fullmatch(t.texts[i]))
 
     def _of_text(self, t: Trajectory) -> Iterator[str]:
         if t.token_ids.min() < 0 or (self.tokenizer is not None and t.token_ids.max() >= len(self.tokenizer)):

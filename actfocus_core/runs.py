@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -339,6 +339,28 @@ class RunWriter:
             self.run._annotation(step, self.reference).unlink(missing_ok=True)
 
 
+def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
+    """Write trajectories with all their signals and alternatives to one Parquet file, streamed."""
+    file, chunk = _GrowingFile(path), []
+
+    def flush() -> None:
+        facts, notes = _facts_table(chunk), _annotation_table(chunk)
+        for name in notes.column_names[1:]:
+            facts = facts.append_column(name, notes[name])
+        file.append(facts)
+
+    try:
+        for trajectory in trajectories:
+            chunk.append(trajectory)
+            if len(chunk) == ROWS_PER_GROUP:
+                flush()
+                chunk = []
+        if chunk:
+            flush()
+    finally:
+        file.close()
+
+
 class _GrowingFile:
     """A Parquet file that takes tables one by one, also with columns that came later."""
 
@@ -357,7 +379,7 @@ class _GrowingFile:
         """Open the file with these columns; what is in it already is copied, group by group."""
         self.close()
         before = self.path.with_suffix(".before")
-        if self.path.exists():
+        if self.schema is not None:
             self.path.rename(before)
         self.schema = schema
         self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from actfocus_core.dialogue import THINK, TokenTexts, encode_parts, response_kinds
+from actfocus_core.dialogue import THINK, TokenTexts, encode_parts, response_kinds, template_ids
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.samples import SAMPLED, Message, Part, Sample, Tokens
 from actfocus_core.spans import SpanRule
@@ -35,7 +35,7 @@ class Layout:
         if not tokenizer.is_fast:
             raise ActFocusError(f"{tokenizer.name_or_path}: the tokenizer gives no offsets; a fast one is needed")
         self.tokenizer, self.rule, self.model, self.success_at = tokenizer, rule, model, success_at
-        self.special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+        self.special = template_ids(tokenizer)
         self.texts = TokenTexts(tokenizer, min(self.special, default=0))
         self.between = lru_cache(4096)(self._between)
         self._rollouts: dict[str, int] = {}
