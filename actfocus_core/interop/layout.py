@@ -16,7 +16,7 @@ import numpy as np
 
 from actfocus_core.dialogue import THINK, TokenTexts, encode_parts, response_kinds, template_ids
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.samples import SAMPLED, Message, Part, Sample, Tokens
+from actfocus_core.interop.samples import SAMPLED, Message, Part, Sample, Tokens, on_sampled
 from actfocus_core.spans import SpanRule
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
@@ -212,7 +212,7 @@ class Layout:
             records[-1].reward = sample.reward
         signals = dict(tokens.signals)
         if sample.advantage is not None:
-            signals["advantage"] = np.where(tokens.sampled, np.float32(sample.advantage), np.float32(np.nan))
+            signals["advantage"] = on_sampled(sample.advantage, tokens.sampled)
         group = f"{sample.step:05d}-{_name(sample.group)}"
         rollout = self._rollouts[group] = self._rollouts.get(group, -1) + 1
         success = bool(sample.reward >= self.success_at) if sample.success is None else sample.success

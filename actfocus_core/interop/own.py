@@ -106,7 +106,9 @@ def _alternatives(record: Record, length: int) -> Alternatives | None:
         return None
     try:
         ids = np.array(given.get("ids", list, "lists of ids"), np.int64).reshape(length, -1)
-        logprobs = np.array(given.get("logprobs", list, "lists of numbers"), np.float32).reshape(length, -1)
+        with np.errstate(over="ignore"):
+            logprobs = np.array(given.get("logprobs", list, "lists of numbers"), np.float64).astype(np.float32)
+        logprobs = logprobs.reshape(length, -1)
         texts = [[check_text(text, given.where) for text in row] for row in given.get("texts", list, "lists of strings")]
         if ids.shape != logprobs.shape or len(texts) != length or (ids.size and not -1 <= ids.min() <= ids.max() < 2**31):
             raise ValueError("lengths or ids out of range")

@@ -68,6 +68,12 @@ class Sample:
     """One number for all sampled tokens."""
 
 
+def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:
+    """float32 [T]: one number on the sampled tokens, NaN elsewhere; too large is infinite."""
+    with np.errstate(over="ignore"):
+        return np.where(sampled, np.float64(value), np.nan).astype(np.float32)
+
+
 def digest(*parts) -> str:
     """A short name for a prompt: equal for equal prompts."""
     return hashlib.sha1(json.dumps(parts, default=repr).encode("utf-8", "replace")).hexdigest()[:12]

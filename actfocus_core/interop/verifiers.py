@@ -19,6 +19,7 @@ from actfocus_core.interop.samples import (
     Tokens,
     digest,
     messages_of,
+    on_sampled,
     prompt_and_completion,
 )
 from actfocus_core.interop.sources import Record
@@ -182,5 +183,5 @@ def _turn(step: Record) -> tuple[Tokens, int]:
     signals = {}
     advantage = step.number("advantage", None)
     if advantage is not None:
-        signals["advantage"] = np.where(sampled, np.float32(advantage), np.float32(np.nan))
+        signals["advantage"] = on_sampled(advantage, sampled)
     return Tokens(np.concatenate([prompt, completion]), sampled, logprobs, signals), len(prompt)
