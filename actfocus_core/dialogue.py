@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import groupby
+
+import numpy as np
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
@@ -183,20 +185,16 @@ def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> li
 
 
 def _segment(text: str, parts, ids: list[int], offsets: list[tuple[int, int]]) -> Segment:
-    ends = list(accumulate(len(part) for part, _ in parts))
-    kinds, texts, done, part = [], [], 0, 0
+    if not ids:
+        return Segment([], [], [])
+    starts, ends = np.array(offsets, np.int64).T
     # Tokens that share a character overlap: it goes to the last of them.
-    following = [start for start, _ in offsets[1:]] + [len(text)]
-    for (start, end), after in zip(offsets, following):
-        end = min(end, max(after, start))
-        while part < len(parts) - 1 and start >= ends[part]:
-            part += 1
-        kinds.append(parts[part][1])
-        texts.append(text[done:max(end, done)])
-        done = max(end, done)
-    if texts:
-        texts[-1] += text[done:]
-    return Segment(ids, kinds, texts)
+    cuts = np.maximum.accumulate(np.minimum(ends, np.maximum(np.append(starts[1:], len(text)), starts)))
+    cuts[-1] = len(text)
+    part = np.searchsorted(np.cumsum([len(one) for one, _ in parts])[:-1], starts, side="right")
+    kinds = [kind for _, kind in parts]
+    cuts = [0, *cuts.tolist()]
+    return Segment(ids, [kinds[i] for i in part.tolist()], [text[a:b] for a, b in zip(cuts, cuts[1:])])
 
 
 def template_ids(tokenizer) -> set[int]:
@@ -254,15 +252,14 @@ def response_kinds(texts: list[str], spans: Spans) -> list[TokenKind]:
     """The kind of each sampled token: strictly inside a span, or FORMAT (method.md section 1)."""
     marks = sorted([(*span, TokenKind.REASONING) for span in spans.reasonings]
                    + [(*span, TokenKind.ACTION) for span in spans.actions])
-    kinds, begin, mark = [], 0, 0
-    for text in texts:
-        end = begin + len(text)
-        while mark < len(marks) and begin >= marks[mark][1]:
-            mark += 1
-        inside = mark < len(marks) and marks[mark][0] <= begin and end <= marks[mark][1]
-        kinds.append(marks[mark][2] if inside else TokenKind.FORMAT)
-        begin = end
-    return kinds
+    # Behind the last span there is one that holds nothing.
+    starts, ends = (np.array([*(mark[i] for mark in marks), np.iinfo(np.int64).max]) for i in (0, 1))
+    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    begins = np.append([0], stops[:-1]) if texts else stops
+    mark = np.searchsorted(ends, begins, side="right")
+    inside = (starts[mark] <= begins) & (stops <= ends[mark])
+    kinds = [*(kind for _, _, kind in marks), TokenKind.FORMAT]
+    return [kinds[i] for i in np.where(inside, mark, len(marks)).tolist()]
 
 
 def split_actions(answer: str) -> list[str]:

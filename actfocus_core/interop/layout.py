@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 
@@ -197,11 +198,10 @@ class Layout:
             if not sampled:
                 start = begin
                 continue
-            read = range(start if start < begin else begin, begin)
-            observation = "".join(texts[i] for i in read if kinds[i] == TokenKind.USER)
+            observation = "".join(compress(texts[start:begin], (kinds[start:begin] == TokenKind.USER).tolist()))
             kinds[begin:end], record = self._reply(texts, begin, end, tokens.ids, observation,
-                                                   "".join(texts[i] for i in read[-64:]), sample)
-            turns[read.start:end] = min(len(records), np.iinfo(np.int16).max)
+                                                   "".join(texts[start:begin][-64:]), sample)
+            turns[start:end] = min(len(records), np.iinfo(np.int16).max)
             records.append(record)
             start = end
         # What follows the last reply was never answered; it stays with that turn.

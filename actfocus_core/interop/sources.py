@@ -142,8 +142,10 @@ class Record:
 
 def check_text(text: str, where: str) -> str:
     """The text itself, if it can be written as UTF-8: half of a surrogate pair cannot."""
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        raise ActFocusError(f"{where} holds half of a surrogate pair; it must be text that UTF-8 can write")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ActFocusError(f"{where} holds half of a surrogate pair; it must be text that UTF-8 can write") from None
     return text
 
 
