@@ -41,6 +41,7 @@ VERSION = 1
 ROWS_PER_GROUP = 64
 """Trajectories a Parquet row group: what is read to show one of them."""
 _OPEN_FILES = 100
+_WAITING_TOKENS = 1 << 21
 
 _SCALARS = {
     "id": pa.string(), "group": pa.string(), "env": pa.string(), "seed": pa.int64(),
@@ -284,7 +285,7 @@ class Run:
 
 
 class RunWriter:
-    """Writes a run in pieces, in any order of steps, holding one row group a step in memory.
+    """Writes a run in pieces, in any order of steps, holding at most _WAITING_TOKENS in memory.
 
     For a run that is hidden until it is whole (``appearing_run``). ``ref_*`` signals and
     alternatives become the annotation ``reference``. Use as a context manager.
@@ -296,6 +297,7 @@ class RunWriter:
         self._files: dict[Path, _GrowingFile] = {}
         self._ids: set[str] = set()
         self._annotated: set[int] = set()
+        self._tokens = 0
 
     def add(self, trajectory: Trajectory) -> None:
         """Raises ActFocusError where a trajectory of this id was added before."""
@@ -304,14 +306,16 @@ class RunWriter:
         self._ids.add(trajectory.id)
         waiting = self._waiting.setdefault(trajectory.step, [])
         waiting.append(trajectory)
+        self._tokens += len(trajectory)
         if len(waiting) >= ROWS_PER_GROUP:
             self._flush(trajectory.step)
-        elif sum(map(len, self._waiting.values())) > 16 * ROWS_PER_GROUP:
-            # Many steps at once: those that wait with the most are written.
+        elif self._tokens > _WAITING_TOKENS:
+            # Long ones, or many steps at once: the step that most wait for is written.
             self._flush(max(self._waiting, key=lambda step: len(self._waiting[step])))
 
     def _flush(self, step: int) -> None:
         trajectories = self._waiting.pop(step)
+        self._tokens -= sum(map(len, trajectories))
         self._file(self.run._facts(step)).append(_facts_table(trajectories))
         if any(t.alternatives is not None or any(s.startswith("ref_") for s in t.signals) for t in trajectories):
             self._annotated.add(step)

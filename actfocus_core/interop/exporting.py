@@ -66,12 +66,12 @@ class Weighted:
     an ordinary token-mean loss this is the scheme's own loss"""
 
 
-def export_run(run: Run, out: str | Path | None, format: str, selection: Selection = Selection(), *,  # noqa: B008
+def export_run(run: Run, out: str | Path | None, format: str, selection: Selection | None = None, *,
                scheme: str = "actfocus", reference: str | None = None,
                on_progress: Callable[[int, int], None] | None = None) -> tuple[Path, int]:
     """Write the selected trajectories to one new file; gives its path and how many they are.
 
-    ``format``: a key of SUFFIXES. ``scheme``: whose weights ``html`` shades by and
+    ``format``: a key of SUFFIXES. ``selection``: all by default. ``scheme``: whose weights ``html`` shades by and
     ``advantages`` applies; its batch is the whole training step, whatever is selected. The file
     appears whole or not at all. Raises ActFocusError for an unknown format, a file that exists,
     an empty selection, or signals that the scheme lacks.
@@ -82,7 +82,7 @@ def export_run(run: Run, out: str | Path | None, format: str, selection: Selecti
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name")
     get_scheme(scheme)
-    ids = selection.of(run.index())
+    ids = (selection or Selection()).of(run.index())
     if format == "html" and len(ids) > PAGE_LIMIT:
         raise ActFocusError(f"{len(ids)} trajectories are more than a page shows ({PAGE_LIMIT}); "
                             "select fewer, for instance with --limit")
