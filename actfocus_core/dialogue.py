@@ -8,13 +8,19 @@ reasoning, action or format is found on the character offsets of the sampled ids
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 SEPARATOR = "||"
+_REPLY_TAG = re.compile(r"</?(?:think|answer|action|tool_call|tool_response)>")
 _SYSTEM, _USER, _NEXT = "actfocus-system-51c9", "actfocus-user-51c9", "actfocus-next-51c9"
 _REPLY = "<think>\nactfocus-51c9\n</think>\n<answer>actfocus-51c9</answer>"
 """Stand-ins for messages: what the template writes around them is the template."""
@@ -45,7 +51,7 @@ class ChatFormat:
         if not tokenizer.is_fast:
             raise ActFocusError(f"{self.name}: the tokenizer gives no offsets; a fast one is needed")
         self._take_apart()
-        self._piece: dict[int, str] = {}
+        self.texts = TokenTexts(tokenizer, self.end_id)
 
     def _take_apart(self) -> None:
         """Split the rendered template at the stand-ins."""
@@ -107,91 +113,153 @@ class ChatFormat:
         eos = self.tokenizer.eos_token_id
         return sorted({self.end_id} | ({eos} if eos is not None else set()))
 
-    def texts(self, ids: list[int]) -> list[str]:
-        """What each sampled token adds to the text; a character split over tokens goes to its last.
-
-        Pieces are cached by id; where a decoder looks at more than one token they do not add up
-        to the decoded whole, and the ids are decoded token by token instead.
-        """
-        for token in set(ids) - self._piece.keys():
-            anchor = self._decode([self.end_id])
-            self._piece[token] = self._decode([self.end_id, token])[len(anchor):]
-        pieces = [self._piece[token] for token in ids]
-        whole = self._decode(ids)
-        if "".join(pieces) == whole and not any("�" in p for p in pieces):
-            return pieces
-        return self._texts_in_context(ids, whole)
-
-    def _texts_in_context(self, ids: list[int], whole: str) -> list[str]:
-        texts, seen = [], ""
-        for end in range(1, len(ids) + 1):
-            text = self._decode(ids[:end])
-            complete = not text.endswith("�") or end == len(ids)
-            texts.append(text[len(seen):] if complete else "")
-            seen = text if complete else seen
-        return texts
-
     def _segment(self, *parts: tuple[str, TokenKind]) -> Segment:
-        """Encode the joined parts; a token has the kind of the part it begins in."""
-        text = "".join(part for part, _ in parts)
-        kind_at = [kind for part, kind in parts for _ in part]
-        encoded = self._encode(text)
-        ids, kinds, texts, done = encoded["input_ids"], [], [], 0
-        for start, end in encoded["offset_mapping"]:
-            kinds.append(kind_at[min(start, len(text) - 1)])
-            texts.append(text[done:max(end, done)])
-            done = max(end, done)
-        if texts:
-            texts[-1] += text[done:]
-        return Segment(ids, kinds, texts)
+        return encode_parts(self.tokenizer, [parts])[0]
 
     def _encode(self, text: str):
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-
-    def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False,
-                                     clean_up_tokenization_spaces=False)
 
     def _render(self, messages: list[dict]) -> str:
         return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
+class TokenTexts:
+    """What each token of a stream adds to the text; called with ids, gives as many strings.
+
+    A character split over tokens goes to its last. Pieces are cached by id; where a decoder
+    looks at more than one token they do not add up to the decoded whole, and the ids are decoded
+    token by token instead. ``anchor``: a token to decode behind, so that a decoder that drops
+    the space before the first word drops none.
+    """
+
+    def __init__(self, tokenizer, anchor: int):
+        self.tokenizer, self.anchor = tokenizer, anchor
+        self._before = self._decode([anchor])
+        self._piece: dict[int, str] = {}
+
+    def __call__(self, ids: list[int]) -> list[str]:
+        for token in set(ids) - self._piece.keys():
+            self._piece[token] = self._behind([token])
+        pieces = [self._piece[token] for token in ids]
+        whole = self._decode(ids)
+        if any("\ufffd" in piece for piece in pieces):
+            pieces = self._characters_joined(ids, pieces)
+        return pieces if "".join(pieces) == whole else self._in_context(ids, self._decode)
+
+    def _characters_joined(self, ids: list[int], pieces: list[str]) -> list[str]:
+        """Each run of tokens that are no whole character alone, decoded by itself."""
+        texts, start = [], 0
+        for broken, run in groupby(pieces, lambda piece: "\ufffd" in piece):
+            end = start + len(list(run))
+            texts += self._in_context(ids[start:end], self._behind) if broken else pieces[start:end]
+            start = end
+        return texts
+
+    def _in_context(self, ids: list[int], decode) -> list[str]:
+        texts, seen = [], ""
+        for end in range(1, len(ids) + 1):
+            text = decode(ids[:end])
+            complete = not text.endswith("\ufffd") or end == len(ids)
+            texts.append(text[len(seen):] if complete else "")
+            seen = text if complete else seen
+        return texts
+
+    def _behind(self, ids: list[int]) -> str:
+        return self._decode([self.anchor, *ids])[len(self._before):]
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> list[Segment]:
+    """Encode blocks of text, each given as parts of one kind; each block is encoded by itself.
+
+    A token has the kind of the part it begins in. Needs a fast tokenizer, for its offsets.
+    """
+    joined = ["".join(part for part, _ in parts) for parts in blocks]
+    if not joined:
+        return []
+    encoded = tokenizer(joined, add_special_tokens=False, return_offsets_mapping=True)
+    return [_segment(text, parts, ids, offsets) for text, parts, ids, offsets in
+            zip(joined, blocks, encoded["input_ids"], encoded["offset_mapping"])]
+
+
+def _segment(text: str, parts, ids: list[int], offsets: list[tuple[int, int]]) -> Segment:
+    if not ids:
+        return Segment([], [], [])
+    starts, ends = np.array(offsets, np.int64).T
+    # Tokens that share a character overlap: it goes to the last of them.
+    cuts = np.maximum.accumulate(np.minimum(ends, np.maximum(np.append(starts[1:], len(text)), starts)))
+    cuts[-1] = len(text)
+    part = np.searchsorted(np.cumsum([len(one) for one, _ in parts])[:-1], starts, side="right")
+    kinds = [kind for _, kind in parts]
+    cuts = [0, *cuts.tolist()]
+    return Segment(ids, [kinds[i] for i in part.tolist()], [text[a:b] for a, b in zip(cuts, cuts[1:])])
+
+
+def template_ids(tokenizer) -> set[int]:
+    """Special tokens that chat templates are made of: not tags of replies such as ``<think>``."""
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
+    return ends | {id for id, token in tokenizer.added_tokens_decoder.items()
+                   if token.special and not _REPLY_TAG.fullmatch(str(token))}
+
+
 @dataclass(frozen=True)
 class Spans:
-    """Where the two spans lie in a response, as [start, end) characters; None if malformed."""
+    """Where the spans of a response lie, as [start, end) characters, in order and apart."""
 
-    reasoning: tuple[int, int] | None
-    answer: tuple[int, int] | None
+    reasonings: tuple[tuple[int, int], ...] = ()
+    actions: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def reasoning(self) -> tuple[int, int] | None:
+        """The first reasoning span; None where there is none."""
+        return self.reasonings[0] if self.reasonings else None
+
+    @property
+    def answer(self) -> tuple[int, int] | None:
+        """The first action span; None where there is none."""
+        return self.actions[0] if self.actions else None
 
 
 def find_spans(text: str, opens_thinking: bool = False) -> Spans:
     """Find ``<think>...</think>`` and the ``<answer>...</answer>`` right after it.
 
     Reasoning counts once its span is closed. The answer counts only where nothing but white
-    space stands between the two spans. Runs in time linear in the text.
+    space stands between the two spans. Runs in time linear in the text. The rules for other
+    tags are in ``spans``.
     """
-    start = 0 if opens_thinking else _after(text, THINK[0], 0)
-    if start is None or (end := text.find(THINK[1], start)) < 0:
-        return Spans(None, None)
-    rest = end + len(THINK[1])
+    thought = find_thought(text, opens_thinking)
+    if thought is None:
+        return Spans()
+    rest = thought[1] + len(THINK[1])
     begin = _after(text, ANSWER[0], rest)
     if begin is None or text[rest:begin - len(ANSWER[0])].strip():
-        return Spans((start, end), None)
+        return Spans((thought,))
     finish = text.find(ANSWER[1], begin)
-    return Spans((start, end), (begin, finish) if finish >= 0 else None)
+    return Spans((thought,), ((begin, finish),) if finish >= 0 else ())
+
+
+def find_thought(text: str, opens_thinking: bool = False) -> tuple[int, int] | None:
+    """The first ``<think>...</think>`` that is closed."""
+    start = 0 if opens_thinking else _after(text, THINK[0], 0)
+    if start is None or (end := text.find(THINK[1], start)) < 0:
+        return None
+    return start, end
 
 
 def response_kinds(texts: list[str], spans: Spans) -> list[TokenKind]:
     """The kind of each sampled token: strictly inside a span, or FORMAT (method.md section 1)."""
-    kinds, begin = [], 0
-    for text in texts:
-        end = begin + len(text)
-        kinds.append(next((kind for span, kind in ((spans.reasoning, TokenKind.REASONING),
-                                                   (spans.answer, TokenKind.ACTION))
-                           if span and span[0] <= begin < span[1] and end <= span[1]),
-                          TokenKind.FORMAT))
-        begin = end
-    return kinds
+    marks = sorted([(*span, TokenKind.REASONING) for span in spans.reasonings]
+                   + [(*span, TokenKind.ACTION) for span in spans.actions])
+    # Behind the last span there is one that holds nothing.
+    starts, ends = (np.array([*(mark[i] for mark in marks), np.iinfo(np.int64).max]) for i in (0, 1))
+    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    begins = np.append([0], stops[:-1]) if texts else stops
+    mark = np.searchsorted(ends, begins, side="right")
+    inside = (starts[mark] <= begins) & (stops <= ends[mark])
+    kinds = [*(kind for _, _, kind in marks), TokenKind.FORMAT]
+    return [kinds[i] for i in np.where(inside, mark, len(marks)).tolist()]
 
 
 def split_actions(answer: str) -> list[str]:

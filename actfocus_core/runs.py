@@ -20,6 +20,8 @@ import platform
 import re
 import shutil
 import tempfile
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -39,6 +41,8 @@ FORMAT = "actfocus-run"
 VERSION = 1
 ROWS_PER_GROUP = 64
 """Trajectories a Parquet row group: what is read to show one of them."""
+_OPEN_FILES = 100
+_WAITING_TOKENS = 1 << 21
 
 _SCALARS = {
     "id": pa.string(), "group": pa.string(), "env": pa.string(), "seed": pa.int64(),
@@ -71,6 +75,7 @@ class Run:
         self.path = path
         self.info = info
         """The content of run.json."""
+        self._indexed: tuple[tuple, pd.DataFrame, list[int]] | None = None
 
     @property
     def name(self) -> str:
@@ -95,7 +100,7 @@ class Run:
                 whole = Path(hidden) / path.name
                 for folder in (whole, whole / "trajectories", whole / "signals"):
                     folder.mkdir()
-                (whole / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+                _write_info(whole, info)
                 whole.rename(path)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
@@ -141,13 +146,22 @@ class Run:
         return file
 
     def index(self) -> pd.DataFrame:
-        """One row a trajectory, ordered by step: scalars and counts, no token is read."""
-        frames = [_index(self._facts(step), self._facts(step).stat().st_mtime_ns)
-                  for step in self.steps()]
-        columns = [*_SCALARS, *_COUNTS]
-        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-        frame["return"] = frame["reward"] + frame["penalty"]
-        return frame
+        """One row a trajectory, ordered by step: scalars and counts, no token is read.
+
+        Kept until a file is added or changed, so asking again costs nothing.
+        """
+        return self._index()[0].copy(deep=False)  # copy-on-write: what the caller changes stays there
+
+    def _index(self) -> tuple[pd.DataFrame, list[int]]:
+        """The index, and at which of its rows each step's file begins."""
+        files = tuple((f, f.stat().st_mtime_ns) for f in map(self._facts, self.steps()))
+        if self._indexed is None or self._indexed[0] != files:
+            frames = [_index(*file) for file in files]
+            columns = [*_SCALARS, *_COUNTS]
+            frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+            frame["return"] = frame["reward"] + frame["penalty"]
+            self._indexed = (files, frame, [0, *np.cumsum([len(f) for f in frames]).tolist()])
+        return self._indexed[1:]
 
     def trajectories(self, step: int | None = None, reference: str | None = None) -> list[Trajectory]:
         """All trajectories, or those of one step, with the signals of a reference model.
@@ -160,22 +174,49 @@ class Run:
 
     def trajectory(self, id: str, reference: str | None = None) -> Trajectory:
         """One trajectory by its id; reads only the row group that holds it."""
-        for step in self.steps():
-            frame = _index(self._facts(step), self._facts(step).stat().st_mtime_ns)
-            hits = np.flatnonzero(frame["id"].to_numpy() == id)
-            if len(hits):
-                return self._read_step(step, reference, row=int(hits[0]))[0]
+        index, starts = self._index()
+        hits = np.flatnonzero((index["id"] == id).to_numpy(bool))
+        if len(hits):
+            place = bisect_right(starts, hits[0]) - 1
+            return self._read_step(self.steps()[place], reference, row=int(hits[0]) - starts[place])[0]
         raise ActFocusError(f"{self.path}: no trajectory {id!r} in this run")
 
     def _read_step(self, step: int, reference: str | None, row: int | None = None) -> list[Trajectory]:
-        table, skip = _read(self._facts(step), row)
-        trajectories = _trajectories(table, self._facts(step))[skip]
+        table = _read(self._facts(step), row)
+        trajectories = _trajectories(table, self._facts(step))
         chosen = self._chosen_reference(step, reference)
         if chosen:
             file = self._annotation(step, chosen)
-            notes, skip = _read(file, row)
-            _annotate(trajectories, notes, file)
+            _annotate(trajectories, _read(file, row), file)
         return trajectories
+
+    def stream(self, step: int | None = None, reference: str | None = None, *,
+               ids: Collection[str] | None = None,
+               on_error: Callable[[str, ActFocusError], None] | None = None) -> Iterator[Trajectory]:
+        """What ``trajectories`` gives, with one row group in memory at a time.
+
+        ``ids``: only these. ``on_error(id, error)`` is told of a trajectory that is malformed,
+        which is then left out; without it the error is raised.
+        """
+        for s in self.steps() if step is None else [step]:
+            facts, chosen = self._facts(s), self._chosen_reference(s, reference)
+            file = self._annotation(s, chosen) if chosen else None
+            notes = _Rows(file) if file else None
+            for table in _Rows(facts):
+                annotation = notes.take(table.num_rows) if notes else None
+                for row, id in enumerate(table["id"].to_pylist()):
+                    if ids is not None and id not in ids:
+                        continue
+                    try:
+                        one = _trajectories(table.slice(row, 1), facts)
+                        if annotation is not None:
+                            _annotate(one, annotation.slice(row, 1), file)
+                    except ActFocusError as error:
+                        if on_error is None:
+                            raise
+                        on_error(id, error)
+                        continue
+                    yield one[0]
 
     def _facts(self, step: int) -> Path:
         return self.path / "trajectories" / f"step-{step:05d}.parquet"
@@ -245,6 +286,126 @@ class Run:
             raise ActFocusError(f"{file}: a line after byte {offset} is not JSON ({error})") from None
 
 
+class RunWriter:
+    """Writes a run in pieces, in any order of steps, holding at most _WAITING_TOKENS in memory.
+
+    For a run that is hidden until it is whole (``appearing_run``). ``ref_*`` signals and
+    alternatives become the annotation ``reference``. Use as a context manager.
+    """
+
+    def __init__(self, run: Run, reference: str = "imported"):
+        self.run, self.reference = run, reference
+        self._waiting: dict[int, list[Trajectory]] = {}
+        self._files: dict[Path, _GrowingFile] = {}
+        self._ids: set[str] = set()
+        self._annotated: set[int] = set()
+        self._tokens = 0
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Raises ActFocusError where a trajectory of this id was added before."""
+        if trajectory.id in self._ids:
+            raise ActFocusError(f"two trajectories have the id {trajectory.id!r}; ids are unique in a run")
+        self._ids.add(trajectory.id)
+        waiting = self._waiting.setdefault(trajectory.step, [])
+        waiting.append(trajectory)
+        self._tokens += len(trajectory)
+        if len(waiting) >= ROWS_PER_GROUP:
+            self._flush(trajectory.step)
+        elif self._tokens > _WAITING_TOKENS:
+            # Long ones, or many steps at once: the step that most wait for is written.
+            self._flush(max(self._waiting, key=lambda step: len(self._waiting[step])))
+
+    def _flush(self, step: int) -> None:
+        trajectories = self._waiting.pop(step)
+        self._tokens -= sum(map(len, trajectories))
+        self._file(self.run._facts(step)).append(_facts_table(trajectories))
+        if any(t.alternatives is not None or any(s.startswith("ref_") for s in t.signals) for t in trajectories):
+            self._annotated.add(step)
+        # Row groups of facts and annotation hold the same trajectories: all are written, or none.
+        self._file(self.run._annotation(step, self.reference)).append(_annotation_table(trajectories))
+
+    def _file(self, path: Path) -> _GrowingFile:
+        file = self._files.setdefault(path, _GrowingFile(path))
+        is_open = [f for f in self._files.values() if f.writer and f is not file]
+        if len(is_open) >= _OPEN_FILES:
+            is_open[0].close()
+        return file
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            for step in list(self._waiting) if kind is None else []:
+                self._flush(step)
+        finally:
+            for file in self._files.values():
+                file.close()
+        for step in set(self.run.steps()) - self._annotated:
+            self.run._annotation(step, self.reference).unlink(missing_ok=True)
+
+
+def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
+    """Write trajectories with all their signals and alternatives to one Parquet file, streamed."""
+    file, chunk = _GrowingFile(path), []
+
+    def flush() -> None:
+        facts, notes = _facts_table(chunk), _annotation_table(chunk)
+        for name in notes.column_names[1:]:
+            facts = facts.append_column(name, notes[name])
+        file.append(facts)
+
+    try:
+        for trajectory in trajectories:
+            chunk.append(trajectory)
+            if len(chunk) == ROWS_PER_GROUP:
+                flush()
+                chunk = []
+        if chunk:
+            flush()
+    finally:
+        file.close()
+
+
+class _GrowingFile:
+    """A Parquet file that takes tables one by one, also with columns that came later."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.writer: pq.ParquetWriter | None = None
+        self.schema: pa.Schema | None = None
+
+    def append(self, table: pa.Table) -> None:
+        wanted = table.schema if self.schema is None else pa.unify_schemas([self.schema, table.schema])
+        if self.writer is None or wanted != self.schema:
+            self._begin(wanted)
+        self._write(table)
+
+    def _begin(self, schema: pa.Schema) -> None:
+        """Open the file with these columns; what is in it already is copied, group by group."""
+        self.close()
+        before = self.path.with_suffix(".before")
+        if self.schema is not None:
+            self.path.rename(before)
+        self.schema = schema
+        self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")
+        if before.exists():
+            with pq.ParquetFile(before) as old:
+                for group in range(old.num_row_groups):
+                    self._write(old.read_row_group(group))
+            before.unlink()
+
+    def _write(self, table: pa.Table) -> None:
+        columns = [table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
+                   for f in self.schema]
+        self.writer.write_table(pa.table(columns, schema=self.schema), row_group_size=ROWS_PER_GROUP)
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+
+
 def slug(name: str) -> str:
     """A model's name as part of a file name: letters, digits, dot, dash, underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
@@ -262,6 +423,8 @@ def appearing_run(path: Path, config: dict, model: dict | None = None):
     run = Run.create(hidden_path(path, os.getpid()), config, model)
     try:
         yield run
+        # What was learnt of the run while it was made is in its info by now.
+        _write_info(run.path, run.info)
         run.path = run.path.rename(path)
     except OSError as error:
         raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
@@ -280,6 +443,10 @@ def free_path(folder: Path, stem: str) -> Path:
     while (folder / f"{stem}-{number}").exists():
         number += 1
     return folder / f"{stem}-{number}"
+
+
+def _write_info(folder: Path, info: dict) -> None:
+    (folder / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 def _versions() -> dict:
@@ -344,20 +511,50 @@ def _write(table: pa.Table, file: Path) -> None:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
 
 
-def _read(file: Path, row: int | None, columns: list[str] | None = None) -> tuple[pa.Table, slice]:
-    """The table, or only the row group with ``row``; and where in it the wanted rows are."""
+def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.Table:
+    """The whole table, or one row, for which one row group is read."""
     try:
         parquet = pq.ParquetFile(file)
         if row is None:
-            return parquet.read(columns), slice(None)
+            return parquet.read(columns)
         group, first = 0, 0
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
             group += 1
-        return parquet.read_row_group(group, columns), slice(row - first, row - first + 1)
+        return parquet.read_row_group(group, columns).slice(row - first, 1)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise ActFocusError(f"{file}: not readable as Parquet ({reason})") from None
+        raise _not_parquet(file, error) from None
+
+
+class _Rows:
+    """The rows of a Parquet file in order: a row group at a time, or as many as are taken."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        try:
+            self._parquet = pq.ParquetFile(file)
+        except (OSError, pa.ArrowException) as error:
+            raise _not_parquet(file, error) from None
+        self._groups = iter(self)
+        self._rest = self._parquet.schema_arrow.empty_table()
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for group in range(self._parquet.num_row_groups):
+            try:
+                yield self._parquet.read_row_group(group)
+            except (OSError, pa.ArrowException) as error:
+                raise _not_parquet(self._file, error) from None
+
+    def take(self, count: int) -> pa.Table:
+        """The next ``count`` rows, fewer at the end."""
+        while self._rest.num_rows < count and (table := next(self._groups, None)) is not None:
+            self._rest = pa.concat_tables([self._rest, table])
+        taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
+        return taken
+
+
+def _not_parquet(file: Path, error: Exception) -> ActFocusError:
+    return ActFocusError(f"{file}: not readable as Parquet ({str(error).splitlines()[0]})")
 
 
 @lru_cache(maxsize=4096)
@@ -367,10 +564,9 @@ def _index(file: Path, mtime_ns: int) -> pd.DataFrame:
     try:
         names = pq.read_schema(file).names
     except (OSError, pa.ArrowException) as error:
-        raise ActFocusError(f"{file}: not readable as Parquet "
-                            f"({str(error).splitlines()[0]})") from None
+        raise _not_parquet(file, error) from None
     _demand(names, wanted, file)
-    return _read(file, None, wanted)[0].to_pandas()
+    return _read(file, None, wanted).to_pandas()
 
 
 def _demand(present: list[str], wanted: list[str], file: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = {"tiny": "tiny-policy"}
 """Names of the policies that come with the package, and their folders in the assets."""
+_TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -78,7 +79,7 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
-    where = str(folder) if local else _fetched(name)
+    where = str(folder) if local else _fetched(name, [*_TOKENIZER_FILES, "*.safetensors"])
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -91,11 +92,31 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     return Policy(name, model, tokenizer, _env_options(folder) if local else {})
 
 
-def _fetched(hub_id: str) -> str:
-    """The local folder of a hub model: from the cache, else downloaded once."""
+def load_tokenizer(name: str):
+    """The tokenizer of ``"tiny"``, of a folder, or of a hub id; no weights are read or fetched.
+
+    Raises ActFocusError for one that cannot be found or read.
+    """
+    folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
+    local = folder.is_dir()
+    if not local and not _HUB_ID.fullmatch(name):
+        raise ActFocusError(f"{name}: no such tokenizer; give {', '.join(map(repr, EMBEDDED))}, a folder, "
+                            "or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    where = str(folder) if local else _fetched(name, _TOKENIZER_FILES)
+    try:
+        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ActFocusError(f"{name}: not a tokenizer that can be loaded ({reason})") from None
+
+
+def _fetched(hub_id: str, patterns: list[str]) -> str:
+    """The local folder of a hub model's files: from the cache, else downloaded once."""
     import huggingface_hub
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
     try:
         return huggingface_hub.snapshot_download(hub_id, allow_patterns=patterns, local_files_only=True)
     except (OSError, ValueError):

@@ -173,6 +173,6 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "train", "eval"):
+    for command in ("app", "rollout", "score", "credit", "train", "eval", "import", "export", "doctor"):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout

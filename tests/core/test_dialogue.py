@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actfocus_core.dialogue import ChatFormat, find_spans, response_kinds, split_actions
+from actfocus_core.dialogue import ChatFormat, encode_parts, find_spans, response_kinds, split_actions
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
 from tests.conftest import CHATML, make_tokenizer
@@ -81,6 +81,8 @@ _CHAT = ChatFormat(make_tokenizer())
 def test_a_character_split_over_tokens_goes_to_its_last():
     ids = _CHAT.tokenizer("a🙂b", add_special_tokens=False)["input_ids"]
     assert _CHAT.texts(ids) == ["a", "", "", "", "🙂", "b"]
+    segment = encode_parts(_CHAT.tokenizer, [[("a🙂", TokenKind.USER), ("b", TokenKind.SYSTEM)]])[0]
+    assert segment.texts == ["a", "", "", "", "🙂", "b"] and segment.kinds == [TokenKind.USER] * 5 + [TokenKind.SYSTEM]
 
 
 @pytest.mark.parametrize(("text", "reasoning", "answer"), [

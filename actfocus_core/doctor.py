@@ -1,0 +1,284 @@
+"""What is wrong with these rollouts: checks that stream over a run and keep no trajectory.
+
+A finding has a severity: ``error`` means training on this is wrong, ``warning`` that part of it
+is wasted or doubtful, ``info`` what could not be checked or is worth knowing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actfocus_core.dialogue import Spans, response_kinds, template_ids
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.spans import SpanRule, span_rule
+from actfocus_core.trajectory import TokenKind, Trajectory, response_mask
+
+if TYPE_CHECKING:
+    from actfocus_core.policy import Policy
+
+SEVERITIES = ("error", "warning", "info")
+EXAMPLES = 5
+"""Ids kept of each finding."""
+DRIFT = 0.05
+"""Nats: the mean difference of stored log-probs from a pass of the policy that is still rounding
+(bfloat16 against float32, other kernels)."""
+_ROLE_LINE = re.compile(r"(?:^|\n)(?:system|user|tool|assistant)\n")
+_SPECIAL_TEXT = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
+
+
+@dataclass
+class Finding:
+    """One thing that is wrong, and how often."""
+
+    check: str
+    severity: str
+    message: str
+    """What it means and what to do."""
+    count: int = 0
+    of: int = 0
+    """Out of how many: trajectories, or groups where the check is one of groups."""
+    examples: list[str] = field(default_factory=list)
+    """Up to EXAMPLES trajectory ids, or group names."""
+
+
+@dataclass
+class Report:
+    """What the doctor found in a run."""
+
+    trajectories: int
+    tokens: int
+    findings: list[Finding]
+    """Errors first; of one severity the most frequent first."""
+
+    @property
+    def healthy(self) -> bool:
+        """No error was found."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "healthy": self.healthy}
+
+
+_CHECKS = {
+    "unreadable": ("error", "cannot be read: {detail}"),
+    "empty": ("error", "holds no token"),
+    "nothing-sampled": ("error", "no token was sampled, so nothing of it enters the loss: the mask is lost or wrong"),
+    "token-ids": ("error", "token ids are negative or beyond the tokenizer's vocabulary: another model's tokenizer"),
+    "ids-text": ("error", "the ids do not decode to the text stored with them: another tokenizer, or text that was "
+                          "cleaned up after sampling"),
+    "template-in-loss": ("error", "special tokens or role headers of the chat template count as sampled, so they are "
+                                  "in the loss: the response mask covers more than the replies"),
+    "kinds-mask": ("error", "tokens that were not sampled have a log-prob, or sampled ones lack it: the mask and the "
+                            "log-probs are of different streams, or shifted"),
+    "kinds-spans": ("warning", "reasoning and action tokens are not where the span rule finds them: import again with "
+                               "the rule of these replies (--spans)"),
+    "turn-order": ("error", "turn numbers go down along the stream or have no turn record"),
+    "logprob-value": ("error", "log-probs are above 0 or infinite"),
+    "signal-value": ("warning", "a signal is infinite, or missing on part of the sampled tokens"),
+    "reward-nan": ("warning", "was never scored (the reward is NaN), so its group has no advantage"),
+    "logprob-reference": ("error", f"log-probs differ from those of the given policy by more than {DRIFT} nats on "
+                                   "average: another policy, a shifted mask, or ids that were encoded again"),
+    "return-turns": ("warning", "the rewards of the turns do not add up to that of the trajectory"),
+    "no-action": ("warning", "no action token: the replies have none, or the span rule does not fit them (--spans)"),
+    "truncated-answer": ("warning", "the last reply stops inside its reasoning or its answer, or was cut before the "
+                                    "policy ended its turn: allow it more tokens"),
+    "duplicate": ("warning", "is token for token another rollout of the same prompt: it adds no information"),
+    "zero-spread": ("warning", "all returns of the group are equal, so its advantage and gradient are 0"),
+    "single-rollout": ("info", "the group has one rollout, so a group-relative advantage is 0"),
+    "no-logprobs": ("info", "no log-probs were stored: ratios, nll and shift cannot be had"),
+    "approximate": ("info", "the text was tokenised again at import: ids and borders may differ from what was sampled"),
+    "drift": ("info", "encoding the text again gives other ids than were sampled: never train on re-encoded text"),
+    "no-tokenizer": ("info", "ids were not checked against the text; give --tokenizer"),
+}
+
+
+def diagnose(run: Run, *, tokenizer=None, reference: Policy | None = None, spans: str | None = None,
+             on_progress: Callable[[int, int], None] | None = None) -> Report:
+    """Check every trajectory and group of a run.
+
+    ``tokenizer``: that of the policy, a Hugging Face one: checks ids against texts. ``reference``:
+    the policy that sampled, to compare log-probs with one pass of it. ``spans``: the span rule;
+    by default the one the run was imported with. Raises ActFocusError where the run itself
+    cannot be opened; a trajectory that cannot be read is a finding.
+    """
+    doctor = _Doctor(span_rule(spans or run.info.get("config", {}).get("spans") or "think_answer"), tokenizer)
+    total = len(run.index())
+    if reference is not None:
+        from actfocus_core.signals import score
+    for chunk in _chunks(run.stream(on_error=doctor.unreadable)):
+        for trajectory in chunk:
+            doctor.examine(trajectory)
+        if reference is not None:
+            readable = [t for t in chunk if len(t) and t.response_mask.any() and t.token_ids.min() >= 0]
+            score(readable, reference)
+            for trajectory in readable:
+                doctor.compare(trajectory)
+        if on_progress:
+            on_progress(doctor.trajectories, total)
+    if run.info.get("config", {}).get("approximate"):
+        doctor.note("approximate", run.name)
+    return doctor.report()
+
+
+class _Doctor:
+    """Counts findings over a stream of trajectories."""
+
+    def __init__(self, rule: SpanRule, tokenizer):
+        self.rule, self.tokenizer = rule, tokenizer
+        self.trajectories = self.tokens = 0
+        self.special = template_ids(tokenizer) if tokenizer is not None else set()
+        self.found: dict[str, Finding] = {}
+        self.returns: dict[str, list[float]] = defaultdict(list)
+        self.seen: dict[bytes, str] = {}
+        self.scored = 0
+
+    def note(self, check: str, example: str, **detail) -> None:
+        severity, message = _CHECKS[check]
+        finding = self.found.setdefault(check, Finding(check, severity, message.format(**detail)))
+        finding.count += 1
+        if len(finding.examples) < EXAMPLES:
+            finding.examples.append(example)
+
+    def unreadable(self, id: str, error: ActFocusError) -> None:
+        self.trajectories += 1
+        self.note("unreadable", id, detail=str(error))
+
+    def examine(self, t: Trajectory) -> None:
+        self.trajectories += 1
+        self.tokens += len(t)
+        self.returns[t.group].append(t.ret)
+        for check in _of_stream(t):
+            self.note(check, t.id)
+        if not len(t):
+            return
+        for check in (*_of_scores(t), *self._of_replies(t), *self._of_text(t)):
+            self.note(check, t.id)
+        self.scored += bool(np.isfinite(t.logprobs).any())
+        key = hashlib.blake2b(t.group.encode() + b"\0" + t.token_ids.tobytes(), digest_size=12).digest()
+        if self.seen.setdefault(key, t.id) != t.id:
+            self.note("duplicate", t.id)
+
+    def compare(self, t: Trajectory) -> None:
+        """Stored log-probs against those of the reference pass."""
+        both = np.isfinite(t.logprobs) & np.isfinite(t.signals["ref_logprob"])
+        if both.any() and np.abs(t.logprobs - t.signals["ref_logprob"])[both].mean() > DRIFT:
+            self.note("logprob-reference", t.id)
+
+    def _of_replies(self, t: Trajectory) -> Iterator[str]:
+        """Checks of what the policy wrote, turn by turn."""
+        wrong_kinds = in_loss = False
+        closed = True
+        for begin, end, opens in _replies(t):
+            texts, text = t.texts[begin:end], "".join(t.texts[begin:end])
+            # Text read from messages may lack the tag the template opened: both readings fit.
+            wrong_kinds |= not any(_kinds_fit(texts, self.rule.find(text, o), t.kinds[begin:end]) for o in (opens, True))
+            # The one such token of a reply is the one that ends it.
+            in_loss |= any(self._is_template(t, i) for i in range(begin, end - 1)) or bool(_ROLE_LINE.search(text))
+            closed = _closed(text, opens) and (self._is_template(t, end - 1) or not t.truncated)
+        if wrong_kinds:
+            yield "kinds-spans"
+        if in_loss:
+            yield "template-in-loss"
+        if not closed:
+            yield "truncated-answer"
+
+    def _is_template(self, t: Trajectory, i: int) -> bool:
+        """Whether a token is one that templates are made of."""
+        return int(t.token_ids[i]) in self.special if self.special else bool(_SPECIAL_TEXT.fullmatch(t.texts[i]))
+
+    def _of_text(self, t: Trajectory) -> Iterator[str]:
+        if t.token_ids.min() < 0 or (self.tokenizer is not None and t.token_ids.max() >= len(self.tokenizer)):
+            yield "token-ids"
+            return
+        if self.tokenizer is None:
+            return
+        text = "".join(t.texts)
+        decoded = self.tokenizer.decode(t.token_ids.tolist(), skip_special_tokens=False,
+                                        clean_up_tokenization_spaces=False)
+        if decoded != text:
+            yield "ids-text"
+        elif self.tokenizer(text, add_special_tokens=False)["input_ids"] != t.token_ids.tolist():
+            yield "drift"
+
+    def report(self) -> Report:
+        for group, returns in self.returns.items():
+            if len(returns) == 1:
+                self.note("single-rollout", group)
+            elif np.ptp(returns) == 0:
+                self.note("zero-spread", group)
+        if self.trajectories and not self.scored:
+            self.note("no-logprobs", "all")
+        if self.tokenizer is None:
+            self.note("no-tokenizer", "all")
+        groups, whole = ("zero-spread", "single-rollout"), ("no-logprobs", "no-tokenizer", "approximate")
+        for name, finding in self.found.items():
+            finding.of = len(self.returns) if name in groups else 1 if name in whole else self.trajectories
+        order = sorted(self.found.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.count))
+        return Report(self.trajectories, self.tokens, order)
+
+
+def _of_stream(t: Trajectory) -> Iterator[str]:
+    if not len(t):
+        yield "empty"
+        return
+    sampled = t.response_mask
+    if not sampled.any():
+        yield "nothing-sampled"
+    elif not (t.kinds == TokenKind.ACTION).any():
+        yield "no-action"
+    if (np.diff(t.turns) < 0).any() or t.turns.max() >= max(len(t.turn_records), 1) or t.turns.min() < -1:
+        yield "turn-order"
+    if not np.isfinite(t.ret):
+        yield "reward-nan"
+    elif t.turn_records and not np.isclose(sum(r.reward for r in t.turn_records), t.reward, atol=1e-6):
+        yield "return-turns"
+
+
+def _of_scores(t: Trajectory) -> Iterator[str]:
+    scored, sampled = ~np.isnan(t.logprobs), t.response_mask
+    if scored.any() and ((scored & ~sampled).any() or (~scored & sampled).any()):
+        yield "kinds-mask"
+    if (t.logprobs[scored] > 1e-3).any() or np.isinf(t.logprobs).any():
+        yield "logprob-value"
+    for values in t.signals.values():
+        on = ~np.isnan(values[sampled])
+        if np.isinf(values).any() or (on.any() and not on.all()):
+            yield "signal-value"
+            return
+
+
+def _replies(t: Trajectory) -> Iterator[tuple[int, int, bool]]:
+    """The sampled runs of a stream as (start, end, whether the thought was opened before)."""
+    edges = np.flatnonzero(np.diff(response_mask(t.kinds).astype(np.int8), prepend=0, append=0))
+    for begin, end in edges.reshape(-1, 2).tolist():
+        yield begin, end, "".join(t.texts[max(0, begin - 16):begin]).rstrip().endswith("<think>")
+
+
+def _kinds_fit(texts: list[str], spans: Spans, kinds: np.ndarray) -> bool:
+    return np.array_equal(np.array(response_kinds(texts, spans), np.uint8), kinds)
+
+
+def _closed(text: str, opens: bool) -> bool:
+    """Every tag of the reply that was opened was closed."""
+    counts = Counter(re.findall(r"</?(?:think|answer|tool_call)>", text))
+    counts["<think>"] += opens
+    return all(counts[f"<{tag}>"] <= counts[f"</{tag}>"] for tag in ("think", "answer", "tool_call"))
+
+
+def _chunks(trajectories: Iterable[Trajectory], size: int = 64) -> Iterator[list[Trajectory]]:
+    chunk = []
+    for trajectory in trajectories:
+        chunk.append(trajectory)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,173 @@
+"""``export_run``: a selection of a run as Parquet, JSONL, CSV, a page, or weighted advantages."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.own import to_record
+from actfocus_core.interop.page import write_page
+from actfocus_core.paths import appearing
+from actfocus_core.runs import Run, write_trajectories
+from actfocus_core.trajectory import TokenKind, Trajectory
+
+SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl", "csv": ".csv", "html": ".html",
+            "advantages": ".advantages.jsonl"}
+PAGE_LIMIT = 200
+"""Trajectories a page holds at most: browsers show no more with ease."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trajectories: those that fit every condition given."""
+
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    step: int | None = None
+    success: bool | None = None
+    limit: int | None = None
+
+    def of(self, index: pd.DataFrame) -> list[str]:
+        """The ids chosen, in the order of the run. Raises ActFocusError for ids and groups that
+        are not there, and where nothing is left."""
+        keep = np.ones(len(index), bool)
+        for column, wanted in (("id", self.ids), ("group", self.groups)):
+            missing = sorted(set(wanted) - set(index[column]))
+            if missing:
+                raise ActFocusError(f"no {'trajectory' if column == 'id' else column} {missing[0]!r} in this run")
+            if wanted:
+                keep &= index[column].isin(wanted).to_numpy(bool)
+        if self.step is not None:
+            keep &= (index["step"] == self.step).to_numpy(bool)
+        if self.success is not None:
+            keep &= (index["success"] == self.success).to_numpy(bool)
+        ids = index["id"][keep].tolist()[:self.limit]
+        if not ids:
+            raise ActFocusError("the selection is empty: no trajectory fits all of its conditions")
+        return ids
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A trajectory with its part of its batch's credit, float32 [T] each."""
+
+    trajectory: Trajectory
+    weight: np.ndarray
+    advantage: np.ndarray
+    """keep * weight * advantage * N / sum(keep * weight) over the batch (method.md section 4): with
+    an ordinary token-mean loss this is the scheme's own loss"""
+
+
+def export_run(run: Run, out: str | Path | None, format: str, selection: Selection | None = None, *,
+               scheme: str = "actfocus", reference: str | None = None,
+               on_progress: Callable[[int, int], None] | None = None) -> tuple[Path, int]:
+    """Write the selected trajectories to one new file; gives its path and how many they are.
+
+    ``format``: a key of SUFFIXES. ``selection``: all by default. ``scheme``: whose weights ``html`` shades by and
+    ``advantages`` applies; its batch is the whole training step, whatever is selected. The file
+    appears whole or not at all. Raises ActFocusError for an unknown format, a file that exists,
+    an empty selection, or signals that the scheme lacks.
+    """
+    if format not in SUFFIXES:
+        raise ActFocusError(f"unknown format {format!r}; there are {', '.join(SUFFIXES)}")
+    out = Path(out) if out else Path(run.name + SUFFIXES[format])
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name")
+    get_scheme(scheme)
+    ids = (selection or Selection()).of(run.index())
+    if format == "html" and len(ids) > PAGE_LIMIT:
+        raise ActFocusError(f"{len(ids)} trajectories are more than a page shows ({PAGE_LIMIT}); "
+                            "select fewer, for instance with --limit")
+
+    def counted(items: Iterator) -> Iterator:
+        for done, item in enumerate(items, 1):
+            yield item
+            if on_progress:
+                on_progress(done, len(ids))
+
+    try:
+        with appearing(out) as part:
+            if format in ("html", "advantages"):
+                write = write_page if format == "html" else _write_advantages
+                write(counted(_weighted(run, ids, scheme, reference, strict=format == "advantages")), part,
+                      {"run": run.name, "scheme": scheme})
+            else:
+                write = {"parquet": write_trajectories, "jsonl": _write_jsonl, "csv": _write_csv}[format]
+                write(counted(_chosen(run, ids, reference)), part)
+    except OSError as error:
+        raise ActFocusError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return out, len(ids)
+
+
+def _chosen(run: Run, ids: list[str], reference: str | None) -> Iterator[Trajectory]:
+    wanted = set(ids)
+    steps = run.index().set_index("id")["step"].reindex(ids).unique()
+    for step in run.steps():
+        if step in steps:
+            yield from run.stream(step, reference if reference in run.references(step) else None, ids=wanted)
+
+
+def _weighted(run: Run, ids: list[str], scheme: str, reference: str | None, strict: bool) -> Iterator[Weighted]:
+    """The chosen trajectories with the credit of their whole step."""
+    wanted, chosen = set(ids), get_scheme(scheme)
+    for step in run.steps():
+        batch_of = run.trajectories(step, reference)
+        if not any(t.id in wanted for t in batch_of):
+            continue
+        batch = Batch.of(batch_of)
+        credit = chosen.compute(batch)
+        if credit.missing and strict:
+            raise ActFocusError(f"{run.path}: step {step} has no {', '.join(credit.missing)}, which {scheme} needs; "
+                                "`actfocus score` adds it")
+        mass = credit.keep.astype(np.float64) * credit.weight
+        total = mass.sum()
+        scaled = mass * credit.advantage * (batch.response.sum() / total if total else 0)
+        ends = np.cumsum([len(t) for t in batch_of])[:-1]
+        for t, weight, advantage in zip(batch_of, np.split(credit.weight, ends), np.split(scaled, ends)):
+            if t.id in wanted:
+                yield Weighted(t, weight, advantage.astype(np.float32))
+
+
+def _write_jsonl(trajectories: Iterator[Trajectory], path: Path) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        for t in trajectories:
+            file.write(json.dumps(to_record(t), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_csv(trajectories: Iterator[Trajectory], path: Path) -> None:
+    """One row a token. The columns of signals are those of the first trajectory."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer, names = csv.writer(file), None
+        for t in trajectories:
+            if names is None:
+                names = sorted(t.signals)
+                writer.writerow(["trajectory", "group", "step", "position", "turn", "kind", "token_id", "text",
+                                 "logprob", *names])
+            blank = np.full(len(t), np.nan, np.float32)
+            scores = [t.logprobs, *(t.signals.get(name, blank) for name in names)]
+            for place, (turn, kind, token, text, *values) in enumerate(zip(
+                    t.turns.tolist(), t.kinds.tolist(), t.token_ids.tolist(), t.texts, *(s.tolist() for s in scores))):
+                writer.writerow([t.id, t.group, t.step, place, turn, TokenKind(kind).name.lower(), token, text,
+                                 *("" if np.isnan(v) else v for v in values)])
+
+
+def _write_advantages(items: Iterator[Weighted], path: Path, about: dict) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        for item in items:
+            t = item.trajectory
+            file.write(json.dumps({
+                "id": t.id, "group": t.group, "step": t.step, "scheme": about["scheme"], "return": _finite(t.ret),
+                "token_ids": t.token_ids.tolist(), "response_mask": t.response_mask.astype(int).tolist(),
+                "weights": item.weight.tolist(), "advantages": item.advantage.tolist()}, allow_nan=False) + "\n")
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""The formats that can be read, and how a file or a folder is recognised as one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop import areal, chat, own, prime_rl, ragen, skyrl, trl, verifiers, verl
+from actfocus_core.interop.samples import Sample
+from actfocus_core.interop.sources import (
+    PICKLES,
+    Record,
+    data_suffix,
+    open_parquet,
+    read_lines,
+    read_rows,
+    refuse_pickle,
+)
+from actfocus_core.trajectory import Trajectory
+
+LINES = (".jsonl", ".ndjson", ".json")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way of writing rollouts down."""
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    looks: Callable[[dict], bool]
+    """Whether a record with these fields is of this format."""
+    samples: Callable[[Record, Path], Iterator[Sample | Trajectory]]
+    needs_tokenizer: bool = True
+
+    def read(self, path: Path, on_bytes=None) -> Iterator[Sample | Trajectory]:
+        """The rollouts of one file, streamed. Raises ActFocusError with the line of what is wrong."""
+        rows = read_rows if data_suffix(path) == ".parquet" else read_lines
+        for record in rows(path, on_bytes):
+            yield from self.samples(record, path)
+
+
+FORMATS: dict[str, Format] = {f.name: f for f in (
+    # The first that fits is taken: the more particular ones stand first.
+    Format("jsonl", "ActFocus JSONL", LINES, own.looks, own.trajectories, needs_tokenizer=False),
+    Format("parquet", "ActFocus Parquet", (".parquet",), own.looks, own.trajectories, needs_tokenizer=False),
+    Format("prime-rl", "prime-rl token export", LINES, prime_rl.looks, prime_rl.samples),
+    Format("verifiers", "verifiers traces or results", LINES, verifiers.looks, verifiers.samples),
+    Format("ragen", "RAGEN evaluation", LINES, ragen.looks, ragen.samples),
+    Format("areal", "AReaL rollout dump", LINES, areal.looks, areal.samples),
+    Format("verl", "verl rollout_data_dir", LINES, verl.looks, verl.samples),
+    Format("skyrl", "SkyRL evaluation dump", LINES, skyrl.looks, skyrl.samples),
+    Format("trl", "TRL completions", (".parquet",), trl.looks, trl.samples),
+    Format("chat", "chat JSONL", (*LINES, ".parquet"), chat.looks, chat.samples),
+)}
+
+
+def get_format(name: str) -> Format:
+    """A format by its name. Raises ActFocusError for an unknown one."""
+    if name not in FORMATS:
+        raise ActFocusError(f"unknown format {name!r}; there are auto, {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def recognise(path: str | Path) -> Format:
+    """The format of a file, or of the first file of a folder that has one.
+
+    Reads one record. Raises ActFocusError where there is none, naming what was found.
+    """
+    files = data_files(Path(path))
+    for file in files:
+        fields = _first(file)
+        for format in FORMATS.values():
+            if data_suffix(file) in format.suffixes and format.looks(fields):
+                return format
+    shown = ", ".join(sorted(fields)[:8]) or "none"
+    raise ActFocusError(f"{files[-1]}: not a format that is known (its fields: {shown}); there are "
+                        f"{', '.join(FORMATS)}; name one, or write {{\"messages\": [...], \"reward\": ...}} lines")
+
+
+def data_files(path: Path, format: Format | None = None) -> list[Path]:
+    """The file itself, or a folder's data files (of one format) with numbers in their order.
+
+    Raises ActFocusError for a pickle, or where there is nothing to read.
+    """
+    if not path.exists():
+        raise ActFocusError(f"{path}: no such file or folder")
+    if path.is_file():
+        refuse_pickle(path)
+        suffixes = format.suffixes if format else (*LINES, ".parquet")
+        if data_suffix(path) not in suffixes:
+            raise ActFocusError(f"{path}: is a {data_suffix(path) or 'nameless'} file; "
+                                f"{format.title if format else 'rollouts'} are read from {', '.join(suffixes)}, "
+                                "also with .gz or .zst behind it")
+        return [path]
+    inside = sorted((f for f in path.rglob("*") if f.is_file() and not f.name.startswith(".")), key=_natural)
+    known = [f for f in inside if data_suffix(f) in ((*LINES, ".parquet") if format is None else format.suffixes)
+             and f.name not in ("metadata.json", "config.json")]
+    if format and path.is_dir():
+        known = [f for f in known if format.looks(_first(f))]
+    if not known:
+        for file in inside:
+            if data_suffix(file) in PICKLES:
+                refuse_pickle(file)
+        raise ActFocusError(f"{path}: holds no file of {format.title if format else 'rollouts'}; there must be "
+                            f"{', '.join(format.suffixes if format else (*LINES, '.parquet'))} files in it")
+    return known
+
+
+def _first(file: Path) -> dict:
+    """The fields of a file's first record."""
+    if data_suffix(file) == ".parquet":
+        return dict.fromkeys(open_parquet(file).schema_arrow.names)
+    return next((record.value for record in read_lines(file)), {})
+
+
+def _natural(path: Path) -> list:
+    """Sorts 2.jsonl before 10.jsonl."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]

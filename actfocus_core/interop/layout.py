@@ -1,0 +1,255 @@
+"""From samples to trajectories: the chat template, the tokenizer and a span rule.
+
+Exact ids stay what they are. Messages are laid out as the tokenizer's chat template writes
+them, with every message's text as it stands in the file, and encoded: an approximation of
+what was sampled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import compress
+
+import numpy as np
+
+from actfocus_core.dialogue import THINK, TokenTexts, encode_parts, response_kinds, template_ids
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.samples import SAMPLED, Message, Part, Sample, Tokens, on_sampled
+from actfocus_core.spans import SpanRule
+from actfocus_core.trajectory import TokenKind, Trajectory, Turn
+
+_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER, "assistant": SAMPLED}
+_EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
+_OPENED_THOUGHT = re.compile(r"<think>\s*\Z")
+
+
+class Layout:
+    """Lays samples out with one tokenizer and one span rule.
+
+    Raises ActFocusError where the tokenizer gives no offsets.
+    """
+
+    def __init__(self, tokenizer, rule: SpanRule, model: str = "", success_at: float = 1.0):
+        if not tokenizer.is_fast:
+            raise ActFocusError(f"{tokenizer.name_or_path}: the tokenizer gives no offsets; a fast one is needed")
+        self.tokenizer, self.rule, self.model, self.success_at = tokenizer, rule, model, success_at
+        self.special = template_ids(tokenizer)
+        self.texts = TokenTexts(tokenizer, min(self.special, default=0))
+        self.between = lru_cache(4096)(self._between)
+        self._rollouts: dict[str, int] = {}
+
+    # --- laying out ----------------------------------------------------------------------
+
+    def trajectories(self, samples: Sequence[Sample]) -> list[Trajectory]:
+        """One trajectory a sample, in order; texts are encoded all at once."""
+        blocks = [self._blocks(sample) for sample in samples]
+        encoded = iter(encode_parts(self.tokenizer, [[(p.text, p.kind) for p in block]
+                                                     for own in blocks for block in own]))
+        streams = []
+        for sample, own in zip(samples, blocks):
+            if isinstance(sample.content, Tokens):
+                streams.append(self._exact(sample))
+                continue
+            segments = [next(encoded) for _ in own]
+            ids = [i for s in segments for i in s.ids]
+            blank = np.full(len(ids), np.nan, np.float32)
+            kinds = np.array([k for s in segments for k in s.kinds], np.uint8)
+            streams.append((Tokens(np.array(ids, np.int32), kinds == SAMPLED, blank, {}, kinds),
+                            [t for s in segments for t in s.texts]))
+        return [self._trajectory(sample, *stream) for sample, stream in zip(samples, streams)]
+
+    def _blocks(self, sample: Sample) -> list[list[Part]]:
+        """Parts in blocks that are encoded apart, as they were: what was read, and each reply."""
+        if isinstance(sample.content, Tokens):
+            return []
+        parts = sample.content
+        if parts and isinstance(parts[0], Message):
+            parts = self._laid_out(parts, sample)
+        blocks: list[list[Part]] = []
+        for part in parts:
+            if not part.text:
+                continue
+            if blocks and (blocks[-1][-1].kind == SAMPLED) == (part.kind == SAMPLED):
+                blocks[-1].append(part)
+            else:
+                blocks.append([part])
+        return blocks
+
+    def _laid_out(self, messages: list[Message], sample: Sample) -> list[Part]:
+        """The messages with the template around them; the policy ended its turns itself."""
+        between = self.between(tuple(m.role for m in messages))
+        if isinstance(between, str):
+            raise ActFocusError(f"{sample.where}: {between}")
+        parts = []
+        for number, (before, message) in enumerate(zip(between, messages)):
+            if message.role == "assistant" and THINK[1] in message.content:
+                before = _EMPTY_THOUGHT.sub("", before)
+                if message.content.lstrip().startswith(THINK[0]):
+                    before = _OPENED_THOUGHT.sub("", before)
+            if number and messages[number - 1].role == "assistant":
+                end, before = self._split_end(before)
+                parts.append(Part(end, SAMPLED))
+            parts += [Part(before, TokenKind.TEMPLATE), Part(message.content, _KIND[message.role])]
+        if messages[-1].role != "assistant":
+            parts.append(Part(between[-1], TokenKind.TEMPLATE))
+        elif not sample.truncated:
+            parts.append(Part(self._split_end(between[-1])[0], SAMPLED))
+        return parts
+
+    def _between(self, roles: tuple[str, ...]) -> list[str] | str:
+        """What the template writes before, between and after messages of these roles.
+
+        Or what is wrong with them. Messages are stand-ins, so a template that changes a
+        message's text changes nothing here. Where a template has no tools or no system role
+        they are tried as the user's.
+        """
+        if not self.tokenizer.chat_template:
+            return (f"holds messages, and the tokenizer {self.tokenizer.name_or_path} has no chat template; "
+                    "choose an instruct or chat model's")
+        names = [f"actfocus-{number}-51c9" for number in range(len(roles))]
+        plain = ["user" if role == "tool" else role for role in roles]
+        reason = ""
+        for attempt, joined in ((list(roles), False), (plain, False), (plain, True)):
+            messages = [{"role": role, "content": name} for role, name in zip(attempt, names)]
+            if joined and attempt[0] == "system" and len(attempt) > 1 and attempt[1] == "user":
+                messages[:2] = [{"role": "user", "content": f"{names[0]}\n\n{names[1]}"}]
+            try:
+                rendered = self.tokenizer.apply_chat_template(messages, tokenize=False)
+            except Exception as error:  # whatever the template raises
+                reason = reason or str(error).split("\n")[0]
+                continue
+            pieces = re.split("|".join(map(re.escape, names)), rendered)
+            if re.findall("|".join(map(re.escape, names)), rendered) == names:
+                return pieces
+        return (f"the chat template of {self.tokenizer.name_or_path} does not take messages of the roles "
+                f"{', '.join(roles[:6])} ({reason or 'it leaves some out'}); choose the model's own tokenizer")
+
+    def _split_end(self, closing: str) -> tuple[str, str]:
+        """What follows a reply, split after the token that ended it."""
+        encoded = self.tokenizer(closing, add_special_tokens=False, return_offsets_mapping=True)
+        for token, (_, end) in zip(encoded["input_ids"], encoded["offset_mapping"]):
+            if token in self.special:
+                return closing[:end], closing[end:]
+        return "", closing
+
+    # --- exact ids -----------------------------------------------------------------------
+
+    def _exact(self, sample: Sample) -> tuple[Tokens, list[str]]:
+        tokens = sample.content
+        limit = len(self.tokenizer)
+        if len(tokens.ids) and tokens.ids.max() >= limit:
+            raise ActFocusError(f"{sample.where}: token id {tokens.ids.max()} is not in the vocabulary of "
+                                f"{self.tokenizer.name_or_path} ({limit} tokens); give the tokenizer of the "
+                                "model that was trained")
+        texts = self.texts(tokens.ids.tolist())
+        if tokens.kinds is not None:
+            return tokens, texts
+        kinds = np.full(len(texts), SAMPLED, np.uint8)
+        for start, end, sampled in _runs(tokens.sampled):
+            if not sampled:
+                kinds[start:end] = self._kinds_read(texts[start:end])
+        return Tokens(tokens.ids, tokens.sampled, tokens.logprobs, tokens.signals, kinds), texts
+
+    def _kinds_read(self, texts: list[str]) -> list[int]:
+        """Kinds of tokens that were read, from the role headers of the template among them."""
+        text = "".join(texts)
+        headers = self._headers()
+        if not headers or not any(header in text for header, _ in headers):
+            return [TokenKind.USER] * len(texts)
+        edges = sorted((text.find(header, at), header, kind) for header, kind in headers
+                       for at in _places(text, header))
+        ends = [edge for edge, _, _ in edges[1:]] + [len(text)]
+        inside = []
+        for (edge, header, kind), end in zip(edges, ends):
+            begin = edge + len(header)
+            stop = text.find(self._end, begin, end) if self._end else -1
+            inside.append((begin, stop if stop >= 0 else end, kind))
+        kinds, at, span = [], 0, 0
+        for piece in texts:
+            while span < len(inside) - 1 and at >= inside[span][1]:
+                span += 1
+            begin, end, kind = inside[span]
+            kinds.append(kind if begin <= at < end else TokenKind.TEMPLATE)
+            at += len(piece)
+        return kinds
+
+    def _headers(self) -> list[tuple[str, TokenKind]]:
+        """The words the template puts before a message of each role; sets the end of a turn."""
+        if not hasattr(self, "_known_headers"):
+            pieces = self.between(("system", "user", "assistant", "user"))
+            self._known_headers, self._end = [], ""
+            if isinstance(pieces, list):
+                self._end = self._split_end(pieces[3])[0]
+                kinds = (TokenKind.SYSTEM, TokenKind.USER, TokenKind.TEMPLATE)
+                headers = [pieces[0], *(self._split_end(piece)[1] for piece in pieces[1:3])]
+                self._known_headers = [(header.lstrip(), kind) for header, kind in zip(headers, kinds)
+                                       if header.strip()]
+        return self._known_headers
+
+    # --- the trajectory ------------------------------------------------------------------
+
+    def _trajectory(self, sample: Sample, tokens: Tokens, texts: list[str]) -> Trajectory:
+        kinds, turns, records = tokens.kinds.copy(), np.zeros(len(texts), np.int16), []
+        start = 0
+        for begin, end, sampled in _runs(tokens.sampled):
+            if not sampled:
+                start = begin
+                continue
+            observation = "".join(compress(texts[start:begin], (kinds[start:begin] == TokenKind.USER).tolist()))
+            kinds[begin:end], record = self._reply(texts, begin, end, tokens.ids, observation,
+                                                   "".join(texts[start:begin][-64:]), sample)
+            turns[start:end] = min(len(records), np.iinfo(np.int16).max)
+            records.append(record)
+            start = end
+        # What follows the last reply was never answered; it stays with that turn.
+        turns[start:] = max(len(records) - 1, 0)
+        first = np.flatnonzero(kinds == TokenKind.USER)
+        turns[:first[0] if len(first) and not tokens.sampled[:first[0]].any() else 0] = -1
+        if records and np.isfinite(sample.reward):
+            records[-1].reward = sample.reward
+        signals = dict(tokens.signals)
+        if sample.advantage is not None:
+            signals["advantage"] = on_sampled(sample.advantage, tokens.sampled)
+        group = f"{sample.step:05d}-{_name(sample.group)}"
+        rollout = self._rollouts[group] = self._rollouts.get(group, -1) + 1
+        success = bool(sample.reward >= self.success_at) if sample.success is None else sample.success
+        return Trajectory(
+            id=f"{group}-{rollout:02d}", token_ids=tokens.ids, kinds=kinds, turns=turns,
+            logprobs=np.where(tokens.sampled, tokens.logprobs, np.float32(np.nan)), texts=texts,
+            turn_records=records, signals=signals, group=group, env=sample.env, rollout=rollout,
+            step=sample.step, model=sample.model or self.model, reward=sample.reward, success=success,
+            terminated=sample.terminated, truncated=sample.truncated)
+
+    def _reply(self, texts, begin: int, end: int, ids, observation: str, before: str, sample: Sample):
+        """Kinds and the turn record of one reply."""
+        said, text = texts[begin:end], "".join(texts[begin:end])
+        opens = before.rstrip().endswith(THINK[0])
+        if not isinstance(sample.content, Tokens) and THINK[1] in text:
+            # Messages often lack the tag that the template opened.
+            opens = opens or THINK[0] not in text[:text.find(THINK[1])]
+        spans = self.rule.find(text, opens)
+        actions = self.rule.actions(text, spans)
+        closed = int(ids[end - 1]) in self.special
+        response = text[:len(text) - len(said[-1])] if closed else text
+        key = hashlib.sha1(observation.encode("utf-8", "replace")).hexdigest()[:16]
+        return response_kinds(said, spans), Turn(observation, response, actions, bool(actions), 0.0, 0.0,
+                                                 f"text-{key}", {})
+
+
+def _runs(flags: np.ndarray) -> Iterator[tuple[int, int, bool]]:
+    """Maximal runs of equal flags as (start, end, flag)."""
+    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
+    return ((a, b, bool(flags[a])) for a, b in zip(edges, edges[1:]) if b > a)
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    return (match.start() for match in re.finditer(re.escape(word), text))
+
+
+def _name(key: str) -> str:
+    """A key as part of an id: printable and short; changed ones stay apart by a digest."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", key)[:48]
+    return name if name == key and name else f"{name}-{hashlib.sha1(key.encode('utf-8', 'replace')).hexdigest()[:8]}"

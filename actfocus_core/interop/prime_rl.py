@@ -1,0 +1,37 @@
+"""prime-rl's token export, ``token_exports/step_N/rank_R.jsonl``: exact ids, no text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from actfocus_core.interop.samples import Sample, Tokens, digest
+from actfocus_core.interop.sources import Record
+
+_SIGNALS = {"advantages": "advantage", "trainer_logprobs": "trainer_logprob", "entropy": "entropy",
+            "mismatch_kl": "mismatch_kl", "importance_ratio": "importance_ratio", "prob_delta": "prob_delta"}
+
+
+def looks(fields: dict) -> bool:
+    return {"token_ids", "loss_mask", "inference_logprobs"} <= set(fields)
+
+
+def samples(record: Record, path: Path) -> Iterator[Sample]:
+    ids = record.ids("token_ids")
+    sampled = record.mask("loss_mask", len(ids))
+
+    def over_sampled(name: str) -> np.ndarray:
+        # What stands beside tokens out of the loss is filling.
+        return np.where(sampled, record.floats(name, len(ids)), np.float32(np.nan))
+
+    signals = {ours: over_sampled(name) for name, ours in _SIGNALS.items() if name in record}
+    tokens = Tokens(ids, sampled, over_sampled("inference_logprobs"),
+                    {name: values for name, values in signals.items() if np.isfinite(values).any()})
+    rewards = record.floats("rewards", len(ids)) if "rewards" in record else np.zeros(0)
+    rewards = rewards[np.isfinite(rewards)]
+    prompt = ids[:int(sampled.argmax()) if sampled.any() else len(ids)]
+    yield Sample(record.where, tokens, digest(prompt.tolist()), env=record.text("env_name", ""),
+                 step=record.integer("export_step", None) or record.integer("step", 0),
+                 reward=float(rewards[-1]) if len(rewards) else float("nan"))

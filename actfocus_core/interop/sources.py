@@ -1,0 +1,234 @@
+"""Reading files as other programs wrote them: lines, rows, and fields that say what they lack."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actfocus_core.errors import ActFocusError
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+PICKLES = {
+    ".pkl": "a pickle", ".pickle": "a pickle", ".pt": "a torch pickle", ".pth": "a torch pickle",
+    ".bin": "a binary dump", ".npy": "a NumPy dump", ".npz": "a NumPy dump",
+}
+LONGEST_LINE = 1 << 28
+"""Bytes of one line; a longer one is no rollout and would not fit in memory twice."""
+_REQUIRED = object()
+
+
+def data_suffix(path: Path) -> str:
+    """The file's kind: its suffix without that of a compression, in lower case."""
+    path = Path(path.name.lower())
+    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise ActFocusError for a pickle: reading one runs whatever it holds."""
+    suffix = data_suffix(path)
+    if suffix in PICKLES:
+        raise ActFocusError(
+            f"{path}: {PICKLES[suffix]}, which is never loaded, for it can run code; where it was made, write "
+            'each rollout as a line of JSON {"messages": [...], "reward": ...} (for a verl DataProto: decode '
+            "batch['responses'], or set trainer.rollout_data_dir) and import that")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One JSON object or table row, and where it stands. Its getters name what is wrong."""
+
+    value: dict
+    where: str
+    """``FILE, line 3``"""
+
+    def __contains__(self, name: str) -> bool:
+        return self.value.get(name) is not None
+
+    def error(self, field: str, what: str) -> ActFocusError:
+        return ActFocusError(f"{self.where}: {field} {what}")
+
+    def get(self, name: str, kinds: type | tuple, what: str, default=_REQUIRED):
+        """The field if it is of one of the kinds; ``what`` says what would be right."""
+        value = self.value.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise self.error(repr(name), f"is missing; it must be {what}")
+            return default
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in np.atleast_1d(kinds)):
+            raise self.error(repr(name), f"is {_shown(value)}; it must be {what}")
+        return value
+
+    def text(self, name: str, default=_REQUIRED) -> str:
+        value = self.get(name, str, "a string", default)
+        return check_text(value, f"{self.where}: {name!r}") if isinstance(value, str) else value
+
+    def key(self, name: str, default=_REQUIRED) -> str:
+        """A name that may also be a whole number."""
+        value = self.get(name, (str, int), "a string or a whole number", default)
+        return value if value is default else check_text(str(value), f"{self.where}: {name!r}")
+
+    def number(self, name: str, default=_REQUIRED) -> float:
+        value = self.get(name, (int, float), "a number", default)
+        try:
+            return value if value is default else float(value)
+        except OverflowError:
+            raise self.error(repr(name), "is a number beyond all bounds; it must fit a float64") from None
+
+    def integer(self, name: str, default=_REQUIRED, low: int = 0, high: int = 2**31 - 1) -> int:
+        value = self.get(name, int, "a whole number", default)
+        if value is not default and not low <= value <= high:
+            raise self.error(repr(name), f"is {_shown(value)}; it must lie in [{low}, {high}]")
+        return value
+
+    def flag(self, name: str, default=_REQUIRED) -> bool:
+        return self.get(name, bool, "true or false", default)
+
+    def record(self, name: str, default=_REQUIRED) -> Record:
+        value = self.get(name, dict, "an object", default)
+        return value if value is default else Record(value, f"{self.where}: {name!r}")
+
+    def records(self, name: str) -> list[Record]:
+        items = self.get(name, list, "a list of objects")
+        for number, item in enumerate(items):
+            if not isinstance(item, dict):
+                raise self.error(f"{name!r}[{number}]", f"is {_shown(item)}; it must be an object")
+        return [Record(item, f"{self.where}: {name!r}[{number}]") for number, item in enumerate(items)]
+
+    def ids(self, name: str) -> np.ndarray:
+        """int32 [n], token ids."""
+        values = self.items(name, {int}, "whole numbers")
+        return self.within(name, values, 0, 2**31 - 1).astype(np.int32)
+
+    def mask(self, name: str, length: int) -> np.ndarray:
+        """bool [n], from booleans or zeros and ones."""
+        values = self.items(name, {bool, int, float}, "zeros and ones", length)
+        return self.within(name, values, 0, 1, {0, 1}).astype(bool)
+
+    def floats(self, name: str, length: int) -> np.ndarray:
+        """float32 [n], NaN for null."""
+        values = self.items(name, {int, float, type(None)}, "numbers", length)
+        try:
+            with np.errstate(over="ignore"):
+                return np.array(values, np.float64).astype(np.float32)
+        except OverflowError:
+            raise self.error(repr(name), "holds a number beyond all bounds; they must fit a float32") from None
+
+    def items(self, name: str, kinds: set[type], what: str, length: int | None = None) -> list:
+        """A list whose items are of these types, exactly; ``length``: how many there must be."""
+        values = self.get(name, (list, np.ndarray), f"a list of {what}")
+        if isinstance(values, np.ndarray):
+            values = values.tolist()
+        if not set(map(type, values)) <= kinds:
+            wrong = next(i for i, v in enumerate(values) if type(v) not in kinds)
+            raise self.error(f"{name!r}[{wrong}]", f"is {_shown(values[wrong])}; the list must hold {what}")
+        if length is not None and len(values) != length:
+            raise self.error(repr(name), f"has {len(values)} values; it must have {length}, one a token")
+        return values
+
+    def within(self, name: str, values: list, low: int, high: int, allowed: set | None = None) -> np.ndarray:
+        """int64 [n], if all lie in [low, high] (and are ``allowed``)."""
+        if values and not (low <= min(values) and max(values) <= high and (not allowed or set(values) <= allowed)):
+            wrong = next(i for i, v in enumerate(values) if not low <= v <= high or (allowed and v not in allowed))
+            raise self.error(f"{name!r}[{wrong}]", f"is {_shown(values[wrong])}; it must lie in [{low}, {high}]")
+        return np.array(values, np.int64)
+
+
+def check_text(text: str, where: str) -> str:
+    """The text itself, if it can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ActFocusError(f"{where} holds half of a surrogate pair; it must be text that UTF-8 can write") from None
+    return text
+
+
+def _shown(value) -> str:
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and abs(value) > 1 << 64:
+        return "a number of more than 64 bits"
+    shown = json.dumps(value, default=repr)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
+
+
+def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
+    """The objects of a JSON-lines file, compressed or not, one at a time; empty lines are skipped.
+
+    ``on_bytes(count)`` is told how many bytes of the file were read since. Raises ActFocusError
+    with the number of the line that is not one object of JSON.
+    """
+    number = 0
+    try:
+        with open(path, "rb") as raw, _unpacked(raw, path) as stream:
+            seen = 0
+            while line := stream.readline(LONGEST_LINE):
+                number += 1
+                if len(line) == LONGEST_LINE:
+                    raise ActFocusError(f"{path}, line {number}: is longer than {LONGEST_LINE >> 20} MiB; "
+                                        "a line holds one rollout")
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield _parsed(line, f"{path}, line {number}")
+                if on_bytes:
+                    position = raw.tell()
+                    on_bytes(position - seen)
+                    seen = position
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ActFocusError(f"{path}: not readable after line {number} ({reason}); "
+                            "is the file whole?") from None
+
+
+def _unpacked(raw, path: Path):
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    return io.BufferedReader(pa.CompressedInputStream(raw, compression), 1 << 20) if compression else raw
+
+
+def _parsed(line: bytes, where: str) -> Record:
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        raise ActFocusError(f"{where}: is nested too deep; it must be one flat object of JSON") from None
+    except UnicodeDecodeError as error:
+        raise ActFocusError(f"{where}: not UTF-8 at byte {error.start}; the file must be UTF-8") from None
+    except ValueError as error:
+        raise ActFocusError(f"{where}: not JSON ({error}); every line must be one object") from None
+    if not isinstance(value, dict):
+        raise ActFocusError(f"{where}: is {_shown(value)}; every line must be one object of JSON")
+    return Record(value, where)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ActFocusError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+
+
+def read_rows(path: Path, on_bytes=None) -> Iterator[Record]:
+    """The rows of a Parquet file, a few at a time."""
+    file, number = open_parquet(path), 0
+    size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
+    batches = file.iter_batches(64)
+    while (batch := next_batch(batches, path)) is not None:
+        for value in batch.to_pylist():
+            number += 1
+            yield Record(value, f"{path}, row {number}")
+        if on_bytes:
+            on_bytes(size * batch.num_rows / total)
+
+
+def next_batch(batches, path: Path):
+    """The next batch of a Parquet file, None at its end."""
+    try:
+        return next(batches, None)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise ActFocusError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,187 @@
+"""verifiers: ``traces.jsonl`` of version 1 (an Episode a line), ``results.jsonl`` of version 0.
+
+Version 1: a trace's nodes form a forest; the ids along a path from root to leaf are what the
+model saw. ``mask`` and ``is_content`` run over all ids of a node, ``logprobs`` and the other
+scores only over those whose mask is true. Without ids the messages are tokenised again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from actfocus_core.interop.samples import (
+    SAMPLED,
+    Message,
+    Sample,
+    Tokens,
+    digest,
+    messages_of,
+    on_sampled,
+    prompt_and_completion,
+)
+from actfocus_core.interop.sources import Record
+from actfocus_core.trajectory import TokenKind
+
+_SCORES = {"advantages": "advantage", "reference_logprobs": "ref_logprob",
+           "trainer_logprobs": "trainer_logprob", "entropies": "entropy"}
+_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER,
+         "assistant": TokenKind.TEMPLATE}
+_LIMITS = {"max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens", "max_tokens",
+           "max_turns_reached", "prompt_too_long", "compaction_failed"}
+
+
+def looks(fields: dict) -> bool:
+    return ("traces" in fields or {"nodes", "rewards"} <= set(fields)
+            or {"example_id", "prompt", "completion"} <= set(fields))
+
+
+def samples(record: Record, path: Path) -> Iterator[Sample]:
+    """Every branch of every trace of an episode, or the rollout of a version-0 result."""
+    if "traces" in record:
+        for trace in record.records("traces"):
+            yield from _branches(trace, record)
+    elif "nodes" in record:
+        yield from _branches(record, record)
+    else:
+        yield _result(record)
+
+
+def _branches(trace: Record, episode: Record) -> Iterator[Sample]:
+    nodes = trace.records("nodes")
+    parents = [node.integer("parent", None, high=max(len(nodes) - 1, 0)) for node in nodes]
+    for number, parent in enumerate(parents):
+        if parent is not None and parent >= number:
+            raise nodes[number].error("'parent'", f"is {parent}; it must be the number of an earlier node")
+    task = trace.record("task", None) or episode.record("task", Record({}, trace.where))
+    group = episode.record("group", None)
+    key = group.key("id") if group else task.key("key", None) or task.key("hash", None) or digest(task.value)
+    env, run = episode.record("env", None), episode.record("run", None)
+    work = run.record("work", None) if run else None
+    agent = trace.record("agent", None)
+    rewards = trace.record("rewards", Record({}, trace.where))
+    stop = trace.text("stop_condition", "")
+    calls = trace.records("calls") if "calls" in trace else []
+    cut = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
+    for leaf in sorted(set(range(len(nodes))) - {p for p in parents if p is not None}):
+        branch = _branch(nodes, parents, leaf)
+        yield Sample(trace.where, branch, key, step=work.integer("step", 0) if work else 0,
+                     env=(env.text("id", "") if env else ""), model=_model(agent),
+                     reward=_reward(rewards), terminated=not cut, truncated=cut)
+
+
+def _branch(nodes: list[Record], parents: list[int | None], leaf: int) -> Tokens | list[Message]:
+    path, at = [], leaf
+    while at is not None:
+        path.append(nodes[at])
+        at = parents[at]
+    path.reverse()
+    if not any("token_ids" in node and node.value["token_ids"] for node in path):
+        return [messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where),
+                            "messages")[0] for node in path]
+    return _joined([_node(node) for node in path])
+
+
+def _node(node: Record) -> Tokens:
+    ids = node.ids("token_ids") if "token_ids" in node else np.zeros(0, np.int32)
+    mask = node.mask("mask", len(ids)) if node.value.get("mask") else np.zeros(len(ids), bool)
+    scores = {}
+    for name, ours in [("logprobs", "logprob"), *_SCORES.items()]:
+        # An empty list is what an unscored node carries.
+        if name in node and (node.value[name] or not mask.any()):
+            scores[ours] = np.full(len(ids), np.nan, np.float32)
+            scores[ours][mask] = node.floats(name, int(mask.sum()))
+    weights = node.record("loss_weights", Record({}, node.where))
+    for name in weights.value:
+        scores[f"loss_weight_{name}"] = weights.floats(name, len(ids))
+    logprobs = scores.pop("logprob", np.full(len(ids), np.nan, np.float32))
+    return Tokens(ids, mask, logprobs, scores, _kinds(node, ids, mask))
+
+
+def _kinds(node: Record, ids: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
+    role = node.record("message").text("role")
+    kinds = np.full(len(ids), TokenKind.TEMPLATE, np.uint8)
+    if role != "assistant":
+        if not node.value.get("is_content"):
+            return kinds if not len(ids) else None
+        kinds[node.mask("is_content", len(ids))] = _KIND.get(role, TokenKind.USER)
+    kinds[mask] = SAMPLED
+    return kinds
+
+
+def _joined(nodes: list[Tokens]) -> Tokens:
+    names = {name for node in nodes for name in node.signals}
+    blank = [np.full(len(node.ids), np.nan, np.float32) for node in nodes]
+    known = all(node.kinds is not None for node in nodes)
+    return Tokens(np.concatenate([n.ids for n in nodes]), np.concatenate([n.sampled for n in nodes]),
+                  np.concatenate([n.logprobs for n in nodes]),
+                  {name: np.concatenate([n.signals.get(name, b) for n, b in zip(nodes, blank)])
+                   for name in sorted(names)},
+                  np.concatenate([n.kinds for n in nodes]) if known else None)
+
+
+def _reward(rewards: Record) -> float:
+    """The weighted sum; NaN where nothing was scored."""
+    values = []
+    for name in rewards.value:
+        one = rewards.value[name]
+        if isinstance(one, dict):
+            reward = rewards.record(name)
+            values.append(reward.number("score") * reward.number("weight", 1.0))
+        elif one is not None:
+            values.append(rewards.number(name))
+    return float(sum(values)) if values else float("nan")
+
+
+def _model(agent: Record | None) -> str:
+    model = (agent.value.get("config") or {}) if agent else {}
+    name = model.get("model") if isinstance(model, dict) else None
+    return name if isinstance(name, str) and name.isprintable() else ""
+
+
+def _result(record: Record) -> Sample:
+    steps = record.records("trajectory") if "trajectory" in record else []
+    exact = steps and all(step.value.get("tokens") for step in steps)
+    content = _exact(steps) if exact else None
+    if content is None:
+        content = prompt_and_completion(record, "prompt", "completion")
+    cut = record.flag("is_truncated", False)
+    return Sample(record.where, content, record.key("example_id"), env=record.text("task", ""),
+                  reward=record.number("reward", float("nan")),
+                  terminated=record.flag("is_completed", True) and not cut, truncated=cut)
+
+
+def _exact(steps: list[Record]) -> Tokens | None:
+    """The turns joined where each prompt continues the stream so far; None where one does not."""
+    stream = None
+    for step in steps:
+        turn, cut = _turn(step)
+        if stream is None:
+            stream = turn
+            continue
+        length = len(stream.ids)
+        if cut < length or not np.array_equal(turn.ids[:length], stream.ids):
+            return None
+        stream = _joined([stream, Tokens(
+            turn.ids[length:], turn.sampled[length:], turn.logprobs[length:],
+            {name: values[length:] for name, values in turn.signals.items()})])
+    return stream
+
+
+def _turn(step: Record) -> tuple[Tokens, int]:
+    """The tokens of one turn, and how many of them were read."""
+    tokens = step.record("tokens")
+    prompt, completion = tokens.ids("prompt_ids"), tokens.ids("completion_ids")
+    written = tokens.mask("completion_mask", len(completion)) if "completion_mask" in tokens else \
+        np.ones(len(completion), bool)
+    logprobs = np.full(len(prompt) + len(completion), np.nan, np.float32)
+    if tokens.value.get("completion_logprobs"):
+        logprobs[len(prompt):][written] = tokens.floats("completion_logprobs", len(completion))[written]
+    sampled = np.concatenate([np.zeros(len(prompt), bool), written])
+    signals = {}
+    advantage = step.number("advantage", None)
+    if advantage is not None:
+        signals["advantage"] = on_sampled(advantage, sampled)
+    return Tokens(np.concatenate([prompt, completion]), sampled, logprobs, signals), len(prompt)

@@ -1,0 +1,51 @@
+"""verl's ``trainer.rollout_data_dir``: ``{step}.jsonl``, text without its special tokens.
+
+What is left of a turn's border is a line that holds the role alone, as ChatML templates write
+it; where there is none, the whole output counts as written by the policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from actfocus_core.interop.samples import SAMPLED, Part, Sample, digest
+from actfocus_core.interop.sources import Record
+from actfocus_core.trajectory import TokenKind
+
+_PROMPT = re.compile(r"\A\s*(?:(system\n)(.*?)(\n))?(user\n)(.*)(\nassistant\n?\s*)\Z", re.S)
+_BORDER = re.compile(r"(\n(?:user|tool)\n)(.*?)(\nassistant\n)", re.S)
+
+
+def looks(fields: dict) -> bool:
+    return {"input", "output", "score"} <= set(fields)
+
+
+def samples(record: Record, path: Path) -> Iterator[Sample]:
+    prompt, output = record.text("input"), record.text("output")
+    name = path.name.split(".")[0]
+    step = record.integer("step", int(name) if name.isascii() and name.isdigit() and len(name) < 9 else 0)
+    accuracy = record.value.get("acc")
+    success = bool(accuracy) if isinstance(accuracy, (bool, int, float)) else None
+    yield Sample(record.where, [*_prompt(prompt), *_output(output)],
+                 record.key("uid", None) or digest(prompt), step=step, env=record.text("data_source", ""),
+                 reward=record.number("score", float("nan")), success=success)
+
+
+def _prompt(text: str) -> list[Part]:
+    match = _PROMPT.match(text)
+    if not match:
+        return [Part(text, TokenKind.USER)]
+    kinds = (TokenKind.TEMPLATE, TokenKind.SYSTEM, TokenKind.TEMPLATE, TokenKind.TEMPLATE, TokenKind.USER,
+             TokenKind.TEMPLATE)
+    return [Part(part, kind) for part, kind in zip(match.groups(), kinds) if part]
+
+
+def _output(text: str) -> list[Part]:
+    parts, done = [], 0
+    for match in _BORDER.finditer(text):
+        parts += [Part(text[done:match.start()], SAMPLED), Part(match[1], TokenKind.TEMPLATE),
+                  Part(match[2], TokenKind.USER), Part(match[3], TokenKind.TEMPLATE)]
+        done = match.end()
+    return [*parts, Part(text[done:], SAMPLED)]
