@@ -42,8 +42,8 @@ class BatchConstants:
     """Everything about the batch that no slider changes."""
 
     size: int
-    advantages: dict[str, float]
-    """trajectory id -> GRPO advantage"""
+    advantages: dict[str, float | None]
+    """trajectory id -> GRPO advantage; None where the rollout was never scored"""
     kinds: dict[str, dict[str, float]]
     """kind -> n tokens, sum of |A|, sum of A^2"""
     cells: dict[str, dict[str, int]]
@@ -58,7 +58,7 @@ class BatchConstants:
         signals = {name: scopes and {
             scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
             for name, scopes in self.scopes.items()}
-        top = max((abs(a) for a in self.advantages.values()), default=0.0)
+        top = max((abs(a) for a in self.advantages.values() if a is not None), default=0.0)
         return {"trajectories": self.size, "kinds": self.kinds, "signals": signals, "ranges": self.ranges,
                 "advantage": self.advantages[trajectory.id], "advantage_max": top}
 
@@ -93,9 +93,18 @@ def _stamp(run: Run, step: int) -> tuple:
     return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(run.path.glob(f"*/step-{step:05d}.*")))
 
 
+def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
+    """GRPO advantages among the rollouts that were scored; another trainer may have left some out, which get 0."""
+    returns = np.array([t.ret for t in trajectories])
+    scored, advantages = np.isfinite(returns), np.zeros(len(returns), np.float32)
+    groups = [t.group for t, there in zip(trajectories, scored) if there]
+    advantages[scored] = grpo_advantages(returns[scored], groups)
+    return advantages
+
+
 def constants(trajectories: list[Trajectory]) -> BatchConstants:
     """The constants of a batch that is given."""
-    advantages = grpo_advantages(np.array([t.ret for t in trajectories]), [t.group for t in trajectories])
+    advantages = _advantages(trajectories)
     lengths = [len(t) for t in trajectories]
     kinds = np.concatenate([t.kinds for t in trajectories])
     index = np.repeat(np.arange(len(trajectories)), lengths)
@@ -110,7 +119,7 @@ def constants(trajectories: list[Trajectory]) -> BatchConstants:
     cell_of = {scope: (np.array([cells[scope][t.id] for t in trajectories])[index][action],
                        max(cells[scope].values()) + 1) for scope in SCOPES}
     return BatchConstants(
-        len(trajectories), {t.id: float(a) for t, a in zip(trajectories, advantages)},
+        len(trajectories), {t.id: float(a) if np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
         {kind.name.lower(): _counts(size_A[kinds == kind]) for kind in RESPONSE_KINDS}, cells,
         {name: _scopes(values[action], size_A[action], cell_of) for name, values in signals.items()},
         {name: _range(values[response]) for name, values in signals.items()})

@@ -148,7 +148,7 @@ def _telling(index: pd.DataFrame) -> int:
 
 
 def _member(row: pd.Series, kept: bool) -> dict:
-    return {"id": row["id"], "rollout": int(row["rollout"]), "return": float(row["return"]),
+    return {"id": row["id"], "rollout": int(row["rollout"]), "return": float(row["return"]) if np.isfinite(row["return"]) else None,
             "success": bool(row["success"]), "malformed": bool(row["n_valid"] < row["n_turns"]),
             "kept": kept}
 

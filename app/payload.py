@@ -7,6 +7,7 @@ computes them (weights.js), so that a slider needs no server.
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 
@@ -82,7 +83,12 @@ def env_options(run: Run) -> dict:
 def _trajectory(t: Trajectory) -> dict:
     names = ("id", "group", "env", "seed", "rollout", "step", "model", "reward", "penalty",
              "success", "terminated", "truncated")
-    return {name: getattr(t, name) for name in names} | {"return": t.ret}
+    return {name: finite(getattr(t, name)) for name in names} | {"return": finite(t.ret)}
+
+
+def finite(value: object) -> object:
+    """None for a number that was not recorded: another trainer may never have scored a rollout."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _alternatives(t: Trajectory) -> dict | None:
@@ -95,8 +101,8 @@ def _alternatives(t: Trajectory) -> dict | None:
 def _turns(run: Run, t: Trajectory) -> list[dict]:
     """One entry a turn, and one for how it ended; the worlds drawn, the choices judged."""
     answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
-    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": turn.reward,
-              "penalty": turn.penalty, "picture": None, "page": None, "oracle": None}
+    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
+              "penalty": finite(turn.penalty), "picture": None, "page": None, "oracle": None}
              for k, turn in enumerate(t.turn_records)]
     end = {"end": True, "picture": None, "page": None}
     try:

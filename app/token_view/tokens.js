@@ -77,6 +77,7 @@
 
   const signed = (x) => (x > 0 ? `+${x}` : `${x}`.replace('-', '−'));
   function gain(turn) {
+    if (turn.reward === null) return 'reward unavailable';
     return `reward ${signed(+turn.reward.toFixed(3))}` + (turn.penalty ? `, penalty ${signed(+turn.penalty.toFixed(3))}` : '');
   }
 

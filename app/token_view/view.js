@@ -409,7 +409,7 @@
     const what = `${member.success ? 'success' : 'failure'}${member.malformed ? ', malformed or illegal' : ''}`;
     const node = el('button', `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`, { type: 'button',
       title: `${member.id}: return ${number(member.return, 2)}, ${what}`, onclick: () => go(member.id) },
-    el('span', 'af-chip-mark', mark), number(member.return, Number.isInteger(member.return) ? 0 : 1));
+    el('span', 'af-chip-mark', mark), member.return === null ? '–' : number(member.return, Number.isInteger(member.return) ? 0 : 1));
     node.setAttribute('aria-label', `Rollout ${member.rollout}, return ${number(member.return, 2)}, ${what}`);
     if (on) node.setAttribute('aria-current', 'true');
     return node;

@@ -10,6 +10,7 @@ import pytest
 import app.token_view
 from actfocus_core.advantages import grpo_advantages
 from actfocus_core.credit import signal_stats, token_weights
+from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
 from app.batch import BatchCache, constants
@@ -183,3 +184,19 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     catalog = Catalog([tmp_path / "b" / "same"], tmp_path / "a")
     assert catalog.default() == "same" and catalog.paths()["same"] == tmp_path / "b" / "same"
     assert catalog.paths()["same (2)"] == tmp_path / "a" / "same"
+
+
+def test_a_rollout_that_was_never_scored_reads_unavailable(tmp_path):
+    """Another trainer's files may hold rollouts without a reward."""
+    run = make_run(tmp_path / "plain", prompts=1, rollouts=4)
+    trajectories = run.trajectories(0)
+    trajectories[0].reward = float("nan")
+    trajectories[0].turn_records[-1].reward = float("nan")
+    other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
+    other.add_trajectories(0, trajectories)
+    place, _ = locate(other, View(trajectory=trajectories[0].id))
+    data = json.loads(trace_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0)), place,
+                                    runs=["other"], name="other", reference=None, view=View(), restore=False, notes=[]))
+    assert data["trajectory"]["return"] is None and data["turns"][-2]["reward"] is None
+    assert data["batch"]["advantage"] is None and data["batch"]["advantage_max"] >= 0
+    assert [member["return"] is None for member in data["place"]["members"]] == [True, False, False, False]
