@@ -245,7 +245,7 @@ class Parameter:
         """Raises ActFocusError for a value out of range."""
         if self.choices:
             if value not in self.choices:
-                raise ActFocusError(f"{name}={value!r}: must be one of {', '.join(self.choices)}")
+                raise ActFocusError(f"unknown {name} {value!r}; there are {', '.join(self.choices)}")
         elif value is None and self.default is None:
             return
         elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
