@@ -216,6 +216,24 @@ def diagnose(
     _bottleneck_table(found)
 
 
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The HTML file; an earlier one is replaced.")] = Path("report.html"),
+    step: Step = None,
+    reference: Reference = None,
+    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples behind an interval.")] = 200,
+    json_: Json = False,
+) -> None:
+    """Everything about one batch of a run in one HTML file that opens offline."""
+    from actfocus_core.report import write_report
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    step = _step_of(opened, step)
+    _report(json_, write_report(opened, out, step, reference, bootstrap=bootstrap))
+
+
 def _step_of(opened, step: int | None) -> int:
     """The step asked for, or the last. Raises ActFocusError where the run has no such trajectories."""
     steps = opened.steps()

@@ -9,13 +9,14 @@ has no ranking, which is not a correlation of 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, Batch, Credit, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import auroc, correlation, interval, midranks, resamples, spearman
+from actfocus_core.ranking import auroc, correlation, interval, midranks, resamples
 from actfocus_core.trajectory import TokenKind
 
 LEAST_DISTINCT = 3
@@ -187,7 +188,9 @@ class _Judge:
         if truth.criticality is not None:
             self.targets["criticality"] = rounded(truth.criticality[acted])
         self.target_ranks = {name: midranks(values, self.turn_counts) for name, values in self.targets.items()}
-        self.groups, self.trajectories = (self._units(unit) for unit in (self.group, self.owner))
+        # Groups are drawn anew inside; a trajectory is drawn whole, so its rho is always the same.
+        self.groups = self._units(self.group, lambda where: self.turn_counts[:, where])
+        self.trajectories = self._units(self.owner, lambda where: np.ones((1, len(where))))
 
     @staticmethod
     def _draw(group_of: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
@@ -197,17 +200,18 @@ class _Judge:
             counts[1:, members] = resamples(bootstrap, len(members), rng)
         return counts
 
-    def _units(self, unit: np.ndarray) -> list[np.ndarray]:
-        """The turns of each group or trajectory that has enough different true values to rank."""
+    def _units(self, unit: np.ndarray, counts_of: Callable[[np.ndarray], np.ndarray]) -> list[tuple]:
+        """Groups or trajectories with enough different true values: their turns, counts and true ranks."""
         parts = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1]) if len(unit) else []
-        return [where for where in parts if len(np.unique(self.a[where])) >= LEAST_DISTINCT]
+        kept = [(where, counts_of(where)) for where in parts if len(np.unique(self.a[where])) >= LEAST_DISTINCT]
+        return [(where, counts, midranks(self.a[where], counts)) for where, counts in kept]
 
     def row(self, name: str, focus: np.ndarray, credit: np.ndarray, mass: np.ndarray, kind: str) -> Row:
         focus, credit, mass = (rounded(v[self.acted]) for v in (focus, credit, mass))
         asked = np.abs(self.a) > self.threshold
         scores = self._where(focus) | {
-            "right_group": self._mean_over(self.groups, credit, redraw=True),
-            "right_within": self._mean_over(self.trajectories, credit, redraw=False),
+            "right_group": self._mean_over(self.groups, credit),
+            "right_within": self._mean_over(self.trajectories, credit),
             "right_sign": self._share(np.sign(credit) == np.sign(self.a), asked.astype(float), asked,
                                       f"no turn has |A| above {self.threshold:.3g}"),
             "luck": self._luck(mass)}
@@ -228,16 +232,15 @@ class _Judge:
                                                  _score(drawn, len(focus), "too few turns"))
         return scores
 
-    def _mean_over(self, units: list[np.ndarray], credit: np.ndarray, redraw: bool) -> Score:
-        """Mean over units (groups or trajectories) of Spearman's rho; ``redraw``: units are drawn anew inside."""
+    def _mean_over(self, units: list[tuple], credit: np.ndarray) -> Score:
+        """Mean over groups or trajectories of Spearman's rho; a trajectory counts as often as it was drawn."""
         if not units:
             return _none(f"none has {LEAST_DISTINCT} different true values")
         total, weight = np.zeros(len(self.counts)), np.zeros(len(self.counts))
-        ranked = [where for where in units if np.ptp(credit[where]) > 0]
-        for where in ranked:
-            drawn = self.turn_counts[:, where]
-            rho = spearman(credit[where], self.a[where], drawn if redraw else None)
-            times = np.where(np.isfinite(rho), 1.0 if redraw else drawn[:, 0], 0.0)
+        ranked = [unit for unit in units if np.ptp(credit[unit[0]]) > 0]
+        for where, counts, ranks in ranked:
+            rho = correlation(midranks(credit[where], counts), ranks, counts)
+            times = np.isfinite(rho) * (self.turn_counts[:, where[0]] if len(counts) == 1 < len(self.counts) else 1.0)
             total += times * np.nan_to_num(rho)
             weight += times
         mean = np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)

@@ -21,6 +21,8 @@ class A2TGPO(Scheme):
     description = "Adds what each turn did for the probability of the right answer, and clips by it."
     source = "A2TGPO, arXiv 2605.06200"
     read = "paper"
+    unit = "turn"
+    evidence = "model-relative"
     cost = "C1"
     needs = ("answer_logprob_before", "answer_logprob_after")
     parameters = {"share": Parameter(0.3, 0, text="share of the information gain"),

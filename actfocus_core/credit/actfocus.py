@@ -12,6 +12,8 @@ class ActFocus(Scheme):
 
     source = "ActFocus, arXiv 2605.14558"
     read = "paper"
+    unit = "token"
+    evidence = "proxy"
     cost = "C1"
 
     def __init__(self, name: str, title: str, description: str, alpha: float, beta: float):

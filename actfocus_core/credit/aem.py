@@ -19,6 +19,8 @@ class AEM(Scheme):
     description = "The advantage of each turn is scaled by its confidence, with mean 1 over the prompt group."
     source = "AEM, arXiv 2605.00425"
     read = "paper"
+    unit = "turn"
+    evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {"lam": Parameter(1.0, 0, text="how strongly confidence counts")}
 

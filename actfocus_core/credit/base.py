@@ -269,6 +269,11 @@ class Scheme(ABC):
     cost: Literal["C0", "C1", "C2", "C3"] = "C0"
     """beyond the rollout: C0 arithmetic, C1 one more forward pass, C2 a trained extra network, C3 extra
     rollouts from restored states"""
+    unit: Literal["token", "turn", "trajectory"]
+    """the smallest thing two of which can get different credit"""
+    evidence: Literal["restored state", "observational", "model-relative", "proxy"]
+    """what the credit rests on, as the survey arXiv 2604.09459 ranks it: interventions from restored
+    states, returns that were observed, counterfactuals under a model, or a proxy such as uncertainty"""
     needs: tuple[str, ...] = ()
     """keys of HOW_TO_GET"""
     parameters: ClassVar[dict[str, Parameter]] = {}

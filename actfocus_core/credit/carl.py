@@ -21,6 +21,8 @@ class CARL(Scheme):
     description = "A turn gets the change of the mean return between the state it left and the state it led to."
     source = "CARL, arXiv 2512.04949"
     read = "paper"
+    unit = "turn"
+    evidence = "observational"
     cost = "C3"
     needs = ("state_key",)
 

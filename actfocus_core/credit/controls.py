@@ -36,7 +36,7 @@ class Control(Scheme):
         self.title = f"{scheme.title}, {kind}"
         self.description = CONTROLS[kind]
         self.source = f"null control of {scheme.title}"
-        self.cost, self.needs = scheme.cost, scheme.needs
+        self.cost, self.needs, self.unit, self.evidence = scheme.cost, scheme.needs, scheme.unit, "proxy"
         self.parameters = {**scheme.parameters, "control_seed": Parameter(0, 0, text="of the permutation")}
 
     def required(self, p: dict) -> tuple[str, ...]:

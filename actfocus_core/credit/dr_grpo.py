@@ -14,6 +14,8 @@ class DrGRPO(Scheme):
                    "length, so long answers are not damped.")
     source = "Dr.GRPO, arXiv 2503.20783"
     read = "code"
+    unit = "trajectory"
+    evidence = "observational"
     parameters = {"length": Parameter(2000, 1, text="tokens a trajectory may have, the constant divisor")}
 
     def credit(self, batch: Batch, p: dict) -> Credit:

@@ -19,6 +19,8 @@ class EMPG(Scheme):
     description = "Confident turns are amplified and uncertain ones damped, with a bonus for reaching clarity."
     source = "Entropy-Modulated Policy Gradients, arXiv 2509.09265"
     read = "code"
+    unit = "turn"
+    evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {"kappa": Parameter(1.0, 0, text="how strongly confidence counts"),
                   "zeta": Parameter(0.05, 0, text="bonus for a confident next turn")}

@@ -21,6 +21,8 @@ class GiGPO(Scheme):
     description = "Adds to the trajectory's advantage how a turn did against other turns taken in the same state."
     source = "GiGPO, arXiv 2505.10978"
     read = "code"
+    unit = "turn"
+    evidence = "observational"
     needs = ("state_key", "turn_reward")
     parameters = {"omega": Parameter(1.0, 0, text="share of the turn's own advantage"),
                   "gamma": Parameter(0.95, 0, 1, text="discount a turn"),

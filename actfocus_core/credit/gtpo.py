@@ -24,6 +24,8 @@ class GTPO(Scheme):
                    "rollouts still alive at the same position.")
     source = "GTPO and GRPO-S, arXiv 2508.04349"
     read = "paper"
+    unit = "token"
+    evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {"a1": Parameter(1.0, 0, text="share of the outcome"),
                   "a2": Parameter(0.1, 0, text="share of the entropy")}

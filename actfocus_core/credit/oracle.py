@@ -15,6 +15,8 @@ class Oracle(Scheme):
 
     source = "definition of the advantage"
     read = "ours"
+    unit = "turn"
+    evidence = "restored state"
     cost = "C3"
 
     def __init__(self, name: str, title: str, description: str, of: str):

@@ -19,6 +19,8 @@ class PPOGAE(Scheme):
     description = "A trained critic's advantage of every token, the return paid at the last."
     source = "GAE, arXiv 1506.02438, as in PPO, arXiv 1707.06347"
     read = "code"
+    unit = "token"
+    evidence = "observational"
     cost = "C2"
     needs = ("value",)
     parameters = _COMMON
@@ -44,6 +46,8 @@ class TurnGAE(Scheme):
     description = "A trained critic's advantage of every turn, put on all its tokens."
     source = "StepPO, arXiv 2604.18401"
     read = "code"
+    unit = "turn"
+    evidence = "observational"
     cost = "C2"
     needs = ("value", "turn_reward")
     parameters = {**_COMMON, "whiten": Parameter("yes", choices=("yes", "no"), text="standardise over the batch")}

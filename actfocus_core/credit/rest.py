@@ -26,6 +26,8 @@ class ResT(Scheme):
                    "as training goes on.")
     source = "ResT, ICLR 2026"
     read = "code"
+    unit = "token"
+    evidence = "proxy"
     parameters = {"form": Parameter("schedule", choices=("schedule", "entropy"), text="where weights come from"),
                   "step": Parameter(0, 0, text="training step of the schedule")}
 

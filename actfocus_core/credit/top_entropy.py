@@ -18,6 +18,8 @@ class TopEntropy(Scheme):
     description = "Only the fifth of the tokens at which the policy was most uncertain is trained on."
     source = "Beyond the 80/20 Rule, arXiv 2506.01939"
     read = "code"
+    unit = "token"
+    evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {"quantile": Parameter(0.8, 0, 1, text="share of the tokens left out")}
 

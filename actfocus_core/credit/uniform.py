@@ -11,6 +11,8 @@ class Uniform(Scheme):
     description = "Every response token of a trajectory gets the same share of its group-relative advantage."
     source = "GRPO, arXiv 2402.03300"
     read = "code"
+    unit = "trajectory"
+    evidence = "observational"
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         return tokens_credit(batch, batch.grpo(), p)

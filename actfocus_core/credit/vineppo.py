@@ -16,6 +16,8 @@ class VinePPO(Scheme):
     description = "A turn gets the change of the policy's own expected return, luck of the dice included."
     source = "VinePPO, arXiv 2410.01679"
     read = "code"
+    unit = "turn"
+    evidence = "restored state"
     cost = "C3"
     needs = ("policy_v", "turn_reward")
 

@@ -85,6 +85,14 @@ def test_diagnose_gives_the_same_numbers_as_a_table_and_as_json(tmp_path):
     assert f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in text and "success rate" in text
 
 
+def test_report_is_one_file(made, tmp_path):
+    result = actfocus("report", made[0], "--out", tmp_path / "report.html", "--bootstrap", 20, "--json")
+    printed = json.loads(result.stdout)
+    assert printed["bytes"] == (tmp_path / "report.html").stat().st_size and "uniform" in printed["schemes"]
+    refused = actfocus("report", made[0], "--out", tmp_path / "no" / "such" / "report.html")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+
+
 def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
     result = actfocus("diagnose", made[0])
     assert result.returncode == 0 and "3 groups are fewer than 8" in result.stdout
@@ -94,6 +102,7 @@ def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
     (["credit", "nowhere"], "no such run"),
     (["score", "nowhere"], "no such run"),
     (["diagnose", "nowhere"], "no such run"),
+    (["report", "nowhere"], "no such run"),
     (["app", "nowhere"], "no such run"),
     (["app", "--host", "0.0.0.0"], "--auth"),
     (["rollout", "--policy", "no-such-model"], "no such policy"),
@@ -154,6 +163,6 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "diagnose"):
+    for command in ("app", "rollout", "score", "credit", "diagnose", "report"):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout

@@ -62,6 +62,8 @@ def test_each_says_what_it_is(name):
     assert scheme.name == name and scheme.title and scheme.source
     assert scheme.description.endswith(".") and scheme.description.count(". ") == 0
     assert scheme.read in ("code", "paper", "second hand", "ours") and scheme.cost in ("C0", "C1", "C2", "C3")
+    assert scheme.unit in ("token", "turn", "trajectory")
+    assert scheme.evidence in ("restored state", "observational", "model-relative", "proxy")
     assert set(scheme.needs) <= set(HOW_TO_GET)
     for parameter in scheme.parameters.values():
         parameter.check("its default", parameter.default)
@@ -177,6 +179,23 @@ def test_no_response_at_all_gives_zeros():
     batch = Batch.of(ts)
     for name in EVERY:
         assert not get_scheme(name).compute(batch).effective().any(), name
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_credit_is_the_same_within_its_unit(name):
+    """Of a token that is kept: what a scheme of turns or trajectories gives does not vary inside them."""
+    _, batch = made(11)
+    scheme = get_scheme(name)
+    credit = scheme.compute(batch)
+    kept = credit.keep > 0
+    unit = {"token": np.arange(len(kept)), "turn": batch.turn_of, "trajectory": batch.index}[scheme.unit]
+    values = (credit.weight * credit.advantage)[kept]
+    spans = [np.ptp(values[unit[kept] == u]) for u in np.unique(unit[kept])]
+    assert max(spans) < 1e-6
+    coarser = {"token": batch.turn_of, "turn": batch.index}.get(scheme.unit)
+    if coarser is not None:
+        response, signed = batch.response, credit.signed
+        assert max(np.ptp(signed[response & (coarser == u)]) for u in np.unique(coarser[response])) > 1e-3
 
 
 # --- each again, another way ------------------------------------------------------------------
