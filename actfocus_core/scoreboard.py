@@ -9,7 +9,6 @@ has no ranking, which is not a correlation of 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -73,7 +72,8 @@ class Score:
     value: float | None
     low: float | None
     high: float | None
-    """95 % bootstrap interval over trajectories, drawn anew within each group"""
+    """95 % bootstrap interval over trajectories, drawn anew within each group; of ``right_group`` over
+    groups, since rollouts drawn twice would bias the rank correlation inside a small group"""
     n: int
     """turns, groups or trajectories it is over"""
     why: str = ""
@@ -180,17 +180,17 @@ class _Judge:
         self.truth, self.acted, self.threshold = truth, acted, threshold
         self.owner = batch.turn_owner[acted]
         self.group = batch.group_of[self.owner]
-        self.counts = self._draw(batch.group_of, bootstrap, np.random.default_rng(seed))
-        """[1 + B, n]: how often each trajectory was drawn; the first row is the batch itself"""
-        self.turn_counts = self.counts[:, self.owner]
+        draws = np.random.default_rng(seed)
+        # [1 + B, n]: how often each trajectory was drawn; the first row is the batch itself.
+        counts = self._draw(batch.group_of, bootstrap, draws)
+        group_counts = self._draw(np.zeros(batch.group_of.max() + 1, np.int64), bootstrap, draws)
+        self.turn_counts = counts[:, self.owner]
         self.a = rounded(truth.advantage[acted])
         self.targets = {"advantage": np.abs(self.a)}
         if truth.criticality is not None:
             self.targets["criticality"] = rounded(truth.criticality[acted])
         self.target_ranks = {name: midranks(values, self.turn_counts) for name, values in self.targets.items()}
-        # Groups are drawn anew inside; a trajectory is drawn whole, so its rho is always the same.
-        self.groups = self._units(self.group, lambda where: self.turn_counts[:, where])
-        self.trajectories = self._units(self.owner, lambda where: np.ones((1, len(where))))
+        self.groups, self.trajectories = self._units(self.group, group_counts), self._units(self.owner, counts)
 
     @staticmethod
     def _draw(group_of: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
@@ -200,11 +200,13 @@ class _Judge:
             counts[1:, members] = resamples(bootstrap, len(members), rng)
         return counts
 
-    def _units(self, unit: np.ndarray, counts_of: Callable[[np.ndarray], np.ndarray]) -> list[tuple]:
-        """Groups or trajectories with enough different true values: their turns, counts and true ranks."""
-        parts = np.split(np.argsort(unit, kind="stable"), np.cumsum(np.bincount(unit))[:-1]) if len(unit) else []
-        kept = [(where, counts_of(where)) for where in parts if len(np.unique(self.a[where])) >= LEAST_DISTINCT]
-        return [(where, counts, midranks(self.a[where], counts)) for where, counts in kept]
+    def _units(self, unit: np.ndarray, counts: np.ndarray) -> list[tuple]:
+        """Groups or trajectories with enough different true values: their turns, the ranks of these
+        values, and how often each resample drew them."""
+        order = np.argsort(unit, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(unit[order])) + 1) if len(unit) else []
+        return [(where, midranks(self.a[where], ones(where)), counts[:, unit[where[0]]]) for where in parts
+                if len(np.unique(self.a[where])) >= LEAST_DISTINCT]
 
     def row(self, name: str, focus: np.ndarray, credit: np.ndarray, mass: np.ndarray, kind: str) -> Row:
         focus, credit, mass = (rounded(v[self.acted]) for v in (focus, credit, mass))
@@ -233,17 +235,17 @@ class _Judge:
         return scores
 
     def _mean_over(self, units: list[tuple], credit: np.ndarray) -> Score:
-        """Mean over groups or trajectories of Spearman's rho; a trajectory counts as often as it was drawn."""
+        """Mean over groups or trajectories of Spearman's rho, each as often as it was drawn."""
         if not units:
             return _none(f"none has {LEAST_DISTINCT} different true values")
-        total, weight = np.zeros(len(self.counts)), np.zeros(len(self.counts))
         ranked = [unit for unit in units if np.ptp(credit[unit[0]]) > 0]
-        for where, counts, ranks in ranked:
-            rho = correlation(midranks(credit[where], counts), ranks, counts)
-            times = np.isfinite(rho) * (self.turn_counts[:, where[0]] if len(counts) == 1 < len(self.counts) else 1.0)
-            total += times * np.nan_to_num(rho)
-            weight += times
-        mean = np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
+        if not ranked:
+            return _none("no ranking")
+        rho = np.array([correlation(midranks(credit[where], ones(where)), ranks, ones(where))[0]
+                        for where, ranks, _ in ranked])
+        drawn = np.stack([counts for _, _, counts in ranked], axis=1)
+        total = drawn.sum(1)
+        mean = np.divide(drawn @ rho, total, out=np.full(len(total), np.nan), where=total > 0)
         return _score(mean, len(ranked), "no ranking")
 
     def _share(self, hit: np.ndarray, mass: np.ndarray, asked: np.ndarray, why: str) -> Score:
@@ -259,6 +261,10 @@ class _Judge:
         whole = luck + np.abs(self.a)
         share = np.divide(luck, whole, out=np.zeros_like(whole), where=whole > 1e-9)
         return self._share(share, mass, np.ones(len(mass), bool), "no mass")
+
+
+def ones(where: np.ndarray) -> np.ndarray:
+    return np.ones((1, len(where)))
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

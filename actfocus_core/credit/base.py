@@ -58,7 +58,7 @@ class Batch:
     returns: np.ndarray
     """float64 [n]"""
     groups: list[str]
-    """n prompt names"""
+    """n prompt names; where one was played at several steps, each step is a group of its own"""
     ids: list[str]
     """n trajectory ids"""
     success: np.ndarray
@@ -84,7 +84,7 @@ class Batch:
         response = response_mask(kinds)
         turn_of, owner, number = _turn_rows(response, turns, index)
         return cls(kinds, turns, index, _recorded(trajectories, response), returns,
-                   [t.group for t in trajectories], [t.id for t in trajectories],
+                   _groups(trajectories), [t.id for t in trajectories],
                    np.array([t.success for t in trajectories], bool), turn_of, owner,
                    _turn_rewards(trajectories, returns, owner, number),
                    _turn_states(trajectories, owner, number))
@@ -155,6 +155,13 @@ class Batch:
         return np.where(self.turn_last, end, np.append(values[1:], end)[:len(values)])
 
 
+def _groups(trajectories: list[Trajectory]) -> list[str]:
+    steps = {}
+    for t in trajectories:
+        steps.setdefault(t.group, set()).add(t.step)
+    return [t.group if len(steps[t.group]) == 1 else f"{t.group}, step {t.step}" for t in trajectories]
+
+
 def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple:
     """turn_of [N]; owner and turn number of each of the K turns."""
     owner, number = index[response], turns[response]
@@ -180,13 +187,13 @@ def _turn_rewards(trajectories: list[Trajectory], returns: np.ndarray, owner: np
 
 
 def _turn_states(trajectories: list[Trajectory], owner: np.ndarray, number: np.ndarray) -> np.ndarray | None:
-    numbers: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, int, str], int] = {}
     states = np.empty(len(owner), np.int64)
     for row, (i, turn) in enumerate(zip(owner.tolist(), number.tolist())):
         t = trajectories[i]
         if not 0 <= turn < len(t.turn_records) or not t.turn_records[turn].state_key:
             return None
-        states[row] = numbers.setdefault((t.group, t.turn_records[turn].state_key), len(numbers))
+        states[row] = numbers.setdefault((t.group, t.step, t.turn_records[turn].state_key), len(numbers))
     return states
 
 

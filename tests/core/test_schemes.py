@@ -172,6 +172,20 @@ def test_a_trajectory_without_a_response_and_a_turn_without_one():
         assert np.isfinite(get_scheme(name).compute(batch).effective()).all(), name
 
 
+def test_a_prompt_of_two_steps_is_two_groups():
+    ts, _ = made()
+    later = trajectories(99)
+    for t in later:
+        t.id, t.step = f"later {t.id}", 1
+    both = Batch.of([*ts, *later])
+    assert len(set(both.groups)) == 2 * len({t.group for t in ts})
+    for name in ("uniform", "gigpo", "carl", "aem"):
+        together = split(get_scheme(name).compute(both).advantage, [*ts, *later])
+        for part, own in ((together[:len(ts)], ts), (together[len(ts):], later)):
+            alone = get_scheme(name).compute(Batch.of(own)).advantage
+            np.testing.assert_allclose(np.concatenate(part), alone, atol=1e-6)
+
+
 def test_no_response_at_all_gives_zeros():
     ts, _ = made()
     for t in ts:
