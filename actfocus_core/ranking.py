@@ -25,6 +25,12 @@ def resamples(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     return rng.multinomial(size, np.full(size, 1 / size), count).astype(np.float64) if size else np.ones((count, 0))
 
 
+def rounded(values: np.ndarray) -> np.ndarray:
+    """To a millionth of the largest: what differs by float32 rounding alone is equal, and ties."""
+    largest = np.abs(values).max(initial=0.0)
+    return np.round(values / largest, 6) * largest if largest > 0 else values
+
+
 def midranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """[B, n]: rank of every item in every resample; equal values share the mean of their ranks."""
     order = np.argsort(values, kind="stable")

@@ -15,7 +15,7 @@ import numpy as np
 
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, Batch, Credit, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import auroc, correlation, interval, midranks, resamples
+from actfocus_core.ranking import auroc, correlation, interval, midranks, resamples, rounded
 from actfocus_core.trajectory import TokenKind
 
 LEAST_DISTINCT = 3
@@ -265,12 +265,6 @@ class _Judge:
 
 def ones(where: np.ndarray) -> np.ndarray:
     return np.ones((1, len(where)))
-
-
-def rounded(values: np.ndarray) -> np.ndarray:
-    """To 7 digits of the largest: what differs by rounding alone is equal."""
-    largest = np.abs(values).max(initial=0.0)
-    return np.round(values / largest, 7) * largest if largest > 0 else values
 
 
 def _none(why: str) -> Score:

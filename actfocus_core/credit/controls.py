@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme
+from actfocus_core.ranking import rounded
 from actfocus_core.trajectory import TokenKind
 
 CONTROLS = {
@@ -86,6 +87,7 @@ def dealt(values: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 def reversed_within(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """The largest of each cell for the smallest, and so on; equal values get the mean of what is theirs."""
+    values = rounded(values.astype(np.float64))
     order = np.argsort(values)
     # A stable sort of 16-bit numbers takes linear time.
     order = order[np.argsort(cell[order].astype(np.min_scalar_type(cell.max(initial=0))), kind="stable")]
