@@ -24,6 +24,8 @@ ProgressMode = Annotated[Literal["bar", "jsonl", "none"],
                          typer.Option(help="How to show progress, on stderr.")]
 Step = Annotated[int | None, typer.Option(min=0, help="The batch is one training step.", show_default="the last")]
 Reference = Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")]
+Catalogue = Annotated[Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.",
+                                              show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
@@ -89,6 +91,7 @@ def rollout(
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
     prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
     rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
     first_prompt: Annotated[int, typer.Option(min=0, help="Environment seed of the first group.")] = 10_000,
@@ -108,7 +111,7 @@ def rollout(
     out = out or free_path(Path("runs"), env)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
-    given = _options(option or [])
+    given = _options(option or []) | _catalogue(env, catalogue)
     make_env(env, **given)
     from actfocus_core.rollout import collect
     from actfocus_core.signals import score as score_
@@ -243,15 +246,118 @@ def _step_of(opened, step: int | None) -> int:
     return steps[-1] if step is None else step
 
 
-def _load(name: str, device: str):
-    """Load a policy for a long piece of work: one core is left to the page."""
-    import torch
+@app.command()
+def train(
+    out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/train-ENV-N")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed; of "
+                                                "the options below only --steps and --time-budget count.",
+                                                show_default=False)] = None,
+    preset: Annotated[str | None, typer.Option(help="quick or paper; the options below change it.",
+                                               show_default="quick for tiny, else paper")] = None,
+    algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
+    scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
+    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
+    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
+    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
+    model: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
+    time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
+                                                      show_default="the preset's")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling and the mini-batches.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the "
+                                                   "training config, for instance lr=1e-4.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Train a policy by PPO or GRPO with a credit scheme; Ctrl-C ends it after the step it is in."""
+    from actfocus_core.runs import free_path
+    from actfocus_core.train import TrainConfig, read_status
+    from actfocus_core.train import preset as values_of
+    from actfocus_core.train import resume as go_on
+    from actfocus_core.train import train as begin
 
+    if resume is None:
+        given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+        limits = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
+        if steps is not None and time_budget is None:
+            limits["time_budget"] = None
+        start = values_of(preset or ("quick" if model == "tiny" else "paper"), env, algorithm, model)
+        options = {**start.get("env_options", {}), **_options(option or []), **_catalogue(env, catalogue)}
+        config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
+                                   "seed": seed, "device": device, **limits, **_options(set_ or [], "--set")})
+        out = out or free_path(Path("runs"), f"train-{env}")
+        if out.exists():
+            raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    elif out is not None:
+        raise ActFocusError(f"--out {out}: a resumed run stays in its folder; leave --out or --resume away")
+    _spare_a_core()
+    with _progress(progress) as show:
+        phases = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in phases:
+                phases[phase] = show(phase)
+            phases[phase](done, total)
+
+        run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report)
+    rows, status = run.metrics()[0], read_status(run.path)
+    first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
+    _report(json_, {"run": str(run.path), "state": status["state"], "steps": status["step"],
+                    "seconds": status["elapsed"], "policy": str(run.path / "policy"),
+                    **{f"{name} before": first[name] for name in first if name.endswith("/success")},
+                    **{f"{name} after": last[name] for name in last if name.endswith("/success")}})
+
+
+@app.command("eval")
+def evaluate(
+    policy: Annotated[str, typer.Argument(help="tiny, a model folder such as RUN/policy, or a hub id.")] = "tiny",
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups, of the fixed evaluation set.")] = 32,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 16,
+    temperature: Annotated[list[float] | None, typer.Option(min=0, help="May be given more than once.",
+                                                            show_default="0.5 and 1")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Success of a policy on the fixed evaluation set, with its interval over prompts."""
+    from actfocus_core.envs import make_env
+
+    given = _options(option or [])
+    make_env(env, **given)
+    from actfocus_core.train.evaluate import evaluate as roll_out
+    from actfocus_core.train.evaluate import label, summary
+
+    loaded, found = _load(policy, device), {}
+    with _progress(progress) as show:
+        for t in temperature or (0.5, 1.0):
+            found[label(t)] = summary(roll_out(loaded, env, prompts=prompts, rollouts=rollouts, temperature=t,
+                                               env_options=given, on_progress=show(label(t))))
+    _report(json_, {"policy": loaded.name, "env": env, "fingerprint": loaded.fingerprint,
+                    **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()}})
+
+
+def _load(name: str, device: str):
+    """Load a policy for a long piece of work."""
     from actfocus_core.policy import load_policy
+
+    _spare_a_core()
+    return load_policy(name, device)
+
+
+def _spare_a_core() -> None:
+    """Leave one core to the page."""
+    import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-    return load_policy(name, device)
 
 
 def _credit_table(table: dict, step: int) -> None:
@@ -341,13 +447,22 @@ def _well_formed(trajectories) -> float:
     return sum(turn.valid for turn in turns) / len(turns)
 
 
-def _options(pairs: list[str]) -> dict:
+def _catalogue(env: str, path: Path | None) -> dict:
+    """The environment's option for a product file, in full: a run remembers where it was."""
+    if path is None:
+        return {}
+    if env != "webshop":
+        raise ActFocusError(f"--catalogue {path}: {env} has no products; it is for --env webshop")
+    return {"catalogue": str(path.resolve())}
+
+
+def _options(pairs: list[str], flag: str = "--option") -> dict:
     """KEY=VALUE pairs; values are read as JSON where they are JSON, else as text."""
     options = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise ActFocusError(f"--option {pair!r}: give KEY=VALUE, for instance slippery=false")
+            raise ActFocusError(f"{flag} {pair!r}: give KEY=VALUE, for instance slippery=false")
         try:
             options[key] = json.loads(value)
         except ValueError:

@@ -1,16 +1,22 @@
 """The clipped surrogate with token weights, and what may stand beside it (method.md section 4).
 
 Every function takes tensors of one shape, [B, T] or [N], with a mask of the response tokens,
-and returns a scalar that can be summed over micro-batches.
+and returns scalars. A micro-batch gets its ``normaliser`` from the scope it is a part of; then
+the losses of the micro-batches, and their gradients, add up to those of the scope.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 
 from actfocus_core.errors import ActFocusError
+
+Scope = Literal["minibatch", "trajectory", "batch"]
+KLKind = Literal["k1", "k2", "k3"]
 
 
 @dataclass(frozen=True)
@@ -28,28 +34,116 @@ class PolicyLoss:
 
 def policy_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor,
                 weights: torch.Tensor, mask: torch.Tensor, clip_low: float = 0.2, clip_high: float = 0.28,
-                normaliser: torch.Tensor | float | None = None) -> PolicyLoss:
+                normaliser: torch.Tensor | float | None = None, clip_scale: torch.Tensor | float = 1.0,
+                units: torch.Tensor | None = None) -> PolicyLoss:
     """L = -(1 / Z) sum_t w_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t).
 
     All tensors of one shape; ``mask`` is 1 on response tokens. ``normaliser`` Z: by default the sum
-    of w over these tokens; give the sum over the whole scope (mini-batch, batch) where this is a
-    micro-batch of it, and the micro-batches' losses add up to the loss of the scope. Raises
-    ActFocusError for a clip range below 0. Source: paper section 4; the scope of Z is ours.
+    of w over these tokens; where this is a micro-batch, the Z of its scope, a scalar or one number
+    a token (``normalisers``). ``clip_scale`` is a factor on the clip range, one number or one a
+    token. ``units``: int64, 0 and up, the turn or the trajectory a token belongs to; then rho of a
+    token is exp of the mean log-ratio over the response tokens of its unit (GSPO, arXiv
+    2507.18071), and each unit must be here whole. Raises ActFocusError for a clip range below 0.
+    Source: paper section 4; the scope of Z is ours.
     """
     if clip_low < 0 or clip_high < 0:
         raise ActFocusError(f"clip_low={clip_low}, clip_high={clip_high}: must be 0 or above")
     mask = mask.to(logprobs.dtype)
     # Outside the mask log-probs may be anything, NaN included: they must not reach the sum.
     log_ratio = torch.where(mask > 0, logprobs - old_logprobs, 0.0)
+    if units is not None:
+        log_ratio = _unit_means(log_ratio, mask, units)
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    low, high = 1 - clip_low * clip_scale, 1 + clip_high * clip_scale
+    clipped = ratio.clamp(low, high) if isinstance(low, float) else ratio.maximum(low).minimum(high)
     surrogate = torch.minimum(ratio * advantages, clipped * advantages)
     weights = weights * mask
     total = weights.sum() if normaliser is None else normaliser
     tokens = mask.sum().clamp(min=1)
     with torch.no_grad():
-        low = ((ratio < 1 - clip_low) & (advantages < 0)).to(mask.dtype)
-        high = ((ratio > 1 + clip_high) & (advantages > 0)).to(mask.dtype)
+        below = ((ratio < low) & (advantages < 0)).to(mask.dtype)
+        above = ((ratio > high) & (advantages > 0)).to(mask.dtype)
         kl = ((ratio - 1 - log_ratio) * mask).sum() / tokens
-    return PolicyLoss(-(weights * surrogate).sum() / total, (low * mask).sum() / tokens,
-                      (high * mask).sum() / tokens, kl)
+    one = not isinstance(total, torch.Tensor) or total.ndim == 0
+    loss = -(weights * surrogate).sum() / total if one else -(weights * surrogate / total).sum()
+    return PolicyLoss(loss, (below * mask).sum() / tokens, (above * mask).sum() / tokens, kl)
+
+
+def _unit_means(values: torch.Tensor, mask: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+    """Every token's value replaced by the mean over the masked tokens of its unit."""
+    index, flat, counted = units.reshape(-1), (values * mask).reshape(-1), mask.reshape(-1)
+    sums = torch.zeros(int(index.max()) + 1, dtype=values.dtype, device=values.device)
+    means = sums.index_add(0, index, flat) / sums.index_add(0, index, counted).clamp(min=1)
+    return means[index].reshape(values.shape)
+
+
+def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope,
+                divisor: float | None = None) -> np.ndarray:
+    """Z of every trajectory of a batch, such that L = -sum_i (1 / Z_i) sum_{t in i} w_t min(...).
+
+    ``masses`` [n]: sum of w over the response tokens of each trajectory; ``minibatches``: which
+    trajectories are updated on together, M lists that divide the n. ``minibatch``: Z is the mass
+    of the trajectory's mini-batch, both sums of method.md section 4 run over it. ``trajectory``:
+    the mean over the mini-batch's trajectories of a weighted mean within each (GRPO as
+    published). ``batch``: Z is the mass of the batch over M, so that the mean of the M losses is
+    the loss of the batch. ``divisor``: a constant for the whole batch in place of the masses
+    (``Credit.divisor``, Dr.GRPO); a mini-batch has its share by trajectories. Returns float64 [n]; a mass of 0 gives 1, since there is nothing to
+    divide. Raises ActFocusError for another scope.
+    """
+    masses = np.asarray(masses, np.float64)
+    z = np.ones(len(masses))
+    if divisor is not None:
+        for rows in minibatches:
+            z[rows] = divisor * len(rows) / len(masses)
+        return z
+    for rows in minibatches:
+        if scope == "minibatch":
+            z[rows] = masses[rows].sum()
+        elif scope == "trajectory":
+            z[rows] = masses[rows] * len(rows)
+        elif scope == "batch":
+            z[rows] = masses.sum() / len(minibatches)
+        else:
+            raise ActFocusError(f"normaliser {scope!r}: must be one of {', '.join(get_args(Scope))}")
+    return np.where(z == 0, 1.0, z)
+
+
+def reference_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor, kind: KLKind = "k3",
+                 normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+    """KL(pi || reference) from sampled tokens, as a penalty: a mean over response tokens.
+
+    With d = log pi(y) - log pi_ref(y), a token gives k1: d; k2: d^2 / 2; k3: exp(-d) - 1 + d.
+    Under the policy's own samples k1 and k3 are unbiased values; their gradients here are those of
+    the formula as it stands, through log pi(y) alone (for k1 zero on average, as published).
+    ``normaliser``: the number of response tokens of the scope. Raises ActFocusError for another
+    kind. Source: http://joschu.net/blog/kl-approx.html.
+    """
+    if kind not in get_args(KLKind):
+        raise ActFocusError(f"kl kind {kind!r}: must be one of {', '.join(get_args(KLKind))}")
+    d = torch.where(mask > 0, logprobs - reference, 0.0)
+    values = d if kind == "k1" else d * d / 2 if kind == "k2" else (-d).exp() - 1 + d
+    return masked_mean(values, mask, normaliser)
+
+
+def value_loss(values: torch.Tensor, old_values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor,
+               clip: float | None = None, normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+    """Half the squared error of the critic, a mean over response tokens.
+
+    ``clip``: a value that has moved further than this from ``old_values`` counts with the larger of
+    its error and the error of the value moved only so far (the clipping of PPO2, arXiv
+    2005.12729). Raises ActFocusError for a clip that is not above 0.
+    """
+    if clip is not None and not clip > 0:
+        raise ActFocusError(f"value clip {clip}: must be above 0, or left out")
+    error = (values - targets) ** 2
+    if clip is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        error = torch.maximum(error, (near - targets) ** 2)
+    return masked_mean(error / 2, mask, normaliser)
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor,
+                normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+    """Sum of the values where the mask is set, over ``normaliser`` or else over their number."""
+    kept = torch.where(mask > 0, values, 0.0)
+    return kept.sum() / (mask.to(values.dtype).sum().clamp(min=1) if normaliser is None else normaliser)

@@ -32,14 +32,14 @@ def appearing(path: Path):
     part = Path(name)
     try:
         yield part
-        part.chmod(0o666 & ~_umask())
+        share(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """The process's umask; mkstemp makes files private, a run is meant to be shared."""
+def share(file: Path) -> None:
+    """Give a file the permissions of an ordinary new one: some writers make theirs private."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    file.chmod(0o666 & ~mask)

@@ -13,7 +13,7 @@ from actfocus_core.envs.base import stable_seed
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import CachedSampler, Reply, Sampler
-from actfocus_core.trajectory import Trajectory, Turn
+from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 EVALUATION_SEED, TRAINING_SEED = 123, 10_000
 """The first prompt of each kind (environments.md)."""
@@ -38,12 +38,46 @@ def collect(policy: Policy, env: str = "frozen_lake", *, prompts: int | Sequence
     options = {**policy.env_options.get(env, {}), **(env_options or {})}
     sampler = sampler or CachedSampler(policy, temperature)
     template = make_env(env, **options)
-    episodes = [Episode(template.clone(), policy, s, r, step, seed) for s in seeds for r in range(rollouts)]
-    for start in range(0, len(episodes), batch_size):
-        batch = episodes[start:start + batch_size]
-        for ended in _play(batch, sampler, policy.context):
+    episodes = []
+    for s in seeds:
+        for r in range(rollouts):
+            env = template.clone()
+            env.reset(s, r)
+            episodes.append(Episode(env, policy, step, seed))
+    return play_on(episodes, sampler, policy.context, batch_size, on_progress)
+
+
+def branch(policy: Policy, trajectory: Trajectory, turn: int, rollouts: int = 8, *, env_options: dict,
+           keep_answer: bool = False, temperature: float = 1.0, seed: int = 0,
+           sampler: Sampler | None = None, batch_size: int = 128) -> list[Trajectory]:
+    """Play a stored trajectory on from one of its turns, ``rollouts`` times, with fresh dice.
+
+    The state is restored and the stream continues its exact ids. ``keep_answer``: the stored
+    answer of that turn is given again, and the policy goes on after it. ``env_options``: those
+    of the run. Rewards and penalties of the earlier turns stay part of the return. Raises
+    ActFocusError for a turn the trajectory does not have.
+    """
+    if not 0 <= turn < len(trajectory.turn_records):
+        raise ActFocusError(f"{trajectory.id}: has no turn {turn}; it has 0 to {len(trajectory.turn_records) - 1}")
+    template = make_env(trajectory.env, **env_options)
+    episodes = []
+    for r in range(rollouts):
+        env = template.clone()
+        env.restore(trajectory.turn_records[turn].state)
+        # The environment's dice are those of a rollout that never was.
+        env.rollout = stable_seed("branch", seed, trajectory.id, turn, r) >> 11
+        episodes.append(Episode.resume(env, policy, trajectory, turn, seed, keep_answer))
+    return play_on(episodes, sampler or CachedSampler(policy, temperature), policy.context, batch_size)
+
+
+def play_on(episodes: list[Episode], sampler: Sampler, context: int, batch_size: int = 128,
+            on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+    """Play episodes from where they are to their end; those that have ended stay as they are."""
+    going = [episode for episode in episodes if not episode.done]
+    for start in range(0, len(going), batch_size):
+        for ended in _play(going[start:start + batch_size], sampler, context):
             if on_progress:
-                on_progress(start + ended, len(episodes))
+                on_progress(start + ended, len(going))
     return [episode.trajectory() for episode in episodes]
 
 
@@ -66,12 +100,11 @@ def _play(episodes: list[Episode], sampler: Sampler, context: int):
 
 @dataclass
 class Episode:
-    """One rollout while it is being played: the stream so far and the environment."""
+    """One rollout while it is being played: the stream so far and the environment, in the state
+    the policy is to answer to."""
 
     env: Env
     policy: Policy
-    seed: int
-    rollout: int
     step: int
     sampling_seed: int
     ids: list[int] = field(default_factory=list)
@@ -84,13 +117,33 @@ class Episode:
     done: bool = False
 
     def __post_init__(self):
+        self.seed, self.rollout = self.env.seed, self.env.rollout
         self.dice = np.random.default_rng(
             stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout))
-        self.observation = self.env.reset(self.seed, self.rollout)
+        self.observation = self.env.observation()
+        if self.ids:
+            return
         self._append(self.chat.opening(self.env.system_prompt(), self.observation), turn=0)
         # What stands before the first user message belongs to no turn.
-        first = self.kinds.index(1)
+        first = self.kinds.index(TokenKind.USER)
         self.turns[:first] = [-1] * first
+
+    @classmethod
+    def resume(cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int,
+               keep_answer: bool) -> Episode:
+        """A stored trajectory at one of its turns, before its answer or after it."""
+        written = np.flatnonzero((t.turns == turn) & (t.kinds >= TokenKind.REASONING))
+        first, end = int(written[0]), int(written[-1]) + 1
+        episode = cls(env, policy, t.step, sampling_seed, t.token_ids[:first].tolist(), t.kinds[:first].tolist(),
+                      t.turns[:first].tolist(), list(t.texts[:first]), t.logprobs[:first].tolist(),
+                      [float("nan")] * first, list(t.turn_records[:turn]))
+        episode.block = list(episode.ids)
+        if keep_answer:
+            ids = t.token_ids[first:end].tolist()
+            episode.take(Reply(ids, t.logprobs[first:end], np.full(end - first, np.nan, np.float32),
+                               ids[-1] in policy.chat.stop_ids()), policy.context)
+            episode.block = list(episode.ids)
+        return episode
 
     @property
     def chat(self) -> ChatFormat:

@@ -13,6 +13,7 @@ whole lines. So a run can be read while it is written, and years later.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -225,8 +226,8 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def metrics(self, offset: int = 0) -> tuple[list[dict], int]:
-        """Rows written since a byte offset, and the offset to go on from.
+    def metrics(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict], int]:
+        """Rows written since a byte offset, at most ``limit``, and the offset to go on from.
 
         A last line still being written is left for the next call.
         """
@@ -235,10 +236,11 @@ class Run:
             return [], offset
         with open(file, "rb") as stream:
             stream.seek(offset)
-            block = stream.read()
-        whole = block[: block.rfind(b"\n") + 1]
+            lines = list(itertools.islice(stream, limit))
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()
         try:
-            return [json.loads(line) for line in whole.splitlines() if line], offset + len(whole)
+            return [json.loads(line) for line in lines if line.strip()], offset + sum(map(len, lines))
         except ValueError as error:
             raise ActFocusError(f"{file}: a line after byte {offset} is not JSON ({error})") from None
 

@@ -30,9 +30,11 @@ class Catalog:
     def paths(self) -> dict[str, Path]:
         """Name -> folder; of two folders of one name the later one's name gets a number."""
         found: dict[str, Path] = {}
-        for path in dict.fromkeys([*self.given, *_run_folders(assets() / "runs"),
-                                   *_run_folders(self.runs_dir)]):
-            name, number = path.name, 2
+        made = _run_folders(self.runs_dir)
+        # The evaluations of a training run are runs of their own inside it.
+        inside = [path for run in made for path in _run_folders(run / "evaluation")]
+        for path in dict.fromkeys([*self.given, *_run_folders(assets() / "runs"), *made, *inside]):
+            name, number = path.name if path not in inside else f"{path.parents[1].name} evaluation {path.name}", 2
             while name in found:
                 name, number = f"{path.name} ({number})", number + 1
             found[name] = path

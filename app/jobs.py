@@ -20,7 +20,8 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import free_path, hidden_path
 
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
-                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False})}
+                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
+                "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
 
 
@@ -91,7 +92,7 @@ class Rollouts:
             out = free_path(self.runs_dir, env.replace("_", "-"))
             process = subprocess.Popen(
                 _command(request, env, options, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True, errors="replace", env=_environment(), start_new_session=True)
+                stderr=subprocess.PIPE, text=True, errors="replace", env=environment_variables(), start_new_session=True)
             self._job = _Job(process, out, Status("running", out.name, out.name))
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
         return self.status()
@@ -153,7 +154,7 @@ def _command(request: Request, env: str, options: dict, out: Path) -> list[str]:
             "--out", str(out), "--score", "--progress", "jsonl"]
 
 
-def _environment() -> dict[str, str]:
+def environment_variables() -> dict[str, str]:
     """One thread, so that the page stays quick; and the package found where this process has it."""
     package = str(Path(actfocus_core.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

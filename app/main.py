@@ -27,6 +27,7 @@ from app.frame.rollouts import rollout_form  # noqa: E402
 from app.guard import Guard  # noqa: E402
 from app.jobs import Rollouts  # noqa: E402
 from app.pages import PAGES  # noqa: E402
+from app.races import Races  # noqa: E402
 from app.studio import Studio  # noqa: E402
 from app.theme import studio_theme  # noqa: E402
 from app.url import View  # noqa: E402
@@ -40,11 +41,13 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks
         with gr.Sidebar(width=292, elem_id="af-sidebar"):
             controls = method_controls()
             rollout_form(demo, Rollouts(runs_dir))
-        studio = Studio(demo, catalog, controls)
-        with gr.Tabs(elem_id="af-tabs"):
+        studio = Studio(demo, catalog, controls, Races(runs_dir))
+        with gr.Tabs(elem_id="af-tabs") as tabs:
             for page in PAGES:
-                with gr.Tab(page.TITLE, id=page.NAME):
+                with gr.Tab(page.TITLE, id=page.NAME, render_children=True) as tab:
                     page.build(studio)
+                tab.select(None, None, None, js=f"() => {{ ActFocus.store.tab({page.NAME!r}); }}")
+        demo.load(_tab, None, [tabs], queue=False, show_progress="hidden", api_visibility="private")
     threading.Thread(target=_warm, args=[studio], daemon=True).start()
     return demo
 
@@ -87,6 +90,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _tab(request: gr.Request) -> gr.Tabs:
+    """The tab that the address asks for."""
+    return gr.Tabs(selected=View.parse(dict(request.query_params)).tab)
 
 
 def _free_port(host: str) -> int:

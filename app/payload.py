@@ -10,8 +10,11 @@ import json
 
 import numpy as np
 
-from actfocus_core.envs import make_env
+from actfocus_core.envs import Env, make_env
+from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
+from actfocus_core.oracle import TurnValue, judge
+from actfocus_core.oracle.turns import answers
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
@@ -90,26 +93,39 @@ def _alternatives(t: Trajectory) -> dict | None:
 
 
 def _turns(run: Run, t: Trajectory) -> list[dict]:
-    """One entry a turn, and one for how it ended."""
-    before, after = _pictures(t, env_options(run))
+    """One entry a turn, and one for how it ended; the worlds drawn, the choices judged."""
     answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
-    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered,
-              "reward": turn.reward, "penalty": turn.penalty, "picture": before[k]}
+    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": turn.reward,
+              "penalty": turn.penalty, "picture": None, "page": None, "oracle": None}
              for k, turn in enumerate(t.turn_records)]
-    return [*turns, {"end": True, "picture": after}]
-
-
-def _pictures(t: Trajectory, options: dict) -> tuple[list[str | None], str | None]:
-    """The state before every turn and after the last, drawn; None where it cannot be."""
-    nothing = [None] * len(t.turn_records), None
+    end = {"end": True, "picture": None, "page": None}
     try:
-        env = make_env(t.env, **options)
-        before = []
-        for turn in t.turn_records:
-            env.restore(turn.state)
-            before.append(env.svg())
-        env.step(t.turn_records[-1].actions)
-        return before, env.svg()
+        env = make_env(t.env, **env_options(run))
+        for turn, record in zip(turns, t.turn_records):
+            env.restore(record.state)
+            turn["picture"], turn["page"] = env.svg(), shop_page(env)
+            verdict = judge(env, answers(record))
+            # Only where the step is the stored one: another trainer's rules may differ.
+            if verdict.actions[:len(record.actions)] == list(record.actions):
+                turn["oracle"] = turn_verdict(verdict)
+        end["picture"], end["page"] = env.svg(), shop_page(env)
     except (ActFocusError, LookupError, TypeError, ValueError, AttributeError):
         # Another trainer's run: an environment or a state this product does not know.
-        return nothing
+        pass
+    return [*turns, end]
+
+
+def turn_verdict(value: TurnValue) -> dict:
+    """What the optimal oracle says of a turn."""
+    return {"value": value.value, "after": value.after, "actions": value.actions, "costs": value.costs,
+            "skill": value.skill, "luck": value.luck, "lost": value.lost, "facts": value.facts}
+
+
+def shop_page(env: Env) -> dict | None:
+    """The shop's page as text with its buttons; None for an environment that is a picture."""
+    if not isinstance(env, WebShop):
+        return None
+    page = env.page()
+    return {"instruction": env.goal.instruction, "title": page.title, "lines": list(page.lines), "search": page.search,
+            "buttons": [{"label": b.label, "action": b.action, "note": b.note, "group": b.group, "chosen": b.chosen}
+                        for b in page.buttons]}

@@ -9,6 +9,7 @@ import gradio as gr
 from app.batch import BatchCache
 from app.catalog import Catalog
 from app.frame.controls import Controls
+from app.races import Races
 
 
 @dataclass(frozen=True)
@@ -18,4 +19,5 @@ class Studio:
     demo: gr.Blocks
     catalog: Catalog
     controls: Controls
+    races: Races
     batches: BatchCache = field(default_factory=BatchCache)

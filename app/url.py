@@ -16,7 +16,7 @@ from actfocus_core.signals import SIGNALS
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace",)
+TABS = ("trace", "train")
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -42,6 +42,7 @@ class View:
     color: str = "weight"
     filter: str = "all"
     tab: str = "trace"
+    race: str = ""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -57,7 +58,7 @@ class View:
             adv=query.get("adv") in ("1", 1, True),
             color=_choice(query.get("color"), COLOURS, cls.color),
             filter=_choice(query.get("filter"), FILTERS, cls.filter),
-            tab=_choice(query.get("tab"), TABS, cls.tab))
+            tab=_choice(query.get("tab"), TABS, cls.tab), race=_name(query.get("race")))
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""

@@ -26,11 +26,11 @@ from actfocus_core.policy import load_policy
 from actfocus_core.rollout import EVALUATION_SEED, collect
 from actfocus_core.trajectory import TokenKind
 
-STAGES = [Stage("short", 600, turns=2, batch=16, doubting=False),
-          Stage("whole", 1800, turns=5, batch=10, doubting=False),
-          Stage("doubt", 300, turns=5, batch=10, doubting=True)]
+STAGES = [Stage("short", 1200, turns=2, batch=20, doubt=0.15, learn_slips=False),
+          Stage("whole", 3200, turns=9, batch=10, doubt=0.15, learn_slips=False),
+          Stage("doubt", 400, turns=9, batch=10, doubt=None, learn_slips=True)]
 RATE = 3e-3
-CORPUS, VOCABULARY = 750, 560
+CORPUS, VOCABULARY = 400, 900
 PROMPTS, ROLLOUTS = 64, 8
 
 
@@ -44,7 +44,8 @@ def main() -> None:
     started = time.process_time()
     tokenizer = train_tokenizer(corpus(Random(options.seed)), VOCABULARY)
     model = make_model(tokenizer)
-    train(model, ChatFormat(tokenizer), STAGES, RATE, options.seed)
+    for stage in train(model, ChatFormat(tokenizer), STAGES, RATE, options.seed):
+        print(f"{stage.name}: done, {(time.process_time() - started) / 60:.1f} CPU minutes", flush=True)
     minutes = (time.process_time() - started) / 60
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
@@ -60,7 +61,7 @@ def main() -> None:
 
 def corpus(rng: Random) -> list[str]:
     """Texts of dialogues, for the tokenizer."""
-    dialogues = [play(d, env, FIRST_SEED + i, rng, turns=5, doubting=True)
+    dialogues = [play(d, env, FIRST_SEED + i, rng, turns=9, doubt=None)
                  for d in DEMONSTRATORS for env in environments(d) for i in range(CORPUS)]
     texts = [text for d in dialogues for text in (d.system, *(t for turn in d.turns for t in turn))]
     # The words of the chat template stand in every dialogue.

@@ -14,25 +14,28 @@ class GTPO(Scheme):
     """Successes: r = a1 R + a2 d_t H_t / sum_live H. Failures: r = -a1 - a2 h_t (1 / H_t) / sum_live (1 / H).
 
     d_t and h_t: successes and failures of the group that are still writing at response position
-    t. The tokens of a group's successes and of its failures are standardised apart, so both
-    have mean 0: the outcome itself is no longer in the credit.
+    t. The tokens of a group's successes and of its failures are standardised ``apart``, so both
+    have mean 0 and the outcome itself is no longer in the credit; ``together`` (ours) standardises
+    over all tokens of the group and keeps it.
     """
 
     name = "gtpo"
     title = "GTPO"
-    description = ("In successes uncertain tokens gain, in failures certain tokens lose, each against the "
-                   "rollouts still alive at the same position.")
+    description = ("In successes uncertain tokens gain, in failures certain tokens lose, each standardised apart "
+                   "among the rollouts still alive at the same position, so the outcome itself drops out.")
     source = "GTPO and GRPO-S, arXiv 2508.04349"
     read = "paper"
     unit = "token"
     evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {"a1": Parameter(1.0, 0, text="share of the outcome"),
-                  "a2": Parameter(0.1, 0, text="share of the entropy")}
+                  "a2": Parameter(0.1, 0, text="share of the entropy"),
+                  "scope": Parameter("apart", choices=("apart", "together"), text="what is standardised over")}
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         advantage = np.zeros(len(batch.kinds), np.float32)
-        advantage[batch.response] = standardised(*shaped_rewards(batch, p["a1"], p["a2"]))
+        r, half = shaped_rewards(batch, p["a1"], p["a2"])
+        advantage[batch.response] = standardised(r, half if p["scope"] == "apart" else half // 2)
         return tokens_credit(batch, advantage, p)
 
 

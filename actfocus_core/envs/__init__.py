@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from actfocus_core.envs.base import Env, EnvOptions, Step
 from actfocus_core.envs.frozen_lake import FrozenLake
+from actfocus_core.envs.sokoban import Sokoban
+from actfocus_core.envs.sudoku import Sudoku
 from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
 
-ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, WebShop)}
+ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, Sokoban, Sudoku, WebShop)}
 
 __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 
 
 def make_env(name: str, **options) -> Env:
-    """An environment by name, with its options checked.
+    """An environment by name, with its options checked; ``preset="paper"`` names a set of them.
 
     Raises ActFocusError for an unknown name, an unknown option or a value out of range.
     """

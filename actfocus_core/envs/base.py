@@ -53,10 +53,14 @@ class Env(ABC):
 
     name: ClassVar[str]
     Options: ClassVar[type[EnvOptions]] = EnvOptions
+    presets: ClassVar[dict[str, dict]] = {}
+    """Options by name; ``paper``: what the paper says of this task (method.md section 6)."""
 
-    def __init__(self, **options):
+    def __init__(self, preset: str | None = None, **options):
+        if preset is not None and preset not in self.presets:
+            raise ActFocusError(f"{self.name}: no preset {preset!r}; there are {', '.join(self.presets)}")
         try:
-            self.options = self.Options(**options)
+            self.options = self.Options(**{**self.presets.get(preset, {}), **options})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -65,6 +69,9 @@ class Env(ABC):
         self.reset(0)
 
     # --- the public interface ------------------------------------------------------------
+
+    fixed_dice: list[float]
+    """What the next actions' dice show instead of the rollout's own; empty but in an oracle's hands."""
 
     def reset(self, seed: int, rollout: int = 0) -> str:
         """Start an episode and return the first observation.
@@ -76,6 +83,7 @@ class Env(ABC):
         self.turn = 0
         self.actions_left = self.options.max_actions
         self.terminated = self.truncated = self.success = False
+        self.fixed_dice = []
         self._start()
         return self.observation()
 
@@ -115,12 +123,18 @@ class Env(ABC):
         """Return to a stored state; gives its observation. The options must be the same."""
         for name in ("seed", "rollout", "turn", "actions_left", "terminated", "truncated", "success"):
             setattr(self, name, state[name])
+        self.fixed_dice = []
         self._restore(state)
         return self.observation()
 
     def clone(self) -> Env:
         """An independent copy in the same state, with the same dice to come."""
         return copy.deepcopy(self)
+
+    def dice_faces(self) -> list[tuple[float, float]]:
+        """(probability, number) of every way the dice of one action can fall; set ``fixed_dice``
+        to such numbers and the next actions take them."""
+        return [(1.0, 0.0)]
 
     def observation(self) -> str:
         """The user message of this turn."""
@@ -169,6 +183,11 @@ class Env(ABC):
     @abstractmethod
     def state_key(self) -> str:
         """Equal for equal states of the world; budgets and dice are not part of it."""
+
+    @abstractmethod
+    def world_key(self) -> tuple:
+        """What no action changes: the lake, the room, the puzzle, the wish. States of equal
+        worlds under equal options have equal values."""
 
     @abstractmethod
     def task_text(self) -> str:

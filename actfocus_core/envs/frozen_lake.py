@@ -30,6 +30,11 @@ class FrozenLake(Env):
     name = "frozen_lake"
     Options = FrozenLakeOptions
     options: FrozenLakeOptions
+    presets = {
+        "paper": {"max_turns": 5, "max_actions": 10, "actions_per_turn": 2, "response_tokens": 400},
+        "deterministic": {"slippery": False},
+        "classic": {"frozen": 0.8, "success_rate": 1 / 3},
+    }
 
     def _start(self) -> None:
         rng = np.random.default_rng(stable_seed(self.name, self.seed))
@@ -44,7 +49,8 @@ class FrozenLake(Env):
         self.moves = 0
 
     def _apply(self, action: str) -> tuple[float, bool, bool]:
-        dice = stable_uniform(self.name, self.seed, self.rollout, self.moves)
+        dice = (self.fixed_dice.pop(0) if self.fixed_dice else
+                stable_uniform(self.name, self.seed, self.rollout, self.moves))
         self.moves += 1
         outcomes = self.transitions(self.player, action)
         # The last outcome takes what rounding leaves over.
@@ -68,6 +74,10 @@ class FrozenLake(Env):
                         (side, ACTIONS[(i + 1) % 4])]
         return [(p, neighbour(cell, move, self.options.size)) for p, move in outcomes]
 
+    def dice_faces(self) -> list[tuple[float, float]]:
+        chances = [p for p, _ in self.transitions(self.player, ACTIONS[0])]
+        return [(p, sum(chances[:i]) + p / 2) for i, p in enumerate(chances) if p]
+
     def parse(self, text: str) -> str | None:
         return match_name(text, ACTIONS)
 
@@ -87,6 +97,9 @@ class FrozenLake(Env):
 
     def state_key(self) -> str:
         return "/".join(self.grid())
+
+    def world_key(self) -> tuple:
+        return self.ice.tobytes(), self.goal
 
     def task_text(self) -> str:
         slip = ""

@@ -12,6 +12,7 @@ what leaving it is worth. That leaves one array for each product and each result
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,9 +21,8 @@ from actfocus_core.envs.webshop.catalogue import Product
 from actfocus_core.envs.webshop.env import WebShop
 from actfocus_core.envs.webshop.goals import attributes_met, combine, kind_score, options_met
 from actfocus_core.envs.webshop.pages import Location
+from actfocus_core.oracle.base import KEPT, Oracle
 
-KEPT = 64
-"""Goals whose values are kept at a time."""
 _SOLVED: dict[tuple, ShopValues] = {}
 
 Bundle = tuple[frozenset[int], float | None]
@@ -167,3 +167,27 @@ def _results_step(values: np.ndarray, best: np.ndarray, search: np.ndarray, turn
     step[1:] = np.maximum(step[1:], before[:-1])
     step[:-1] = np.maximum(step[:-1], before[1:])
     return step
+
+
+class ShopOracle(Oracle):
+    """The values of one goal by the environment's own state."""
+
+    def __init__(self, env: WebShop):
+        super().__init__(env)
+        self.solved = solve(env)
+
+    def prefix_value(self, env: WebShop, actions: Sequence[str]) -> float:
+        if actions:
+            return self.turn_value(env, actions)
+        return self.solved.value(env.location, turns_left(env))
+
+    def turn_value(self, env: WebShop, actions: Sequence[str]) -> float:
+        if not actions:
+            return self.solved.value(env.location, turns_left(env) - 1)
+        return self.solved.action_value(env.location, actions[0], turns_left(env))
+
+    def facts(self, env: WebShop) -> dict:
+        """``turns``: the fewest in which the value can be had."""
+        left = turns_left(env)
+        wanted = self.solved.value(env.location, left)
+        return {"turns": next(n for n in range(left + 1) if self.solved.value(env.location, n) >= wanted)}

@@ -48,6 +48,43 @@ class Nav(ClientHTML):
                          elem_id="af-nav")
 
 
+class PlayRequest(ClientHTML):
+    """The moves a person made so far, as a small JSON string."""
+
+    def __init__(self):
+        super().__init__("ActFocus.play.link((request) => { props.value = JSON.stringify(request); trigger('play'); })",
+                         elem_id="af-play-request")
+
+
+class PlayAnswer(ClientHTML):
+    """Where the moves lead, and what the oracle says of them."""
+
+    def __init__(self):
+        super().__init__("watch('value', () => ActFocus.play.answer(props.value))", elem_id="af-play-answer")
+
+
+class TrainView(ClientHTML):
+    """The Train page: the form, the charts, the runs."""
+
+    def __init__(self, menu: str):
+        super().__init__("ActFocus.train.mount(element, props)", elem_id="af-train", menu=menu)
+
+
+class TrainRequest(ClientHTML):
+    """What the Train page asks for, as a small JSON string."""
+
+    def __init__(self):
+        super().__init__("ActFocus.train.link((request) => { props.value = JSON.stringify(request); trigger('ask'); })",
+                         elem_id="af-train-request")
+
+
+class TrainAnswer(ClientHTML):
+    """The answer to the page's last request."""
+
+    def __init__(self):
+        super().__init__("watch('value', () => ActFocus.train.answer(props.value))", elem_id="af-train-answer")
+
+
 class JobView(ClientHTML):
     """The progress of a rollout."""
 

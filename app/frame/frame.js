@@ -11,7 +11,7 @@
   const KEYS = [
     ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next heavy token'],
     ['1 – 6', 'colour by weight, kind, energy, entropy, surprise, credit'], ['B', 'swap settings A and B'],
-    ['/', 'search in the text'], ['Space', 'play, pause'], ['C', 'copy a link to this view'],
+    ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'take over: answer yourself from this turn on'], ['C', 'copy a link to this view'],
     ['T', 'table of the tokens'], ['?', 'this list'], ['Esc', 'unpin, close, leave the text'],
     ['Tab, then ← →', 'into the text, from token to token'],
   ];
@@ -146,5 +146,11 @@
     ].filter(Boolean));
   }
 
-  AF.frame = { mount, makeRoom, mountNote, show, help, say, copyLink, toggleTheme, onTheme: (f) => themeListeners.push(f) };
+  /* Go to a tab by its title. */
+  function tab(title) {
+    const node = [...document.querySelectorAll('#af-tabs [role=tab]')].find((t) => t.textContent.trim() === title);
+    if (node) node.click();
+  }
+
+  AF.frame = { tab, mount, makeRoom, mountNote, show, help, say, copyLink, toggleTheme, onTheme: (f) => themeListeners.push(f) };
 })(self);

@@ -10,7 +10,7 @@
 
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
-                  color: 'weight', filter: 'all', tab: 'trace' };
+                  color: 'weight', filter: 'all', tab: 'trace', race: '' };
   const listeners = [];
   let kept = null;
   let shownPreset = 'actfocus';
@@ -95,7 +95,16 @@
     for (const listener of listeners) listener(ORDER);
   }
 
+  /* A tab was chosen; its page hears of it when it is in sight. */
+  const tabListeners = [];
+  function tab(name) {
+    place.tab = name;
+    remember();
+    for (const listener of tabListeners) listener(name);
+  }
+
   AF.store = {
+    tab, onTab: (listener) => tabListeners.push(listener),
     settings, place, set, read, choose, keep, swap, adopt, remember, describe, copy,
     kept: () => kept,
     address: () => new URL(address(), root.location.href).href,

@@ -7,8 +7,9 @@ import json
 import gradio as gr
 
 from actfocus_core.errors import ActFocusError
+from app import play
 from app.catalog import locate
-from app.frame.components import Nav
+from app.frame.components import Nav, PlayAnswer, PlayRequest
 from app.frame.controls import Controls
 from app.payload import error_payload, trace_payload
 from app.studio import Studio
@@ -24,6 +25,7 @@ REQUEST_MAX = 4000
 def build(studio: Studio) -> None:
     """The page and its two events: the first view, and going somewhere else."""
     nav, trace = Nav(), TraceView()
+    moves, played = PlayRequest(), PlayAnswer()
 
     def first(request: gr.Request) -> list:
         view = View.parse(dict(request.query_params))
@@ -35,6 +37,8 @@ def build(studio: Studio) -> None:
     studio.demo.load(first, None, [trace, *studio.controls.all()], **PRIVATE)
     # Not the event's data but the component's value: of several quick events the last one counts.
     nav.go(go, [nav], [trace], trigger_mode="always_last", **PRIVATE)
+    moves.play(lambda text: play.answer(studio.catalog.open, text), [moves], [played],
+               trigger_mode="always_last", **PRIVATE)
 
 
 def payload(studio: Studio, view: View, restore: bool) -> str:

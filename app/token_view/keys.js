@@ -2,7 +2,7 @@
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
-  const BUSY = 'input, textarea, select, dialog, [contenteditable], [role=slider], [role=listbox], [role=combobox], [role=tab], [role=radiogroup]';
+  const BUSY = 'input:not([type=checkbox]), textarea, select, dialog, [contenteditable], [role=slider], [role=listbox], [role=combobox], [role=tab], [role=radiogroup]';
 
   /* `actions`: key -> function; a token in focus keeps the arrows for itself. Once a page. */
   function install(actions) {

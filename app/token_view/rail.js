@@ -6,8 +6,8 @@
   const PLAY_MS = 1300;
   const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', play: 'M8 5l11 7-11 7z', pause: 'M8 5v14M16 5v14' };
 
-  /* `onTurn(k)`: a person chose a turn. */
-  function create(onTurn) {
+  /* `onTurn(k)`: a person chose a turn; `onPlay(k)`: wants to play on from it. */
+  function create(onTurn, onPlay) {
     const rail = { turn: 0, turns: [], timer: 0 };
     rail.picture = el('div', 'af-picture');
     rail.caption = el('p', 'af-caption');
@@ -20,7 +20,9 @@
       button('af-tool af-back', icon(ICONS.back), 'Previous turn (←)', () => onTurn(rail.turn - 1)), rail.play,
       button('af-tool af-on', icon(ICONS.on), 'Next turn (→)', () => onTurn(rail.turn + 1)), rail.scrub);
     player.setAttribute('aria-label', 'Turns');
-    rail.node = el('aside', 'af-rail', el('div', 'af-stage', rail.picture, rail.caption, player), rail.list);
+    rail.takeover = el('button', 'af-button af-takeover', { type: 'button', title: 'Answer yourself from this turn on (P)', onclick: () => onPlay(rail.turn) }, 'Play from here');
+    rail.takeover.setAttribute('aria-pressed', 'false');
+    rail.node = el('aside', 'af-rail', el('div', 'af-stage', rail.picture, rail.caption, player, rail.takeover), rail.list);
     rail.node.setAttribute('aria-label', 'Turns of the trajectory');
     return rail;
   }
@@ -42,10 +44,12 @@
     node.append(text);
     if (!turn.end) {
       const total = turn.reward + turn.penalty;
+      const notes = el('span', 'af-row-end', AF.verdict.sign(turn.oracle));
       if (!turn.valid) {
-        node.append(el('span', 'af-flag', { title: turn.malformed ? 'malformed answer' : 'illegal action' }, turn.malformed ? 'M' : 'I'));
+        notes.append(el('span', 'af-flag', { title: turn.malformed ? 'malformed answer' : 'illegal action' }, turn.malformed ? 'M' : 'I'));
       }
-      if (total) node.append(el('span', 'af-gain', `${total > 0 ? '+' : '−'}${Math.abs(+total.toFixed(2))}`));
+      if (total) notes.append(el('span', 'af-gain', { title: 'reward of the turn' }, `${total > 0 ? '+' : '−'}${Math.abs(+total.toFixed(2))}`));
+      node.append(notes);
     }
     return node;
   }
@@ -65,9 +69,13 @@
     rail.turn = k;
     const turn = rail.turns[k];
     const label = turn.end ? 'The end' : `Turn ${k + 1} of ${rail.turns.length - 1}`;
-    rail.picture.replaceChildren(image(turn.picture, `${label}: the environment ${turn.end ? 'at the end' : 'before the answer'}`));
+    const what = `${label}: the environment ${turn.end ? 'at the end' : 'before the answer'}`;
+    rail.picture.replaceChildren(turn.page ? AF.play.page(turn.page, null, null) : image(turn.picture, what));
+    rail.picture.classList.toggle('page', Boolean(turn.page));
     rail.caption.replaceChildren(el('b', '', label), ' ',
       turn.end ? outcome(rail.model.trajectory) : turn.actions.length ? `then ${turn.actions.join(', ')}` : 'then no action');
+    if (turn.oracle) rail.caption.append(el('span', 'af-known', AF.verdict.state(turn.oracle.value, turn.oracle.facts, rail.model.trajectory.env)));
+    rail.takeover.disabled = Boolean(turn.end) || !turn.picture;
     rail.scrub.value = k;
     rail.scrub.setAttribute('aria-valuetext', label);
     rail.rows.forEach((node, i) => {
@@ -99,5 +107,5 @@
     rail.play.setAttribute('aria-label', label);
   }
 
-  AF.rail = { create, fill, select, toggle, stop, outcome };
+  AF.rail = { create, fill, select, toggle, stop, outcome, image };
 })(self);

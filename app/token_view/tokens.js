@@ -68,10 +68,10 @@
   function heading(k, turn) {
     const head = el('header', 'af-turn-head', el('b', '', `Turn ${k + 1}`));
     if (!turn) return head;
-    head.append(turn.actions.length ? el('span', 'af-acts', turn.actions.join(' → ')) : el('span', 'af-quiet', 'no action'));
+    head.append(turn.actions.length ? el('span', '', ...AF.verdict.actions(turn.actions, turn.oracle)) : el('span', 'af-quiet', 'no action'));
     if (turn.malformed) head.append(el('span', 'af-flag', 'malformed answer'));
     else if (!turn.valid) head.append(el('span', 'af-flag', 'illegal action'));
-    head.append(el('span', 'af-gain', gain(turn)));
+    head.append(...AF.verdict.rest(turn.oracle), el('span', 'af-gain', gain(turn)));
     return head;
   }
 

@@ -37,7 +37,8 @@
     page.picker = el('nav', 'af-picker');
     page.picker.setAttribute('aria-label', 'Trajectories');
     page.mass = mass.create();
-    page.rail = rail.create(goTurn);
+    page.rail = rail.create(goTurn, takeOver);
+    page.game = AF.play.create(leave);
     page.inspector = inspector.create();
     page.box = el('div', 'af-text', { id: 'af-text' });
     page.box.setAttribute('aria-label', 'The text of the trajectory');
@@ -51,7 +52,7 @@
     page.empty = el('div', 'af-empty', 'Opening …');
     page.body = el('div', 'af-body', { hidden: true }, page.picker, page.mass.node,
       el('div', 'af-columns', page.rail.node,
-        el('main', 'af-main', tools(), page.box, page.table.node), page.inspector.node), page.line.node);
+        el('main', 'af-main', tools(), page.box, page.table.node, page.game.node), page.inspector.node), page.line.node);
     element.replaceChildren(page.alert, page.empty, page.body, page.live, page.tip);
     element.className += ' af-trace';
     inspector.empty(page.inspector);
@@ -72,7 +73,8 @@
     page.count = el('span', 'af-quiet af-count');
     page.tabular = button('af-tool', icon(ICONS.table), 'Table of the tokens (T)', toggleTable);
     page.tabular.setAttribute('aria-pressed', 'false');
-    return el('div', 'af-tools', page.colours, el('div', 'af-find', page.count, page.search, page.tabular), page.legend);
+    page.bar = el('div', 'af-tools', page.colours, el('div', 'af-find', page.count, page.search, page.tabular), page.legend);
+    return page.bar;
   }
 
   /* Arrow keys within the colour choice, as in any group of radio buttons. */
@@ -99,6 +101,7 @@
       return;
     }
     AF.frame.show(data);
+    leave();
     const fresh = data.view === null;
     Object.assign(store.place, { run: data.run.name, reference: data.run.reference || '', step: data.place.step,
       trajectory: data.place.id, filter: data.filter });
@@ -343,6 +346,28 @@
     event.stopPropagation();
   }
 
+  /* The person answers from turn k on, in the place of the text; and gives the text its place back. */
+  function takeOver(k) {
+    if (page.game.on) {
+      leave();
+      return;
+    }
+    if (!page.table.node.hidden) toggleTable();
+    rail.stop(page.rail);
+    page.box.hidden = page.bar.hidden = true;
+    page.rail.takeover.setAttribute('aria-pressed', 'true');
+    page.rail.takeover.textContent = 'Stop playing';
+    AF.play.start(page.game, Math.min(k, page.model.turns.length - 2));
+  }
+
+  function leave() {
+    if (!page.game.on) return;
+    AF.play.stop(page.game);
+    page.box.hidden = page.bar.hidden = false;
+    page.rail.takeover.setAttribute('aria-pressed', 'false');
+    page.rail.takeover.textContent = 'Play from here';
+  }
+
   function toggleTable() {
     const on = page.table.node.hidden;
     page.box.hidden = on;
@@ -430,6 +455,7 @@
 
   function escape() {
     if (!page.alert.hidden) page.alert.hidden = true;
+    leave();
     if (document.activeElement && document.activeElement !== document.body) document.activeElement.blur();
     if (store.place.token !== null) pin(store.place.token);
   }
@@ -437,7 +463,10 @@
   const placeOf = () => page.model.data.place;
   const ready = (action) => () => { if (page.model) action(); };
   const ACTIONS = {
-    ArrowLeft: ready(() => goTurn(store.place.turn - 1)), ArrowRight: ready(() => goTurn(store.place.turn + 1)),
+    ArrowLeft: ready(() => AF.play.key(page.game, 'ArrowLeft') || goTurn(store.place.turn - 1)),
+    ArrowRight: ready(() => AF.play.key(page.game, 'ArrowRight') || goTurn(store.place.turn + 1)),
+    ArrowUp: ready(() => AF.play.key(page.game, 'ArrowUp')), ArrowDown: ready(() => AF.play.key(page.game, 'ArrowDown')),
+    p: ready(() => takeOver(store.place.turn)),
     'token:ArrowLeft': ready(() => walk(-1)), 'token:ArrowRight': ready(() => walk(1)),
     'token:Enter': ready(() => pin(page.text.rover)),
     j: ready(() => go(placeOf().next)), k: ready(() => go(placeOf().previous)),

@@ -14,6 +14,8 @@ from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, pla
 
 FIRST_SEED = 10_000_000
 """Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""
+TOGETHER = 4
+"""Dialogues of a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class Stage:
     turns: int
     batch: int
     """dialogues a step"""
-    doubting: bool
+    doubt: float | None
+    """How likely an action departs from the plan; None: as the demonstrators say."""
+    learn_slips: bool
+    """Whether the departing answers are learned, or only what to do after them."""
 
 
 def make_model(tokenizer) -> LlamaForCausalLM:
@@ -37,27 +42,27 @@ def make_model(tokenizer) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id))
 
 
-def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int) -> None:
-    """Run the stages one after another under one learning-rate schedule."""
+def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int):
+    """Run the stages one after another under one learning-rate schedule; yields each as it ends."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     total, step, started = sum(stage.steps for stage in stages), 0, time.time()
     dialogues = _dialogues(Random(seed))
     for stage in stages:
         average = None
         for _ in range(stage.steps):
-            batch = [encode(chat, dialogues(stage)) for _ in range(stage.batch)]
+            batch = [encode(chat, dialogues(stage), stage.learn_slips) for _ in range(stage.batch)]
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (step + 1) / 50) * (1 - 0.95 * step / total)
-            loss = _loss(model, batch)
             optimiser.zero_grad()
-            loss.backward()
+            loss = _accumulate(model, batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             step += 1
-            average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+            average = loss if average is None else 0.98 * average + 0.02 * loss
             if step % 100 == 0:
                 print(f"{stage.name}: step {step} of {total}, loss {average:.4f}, "
                       f"{time.time() - started:.0f} s", flush=True)
+        yield stage
 
 
 def _dialogues(rng: Random):
@@ -69,25 +74,39 @@ def _dialogues(rng: Random):
         nonlocal played
         demonstrator, env = players[played % len(players)]
         played += 1
-        return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubting)
+        return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubt)
 
     return following
 
 
-def encode(chat: ChatFormat, dialogue: Dialogue) -> tuple[list[int], list[bool]]:
-    """The ids of a dialogue as a rollout would lay them out, and which the policy writes."""
+def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[list[int], list[bool]]:
+    """The ids of a dialogue as a rollout would lay them out, and which of them are learned."""
     ids, written = [], []
     for k, (observation, reply) in enumerate(dialogue.turns):
         segment = (chat.following(observation, closed=True) if k else
                    chat.opening(dialogue.system, observation))
         said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
         ids += [*segment.ids, *said]
-        written += [False] * len(segment.ids) + [True] * len(said)
+        written += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(said)
     return ids, written
 
 
+def _accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> float:
+    """Backward of the mean cross-entropy over the tokens the policy writes; returns the mean.
+
+    Dialogues of like length go together: less padding, the same gradient.
+    """
+    batch = sorted(batch, key=lambda dialogue: len(dialogue[0]))
+    count, total = sum(sum(written) for _, written in batch), 0.0
+    for start in range(0, len(batch), TOGETHER):
+        loss = _loss(model, batch[start:start + TOGETHER]) / count
+        loss.backward()
+        total += loss.item()
+    return total
+
+
 def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> torch.Tensor:
-    """Mean cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
+    """Sum of the cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
     longest = max(len(ids) for ids, _ in batch)
     ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
     written_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
@@ -96,4 +115,4 @@ def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) ->
         written_BT[row, :len(ids)] = torch.tensor(written)
     hidden = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][written_BT[:, 1:]])
-    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]])
+    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]], reduction="sum")

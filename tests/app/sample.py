@@ -17,9 +17,9 @@ HOSTILE = ("<img src=x onerror=window.__pwn=1>", "${window.__pwn=2}", "{{constru
 
 
 def make_run(path: Path, *, prompts: int = 4, rollouts: int = 4, words: int = 18, scored: bool = True,
-             hostile: bool = False, steps: int = 1, **options) -> Run:
-    """A run of ``steps`` batches of prompts x rollouts FrozenLake trajectories."""
-    env = make_env("frozen_lake", observation="compact", **options)
+             hostile: bool = False, steps: int = 1, task: str = "frozen_lake", **options) -> Run:
+    """A run of ``steps`` batches of prompts x rollouts trajectories."""
+    env = make_env(task, observation="compact", **options)
     run = Run.create(path, {"env": env.name, "env_options": env.options.model_dump(mode="json")},
                      {"name": HOSTILE[0] if hostile else "scripted"})
     rng = np.random.default_rng(7)
@@ -62,7 +62,7 @@ def _turn(env: Env, stream: _Stream, observation: str, words: int, hostile: bool
         stream.token(text, TokenKind.REASONING, k)
     stream.put("\n" + " ".join(rng.choice(WORDS, words)) + ".\n", TokenKind.REASONING, k)
     stream.put("</think>\n<answer>", TokenKind.FORMAT, k)
-    actions = [str(a) for a in rng.choice(env.legal_actions(), 2)]
+    actions = [str(a) for a in rng.choice(env.legal_actions() or ["1,1,1"], env.options.actions_per_turn)]
     malformed = rng.random() < 0.1
     answer = " and ".join(actions) if malformed else " || ".join(actions)
     stream.put(answer, TokenKind.FORMAT if malformed else TokenKind.ACTION, k)
@@ -70,7 +70,9 @@ def _turn(env: Env, stream: _Stream, observation: str, words: int, hostile: bool
         stream.put("</answer>", TokenKind.FORMAT, k)
     stream.put("<|im_end|>", TokenKind.FORMAT, k)
     result = env.step([] if malformed else actions)
-    stream.records.append(Turn(observation, answer, result.info["actions"], result.info["valid"], result.reward,
+    said = "".join(text for text, kind, turn in zip(stream.texts, stream.kinds, stream.turns)
+                   if turn == k and kind >= TokenKind.REASONING).removesuffix("<|im_end|>")
+    stream.records.append(Turn(observation, said, result.info["actions"], result.info["valid"], result.reward,
                                result.info["penalty"], key, state))
     if not (result.terminated or result.truncated):
         stream.put("\n<|im_start|>user\n", TokenKind.TEMPLATE, k + 1)

@@ -7,8 +7,11 @@ import pytest
 
 from actfocus_core.credit import signal_stats, token_weights
 from actfocus_core.diagnostics import gradient_mass
+from actfocus_core.oracle import trajectory_values
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
+from app.payload import env_options
+from app.play import play
 from tests.app.sample import HOSTILE
 
 pytestmark = pytest.mark.browser
@@ -41,6 +44,20 @@ def slide(page, id, value):
         const range = document.querySelector(`#${id} input[type=range]`);
         range.value = value; range.dispatchEvent(new Event('input', {bubbles: true}));
     }""", [id, value])
+
+
+def type_number(page, name, value):
+    """Type into a slider's number field until the slider has taken it: a form that has just
+    been unfolded may still be given its first values."""
+    number = page.get_by_label(f"number input for {name}")
+    slider = page.get_by_label(f"range slider for {name}")
+    for _ in range(40):
+        number.fill(str(value))
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(250)
+        if slider.input_value() == number.input_value() == str(value):
+            return
+    raise AssertionError(f"{name} does not take {value}")
 
 
 def shown(page) -> tuple[Run, object, object]:
@@ -359,8 +376,7 @@ def test_new_rollouts_of_the_embedded_policy_are_made_and_opened(page, studio, r
     before = {p.name for p in runs_dir.iterdir()}
     page.get_by_text("New rollouts").click()
     for name, value in (("Prompts", 2), ("Rollouts of each", 3)):
-        page.get_by_label(f"number input for {name}").fill(str(value))
-        page.keyboard.press("Tab")
+        type_number(page, name, value)
     page.locator("#af-roll").click()
     page.locator(".af-progress").wait_for(timeout=60_000)
     page.wait_for_function("old => !old.includes(ActFocus.store.place.run)", arg=sorted(before), timeout=120_000)
@@ -368,3 +384,64 @@ def test_new_rollouts_of_the_embedded_policy_are_made_and_opened(page, studio, r
     assert len(run.index()) == 6 and run.references() == ["tiny"]
     _, t, _ = shown(page)
     assert page.evaluate("Array.from(document.querySelectorAll('#af-text .t'), s => s.textContent)") == t.texts
+
+
+# --- the oracle, and taking over ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["plain", "sokoban", "sudoku", "webshop"])
+def test_every_action_shows_what_it_cost(page, studio, name):
+    opened(page, studio, f"run={name}")
+    run, t, _ = shown(page)
+    words = []
+    for turn in trajectory_values(t, env_options(run)):
+        for i, cost in enumerate(turn.costs):
+            words.append(f"point of no return, cost {cost:.2f}" if turn.lost == i else
+                         "optimal" if cost < 0.005 else f"cost {cost:.2f}")
+    seen = page.evaluate("Array.from(document.querySelectorAll('.af-turn-head .af-acts + .af-verdict'), n => n.textContent)")
+    assert seen == words and words
+    assert page.locator(".af-picture img, .af-picture .af-shop").count() == 1
+
+
+def test_a_person_plays_sokoban_by_key_and_by_typing(page, studio):
+    opened(page, studio, "run=sokoban")
+    run, t, _ = shown(page)
+    page.keyboard.press("p")
+    page.locator(".af-play-note").get_by_text("actions left").wait_for()
+    assert not page.locator("#af-text").is_visible()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    page.locator(".af-play-log li").first.wait_for()
+    first = play(run, t.id, 0, [["Up", "Left"]])
+    assert page.locator(".af-play-log .af-acts").all_text_contents() == ["Up", "Left"]
+    page.get_by_label("Your answer").fill("<img src=x onerror=window.__pwn=9> || sideways")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.get_by_text("not understood").wait_for()
+    assert page.evaluate("window.__pwn") is None
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function("document.querySelectorAll('.af-play-log li').length === 1")
+    picture = page.evaluate("decodeURIComponent(document.querySelector('.af-play-stage img').src)")
+    assert picture.endswith(first["now"]["picture"])
+    page.get_by_role("button", name="Back to the trajectory").click()
+    assert page.locator("#af-text").is_visible() and not page.locator(".af-play").is_visible()
+
+
+def test_a_person_shops_by_clicking_and_is_told_the_costs(page, studio):
+    opened(page, studio, "run=webshop")
+    run, t, _ = shown(page)
+    page.get_by_role("button", name="Play from here").click()
+    box = page.get_by_label("Your answer")
+    box.fill("search[shirt]")
+    box.press("Enter")
+    page.locator(".af-play .af-shop-list button").first.click()
+    buy = page.locator(".af-play .af-shop button", has_text="buy now")
+    buy.wait_for()
+    page.get_by_label("Show what each choice costs").check()
+    page.locator(".af-play .af-shop .af-verdict").first.wait_for()
+    moves = page.evaluate(f"{STATE}.game.moves")
+    costs = play(run, t.id, 0, moves)["now"]["costs"]
+    told = buy.locator(".af-verdict").text_content()
+    assert told == ("optimal" if costs["click[buy now]"] < 0.005 else f"cost {costs['click[buy now]']:.2f}")
+    buy.click()
+    page.locator(".af-play-note").get_by_text("Over").or_(page.locator(".af-play-note").get_by_text("Goal")).wait_for()
+    assert page.get_by_label("Your answer").is_disabled()

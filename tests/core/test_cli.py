@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actfocus_core.envs.webshop.synthetic import make_records
 from actfocus_core.runs import Run
 
 
@@ -115,6 +116,20 @@ def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
     (["rollout", "--temperature", "nan"], "temperature"),
     (["rollout", "--device", "cuda"], "CUDA"),
     (["rollout", "--colour", "red"], "--colour"),
+    (["rollout", "--env", "sokoban", "--catalogue", "shop.json"], "sokoban has no products"),
+    (["rollout", "--env", "webshop", "--catalogue", "shop.json"], "shop.json"),
+    (["train", "--model", "no-such-model"], "no such policy"),
+    (["train", "--env", "chess"], "unknown environment 'chess'"),
+    (["train", "--scheme", "magic"], "unknown scheme"),
+    (["train", "--algorithm", "dpo"], "--algorithm"),
+    (["train", "--preset", "slow"], "unknown preset 'slow'"),
+    (["train", "--set", "lr=fast"], "lr='fast'"),
+    (["train", "--set", "lr"], "--set 'lr'"),
+    (["train", "--steps", "0"], "--steps"),
+    (["train", "--resume", "nowhere"], "no such run"),
+    (["train", "--resume", "nowhere", "--out", "there"], "leave --out or --resume away"),
+    (["eval", "no-such-model"], "no such policy"),
+    (["eval", "--env", "chess"], "unknown environment 'chess'"),
     (["fly"], "fly"),
 ])
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments, says, tmp_path):
@@ -142,6 +157,36 @@ def test_a_run_that_exists_is_not_overwritten(made):
     assert before == sorted(p.stat().st_mtime_ns for p in made[0].rglob("*"))
 
 
+def test_train_then_resume(tmp_path):
+    """Two steps, then one more, and the trained policy plays."""
+    small = [f"--set={pair}" for pair in ("prompts=2", "rollouts=2", "eval_prompts=2", "eval_rollouts=1")]
+    result = actfocus("train", "--out", tmp_path / "run", "--steps", 2, "--beta", 0.25, "-o", "slippery=true", *small,
+                      "--json", "--progress", "jsonl")
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["state"] == "finished" and printed["steps"] == 2 and "eval/t1/success after" in printed
+    progress = [json.loads(line) for line in result.stderr.splitlines()]
+    assert {"phase": "train", "done": 2, "total": 2} in progress and {"rollout", "score", "evaluate"} <= {p["phase"] for p in progress}
+    info = Run.open(tmp_path / "run").info["config"]
+    assert info["scheme"] == "actfocus" and info["scheme_params"] == {"beta": 0.25} and info["env_options"] == {"slippery": True}
+    again = actfocus("train", "--resume", tmp_path / "run")
+    assert again.returncode == 2 and "is finished" in again.stderr and len(again.stderr.strip().splitlines()) == 1
+    longer = actfocus("train", "--resume", tmp_path / "run", "--steps", 3, "--json", "--progress", "none")
+    assert json.loads(longer.stdout)["steps"] == 3 and longer.stderr == ""
+    evaluated = actfocus("eval", tmp_path / "run/policy", "--prompts", 2, "--rollouts", 1, "--temperature", 1, "--json", "--progress", "none")
+    assert evaluated.returncode == 0, evaluated.stderr
+    scores = json.loads(evaluated.stdout)
+    assert scores["t1/trajectories"] == 2 and 0 <= scores["t1/success_low"] <= scores["t1/success"] and "t0.5/success" not in scores
+
+
+def test_a_product_file_takes_the_place_of_the_embedded_catalogue(tmp_path):
+    (tmp_path / "shop.json").write_text(json.dumps(make_records(3, ("fashion",))[:12]))
+    result = actfocus("rollout", "--env", "webshop", "--catalogue", "shop.json", "--prompts", 1, "--rollouts", 1,
+                      "-o", "max_turns=1", "--out", "mine", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert Run.open(tmp_path / "mine").info["config"]["env_options"]["catalogue"] == str(tmp_path / "shop.json")
+
+
 def test_broken_parquet_is_one_line(made, tmp_path):
     import shutil
 
@@ -153,6 +198,7 @@ def test_broken_parquet_is_one_line(made, tmp_path):
 
 
 @pytest.mark.parametrize("code", ["import actfocus_core", "import actfocus_core.trajectory, actfocus_core.credit",
+                                  "import actfocus_core.train",
                                   "import sys; sys.argv = ['actfocus', '--help']\n"
                                   "from actfocus_core.cli import main\ntry: main()\nexcept SystemExit: pass"])
 def test_help_and_the_package_import_neither_torch_nor_gradio(code):
@@ -163,6 +209,6 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "diagnose", "report"):
+    for command in ("app", "rollout", "score", "credit", "diagnose", "report", "train", "eval"):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout

@@ -6,7 +6,7 @@ import torch
 
 from actfocus_core.advantages import gae
 from actfocus_core.errors import ActFocusError
-from actfocus_core.losses import policy_loss
+from actfocus_core.losses import masked_mean, normalisers, policy_loss, reference_kl, value_loss
 
 
 @pytest.fixture
@@ -100,3 +100,91 @@ def test_gae_at_one_one_is_the_return_to_go_minus_the_value():
     advantages, targets = gae(r, v)
     np.testing.assert_allclose(advantages, 1 - v, rtol=1e-6)
     np.testing.assert_allclose(targets, 1)
+
+
+def test_the_gradient_is_the_numerical_one(batch):
+    """Float64, ratios away from the corners of the clip."""
+    exact = {k: v.detach().double() for k, v in batch.items()}
+    exact["logprobs"].requires_grad_()
+    units = torch.arange(5)[:, None].expand(5, 11)
+
+    def loss(logprobs):
+        everything = policy_loss(**{**exact, "logprobs": logprobs}).loss
+        by_unit = policy_loss(**{**exact, "logprobs": logprobs}, units=units, clip_scale=exact["weights"]).loss
+        kl = sum(reference_kl(logprobs, exact["old_logprobs"], exact["mask"], kind) for kind in ("k1", "k2", "k3"))
+        return everything + by_unit + 0.1 * kl
+
+    assert torch.autograd.gradcheck(loss, (exact["logprobs"],))
+
+
+def test_a_clip_scale_of_one_half_is_half_the_clip_range(batch):
+    half = policy_loss(**batch, clip_scale=torch.full((5, 11), 0.5))
+    narrow = policy_loss(**batch, clip_low=0.1, clip_high=0.14)
+    for a, b in zip(vars(half).values(), vars(narrow).values()):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_ratio_of_a_unit_is_the_geometric_mean_over_its_response_tokens(batch):
+    units = torch.arange(5)[:, None].expand(5, 11)
+    log_ratio = ((batch["logprobs"] - batch["old_logprobs"]) * batch["mask"]).sum(1) / batch["mask"].sum(1)
+    rho = log_ratio.exp()[:, None]
+    surrogate = torch.minimum(rho * batch["advantages"], rho.clamp(0.8, 1.28) * batch["advantages"])
+    w = batch["weights"] * batch["mask"]
+    torch.testing.assert_close(policy_loss(**batch, units=units).loss, -(w * surrogate).sum() / w.sum())
+
+
+@pytest.mark.parametrize("scope", ["minibatch", "trajectory", "batch"])
+def test_every_scope_against_its_definition(batch, scope):
+    """The mean of the mini-batches' losses, written out."""
+    rows = [np.array([0, 3]), np.array([1, 2, 4])]
+    w = batch["weights"] * batch["mask"]
+    z = torch.tensor(normalisers(w.sum(1).detach().numpy(), rows, scope), dtype=torch.float32)
+    one = z[:, None].expand(5, 11)
+    losses = [policy_loss(**{k: v[r] for k, v in batch.items()}, normaliser=one[r]).loss for r in rows]
+    rho = (batch["logprobs"] - batch["old_logprobs"]).exp()
+    terms = -w * torch.minimum(rho * batch["advantages"], rho.clamp(0.8, 1.28) * batch["advantages"])
+    if scope == "minibatch":
+        expected = [terms[r].sum() / w[r].sum() for r in rows]
+    elif scope == "trajectory":
+        expected = [(terms[r].sum(1) / w[r].sum(1)).mean() for r in rows]
+    else:
+        expected = [terms[r].sum() * 2 / w.sum() for r in rows]
+        torch.testing.assert_close(sum(losses) / 2, policy_loss(**batch).loss)
+    for a, b in zip(losses, expected):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_batch_without_weight_divides_by_one():
+    assert normalisers(np.zeros(2), [np.array([0, 1])], "minibatch").tolist() == [1, 1]
+    with pytest.raises(ActFocusError, match="normaliser 'token'"):
+        normalisers(np.ones(2), [np.array([0, 1])], "token")
+
+
+def test_kl_estimators_against_the_kl_of_two_distributions():
+    """Averaged over the policy's own distribution, k1 and k3 are the KL exactly, k2 nearly."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.4, 0.35, 0.25])
+    exact = (p * (p / q).log()).sum().item()
+    got = {kind: sum(p[y] * reference_kl(p[y].log()[None], q[y].log()[None], torch.ones(1), kind) for y in range(3)).item()
+           for kind in ("k1", "k2", "k3")}
+    assert got["k1"] == pytest.approx(exact, rel=1e-5) and got["k3"] == pytest.approx(exact, rel=1e-5)
+    assert got["k2"] == pytest.approx(exact, rel=0.1)
+    with pytest.raises(ActFocusError, match="kl kind 'k4'"):
+        reference_kl(p.log(), q.log(), torch.ones(3), "k4")
+
+
+def test_a_clipped_value_counts_with_the_larger_error():
+    values, old, targets = torch.tensor([2.0, 0.1, 9.0]), torch.tensor([0.0, 0.0, 0.0]), torch.tensor([2.0, 1.0, 0.0])
+    mask = torch.tensor([1.0, 1.0, 0.0])
+    # Unclipped: 0 and 0.81. Clipped to 0.2: (0.2 - 2)^2 = 3.24 for the first, which is larger.
+    assert value_loss(values, old, targets, mask).item() == pytest.approx((0 + 0.81) / 4)
+    assert value_loss(values, old, targets, mask, clip=0.2).item() == pytest.approx((3.24 + 0.81) / 4)
+    assert value_loss(values, old, targets, mask, normaliser=10.0).item() == pytest.approx(0.81 / 20)
+    with pytest.raises(ActFocusError, match="value clip 0"):
+        value_loss(values, old, targets, mask, clip=0)
+
+
+def test_what_is_outside_the_mask_never_reaches_a_mean():
+    values = torch.tensor([1.0, float("nan"), 3.0], requires_grad=True)
+    mean = masked_mean(values, torch.tensor([1.0, 0.0, 1.0]))
+    mean.backward()
+    assert mean.item() == 2 and values.grad.tolist() == [0.5, 0, 0.5]

@@ -261,6 +261,20 @@ def test_gtpo_again_token_by_token():
                     assert found[i][where] == pytest.approx((r - values.mean()) / values.std(), abs=1e-4)
 
 
+def test_gtpo_together_keeps_the_outcome_and_apart_loses_it():
+    _, batch = made(3, rollouts=6)
+    good = batch.success[batch.index] & batch.response
+    bad = ~batch.success[batch.index] & batch.response
+    apart, together = (get_scheme("gtpo").compute(batch, scope=s).advantage for s in ("apart", "together"))
+    for half in (good, bad):
+        assert abs(apart[half].mean()) < 1e-5
+    mixed = [g for g in set(batch.group_of) if len(set(batch.success[batch.group_of == g])) == 2]
+    for g in mixed:
+        own = batch.group_of[batch.index] == g
+        assert together[own & good].min() > 0 > together[own & bad].max()
+        assert abs(together[own & batch.response].mean()) < 1e-5
+
+
 @given(seed=seeds)
 @settings(max_examples=20)
 def test_gtpo_the_live_successes_share_what_they_are_given(seed):

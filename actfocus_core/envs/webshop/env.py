@@ -60,6 +60,10 @@ class WebShop(Env):
     name = "webshop"
     Options = WebShopOptions
     options: WebShopOptions
+    presets = {
+        "paper": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1},
+        "tiny": TINY,
+    }
 
     @cached_property
     def shop(self) -> Catalogue:
@@ -142,6 +146,9 @@ class WebShop(Env):
         at = self.location
         return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen],
                           ensure_ascii=False)
+
+    def world_key(self) -> tuple:
+        return (self.goal,)
 
     def task_text(self) -> str:
         if self.options.observation == "compact":

@@ -1,0 +1,51 @@
+"""FrozenLake: backward induction over cells x turns and actions left, slips included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.envs.frozen_lake import ACTIONS, FrozenLake
+from actfocus_core.errors import ActFocusError
+from actfocus_core.oracle.base import Tabular
+
+LONGEST = 4
+"""On slippery ice all lists of actions are tried: 340 of up to four."""
+
+
+class LakeOracle(Tabular):
+    def __init__(self, env: FrozenLake):
+        super().__init__(env)
+        n, self.deterministic = env.options.size, not env.options.slippery
+        if env.options.slippery and env.options.actions_per_turn > LONGEST:
+            raise ActFocusError(f"frozen_lake: no exact values on slippery ice with actions_per_turn="
+                                f"{env.options.actions_per_turn}; they can be had up to {LONGEST}")
+        self.size = n
+        cells = [divmod(i, n) for i in range(n * n)]
+        goal = env.goal[0] * n + env.goal[1]
+        self.open = env.ice.ravel().copy()
+        self.open[goal] = False
+        outcomes = {a: [env.transitions(cell, a) for cell in cells] for a in ACTIONS}
+        self.chance = {a: np.array([[p for p, _ in row] for row in rows]) for a, rows in outcomes.items()}
+        self.there = {a: np.array([[r * n + c for _, (r, c) in row] for row in rows]) for a, rows in outcomes.items()}
+        self.reward = np.zeros(n * n)
+        self.reward[goal] = 1.0
+
+    def index(self, env: FrozenLake) -> int:
+        return env.player[0] * self.size + env.player[1]
+
+    def zeros(self) -> np.ndarray:
+        return np.zeros(self.size ** 2)
+
+    def actions(self) -> list[str]:
+        return ACTIONS
+
+    def back(self, action: str, after: np.ndarray) -> np.ndarray:
+        worth = self.reward + self.open * after
+        return self.open * (self.chance[action] * worth[self.there[action]]).sum(1)
+
+    def best(self, after: np.ndarray) -> np.ndarray:
+        return np.max([self.back(action, after) for action in ACTIONS], 0)
+
+    def facts(self, env: FrozenLake) -> dict:
+        """``chance`` of reaching the goal under perfect play: the value, the reward being 1."""
+        return {"chance": self.value(env)}

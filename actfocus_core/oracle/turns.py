@@ -1,0 +1,132 @@
+"""Optimal values by environment, and what each action of a turn cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from actfocus_core.dialogue import THINK, find_spans, split_actions
+from actfocus_core.envs import Env, make_env
+from actfocus_core.errors import ActFocusError
+from actfocus_core.oracle.base import KEPT, Oracle
+from actfocus_core.oracle.frozen_lake import LakeOracle
+from actfocus_core.oracle.sokoban import RoomOracle
+from actfocus_core.oracle.sudoku import PuzzleOracle
+from actfocus_core.oracle.webshop import ShopOracle
+from actfocus_core.trajectory import Trajectory, Turn
+
+ORACLES: dict[str, type[Oracle]] = {"frozen_lake": LakeOracle, "sokoban": RoomOracle,
+                                    "sudoku": PuzzleOracle, "webshop": ShopOracle}
+TOLERANCE = 1e-9
+_SOLVED: dict[tuple, Oracle] = {}
+
+
+@dataclass(frozen=True)
+class OptimalValues:
+    """What perfect play is worth in one state, at the beginning of a turn."""
+
+    value: float
+    """V*, the expected return from here on."""
+    actions: dict[str, float]
+    """Q* of every legal action: of the best turn that begins with it."""
+    facts: dict = field(default_factory=dict)
+    """what else the environment's oracle knows, see ``Oracle.facts``"""
+
+    @property
+    def best(self) -> list[str]:
+        """The actions that cost nothing."""
+        return [action for action, q in self.actions.items() if q >= self.value - TOLERANCE]
+
+
+@dataclass(frozen=True)
+class TurnValue:
+    """One turn against perfect play. ``skill`` and ``luck`` are what the turn added to the value:
+    V*(s_0) + all skill + all luck = the return, penalties included."""
+
+    value: float
+    """V* before the turn."""
+    actions: list[str]
+    """The valid ones the policy wrote, parsed, whether or not the episode lasted for them."""
+    costs: list[float]
+    """For each of them, how far it lowered the best return that could be had, 0 or more."""
+    skill: float
+    """A* = Q* - V* of the whole turn, 0 or less; the penalty and unused actions are in it."""
+    luck: float
+    """Reward + V*(s') - Q*: what the dice gave. Zero where there are none."""
+    after: float
+    """V* after the turn."""
+    facts: dict
+    """Of the state before the turn."""
+    lost: int | None
+    """Index of the action that was a point of no return: solvable before it, never again after."""
+
+
+def optimal_values(env: Env) -> OptimalValues:
+    """Exact optimal values of the environment's present state.
+
+    Raises ActFocusError for an environment without an oracle.
+    """
+    oracle = oracle_of(env)
+    return OptimalValues(oracle.value(env), {a: oracle.prefix_value(env, (a,)) for a in env.legal_actions()},
+                         oracle.facts(env))
+
+
+def oracle_of(env: Env) -> Oracle:
+    """The solver of the environment's world; kept, so that all states of an episode share it."""
+    if env.name not in ORACLES:
+        raise ActFocusError(f"no exact values for environment {env.name!r}; there are for {', '.join(ORACLES)}")
+    key = (env.name, env.options, env.world_key())
+    if key not in _SOLVED:
+        if len(_SOLVED) >= KEPT:
+            del _SOLVED[next(iter(_SOLVED))]
+        _SOLVED[key] = ORACLES[env.name](env)
+    return _SOLVED[key]
+
+
+def judge(env: Env, answers: Sequence[str]) -> TurnValue:
+    """What a turn's answers are worth, and what came of them; the environment takes the step."""
+    oracle = oracle_of(env)
+    value, facts = oracle.value(env), oracle.facts(env)
+    parsed = [env.parse(text) for text in answers[: env.options.actions_per_turn]]
+    actions = [action for action in parsed if action is not None][: env.actions_left]
+    bests = [value, *(oracle.prefix_value(env, actions[:n + 1]) for n in range(len(actions)))]
+    q = oracle.turn_value(env, actions)
+    lost = _point_of_no_return(oracle, env, actions)
+    step = env.step(list(answers))
+    after = oracle.value(env)
+    # Rounding must not make a cost negative.
+    costs = [max(before - best, 0.0) for before, best in zip(bests, bests[1:])]
+    penalty = step.info["penalty"]
+    return TurnValue(value, actions, costs, q + penalty - value, step.reward + after - q, after, facts, lost)
+
+
+def trajectory_values(trajectory: Trajectory, env_options: dict) -> list[TurnValue]:
+    """``judge`` for every turn of a stored trajectory, from its stored states.
+
+    Raises ActFocusError where the environment has no oracle or the options are not its own.
+    """
+    env, values = make_env(trajectory.env, **env_options), []
+    for turn in trajectory.turn_records:
+        env.restore(turn.state)
+        values.append(judge(env, answers(turn)))
+    return values
+
+
+def answers(turn: Turn) -> list[str]:
+    """The action strings of a turn's reply, as the environment was given them."""
+    spans = find_spans(turn.response, opens_thinking=THINK[0] not in turn.response)
+    return split_actions(turn.response[slice(*spans.answer)]) if spans.answer else []
+
+
+def _point_of_no_return(oracle: Oracle, env: Env, actions: list[str]) -> int | None:
+    """The first action after which no number of further ones reaches the goal."""
+    if not oracle.solvable(env):
+        return None
+    trial = env.clone()
+    for i, action in enumerate(actions):
+        _, solved, _ = trial._apply(action)
+        if solved:
+            return None
+        if not oracle.solvable(trial):
+            return i
+    return None

@@ -1,0 +1,147 @@
+"""Training: GRPO and PPO with any credit scheme. ``train`` begins a run, ``resume`` goes on with one.
+
+Importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.train.config import TrainConfig
+from actfocus_core.train.control import read_status, request, the_only_trainer
+from actfocus_core.train.presets import PRESETS, preset
+
+__all__ = ["PRESETS", "TrainConfig", "preset", "read_status", "request", "resume", "train"]
+
+Progress = Callable[[str, int, int], None]
+"""phase, done, total"""
+
+
+def train(config: TrainConfig, out: str | Path, on_progress: Progress | None = None) -> Run:
+    """Begin a run in the new folder ``out`` and train until its steps or its time are spent.
+
+    Everything can be watched in the folder while it grows: metrics.jsonl, trajectories/,
+    status.json. ``request(out, "stop")`` or SIGINT ends it after the step it is in, and ``resume``
+    goes on. The trained policy is ``out/policy``, an ordinary Hugging Face folder. Raises
+    ActFocusError for a bad config before anything is written, and where training cannot go on
+    (a gradient that is not a number, a full disk): the last checkpoint is then kept.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    policy = _policy(config)
+    if Path(config.model).is_dir():
+        config = config.model_copy(update={"model": str(Path(config.model).resolve())})
+    _check(config, policy)
+    run = Run.create(out, {"command": "train", **config.model_dump(mode="json")},
+                     {"name": policy.name, "fingerprint": policy.fingerprint})
+    return _work(config, policy, run, on_progress)
+
+
+def resume(path: str | Path, steps: int | None = None, time_budget: float | None = None,
+           on_progress: Progress | None = None) -> Run:
+    """Go on with a run that was stopped or killed, exactly as it would have gone on.
+
+    ``steps``, ``time_budget``: instead of those it was begun with. Raises ActFocusError where the
+    folder is no training run, the model it started from is not the same any more, or it is
+    finished already.
+    """
+    run = Run.open(path)
+    stored = dict(run.info["config"])
+    if stored.pop("command", None) != "train":
+        raise ActFocusError(f"{run.path}: is not a training run; `actfocus train --out` begins one")
+    changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
+    config = TrainConfig.of(**{**stored, **changes})
+    if not changes and read_status(run.path).get("state") == "finished":
+        raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
+    policy = _policy(config)
+    if policy.fingerprint != run.info["model"].get("fingerprint"):
+        raise ActFocusError(f"{config.model}: is not the model this run began with any more "
+                            f"(fingerprint {policy.fingerprint}, not {run.info['model'].get('fingerprint')})")
+    return _work(config, policy, run, on_progress)
+
+
+def _policy(config: TrainConfig):
+    from actfocus_core.policy import load_policy
+
+    # Parameters are trained in float32; on a GPU the arithmetic is bfloat16 (update.autocast).
+    return load_policy(config.model, config.device, "float32")
+
+
+def _check(config: TrainConfig, policy) -> None:
+    """Raise ActFocusError for a wrong option of the environment or the scheme, or a missing extra."""
+    from actfocus_core.credit import Batch, get_scheme
+    from actfocus_core.envs import make_env
+    from actfocus_core.train.extras import demand
+    from actfocus_core.train.tracking import demand_trackers
+    from actfocus_core.trajectory import Trajectory
+
+    demand_trackers(config.track)
+    if config.lora_rank:
+        demand("peft", "lora")
+    make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})
+    scheme = get_scheme(config.scheme)
+    unknown = set(config.scheme_params) - set(scheme.defaults)
+    if unknown:
+        raise ActFocusError(f"{scheme.name}: unknown parameter {min(unknown)!r}; there are "
+                            f"{', '.join(scheme.defaults) or 'none'}")
+    sample = Trajectory("sample", [0, 0, 0], [3, 4, 5], [0, 0, 0], [0.0, 0.0, 0.0], ["", "", ""], group="sample")
+    scheme.compute(Batch.of([sample]), **config.scheme_params)
+
+
+def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -> Run:
+    import torch
+
+    from actfocus_core.train.grpo import train_grpo
+    from actfocus_core.train.ppo import train_ppo
+    from actfocus_core.train.session import Session
+
+    session = None
+    try:
+        with the_only_trainer(run.path):
+            _clear(run)
+            session = Session(config, policy, run, on_progress)
+            with session.interrupt.listening():
+                session.begin()
+                {"grpo": train_grpo, "ppo": train_ppo}[config.algorithm](session)
+                session.end()
+        return run
+    except OSError as error:
+        raise _failed(session, run, f"cannot be written ({error.strerror or error})") from None
+    except torch.OutOfMemoryError:
+        raise _failed(session, run, f"the device's memory is spent; micro_tokens below {config.micro_tokens}, "
+                                    "gradient_checkpointing or lora_rank need less") from None
+    except ActFocusError as error:
+        raise (_failed(session, run, str(error)) if session else error) from None
+
+
+def _clear(run: Run) -> None:
+    """Take away what a killed process left half done, and a request that was meant for it."""
+    (run.path / "control.json").unlink(missing_ok=True)
+    for leftover in [*run.path.glob(".*.part"), *run.path.glob("*/.*.part"), *run.path.glob("*/.*.old")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    file = run.path / "metrics.jsonl"
+    if file.exists():
+        with open(file, "rb+") as stream:
+            whole = stream.read().rfind(b"\n") + 1
+            if whole != os.fstat(stream.fileno()).st_size:
+                stream.truncate(whole)
+
+
+def _failed(session, run: Run, reason: str) -> ActFocusError:
+    """The error to raise: what happened, and where training can be taken up again."""
+    from actfocus_core.train.checkpoint import checkpoints
+
+    kept = checkpoints(run.path / "checkpoints")
+    hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on" if kept else "there is no checkpoint yet"
+    try:
+        session.message = reason
+        session.tell("failed")
+    except (OSError, AttributeError):
+        pass  # The disk that is full or gone cannot take the news either.
+    return ActFocusError(f"{run.path}: {reason}; {hope}")

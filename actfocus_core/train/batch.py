@@ -1,0 +1,115 @@
+"""Kept trajectories as tensors: mini-batches by lot, micro-batches by length.
+
+A mini-batch is what one optimiser step sees. A micro-batch is what goes through the model at
+once: it decides memory and speed and nothing else, since every loss is a sum over tokens with a
+divisor that belongs to the mini-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actfocus_core.envs.base import stable_seed
+from actfocus_core.trajectory import Trajectory, response_mask
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """A few trajectories of like length, padded on the right, and their n response tokens."""
+
+    chosen: np.ndarray
+    """int64 [B], which trajectories of the batch"""
+    ids: torch.Tensor
+    """int64 [B, T]"""
+    rows: torch.Tensor
+    """int64 [n], the trajectory of a response token among the B"""
+    positions: torch.Tensor
+    """int64 [n], where it stands in its row; its prediction comes from the position before"""
+    columns: dict[str, torch.Tensor]
+    """name -> [n], what the update knows of every response token"""
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """int64 [n], the sampled tokens."""
+        return self.ids[self.rows, self.positions]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class TrainingBatch:
+    """Trajectories with columns of numbers, one a token of the flat layout of ``credit.Batch``."""
+
+    def __init__(self, trajectories: list[Trajectory], columns: dict[str, np.ndarray]):
+        """``columns``: name -> [N], N the number of all tokens, one trajectory after another."""
+        self.trajectories = trajectories
+        ends = np.cumsum([len(t) for t in trajectories])[:-1]
+        self.columns = {name: np.split(values, ends) for name, values in columns.items()}
+        self.where = [np.flatnonzero(response_mask(t.kinds)) for t in trajectories]
+        """which tokens of a trajectory are response tokens"""
+
+    def total(self, name: str) -> np.ndarray:
+        """float64 [n]: the sum of a column over the response tokens of each trajectory."""
+        return np.array([v[w].sum(dtype=np.float64) for v, w in zip(self.columns[name], self.where)])
+
+    def tokens(self, rows: np.ndarray) -> int:
+        """Response tokens of these trajectories."""
+        return sum(len(self.where[i]) for i in rows)
+
+    def without_gradient(self) -> np.ndarray:
+        """bool [n]: every token's weight or advantage is 0, so the policy loss has no gradient here."""
+        return np.array([not (w[k] * a[k]).any() for w, a, k in
+                         zip(self.columns["weights"], self.columns["advantages"], self.where)])
+
+    def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device) -> Iterator[MicroBatch]:
+        """These trajectories, sorted by length, about ``tokens`` padded tokens at a time."""
+        rows = [i for i in rows if len(self.where[i])]
+        # The last response token is predicted, never read: nothing from there on is fed.
+        size = {i: int(self.where[i][-1]) + 1 for i in rows}
+        chosen: list[int] = []
+        for i in sorted(rows, key=size.__getitem__):
+            if chosen and size[i] * (len(chosen) + 1) > tokens:
+                yield self._micro(chosen, device)
+                chosen = []
+            chosen.append(i)
+        if chosen:
+            yield self._micro(chosen, device)
+
+    def _micro(self, chosen: list[int], device: torch.device) -> MicroBatch:
+        where = [self.where[i] for i in chosen]
+        ids = torch.zeros(len(chosen), max(int(w[-1]) + 1 for w in where), dtype=torch.long)
+        for row, i, w in zip(ids, chosen, where):
+            row[:w[-1] + 1] = torch.from_numpy(self.trajectories[i].token_ids[:w[-1] + 1].astype(np.int64))
+        rows = torch.from_numpy(np.repeat(np.arange(len(chosen)), [len(w) for w in where]))
+        columns = {name: torch.from_numpy(np.concatenate([values[i][self.where[i]] for i in chosen])).to(device)
+                   for name, values in self.columns.items()}
+        positions = torch.from_numpy(np.concatenate(where))
+        return MicroBatch(np.array(chosen), ids.to(device), rows.to(device), positions.to(device), columns)
+
+
+def minibatches(count: int, size: int, seed: int, step: int, epoch: int) -> list[np.ndarray]:
+    """The indices 0 .. count - 1 in random order, in equal parts (to one) of at most ``size``.
+
+    The order is a function of seed, step and epoch alone: there is no generator to store.
+    """
+    order = np.random.default_rng(stable_seed("minibatches", seed, step, epoch)).permutation(count)
+    return np.array_split(order, -(-count // size))
+
+
+def keep_groups(trajectories: list[Trajectory], share: float) -> list[Trajectory]:
+    """The trajectories of the share of groups whose returns spread most (StarPO-S, arXiv 2504.20073).
+
+    Groups are ranked by the population standard deviation of their returns, ties in the order
+    given; at least one is kept, and the kept ones stay in their order. A group without spread that
+    is kept stays in the batch: its advantages are 0, and its tokens count in the sums of w.
+    """
+    returns: dict[str, list[float]] = {}
+    for t in trajectories:
+        returns.setdefault(t.group, []).append(t.ret)
+    ranked = sorted(returns, key=lambda group: -round(float(np.std(returns[group])), 12))
+    kept = set(ranked[:max(1, round(share * len(ranked)))])
+    return [t for t in trajectories if t.group in kept]

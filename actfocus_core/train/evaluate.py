@@ -1,0 +1,61 @@
+"""How good a policy is on the fixed evaluation set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from actfocus_core.policy import Policy
+from actfocus_core.rollout import EVALUATION_SEED, collect
+from actfocus_core.trajectory import Trajectory
+
+NORMAL_95 = 1.96
+
+
+def evaluate(policy: Policy, env: str, *, prompts: int = 32, rollouts: int = 16, temperature: float = 1.0,
+             step: int = 0, env_options: dict | None = None, batch_size: int = 128,
+             on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+    """Roll out on the prompts EVALUATION_SEED, EVALUATION_SEED + 1, ...: the same for every run.
+
+    The dice are those of ``step``, the same for every policy. Raises as ``collect`` does.
+    """
+    seeds = range(EVALUATION_SEED, EVALUATION_SEED + prompts)
+    return collect(policy, env, prompts=seeds, rollouts=rollouts, temperature=temperature, seed=EVALUATION_SEED,
+                   step=step, env_options=env_options, batch_size=batch_size, on_progress=on_progress)
+
+
+def summary(trajectories: list[Trajectory]) -> dict[str, float]:
+    """Success with its interval, return and well-formed share of an evaluation.
+
+    ``success_low`` and ``success_high`` bound the mean with 95 % confidence. Rollouts of one prompt
+    are not independent, so the interval is over the prompts' means (normal approximation, cut to
+    [0, 1]); it is left out for a single prompt. WebShop adds ``purchase``, the share of episodes
+    that bought anything, and ``strict_success``, the share that bought what met every demand.
+    """
+    success = prompt_means(trajectories, [t.success for t in trajectories])
+    mean = float(success.mean())
+    turns = [turn for t in trajectories for turn in t.turn_records]
+    result = {"success": mean, "return": float(prompt_means(trajectories, [t.ret for t in trajectories]).mean()),
+              "well_formed": sum(turn.valid for turn in turns) / len(turns), "trajectories": len(trajectories)}
+    if len(success) > 1:
+        half = NORMAL_95 * float(success.std(ddof=1)) / math.sqrt(len(success))
+        result |= {"success_low": max(0.0, mean - half), "success_high": min(1.0, mean + half)}
+    if trajectories[0].env == "webshop":
+        # An episode of the shop terminates when something is bought, and only then.
+        result |= {"purchase": float(np.mean([t.terminated for t in trajectories])), "strict_success": mean}
+    return result
+
+
+def prompt_means(trajectories: list[Trajectory], values: list[float]) -> np.ndarray:
+    """The mean of a number a trajectory over each prompt, in the order the prompts come."""
+    groups: dict[str, list[float]] = {}
+    for t, value in zip(trajectories, values):
+        groups.setdefault(t.group, []).append(value)
+    return np.array([np.mean(g) for g in groups.values()])
+
+
+def label(temperature: float) -> str:
+    """A temperature in the name of a metric: t0.5, t1."""
+    return f"t{temperature:g}"

@@ -1,0 +1,55 @@
+"""Settings by name: the paper's by environment, and quick ones for the embedded policy on a CPU.
+
+``paper`` is method.md section 6. It says nothing on what only decides speed and memory; those
+values are ours and follow the size of the model. ``quick`` is ours, found with the embedded
+policy on FrozenLake, the same for every scheme.
+"""
+
+from __future__ import annotations
+
+from actfocus_core.errors import ActFocusError
+
+PRESETS = ("quick", "paper")
+
+_PAPER = {
+    "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
+    "sokoban": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}, "filter_share": 0.25},
+    "sudoku": {"env_options": {"max_turns": 8, "max_actions": 16, "response_tokens": 400}, "filter_share": 0.25},
+    "webshop": {"env_options": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1}, "prompts": 16,
+                "rollouts": 8, "steps": 100, "eval_prompts": 256, "eval_rollouts": 1},
+}
+_COMMON = {"prompts": 8, "rollouts": 16, "steps": 200, "lr": 1e-6, "critic_lr": 1e-5, "minibatch": 32,
+           "clip_low": 0.2, "clip_high": 0.28, "entropy_coef": 0.001, "gamma": 1.0, "lam": 1.0,
+           "eval_every": 10, "eval_prompts": 32, "eval_rollouts": 16}
+_QUICK = {"prompts": 8, "rollouts": 8, "steps": 60, "time_budget": 110.0, "lr": 3e-4, "critic_lr": 1e-3,
+          "minibatch": 32, "entropy_coef": 0.0, "eval_every": 20, "eval_prompts": 32, "eval_rollouts": 4,
+          "mass_every": 10, "micro_tokens": 1536}
+
+
+def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict:
+    """The values of a preset, for ``TrainConfig.of(**values)``; what it does not say has a default.
+
+    ``name``: ``quick`` or ``paper``. ``model`` decides, in ``paper``, how many tokens go through it
+    at once. Raises ActFocusError for an unknown name, or an environment the paper has not.
+    """
+    chosen = {"env": env, "algorithm": algorithm, "model": model}
+    if name == "quick":
+        return {**chosen, **_QUICK}
+    if name != "paper":
+        raise ActFocusError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+    if env not in _PAPER:
+        raise ActFocusError(f"the paper has no setting for {env!r}; it has {', '.join(_PAPER)}")
+    values = {**chosen, **_COMMON, **_PAPER[env]}
+    if algorithm == "grpo" and env == "webshop":
+        values |= {"kl_coef": 0.001, "kl_kind": "k1"}
+    # "all (GRPO)" in method.md's table is read as: the filter of the other games under PPO.
+    if algorithm == "ppo" and env == "frozen_lake":
+        values |= {"filter_share": 0.25}
+    return {**values, **_of_size(model)}
+
+
+def _of_size(model: str) -> dict:
+    """What fits a GPU of 80 GB, by the number of parameters in the model's name."""
+    billions = {"0.5B": 0.5, "1.5B": 1.5, "3B": 3.0}
+    size = next((n for label, n in billions.items() if label in model), 0.0)
+    return {"micro_tokens": 32768 if size <= 0.5 else 16384, "gradient_checkpointing": size >= 1.5}

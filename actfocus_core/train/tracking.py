@@ -1,0 +1,57 @@
+"""The metrics of a run in the trackers people use, through these trackers' own libraries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from actfocus_core.train.extras import demand
+
+PROJECT = "actfocus"
+
+
+class Tracking:
+    """The trackers a config names; nothing for none. metrics.jsonl stays the record of the run."""
+
+    def __init__(self, names: tuple[str, ...], run: Path, config: dict):
+        self.opened = [_tensorboard(run) if name == "tensorboard" else _hosted(name, run, config) for name in names]
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        for log, _ in self.opened:
+            log(step, metrics)
+
+    def close(self) -> None:
+        for _, close in self.opened:
+            close()
+
+
+def demand_trackers(names: tuple[str, ...]) -> None:
+    """Raise ActFocusError where the library of a tracker is not installed."""
+    for name in names:
+        demand("torch.utils.tensorboard" if name == "tensorboard" else name, name)
+
+
+def _tensorboard(run: Path) -> tuple[Callable, Callable]:
+    writer = demand("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run / "tensorboard"))
+
+    def log(step: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return log, writer.close
+
+
+def _hosted(name: str, run: Path, config: dict) -> tuple[Callable, Callable]:
+    """wandb, and trackio, which has the same interface."""
+    library = demand(name, name)
+
+    def call(function: Callable, *arguments, **named) -> None:
+        # They talk on stdout, which belongs to the command's own answer.
+        with redirect_stdout(sys.stderr):
+            function(*arguments, **named)
+
+    call(library.init, project=PROJECT, name=run.name, config=config)
+    return lambda step, metrics: call(library.log, metrics, step=step), lambda: call(library.finish)

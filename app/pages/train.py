@@ -1,0 +1,114 @@
+"""Train: start a race of schemes and seeds, and watch it; every run is a process of its own."""
+
+from __future__ import annotations
+
+import json
+
+import gradio as gr
+import numpy as np
+
+from actfocus_core.credit import SCHEMES
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS
+from actfocus_core.train import metrics
+from app import figures
+from app.frame.components import TrainAnswer, TrainRequest, TrainView
+from app.jobs import ENVIRONMENTS
+from app.payload import dump
+from app.races import ALGORITHMS, CHOICES, SEEDS_MAX, TIMES, RaceRequest, Races
+from app.studio import Studio
+
+NAME, TITLE = "train", "Train"
+PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+REQUEST_MAX = 20_000
+"""Characters of a request."""
+RACES_MAX = 50
+"""Listed in the page."""
+EVALUATION = "t1"
+"""The evaluation that is looked into: temperature 1 shows differences that 0.5 hides."""
+
+
+def build(studio: Studio) -> None:
+    """The page is built by its script; requests and answers are small JSON strings."""
+    TrainView(menu())
+    asked, answered = TrainRequest(), TrainAnswer()
+    asked.ask(lambda text: answer(studio.races, text), [asked], [answered], trigger_mode="multiple", **PRIVATE)
+
+
+def menu() -> str:
+    """What the form offers, and the charts."""
+    return dump({"environments": list(ENVIRONMENTS), "algorithms": list(ALGORITHMS), "times": list(TIMES),
+                 "schemes": [[name, SCHEMES[name].title] for name in CHOICES], "signals": list(SIGNALS),
+                 "seeds": SEEDS_MAX, "figure": json.loads(figures.race_chart()),
+                 "metrics": {name: text for name, text in metrics.METRICS.items() if name not in ("step", "seconds/elapsed")}
+                 | {f"eval/{t}/success": f"success on the evaluation prompts at temperature {t[1:]}" for t in ("t1", "t0.5")}})
+
+
+def answer(races: Races, text: object) -> str:
+    """The JSON for a page's request; bad input gives one clear line."""
+    number = 0
+    try:
+        asked = _request(text)
+        number = asked.pop("number")
+        return dump({**_answer(races, asked), "number": number})
+    except ActFocusError as error:
+        return dump({"error": " ".join(str(error).split()), "number": number})
+
+
+def _answer(races: Races, asked: dict) -> dict:
+    what, id = asked.get("op"), asked.get("id")
+    if what == "list":
+        return {"races": races.races()[:RACES_MAX]}
+    if what == "look":
+        return {"race": races.look(id, _cursors(asked.get("cursors")))}
+    if what == "ask":
+        races.ask(id, asked.get("what"))
+        return {"done": True}
+    if what == "log":
+        return {"log": races.log(id, asked.get("name"))}
+    if what == "evaluation":
+        return {"evaluation": evaluation(races, id, asked.get("name"))}
+    if what in ("estimate", "start"):
+        try:
+            request = RaceRequest(**asked["request"])
+        except (LookupError, TypeError):
+            raise ActFocusError("the form could not be read; reload the page") from None
+        return {"estimate": races.estimate(request)} if what == "estimate" else {"started": races.start(request)}
+    raise ActFocusError("the page asked for something unknown; reload it")
+
+
+def evaluation(races: Races, id: str, name: str) -> dict | None:
+    """Success of every evaluation prompt at every evaluated step, and a trajectory to open for each."""
+    if name not in {run["name"] for run in races.look(id, {})["runs"]}:
+        raise ActFocusError(f"the race {id} has no run of that name")
+    path = races.runs_dir / name / "evaluation" / EVALUATION
+    if not path.is_dir():
+        return None
+    index = Run.open(path).index()
+    steps = sorted(int(step) for step in index["step"].unique())
+    seeds = sorted(int(seed) for seed in index["seed"].unique())
+    found = index.groupby(["seed", "step"])
+    rate, first = found["success"].mean(), found["id"].first()
+    cell = [[float(rate.get((seed, step), np.nan)) for step in steps] for seed in seeds]
+    return {"run": f"{name} evaluation {EVALUATION}", "steps": steps, "prompts": seeds,
+            "success": [[None if np.isnan(x) else x for x in row] for row in cell],
+            "ids": [[first.get((seed, step)) for step in steps] for seed in seeds]}
+
+
+def _request(text: object) -> dict:
+    """The page's request with its number. Raises ActFocusError for anything else."""
+    try:
+        value = json.loads(text) if isinstance(text, str) and len(text) <= REQUEST_MAX else None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or type(value.get("number")) is not int:
+        raise ActFocusError("the page's request could not be read; reload it")
+    return value
+
+
+def _cursors(value: object) -> dict[str, int]:
+    """Byte offsets by run; what is not one is left out, and the run's rows are sent from the start."""
+    if not isinstance(value, dict):
+        return {}
+    return {name: n for name, n in value.items() if type(n) is int and 0 <= n < 1 << 50}

@@ -1,0 +1,314 @@
+"""Head to head: several credit schemes and seeds trained on the same prompts, one process a run.
+
+A race is a small file, ``RUNS/.races/ID.json``: what was asked for, and the names of its runs. All
+else stands in the run folders, which the training processes write themselves. So every page,
+a second studio, and one started after a crash see the same, and a run outlives them all.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from actfocus_core.credit import SCHEMES
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import appearing
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS
+from actfocus_core.train import read_status, request
+from app.jobs import ENVIRONMENTS, environment_variables
+
+TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
+"""For one run."""
+ALGORITHMS = ("grpo", "ppo")
+CHOICES = ("uniform", "actfocus", "role_only", "energy_only")
+"""Schemes a page may ask for."""
+SEEDS_MAX = 5
+RATES = {("frozen_lake", "grpo"): 2.0, ("frozen_lake", "ppo"): 3.5, ("sokoban", "grpo"): 4.0, ("sokoban", "ppo"): 7.0,
+         ("sudoku", "grpo"): 6.0, ("sudoku", "ppo"): 10.0, ("webshop", "grpo"): 5.0, ("webshop", "ppo"): 9.0}
+"""Seconds a step on two cores, evaluations included: a first guess until this machine has trained once."""
+EVALUATIONS = 6
+"""After the one before training."""
+DISK_FREE = 500_000_000
+"""Bytes that must be free before a run is begun."""
+LOG_TAIL = 4000
+"""Characters of a log that a page is sent."""
+ROWS_MAX = 1000
+"""Rows of metrics a look brings; the page asks again at once where there are more."""
+POLL = 0.5
+KEYS = re.compile(r"step|success/rate|reward/return|format/(well_formed|collapsed)|loss/policy|kl/(update|reference)|"
+                  r"entropy/\w+|mass/\w+|grad/norm|clip/\w+|tokens/per_second|seconds/elapsed|eval/t[\d.]+/success(_low|_high)?")
+"""Metrics a page draws."""
+_ID = re.compile(r"[a-z0-9-]{1,60}")
+
+
+@dataclass(frozen=True)
+class RaceRequest:
+    """What a page may ask for; every value is checked where it is made."""
+
+    environment: str
+    algorithm: str
+    schemes: list[str]
+    seeds: int
+    time: str
+    alpha: float = 0.1
+    beta: float = 0.5
+    signal: str = "energy"
+
+    def __post_init__(self):
+        for name, value, allowed in (("environment", self.environment, ENVIRONMENTS), ("algorithm", self.algorithm, ALGORITHMS),
+                                     ("time", self.time, TIMES), ("signal", self.signal, SIGNALS)):
+            if not isinstance(value, str) or value not in allowed:
+                raise ActFocusError(f"{name}: must be one of {', '.join(allowed)}")
+        if not isinstance(self.schemes, list) or not self.schemes or any(s not in CHOICES for s in self.schemes) \
+                or len(set(self.schemes)) != len(self.schemes):
+            raise ActFocusError(f"schemes: choose one or more of {', '.join(CHOICES)}, each once")
+        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or not 1 <= self.seeds <= SEEDS_MAX:
+            raise ActFocusError(f"seeds: must be a whole number from 1 to {SEEDS_MAX}")
+        for name, value, high in (("alpha", self.alpha, 1), ("beta", self.beta, 2)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value <= high:
+                raise ActFocusError(f"{name}: must be a number from 0 to {high}")
+
+
+class Races:
+    """All races in a folder of runs, and the one slot in which their runs are trained."""
+
+    def __init__(self, runs_dir: Path):
+        self.runs_dir = Path(runs_dir).resolve()
+        self.folder = self.runs_dir / ".races"
+        self._lock = threading.Lock()
+        self._going: list[str] = []
+        """Races that this studio keeps going, in the order of the queue."""
+        self._processes: dict[str, subprocess.Popen] = {}
+        self._thread: threading.Thread | None = None
+        atexit.register(self.close)
+
+    # --- what a page asks for ------------------------------------------------------------
+
+    def estimate(self, asked: RaceRequest) -> dict:
+        """Steps of each run and seconds of the whole race, from the rate measured last."""
+        rate, measured = self.rate(ENVIRONMENTS[asked.environment][0], asked.algorithm)
+        steps = max(4, int(TIMES[asked.time] / rate))
+        runs = len(asked.schemes) * asked.seeds
+        return {"steps": steps, "runs": runs, "seconds": steps * rate * runs, "rate": rate, "measured": measured}
+
+    def rate(self, env: str, algorithm: str) -> tuple[float, bool]:
+        """Seconds a step: of the newest run of this kind that took some steps, else a first guess."""
+        for path in sorted(self.runs_dir.glob("*/metrics.jsonl"), key=lambda p: p.stat().st_mtime, reverse=True):
+            try:
+                config = Run.open(path.parent).info.get("config") or {}
+                status = read_status(path.parent)
+                same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (env, algorithm)
+                if same and config.get("model") == "tiny" and status.get("step", 0) >= 3 and status.get("elapsed"):
+                    return status["elapsed"] / status["step"], True
+            except ActFocusError:
+                continue
+        return RATES[env, algorithm], False
+
+    def start(self, asked: RaceRequest) -> str:
+        """Put a race into the queue and return its id. Raises ActFocusError where the disk is nearly full."""
+        self.runs_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.runs_dir).free
+        if free < DISK_FREE:
+            raise ActFocusError(f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
+                                f"{DISK_FREE // 1_000_000} MB first")
+        with self._lock:
+            self.folder.mkdir(exist_ok=True)
+            env, _ = ENVIRONMENTS[asked.environment]
+            id = self._free_id(f"race-{env.replace('_', '-')}")
+            runs = [{"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
+                    for seed in range(asked.seeds) for scheme in asked.schemes]
+            race = {"id": id, "made": time.time(), "request": asdict(asked), "steps": self.estimate(asked)["steps"], "runs": runs}
+            with appearing(self.folder / f"{id}.json") as part:
+                part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
+            self._going.append(id)
+        self._work()
+        return id
+
+    def ask(self, id: str, what: str) -> None:
+        """``pause``, ``go`` or ``stop`` a race; ``go`` resumes what was stopped, killed or left behind."""
+        race = self._race(id)
+        if what not in ("pause", "go", "stop"):
+            raise ActFocusError(f"{what!r}: must be pause, go or stop")
+        with self._lock:
+            if what == "go" and id not in self._going:
+                self._going.append(id)
+            if what == "stop" and id in self._going:
+                self._going.remove(id)
+        for run in race["runs"]:
+            path = self.runs_dir / run["name"]
+            if read_status(path).get("state") in ("running", "paused"):
+                request(path, what)
+        if what == "go":
+            self._work()
+
+    def races(self) -> list[dict]:
+        """All races, the newest first: id, when it was made, and what of."""
+        found = []
+        for file in self.folder.glob("*.json"):
+            try:
+                race = self._race(file.stem)
+            except ActFocusError:
+                continue
+            states = [self._state(race, run)["state"] for run in race["runs"]]
+            found.append({"id": race["id"], "made": race["made"], "request": race["request"], "states": states})
+        return sorted(found, key=lambda race: race["made"], reverse=True)
+
+    def look(self, id: str, cursors: dict[str, int]) -> dict:
+        """A race as it stands, with each run's metrics since a cursor."""
+        race = self._race(id)
+        runs = []
+        for run in race["runs"]:
+            path = self.runs_dir / run["name"]
+            rows, cursor = ([], 0)
+            if path.is_dir():
+                rows, cursor = Run.open(path).metrics(cursors.get(run["name"], 0), ROWS_MAX)
+            kept = [{key: _number(row[key]) for key in row if KEYS.fullmatch(key)} for row in rows]
+            runs.append({**run, **self._state(race, run), "rows": kept, "cursor": cursor, "more": len(rows) == ROWS_MAX,
+                         "command": " ".join(self._command(race, run)[2:]).replace("actfocus_core.cli", "actfocus", 1)})
+        return {**race, "runs": runs, "going": id in self._going}
+
+    def log(self, id: str, name: str) -> str:
+        """The last of what a run's process wrote."""
+        if name not in {run["name"] for run in self._race(id)["runs"]}:
+            raise ActFocusError(f"the race {id} has no run of that name")
+        return _tail(self.folder / f"{name}.log")
+
+    # --- the slot ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The studio ends in good order: what it trains is asked to stop, so that it can be resumed."""
+        with self._lock:
+            self._going.clear()
+        for name, process in self._processes.items():
+            if process.poll() is None:
+                try:
+                    request(self.runs_dir / name, "stop")
+                except (ActFocusError, OSError):
+                    process.terminate()
+
+    def _work(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._loop, daemon=True)
+                self._thread.start()
+
+    def _loop(self) -> None:
+        """Begin the next run whenever the slot is free, until nothing is left to begin."""
+        while True:
+            with self._lock:
+                for id in list(self._going):
+                    if not self._pending(id):
+                        self._going.remove(id)
+                if not self._going:
+                    return
+                if not self._busy():
+                    id = self._going[0]
+                    race, run = self._race(id), self._pending(id)[0]
+                    if run["name"] not in self._processes or self._processes[run["name"]].poll() is not None:
+                        self._spawn(race, run)
+            time.sleep(POLL)
+
+    def _pending(self, id: str) -> list[dict]:
+        """The runs of a race that are not done: not begun, stopped or killed, and what is being trained."""
+        try:
+            race = self._race(id)
+        except ActFocusError:
+            return []
+        return [run for run in race["runs"] if self._state(race, run)["state"] not in ("finished", "failed")]
+
+    def _busy(self) -> bool:
+        """Whether any process trains here, begun by this studio or by another."""
+        if any(process.poll() is None for process in self._processes.values()):
+            return True
+        return any(read_status(self.runs_dir / run["name"]).get("state") in ("running", "paused")
+                   for file in self.folder.glob("*.json") for run in self._race(file.stem)["runs"])
+
+    def _spawn(self, race: dict, run: dict) -> None:
+        path = self.runs_dir / run["name"]
+        if path.exists():
+            request(path, "go")
+            command = [sys.executable, "-m", "actfocus_core.cli", "train", "--resume", str(path), "--progress", "none", "--json"]
+        else:
+            command = self._command(race, run)
+        with open(self.folder / f"{run['name']}.log", "ab") as log:
+            self._processes[run["name"]] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True)
+
+    def _command(self, race: dict, run: dict) -> list[str]:
+        asked, steps = race["request"], race["steps"]
+        env, options = ENVIRONMENTS[asked["environment"]]
+        own = SCHEMES[run["scheme"]].defaults
+        given = {key: asked[key] for key in ("alpha", "beta", "signal") if key in own and run["scheme"] == "actfocus"}
+        pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
+        params = [text for key, value in given.items() for text in (f"--{key}", str(value))]
+        return [sys.executable, "-m", "actfocus_core.cli", "train", "--preset", "quick", "--env", env, *pairs,
+                "--algorithm", asked["algorithm"], "--scheme", run["scheme"], *params, "--seed", str(run["seed"]),
+                "--steps", str(steps), "--time-budget", str(4 * TIMES[asked["time"]]),
+                "--set", f"eval_every={max(1, steps // EVALUATIONS)}", "--set", "store_evaluation=true",
+                "--out", str(self.runs_dir / run["name"]), "--progress", "none", "--json"]
+
+    # --- what is in the folders ----------------------------------------------------------
+
+    def _race(self, id: str) -> dict:
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            raise ActFocusError("there is no such race; choose one from the list")
+        try:
+            race = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
+            RaceRequest(**race["request"])
+            good = race["id"] == id and all(_ID.fullmatch(run["name"].replace("_", "-")) for run in race["runs"])
+        except FileNotFoundError:
+            raise ActFocusError(f"there is no race {id} here; choose one from the list") from None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ActFocusError) as error:
+            raise ActFocusError(f"{self.folder / id}.json: not the file of a race ({error})") from None
+        if not good:
+            raise ActFocusError(f"{self.folder / id}.json: not the file of a race")
+        return race
+
+    def _free_id(self, stem: str) -> str:
+        """No race and no run has this name yet."""
+        taken = {path.stem for path in self.folder.glob("*.json")} | {path.name for path in self.runs_dir.iterdir()}
+        return next(f"{stem}-{n}" for n in itertools.count(1)
+                    if not any(name.startswith(f"{stem}-{n}-") or name == f"{stem}-{n}" for name in taken))
+
+    def _state(self, race: dict, run: dict) -> dict:
+        """queued, waiting (nobody keeps the race going), starting, or what the run says of itself."""
+        status = read_status(self.runs_dir / run["name"])
+        process = self._processes.get(run["name"])
+        alive = process is not None and process.poll() is None
+        state = status.get("state") or ("starting" if alive else "queued" if race["id"] in self._going else "waiting")
+        if not status and process is not None and process.poll() not in (None, 0):
+            state = "failed"
+        if state in ("stopped", "killed") and alive:
+            state = "starting"
+        step, elapsed = status.get("step", 0), status.get("elapsed") or 0.0
+        left = (race["steps"] - step) * elapsed / step if step else None
+        found = {"state": state, "step": step, "phase": status.get("phase", ""), "elapsed": elapsed, "left": left,
+                 "message": status.get("message") or ""}
+        if state in ("failed", "killed"):
+            found["log"] = _tail(self.folder / f"{run['name']}.log")
+        return found
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _tail(file: Path) -> str:
+    try:
+        with open(file, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(file) - LOG_TAIL))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,332 @@
+/* The Train page: start a race, watch it, look into its evaluations. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el } = AF.dom;
+  const POLL_MS = 1000;
+  const IDLE_MS = 5000;
+  const PATIENCE_MS = 20000;
+  const OVER = ['finished', 'failed', 'stopped', 'killed', 'waiting'];
+  const WORDS = { queued: 'in the queue', waiting: 'not going: press Go on', starting: 'starting', running: 'training', paused: 'paused',
+    stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Go on to resume' };
+
+  let send = null;
+  let number = 0;
+  let busy = null;
+  const queue = [];
+  const page = { race: null, rows: new Map(), cursors: {}, races: [], built: false };
+
+  // --- one question at a time --------------------------------------------------------------------
+
+  function ask(request, then) {
+    queue.push({ request, then });
+    next();
+  }
+
+  function next() {
+    if (!send || !queue.length || (busy && performance.now() - busy.since < PATIENCE_MS)) return;
+    busy = { ...queue.shift(), number: ++number, since: performance.now() };
+    send({ ...busy.request, number: busy.number });
+  }
+
+  function answer(json) {
+    const data = JSON.parse(json);
+    if (!busy || data.number !== busy.number) return;
+    const { then } = busy;
+    busy = null;
+    say(data.error || '');
+    if (!data.error) then(data);
+    next();
+  }
+
+  // --- the parts -----------------------------------------------------------------------------------
+
+  function mount(element, props) {
+    const menu = JSON.parse(props.menu);
+    page.menu = menu;
+    page.error = el('p', 'af-alert', { hidden: true });
+    page.error.setAttribute('role', 'alert');
+    page.form = form(menu);
+    page.list = el('ul', 'af-race-list');
+    page.head = el('header', 'af-race-head');
+    page.claim = el('p', 'af-race-claim');
+    page.claim.setAttribute('aria-live', 'polite');
+    page.charts = AF.charts.create(menu);
+    page.runs = el('div', 'af-race-runs');
+    page.after = el('section', 'af-race-after');
+    page.details = el('section', 'af-race-details');
+    page.shown = el('div', 'af-race', { hidden: true }, page.head, page.claim, page.charts.node, page.runs, page.after, page.details);
+    page.nothing = el('div', 'af-empty', 'Choose what to train on the left and press Start. It runs in a process of its own: you may close this page.');
+    element.className += ' af-train';
+    element.replaceChildren(page.error, el('div', 'af-train-columns',
+      el('aside', 'af-train-side', page.form.node, el('h3', '', 'Races'), page.list), el('div', 'af-train-main', page.nothing, page.shown)));
+    page.built = true;
+    AF.store.onTab(() => { if (AF.store.place.tab === 'train') wake(); });
+    AF.frame.onTheme(() => { if (page.race) AF.charts.update(page.charts, merged()); });
+    root.setInterval(tick, 250);
+  }
+
+  function form(menu) {
+    const select = (name, options, value) => {
+      const node = el('select', '', { name, onchange: estimate }, ...options.map((o) => el('option', '', { value: Array.isArray(o) ? o[0] : o }, Array.isArray(o) ? o[1] : o)));
+      node.value = value;
+      return node;
+    };
+    const f = { time: select('time', menu.times, '30 seconds'), environment: select('environment', menu.environments, 'FrozenLake, deterministic'),
+      algorithm: select('algorithm', menu.algorithms.map((a) => [a, a.toUpperCase()]), 'grpo'), seeds: select('seeds', Array.from({ length: menu.seeds }, (_, i) => [i + 1, String(i + 1)]), 1) };
+    f.schemes = menu.schemes.map(([name, text]) => {
+      const box = el('input', '', { type: 'checkbox', value: name, checked: ['uniform', 'actfocus'].includes(name), onchange: estimate });
+      return { name, box, node: el('label', 'af-check', box, text) };
+    });
+    f.note = el('p', 'af-quiet af-estimate', '…');
+    f.note.setAttribute('aria-live', 'polite');
+    f.start = el('button', 'af-button primary', { type: 'submit' }, 'Start');
+    const row = (text, node, hint) => el('label', 'af-field', el('b', '', text), hint && el('span', 'af-quiet', hint), node);
+    f.node = el('form', 'af-train-form', { onsubmit: (event) => { event.preventDefault(); start(); } },
+      row('Time', f.time, 'For each run.'), row('Environment', f.environment), row('Algorithm', f.algorithm, 'Where the advantages come from.'),
+      el('fieldset', 'af-field', el('legend', '', 'Credit schemes'), el('span', 'af-quiet', 'Trained from the same start on the same prompts. ActFocus takes α, β and the signal of the left bar.'), ...f.schemes.map((s) => s.node)),
+      row('Seeds', f.seeds, 'Fewer than 3 cannot tell which scheme is better.'), f.note, f.start);
+    return f;
+  }
+
+  function wanted() {
+    const f = page.form;
+    const { alpha, beta, signal } = AF.store.settings;
+    return { time: f.time.value, environment: f.environment.value, algorithm: f.algorithm.value, seeds: +f.seeds.value,
+      schemes: f.schemes.filter((s) => s.box.checked).map((s) => s.name), alpha, beta, signal };
+  }
+
+  function estimate() {
+    const request = wanted();
+    page.form.start.disabled = !request.schemes.length;
+    if (!request.schemes.length) {
+      page.form.note.textContent = 'Choose at least one scheme.';
+      return;
+    }
+    ask({ op: 'estimate', request }, ({ estimate: e }) => {
+      page.form.note.textContent = `${e.runs} run${e.runs > 1 ? 's' : ''} of ${e.steps} steps, one after another: about ${duration(e.seconds)} `
+        + `(${e.rate.toFixed(1)} s a step, ${e.measured ? 'measured here' : 'a first guess'}).`;
+    });
+  }
+
+  function start() {
+    page.form.start.disabled = true;
+    ask({ op: 'start', request: wanted() }, ({ started }) => { show(started); list(); });
+    root.setTimeout(() => { page.form.start.disabled = false; }, 1500);
+  }
+
+  const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
+
+  // --- which race is shown -------------------------------------------------------------------------
+
+  function wake() {
+    if (!page.built) return;
+    if (!page.woken) {
+      page.woken = true;
+      estimate();
+      list(() => show(AF.store.place.race || (page.races[0] && page.races[0].id)));
+    }
+    root.setTimeout(() => { if (page.race) AF.charts.update(page.charts, merged()); }, 60);
+  }
+
+  function list(then) {
+    ask({ op: 'list' }, ({ races }) => {
+      page.races = races;
+      page.list.replaceChildren(...races.map((race) => {
+        const going = race.states.some((s) => ['running', 'starting', 'paused', 'queued'].includes(s));
+        const node = el('button', 'af-row', { type: 'button', onclick: () => show(race.id) },
+          el('span', 'af-row-text', el('b', '', race.id), el('span', 'af-row-what', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}, ${race.states.length} runs`)),
+          el('span', 'af-gain', going ? 'going' : `${race.states.filter((s) => s === 'finished').length} of ${race.states.length}`));
+        node.classList.toggle('on', race.id === AF.store.place.race);
+        return el('li', '', node);
+      }));
+      if (then) then();
+    });
+  }
+
+  function show(id) {
+    if (!id) return;
+    if (id !== AF.store.place.race || !page.race) {
+      Object.assign(page, { race: null, rows: new Map(), cursors: {}, evaluations: new Map() });
+      page.after.replaceChildren();
+      page.details.replaceChildren();
+    }
+    AF.store.place.race = id;
+    AF.store.remember();
+    for (const node of page.list.querySelectorAll('.af-row')) node.classList.toggle('on', node.querySelector('b').textContent === id);
+    look();
+  }
+
+  function look() {
+    const id = AF.store.place.race;
+    page.looked = performance.now();
+    page.looking = true;
+    ask({ op: 'look', id, cursors: page.cursors }, ({ race }) => {
+      page.looking = false;
+      if (race.id !== AF.store.place.race) return;
+      page.race = race;
+      for (const run of race.runs) {
+        // A row that is there already is one the run made again after it was resumed.
+        const rows = page.rows.get(run.name) || [];
+        for (const row of run.rows) if (!rows.length || row.step > rows[rows.length - 1].step) rows.push(row);
+        page.rows.set(run.name, rows);
+        page.cursors[run.name] = run.cursor;
+      }
+      draw();
+      if (race.runs.some((run) => run.more)) look();
+    });
+  }
+
+  function tick() {
+    if (AF.store.place.tab !== 'train' || document.hidden) return;
+    wake();
+    next();
+    if (!page.race || (page.looking && performance.now() - page.looked < PATIENCE_MS)) return;
+    const going = page.race.runs.some((run) => !OVER.includes(run.state));
+    if (performance.now() - page.looked > (going ? POLL_MS : IDLE_MS)) look();
+  }
+
+  const merged = () => ({ id: page.race.id, runs: page.race.runs.map((run) => ({ ...run, rows: page.rows.get(run.name) || [] })) });
+
+  // --- what is shown of it ---------------------------------------------------------------------------
+
+  function draw() {
+    const { race } = page;
+    page.nothing.hidden = true;
+    page.shown.hidden = false;
+    const done = race.runs.reduce((sum, run) => sum + Math.min(run.step, race.steps), 0);
+    const total = race.steps * race.runs.length;
+    const bar = el('progress', 'af-progress', { max: total, value: done });
+    bar.setAttribute('aria-label', 'progress of the race');
+    const going = race.runs.some((run) => !OVER.includes(run.state));
+    const paused = race.runs.some((run) => run.state === 'paused');
+    const rest = race.runs.some((run) => ['stopped', 'killed', 'waiting'].includes(run.state));
+    const act = (text, what, off) => el('button', 'af-button', { type: 'button', disabled: off, onclick: () => ask({ op: 'ask', id: race.id, what }, look) }, text);
+    const pace = race.runs.filter((run) => run.step && run.elapsed).map((run) => run.elapsed / run.step);
+    const left = going && pace.length ? `, about ${duration((total - done) * pace.reduce((a, b) => a + b, 0) / pace.length)} left` : '';
+    page.head.replaceChildren(el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}`), bar,
+      el('span', 'af-quiet', `${done} of ${total} steps${left}`),
+      el('span', 'af-play-tools', act('Pause', 'pause', !going || paused), act('Go on', 'go', !(paused || rest)), act('Stop', 'stop', !going)));
+    page.claim.textContent = claim(race);
+    AF.charts.update(page.charts, merged());
+    page.runs.replaceChildren(table(race));
+  }
+
+  function table(race) {
+    const head = el('tr', '', ...['run', 'state', 'steps', 'success at first', 'success now', 'return now', ''].map((text) => el('th', '', text)));
+    return el('table', 'af-runs', el('caption', '', 'Runs'), el('thead', '', head), el('tbody', '', ...race.runs.map((run, place) => {
+      const rows = page.rows.get(run.name) || [];
+      const found = rows.filter((row) => Number.isFinite(row['eval/t1/success']));
+      const last = rows[rows.length - 1] || {};
+      const state = run.state === 'queued' ? `in the queue, place ${race.runs.slice(0, place).filter((r) => r.state === 'queued').length + 1}` : WORDS[run.state] || run.state;
+      const cell = el('td', '', state, run.phase && run.state === 'running' ? el('span', 'af-quiet', ` ${run.phase}`) : '', run.message ? el('span', 'af-flag', run.message) : '');
+      if (run.log) cell.append(el('pre', 'af-log', run.log.split('\n').slice(-8).join('\n')));
+      return el('tr', '', el('td', '', `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`), cell, el('td', 'num', `${run.step} of ${race.steps}`),
+        el('td', 'num', found.length ? interval(found[0]) : '–'), el('td', 'num', found.length > 1 ? interval(found[found.length - 1]) : '–'),
+        el('td', 'num', Number.isFinite(last['reward/return']) ? last['reward/return'].toFixed(2) : '–'),
+        el('td', '', el('span', 'af-race-links',
+          link('rollouts', run.step < 1, () => open({ run: run.name, step: run.step })), link('evaluations', !found.length, () => evaluations(run)),
+          link('log and commands', false, () => details(run)))));
+    })));
+  }
+
+  function interval(row) {
+    const [mid, low, high] = ['', '_low', '_high'].map((end) => row[`eval/t1/success${end}`]);
+    return low === undefined ? mid.toFixed(2) : `${mid.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+  }
+
+  const link = (text, off, onclick) => el('button', 'af-link', { type: 'button', disabled: off, onclick }, text);
+
+  /* To the Trace page. */
+  function open(place) {
+    AF.frame.tab('Trace');
+    AF.go(place);
+  }
+
+  /* A difference is said only with its interval, paired by seed; with fewer than 3 seeds it is not said. */
+  function claim(race) {
+    const schemes = [...new Set(race.runs.map((run) => run.scheme))];
+    if (schemes.length < 2 || !schemes.includes('uniform')) return '';
+    const ends = (scheme) => new Map(race.runs.filter((run) => run.scheme === scheme && run.state === 'finished').map((run) => {
+      const found = (page.rows.get(run.name) || []).filter((row) => Number.isFinite(row['eval/t1/success']));
+      return [run.seed, found.length ? found[found.length - 1]['eval/t1/success'] : NaN];
+    }));
+    const base = ends('uniform');
+    const parts = schemes.filter((s) => s !== 'uniform').map((scheme) => {
+      const own = ends(scheme);
+      const d = [...own.keys()].filter((seed) => base.has(seed)).map((seed) => own.get(seed) - base.get(seed)).filter(Number.isFinite);
+      const name = AF.charts.title(page.charts, scheme);
+      if (d.length < 3) return `${name} against Uniform: ${d.length} finished seed${d.length === 1 ? '' : 's'} of both, too few to say which is better (3 at least).`;
+      const mean = d.reduce((a, b) => a + b, 0) / d.length;
+      const half = T95[d.length - 2] * Math.sqrt(d.reduce((a, x) => a + (x - mean) ** 2, 0) / (d.length - 1) / d.length);
+      const sign = (x) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(2)}`;
+      const verdict = mean - half > 0 ? 'better here' : mean + half < 0 ? 'worse here' : 'no difference that these seeds could show';
+      return `${name} − Uniform, success at temperature 1: ${sign(mean)} [${sign(mean - half)}, ${sign(mean + half)}] over ${d.length} seeds: ${verdict}.`;
+    });
+    return parts.join(' ');
+  }
+  const T95 = [12.71, 4.30, 3.18, 2.78]; // Student's t, 0.975, for 2 to 5 seeds
+
+  // --- evaluations: the same prompts at every step ------------------------------------------------------
+
+  function evaluations(run) {
+    ask({ op: 'evaluation', id: page.race.id, name: run.name }, ({ evaluation: e }) => {
+      if (!e || !e.steps.length) {
+        page.after.replaceChildren(el('p', 'af-quiet', 'No evaluation is stored yet.'));
+        return;
+      }
+      const mean = e.steps.map((_, k) => e.success.reduce((sum, row) => sum + (row[k] || 0), 0) / e.prompts.length);
+      const peak = mean.indexOf(Math.max(...mean));
+      const pick = (value) => {
+        const node = el('select', '', { onchange: lost }, ...e.steps.map((step, k) => el('option', '', { value: k }, `step ${step} (${Math.round(100 * mean[k])} %)`)));
+        node.value = value;
+        return node;
+      };
+      const from = pick(peak);
+      const to = pick(e.steps.length - 1);
+      from.setAttribute('aria-label', 'from step');
+      to.setAttribute('aria-label', 'to step');
+      const told = el('p', '');
+      function lost() {
+        const gone = e.prompts.filter((_, i) => e.success[i][from.value] - e.success[i][to.value] >= 0.5);
+        const won = e.prompts.filter((_, i) => e.success[i][to.value] - e.success[i][from.value] >= 0.5);
+        told.textContent = `${gone.length} of ${e.prompts.length} prompts lost half of their success or more${gone.length ? ` (${gone.join(', ')})` : ''}; ${won.length} gained as much.`;
+      }
+      lost();
+      const cells = e.prompts.map((prompt, i) => el('tr', '', el('th', '', String(prompt)), ...e.steps.map((step, k) => {
+        const share = e.success[i][k];
+        const node = el('button', 'af-cell', { type: 'button', title: `prompt ${prompt}, step ${step}: ${Math.round(100 * share)} % success; open it`,
+          onclick: () => open({ run: e.run, step, trajectory: e.ids[i][k] }) }, share === null ? '' : `${Math.round(100 * share)}`);
+        node.style.setProperty('--share', share || 0);
+        return el('td', '', node);
+      })));
+      page.after.replaceChildren(el('h3', '', `The same evaluation prompts at every step: ${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
+        el('p', 'af-quiet', 'Success in per cent at temperature 1; a cell opens its trajectories. What disappeared after the peak:'),
+        el('p', 'af-race-pick', 'from ', from, ' to ', to), told,
+        el('div', 'af-cells', el('table', '', el('thead', '', el('tr', '', el('th', '', 'prompt'), ...e.steps.map((s) => el('th', '', `step ${s}`)))), el('tbody', '', ...cells))));
+      page.after.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
+    });
+  }
+
+  /* The log, and how to repeat the run. */
+  function details(run) {
+    ask({ op: 'log', id: page.race.id, name: run.name }, ({ log }) => {
+      const name = AF.charts.title(page.charts, run.scheme);
+      const text = [`# ${run.name}`, run.command, '', log].join('\n');
+      const file = el('a', 'af-link', { href: URL.createObjectURL(new Blob([text], { type: 'text/plain' })), download: `${run.name}.log.txt` }, 'Download');
+      page.details.replaceChildren(el('h3', '', `${name}, seed ${run.seed}`), el('h4', '', 'The same on the command line'), el('pre', 'af-log', run.command),
+        el('h4', '', 'The same in Python'), el('pre', 'af-log', python(run.name)), el('h4', '', 'Log'), el('pre', 'af-log', log || 'nothing written yet'), file);
+      page.details.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
+    });
+  }
+
+  const python = (name) => ['from actfocus_core.runs import Run', 'from actfocus_core.train import TrainConfig, train', '',
+    `config = Run.open(${JSON.stringify(`runs/${name}`)}).info["config"]`, 'config.pop("command")', `train(TrainConfig.of(**config), ${JSON.stringify(`runs/${name}-again`)})`].join('\n');
+
+  function say(text) {
+    page.error.textContent = text;
+    page.error.hidden = !text;
+  }
+
+  AF.train = { mount, answer, link: (request) => { send = request; next(); }, state: page };
+})(self);

@@ -1,0 +1,92 @@
+"""Short training runs under several schemes on the same seeds: python benchmarks/train.py
+
+Every scheme starts from the same policy, sees the same boards in the same order with the same
+dice, and is evaluated on the same fixed set. What is printed is what happened, with intervals over
+the seeds; with few seeds they are wide. Nothing here is tuned for one scheme.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student
+
+from actfocus_core.runs import Run
+from actfocus_core.train import TrainConfig, preset, train
+from actfocus_core.train.evaluate import label
+
+SCHEMES = "uniform,role_only,energy_only,actfocus"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--schemes", default=SCHEMES)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--algorithm", default="grpo")
+    parser.add_argument("--env", default="frozen_lake")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="of the environment")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="of the training config")
+    parser.add_argument("--out", type=Path, help="keep the runs here")
+    options = parser.parse_args()
+    values = {**preset("quick", options.env, options.algorithm), "env_options": _pairs(options.option), **_pairs(options.set)}
+    with tempfile.TemporaryDirectory() as folder:
+        out = options.out or Path(folder)
+        rows = [row for scheme in options.schemes.split(",") for row in [
+            measure(TrainConfig.of(**{**values, "scheme": scheme, "seed": seed}), out / f"{scheme}-{seed}")
+            for seed in range(options.seeds)]]
+    print(json.dumps({"config": values, "runs": rows}))
+    print(table(rows))
+
+
+def measure(config: TrainConfig, path: Path) -> dict:
+    """Train once; what is reported of it."""
+    run = train(config, path)
+    row = {"scheme": config.scheme, "seed": config.seed, **figures(run, config)}
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def figures(run: Run, config: TrainConfig) -> dict:
+    """Success before and after at every temperature, the return while learning, and time."""
+    rows = run.metrics()[0]
+    steps = [row for row in rows if row["step"]]
+    found = {"steps": len(steps), "seconds": rows[-1]["seconds/elapsed"],
+             "training_success": float(np.mean([row["success/rate"] for row in steps])),
+             "well_formed": steps[-1]["format/well_formed"],
+             "seconds_a_step": float(np.median([sum(row.get(f"seconds/{phase}", 0.0) for phase in (
+                 "rollout", "values", "score", "update")) for row in steps])),
+             "seconds_score": float(np.median([row["seconds/score"] for row in steps]))}
+    for temperature in config.eval_temperatures:
+        name = f"eval/{label(temperature)}/success"
+        found |= {f"before_{label(temperature)}": rows[0][name], f"after_{label(temperature)}": rows[-1][name]}
+    return found
+
+
+def table(rows: list[dict]) -> str:
+    """One line a scheme: the mean over its seeds, with a 95 % interval (Student) where there are two."""
+    columns = [name for name in rows[0] if name not in ("scheme", "seed")]
+    lines = ["| scheme | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for scheme in dict.fromkeys(row["scheme"] for row in rows):
+        cells = [interval([row[name] for row in rows if row["scheme"] == scheme]) for name in columns]
+        lines.append(f"| {scheme} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.3g}"
+    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return f"{np.mean(values):.3g} ± {half:.2g}"
+
+
+def _pairs(pairs: list[str]) -> dict:
+    return {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+if __name__ == "__main__":
+    main()

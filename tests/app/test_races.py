@@ -1,0 +1,138 @@
+"""Head-to-head training from the studio: the queue, the processes, what is left after a crash."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.train import read_status
+from app.races import RaceRequest, Races
+
+GOOD = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "schemes": ["uniform", "actfocus"], "seeds": 1,
+        "time": "30 seconds"}
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"environment": "chess"}, "environment"), ({"environment": ["x"]}, "environment"), ({"algorithm": "dpo"}, "algorithm"),
+    ({"schemes": []}, "schemes"), ({"schemes": ["uniform", "uniform"]}, "each once"), ({"schemes": ["../x"]}, "schemes"),
+    ({"schemes": "uniform"}, "schemes"), ({"seeds": 0}, "seeds"), ({"seeds": 6}, "seeds"), ({"seeds": True}, "seeds"),
+    ({"seeds": 1.5}, "seeds"), ({"time": "a week"}, "time"), ({"alpha": 2}, "alpha"), ({"alpha": float("nan")}, "alpha"),
+    ({"beta": -1}, "beta"), ({"signal": "luck"}, "signal")])
+def test_a_request_is_checked(change, says):
+    with pytest.raises(ActFocusError, match=says):
+        RaceRequest(**{**GOOD, **change})
+
+
+def test_ids_from_a_page_never_reach_the_file_system(tmp_path):
+    races = Races(tmp_path)
+    for id in ("../../etc/passwd", "", "a" * 200, "x/y", None, 7, "race\n"):
+        with pytest.raises(ActFocusError):
+            races.look(id, {})
+        with pytest.raises(ActFocusError):
+            races.ask(id, "go")
+
+
+def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
+    races = Races(tmp_path)
+    races.folder.mkdir()
+    (races.folder / "race-x-1.json").write_text("{")
+    (races.folder / "race-x-2.json").write_text(json.dumps({"id": "race-x-2", "request": GOOD, "runs": [{"name": "../../x"}]}))
+    assert races.races() == []
+    for id in ("race-x-1", "race-x-2"):
+        with pytest.raises(ActFocusError, match="not the file of a race"):
+            races.look(id, {})
+
+
+def wait(check, seconds=120):
+    until = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Races of four steps and little evaluation: what is tested is the queue, not the learning."""
+    monkeypatch.setattr("app.races.TIMES", {"30 seconds": 8})
+    command = Races._command
+
+    def smaller(self, race, run):
+        return [*command(self, race, run), "--set", "prompts=2", "--set", "rollouts=4", "--set", "eval_prompts=2",
+                "--set", "eval_rollouts=2", "--set", "eval_every=2", "--set", "mass_every=0"]
+
+    monkeypatch.setattr(Races, "_command", smaller)
+
+
+def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, short):
+    races = Races(tmp_path)
+    id = races.start(RaceRequest(**GOOD))
+    seen, most = {}, 0
+    cursors: dict[str, int] = {}
+
+    def finished():
+        nonlocal most
+        look = races.look(id, cursors)
+        for run in look["runs"]:
+            seen.setdefault(run["name"], []).extend(run["rows"])
+            cursors[run["name"]] = run["cursor"]
+        busy = [run for run in look["runs"] if run["state"] in ("starting", "running")]
+        most = max(most, len(busy))
+        return all(run["state"] == "finished" for run in look["runs"])
+
+    wait(finished)
+    assert most == 1, "one slot"
+    for name, rows in seen.items():
+        stored, _ = Run.open(tmp_path / name).metrics()
+        assert [row["step"] for row in rows] == [row["step"] for row in stored] == [0, 1, 2, 3, 4]
+        assert [row["success/rate"] for row in rows[1:]] == [row["success/rate"] for row in stored[1:]]
+    # The same boards and dice, whatever the scheme: the first rollouts are the same.
+    first = [Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]]
+    assert first[0] == first[1]
+    assert races.races()[0]["states"] == ["finished", "finished"] and not races.look(id, {})["going"]
+
+
+def test_stop_pause_go_and_a_killed_process(tmp_path, short):
+    races = Races(tmp_path)
+    id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
+    name = races.look(id, {})["runs"][0]["name"]
+    path = tmp_path / name
+    wait(lambda: read_status(path).get("step", 0) >= 1)
+    races.ask(id, "pause")
+    wait(lambda: read_status(path)["state"] == "paused")
+    races.ask(id, "go")
+    wait(lambda: read_status(path)["state"] in ("running", "finished"))
+    os.kill(read_status(path)["pid"], signal.SIGKILL)
+    races.ask(id, "stop")
+    look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("killed", "finished") and found)
+    assert look["state"] == "killed" and "log" in look
+    races.ask(id, "go")
+    wait(lambda: read_status(path)["state"] == "finished")
+    assert [row["step"] for row in Run.open(path).metrics()[0]] == [0, 1, 2, 3, 4]
+
+
+def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path):
+    """The studio is killed: the training goes on, a new studio shows it and begins no second one."""
+    code = (f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races\n"
+            f"app.races.TIMES = {{'30 seconds': 40}}\n"
+            f"races = Races(Path({str(tmp_path)!r}))\nprint(races.start(RaceRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)")
+    studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    id = studio.stdout.readline().strip()
+    races = Races(tmp_path)
+    running = wait(lambda: [r for r in races.look(id, {})["runs"] if r["state"] == "running" and r["step"] >= 1])
+    studio.kill()
+    studio.wait()
+    path = tmp_path / running[0]["name"]
+    step = read_status(path)["step"]
+    wait(lambda: read_status(path)["step"] > step)
+    look = races.look(id, {})
+    assert [run["state"] for run in look["runs"]] == ["running", "waiting"] and not look["going"]
+    assert races._busy(), "the slot is taken by the run that was left behind"
+    races.ask(id, "stop")
+    wait(lambda: read_status(path)["state"] == "stopped")
