@@ -87,8 +87,8 @@ def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope,
     the mean over the mini-batch's trajectories of a weighted mean within each (GRPO as
     published). ``batch``: Z is the mass of the batch over M, so that the mean of the M losses is
     the loss of the batch. ``divisor``: a constant for the whole batch in place of the masses
-    (``Credit.divisor``, Dr.GRPO); a mini-batch has its share by trajectories. Returns float64 [n]; a mass of 0 gives 1, since there is nothing to
-    divide. Raises ActFocusError for another scope.
+    (``Credit.divisor``, Dr.GRPO); a mini-batch has its share by trajectories. Returns float64 [n]; a
+    mass of 0 gives 1, since there is nothing to divide. Raises ActFocusError for another scope.
     """
     masses = np.asarray(masses, np.float64)
     z = np.ones(len(masses))
