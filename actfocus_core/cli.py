@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressMode = Annotated[Literal["bar", "jsonl", "none"],
                          typer.Option(help="How to show progress, on stderr.")]
+Step = Annotated[int | None, typer.Option(min=0, help="The batch is one training step.", show_default="the last")]
+Reference = Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")]
 Catalogue = Annotated[Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.",
                                               show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
@@ -166,37 +168,82 @@ def score(
 @app.command()
 def credit(
     run: RunArgument,
-    scheme: Annotated[str, typer.Option(help="Names, with commas between them.")] = "uniform,actfocus,role_only,energy_only",
-    step: Annotated[int | None, typer.Option(min=0, help="The batch is one training step.",
-                                             show_default="the last")] = None,
-    reference: Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")] = None,
+    scheme: Annotated[str, typer.Option(help="Names, with commas between them, or all; shuffle:NAME, random:NAME "
+                                        "and reversed:NAME are null controls.")] = "uniform,actfocus,role_only,energy_only",
+    step: Step = None,
+    reference: Reference = None,
     alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
     beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
-    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift; ours: centred_energy, "
+                                               "policy_entropy.")] = None,
     json_: Json = False,
 ) -> None:
-    """How much of the gradient each kind of token gets, for one or more schemes."""
-    from actfocus_core.credit import Batch, get_scheme
-    from actfocus_core.diagnostics import gradient_mass
+    """How much of the gradient each kind of token gets, and how alike schemes are."""
+    from actfocus_core.comparison import compare
+    from actfocus_core.credit import SCHEMES, Batch, get_scheme
     from actfocus_core.runs import Run
 
-    schemes = [get_scheme(name.strip()) for name in scheme.split(",") if name.strip()]
+    names = list(SCHEMES) if scheme == "all" else [name.strip() for name in scheme.split(",") if name.strip()]
+    schemes = [get_scheme(name) for name in names]
     given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     opened = Run.open(run)
+    step = _step_of(opened, step)
+    batch = Batch.of(opened.trajectories(step, reference))
+    table = compare(batch, {one.name: one.compute(batch, **{k: v for k, v in given.items() if k in one.defaults})
+                            for one in schemes})
+    if json_:
+        return _report(True, {"run": str(opened.path), "step": step, "trajectories": len(batch.returns), **table})
+    _credit_table(table, step)
+
+
+@app.command()
+def diagnose(
+    run: RunArgument,
+    step: Annotated[int | None, typer.Option(min=0, help="Only the groups of one training step.",
+                                             show_default="all steps")] = None,
+    reference: Reference = None,
+    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples of the groups.")] = 1000,
+    json_: Json = False,
+) -> None:
+    """The action bottleneck: does the spread of returns follow the energy of action tokens?"""
+    from actfocus_core.credit import Batch
+    from actfocus_core.diagnostics import action_bottleneck
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    last = _step_of(opened, step)
+    batch = Batch.of(opened.trajectories(None if step is None else last, reference))
+    found = action_bottleneck(batch, bootstrap=bootstrap)
+    if json_:
+        return _report(True, {"run": str(opened.path), "step": step, "trajectories": len(batch.returns), **found})
+    _bottleneck_table(found)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="The HTML file; an earlier one is replaced.")] = Path("report.html"),
+    step: Step = None,
+    reference: Reference = None,
+    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples behind an interval.")] = 200,
+    json_: Json = False,
+) -> None:
+    """Everything about one batch of a run in one HTML file that opens offline."""
+    from actfocus_core.report import write_report
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    step = _step_of(opened, step)
+    _report(json_, write_report(opened, out, step, reference, bootstrap=bootstrap))
+
+
+def _step_of(opened, step: int | None) -> int:
+    """The step asked for, or the last. Raises ActFocusError where the run has no such trajectories."""
     steps = opened.steps()
     if not steps or (step is not None and step not in steps):
-        raise ActFocusError(f"{run}: has no trajectories of step {step if steps else 0}; "
+        raise ActFocusError(f"{opened.path}: has no trajectories of step {step if steps else 0}; "
                             f"it has {f'steps {steps[0]} to {steps[-1]}' if steps else 'none yet'}")
-    step = steps[-1] if step is None else step
-    batch, rows = Batch.of(opened.trajectories(step, reference)), []
-    for one in schemes:
-        result = one.compute(batch, **{k: v for k, v in given.items() if k in one.defaults})
-        row = {"scheme": one.name, "params": result.params, "missing": list(result.missing)}
-        rows.append(row if result.missing else row | gradient_mass(batch.kinds, result.weight))
-    if json_:
-        return _report(True, {"run": str(opened.path), "step": step, "trajectories": len(batch.returns),
-                              "schemes": rows})
-    _credit_table(rows, step)
+    return steps[-1] if step is None else step
 
 
 @app.command("import")
@@ -424,20 +471,69 @@ def _spare_a_core() -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
 
 
-def _credit_table(rows: list[dict], step: int) -> None:
+def _credit_table(table: dict, step: int) -> None:
+    from actfocus_core.credit import HOW_TO_GET
+
+    rows, lacking = [], []
+    for row in table["schemes"]:
+        if row["missing"]:
+            lacking.append(f"{row['scheme']}: no {', '.join(row['missing'])}; {HOW_TO_GET[row['missing'][0]]}")
+            continue
+        weight, own = row["kinds"], row["credit"]
+        rows.append([row["scheme"], *(_percent(weight[kind]["mass_share"]) for kind in ("reasoning", "action", "format")),
+                     f"{row['effective_tokens']:.0f}", _percent(own["kinds"]["action"]["mass_share"]),
+                     f"{own['effective_tokens']:.0f}", _percent(row["sign_flips"])])
+    tokens = next((f" of {row['tokens']} response tokens" for row in table["schemes"] if not row["missing"]), "")
+    _table(f"Share of the weight by kind{tokens}, step {step}; of the credit |c|; signs against Uniform",
+           ["scheme", "reasoning", "action", "format", "effective tokens", "|c| action", "|c| effective", "sign flips"],
+           rows)
+    for line in lacking:
+        print(f"unavailable: {line}")
+    names = list(table["spearman"])
+    if len(names) > 1:
+        _table("Spearman of the signed credit a token", ["", *map(str, range(1, len(names) + 1))],
+               [[f"{i} {a}", *(_plain(table["spearman"][a][b], 2) for b in names)] for i, a in enumerate(names, 1)])
+
+
+def _bottleneck_table(found: dict) -> None:
+    rows = []
+    for r in found["correlations"]:
+        known = [r["why"]] if r["why"] else [
+            f"{_plain(r['rho'])} [{_plain(r['low'])}, {_plain(r['high'])}]", f"{r['p']:.2g}", _plain(r["rho_success"]),
+            f"{_plain(r['partial'])} [{_plain(r['partial_low'])}, {_plain(r['partial_high'])}]", _plain(r["partial_spread"])]
+        rows.append([f"{r['signal']}, {r['part']}", *known])
+    _table(f"Spread of returns (sigma) against the mean signal, {len(found['groups'])} groups",
+           ["signal, tokens", "rho [95 %]", "p", "rho with success", "given success [95 %]", "and given p(1-p)"], rows)
+    confound = found["confound"]
+    print(f"sigma itself: rho {_plain(confound['rho_success'])} with the groups' success rate p, "
+          f"{_plain(confound['rho_spread'])} with p(1-p)"
+          + ("; returns take two values, so sigma is a function of p" if confound["binary"] else ""))
+    if found["missing"]:
+        print(f"not recorded: {', '.join(found['missing'])}; `actfocus score` adds what comes from a reference")
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Share of the weight by kind of token, step {step}")
-    for column in ("scheme", "reasoning", "action", "format", "effective tokens"):
-        table.add_column(column, justify="left" if column == "scheme" else "right")
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for row in rows:
-        if row["missing"]:
-            table.add_row(row["scheme"], f"unavailable: no {', '.join(row['missing'])}; run `actfocus score`")
-            continue
-        shares = [f"{row['kinds'][kind]['mass_share']:.1%}" for kind in ("reasoning", "action", "format")]
-        table.add_row(row["scheme"], *shares, f"{row['effective_tokens']:.0f} of {row['tokens']}")
-    Console().print(table)
+        table.add_row(*row)
+    # Numbers are never cut: a line may be longer than the terminal is wide.
+    console = Console()
+    widest = Console(width=10_000).measure(table).maximum
+    Console(width=max(console.width, widest)).print(table)
+
+
+def _plain(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}" if math.isfinite(value) else "-"
 
 
 def _report(as_json: bool, result: dict) -> None:

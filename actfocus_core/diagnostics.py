@@ -1,11 +1,18 @@
-"""Where the gradient goes."""
+"""Where the gradient goes, and whether uncertainty follows the spread of returns."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from actfocus_core.credit.base import Batch
 from actfocus_core.errors import ActFocusError
-from actfocus_core.trajectory import RESPONSE_KINDS, response_mask
+from actfocus_core.ranking import interval, p_value, partial_spearman, resamples, spearman
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, response_mask
+
+LEAST_GROUPS = 8
+"""With fewer groups no correlation is given."""
+PARTS = {"all": RESPONSE_KINDS, "reasoning": (TokenKind.REASONING,), "action": (TokenKind.ACTION,)}
+BOTTLENECK_SIGNALS = ("energy", "centred_energy", "entropy", "policy_entropy")
 
 
 def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray | None = None) -> dict:
@@ -35,3 +42,87 @@ def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> 
     count, own = int(of_kind.sum()), float(mass[of_kind].sum())
     return {"tokens": count, "token_share": count / tokens if tokens else float("nan"),
             "mass": own, "mass_share": own / total if total else float("nan")}
+
+
+def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> dict:
+    """Does the spread of a group's returns follow its mean signal on action tokens (method.md section 5)?
+
+    Returns plain values:
+
+    * ``groups``: a row each: ``group, rollouts, sigma`` (population standard deviation of the
+      returns), ``mean_return, success`` (rate), and ``SIGNAL_PART``: the mean over the group's tokens of
+      that part (all, reasoning, action), None where it has none. Signals: energy and entropy of the
+      reference, and ours, those that are recorded;
+    * ``correlations``: a row for each signal and part: ``signal, part, n`` groups, Spearman's ``rho``
+      with sigma, two-sided ``p``, 95 % bootstrap interval over groups ``low, high``; ``rho_success``, its
+      correlation with the success rate; ``partial``, ``partial_low``, ``partial_high``: with sigma, given
+      the success rate; ``partial_spread``: given the success rate and p (1 - p). ``why`` says why a number
+      is None;
+    * ``confound``: ``rho_success``: of sigma with the success rate; ``rho_spread``: with p (1 - p);
+      ``binary``: returns take two values at most, then sigma is a function of the success rate, the
+      second partial correlation does not exist, and the first leaves what is not monotone;
+    * ``missing``: signals that are not recorded.
+
+    Source: paper, the Action Bottleneck; the success rate beside it is ours.
+    """
+    groups = _group_rows(batch)
+    sigma, p = (np.array([g[name] for g in groups]) for name in ("sigma", "success"))
+    enough = len(groups) >= LEAST_GROUPS
+    draws = np.random.default_rng(seed)
+    present = [s for s in BOTTLENECK_SIGNALS if batch.has(s)]
+    rows = [_bottleneck_row(signal, part, np.array([g[f"{signal}_{part}"] for g in groups], float), sigma, p,
+                            bootstrap, draws) for signal in present for part in PARTS]
+    return {"groups": groups, "correlations": rows,
+            "confound": {"rho_success": _number(spearman(sigma, p)[0]) if enough else None,
+                         "rho_spread": _number(spearman(sigma, p * (1 - p))[0]) if enough else None,
+                         "binary": len(np.unique(batch.returns.round(9))) <= 2},
+            "missing": [s for s in BOTTLENECK_SIGNALS if s not in present]}
+
+
+def _group_rows(batch: Batch) -> list[dict]:
+    rows = []
+    sizes = np.bincount(batch.group_of)
+    names = list(dict.fromkeys(batch.groups))
+    means = {(signal, part): _group_means(batch, signal, kinds) for signal in BOTTLENECK_SIGNALS if batch.has(signal)
+             for part, kinds in PARTS.items()}
+    for g, name in enumerate(names):
+        own = batch.group_of == g
+        returns = batch.returns[own]
+        # Equal returns have no spread, whatever their rounding.
+        rows.append({"group": name, "rollouts": int(sizes[g]), "sigma": float(returns.std()) if np.ptp(returns) else 0.0,
+                     "mean_return": float(returns.mean()), "success": float(batch.success[own].mean()),
+                     **{f"{signal}_{part}": _number(values[g]) for (signal, part), values in means.items()}})
+    return rows
+
+
+def _group_means(batch: Batch, signal: str, kinds: tuple) -> np.ndarray:
+    """Mean of a signal over each group's tokens of these kinds: float64 [groups], NaN where there are none."""
+    chosen, groups = np.isin(batch.kinds, kinds), int(batch.group_of.max()) + 1
+    group = batch.group_of[batch.index[chosen]]
+    count = np.bincount(group, minlength=groups)
+    total = np.bincount(group, batch.signals[signal][chosen].astype(np.float64), minlength=groups)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _bottleneck_row(signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int,
+                    draws: np.random.Generator) -> dict:
+    known = np.isfinite(x)
+    x, sigma, p = x[known], sigma[known], p[known]
+    row = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
+        ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread"))
+    if len(x) < LEAST_GROUPS:
+        return row | {"why": f"{len(x)} groups are fewer than {LEAST_GROUPS}"}
+    counts = resamples(bootstrap, len(x), draws)
+    rho = interval(spearman(x, sigma)[0], spearman(x, sigma, counts))
+    if not np.isfinite(rho.value):
+        return row | {"why": "the spread of returns is the same in every group" if np.ptp(sigma) == 0 else
+                      "the signal is the same in every group"}
+    partial = interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
+    numbers = {"rho": rho.value, "p": p_value(rho.value, len(x)), "low": rho.low, "high": rho.high,
+               "rho_success": spearman(x, p)[0], "partial": partial.value, "partial_low": partial.low,
+               "partial_high": partial.high, "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0]}
+    return row | {name: _number(value) for name, value in numbers.items()} | {"why": ""}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

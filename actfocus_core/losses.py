@@ -77,7 +77,8 @@ def _unit_means(values: torch.Tensor, mask: torch.Tensor, units: torch.Tensor) -
     return means[index].reshape(values.shape)
 
 
-def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope) -> np.ndarray:
+def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope,
+                divisor: float | None = None) -> np.ndarray:
     """Z of every trajectory of a batch, such that L = -sum_i (1 / Z_i) sum_{t in i} w_t min(...).
 
     ``masses`` [n]: sum of w over the response tokens of each trajectory; ``minibatches``: which
@@ -85,11 +86,16 @@ def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope)
     of the trajectory's mini-batch, both sums of method.md section 4 run over it. ``trajectory``:
     the mean over the mini-batch's trajectories of a weighted mean within each (GRPO as
     published). ``batch``: Z is the mass of the batch over M, so that the mean of the M losses is
-    the loss of the batch. Returns float64 [n]; a mass of 0 gives 1, since there is nothing to
-    divide. Raises ActFocusError for another scope.
+    the loss of the batch. ``divisor``: a constant for the whole batch in place of the masses
+    (``Credit.divisor``, Dr.GRPO); a mini-batch has its share by trajectories. Returns float64 [n]; a
+    mass of 0 gives 1, since there is nothing to divide. Raises ActFocusError for another scope.
     """
     masses = np.asarray(masses, np.float64)
     z = np.ones(len(masses))
+    if divisor is not None:
+        for rows in minibatches:
+            z[rows] = divisor * len(rows) / len(masses)
+        return z
     for rows in minibatches:
         if scope == "minibatch":
             z[rows] = masses[rows].sum()

@@ -1,7 +1,7 @@
 """What a frozen reference model thinks of every response token, in one chunked pass.
 
-Stored as ``ref_energy``, ``ref_entropy`` and ``ref_logprob`` (method.md section 2); the four
-signals that weights are made from are read off a trajectory by ``signal_values``.
+Stored as ``ref_energy``, ``ref_entropy``, ``ref_logprob`` (method.md section 2) and ``ref_centred_energy``
+(ours); the signals that weights are made from are read off a trajectory by ``signal_values``.
 """
 
 from __future__ import annotations
@@ -19,29 +19,37 @@ if TYPE_CHECKING:
 
 SIGNALS = ("energy", "entropy", "nll", "shift")
 """Of the reference: energy and entropy, which do not drift while the policy is trained. Of the
-policy: nll, which does. Of both: shift, which partly does."""
+policy: nll, which does. Of both: shift, which partly does. These four are the paper's."""
+
+OUR_SIGNALS = ("centred_energy", "policy_entropy")
+"""Not the paper's. ``centred_energy``: energy plus the mean logit, the same under any shift of a
+position's logits, which moves the energy and no probability. ``policy_entropy``: the rollout policy's
+own, which drifts."""
 
 
 def signal_values(trajectory: Trajectory, name: str) -> np.ndarray:
-    """float32 [T]: one of SIGNALS, NaN where it was not recorded (method.md section 2).
+    """float32 [T]: one of SIGNALS or OUR_SIGNALS, NaN where it was not recorded (method.md section 2).
 
     energy -logsumexp(f_t) and entropy H(softmax f_t) in nats of the reference's logits f_t;
-    nll -log pi_old(y_t); shift log pi_old(y_t) - log pi_ref(y_t).
+    nll -log pi_old(y_t); shift log pi_old(y_t) - log pi_ref(y_t). Ours: centred_energy
+    mean_v f_t[v] - logsumexp(f_t), the mean log-prob over the vocabulary; policy_entropy H(pi_old).
     """
     missing = np.full(len(trajectory), np.nan, np.float32)
-    if name in ("energy", "entropy"):
+    if name in ("energy", "entropy", "centred_energy"):
         return trajectory.signals.get(f"ref_{name}", missing)
+    if name == "policy_entropy":
+        return trajectory.signals.get("entropy", missing)
     if name == "nll":
         return -trajectory.logprobs
     if name == "shift":
         return trajectory.logprobs - trajectory.signals.get("ref_logprob", missing)
-    raise ActFocusError(f"unknown signal {name!r}; there are {', '.join(SIGNALS)}")
+    raise ActFocusError(f"unknown signal {name!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
 
 
 def score(trajectories: list[Trajectory], reference: Policy, *, top_k: int = 0,
           tokens_per_batch: int = 8192,
           on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
-    """Add ``ref_energy``, ``ref_entropy``, ``ref_logprob`` to the trajectories, in place.
+    """Add ``ref_energy``, ``ref_entropy``, ``ref_logprob``, ``ref_centred_energy`` to the trajectories, in place.
 
     Each float32 [T], NaN on tokens the policy did not sample. ``top_k`` above 0 also stores the
     reference's most likely tokens. One teacher-forced pass; logits are made a chunk of
@@ -112,11 +120,11 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
 
 
 def _of_logits(logits_NV, targets_N, top_k: int) -> tuple:
-    """Energy, entropy, log-prob [N] and, with top_k, ids and log-probs [N, k], of float32 logits."""
+    """Energy, entropy, log-prob, centred energy [N]; with top_k ids and log-probs [N, k]; of float32 logits."""
     logsumexp = logits_NV.logsumexp(-1)
     logp = logits_NV - logsumexp[:, None]
     entropy = -(logp.exp() * logp).sum(-1)
-    values = (-logsumexp, entropy, logp.gather(1, targets_N[:, None])[:, 0])
+    values = (-logsumexp, entropy, logp.gather(1, targets_N[:, None])[:, 0], logp.mean(-1))
     if not top_k:
         return values
     top = logp.topk(min(top_k, logp.shape[1]))
@@ -124,11 +132,11 @@ def _of_logits(logits_NV, targets_N, top_k: int) -> tuple:
 
 
 def _store(t: Trajectory, where: np.ndarray, values: list[np.ndarray], reference: Policy, top_k: int) -> None:
-    for name, column in zip(("ref_energy", "ref_entropy", "ref_logprob"), values):
+    for name, column in zip(("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy"), values):
         t.signals[name] = np.full(len(t), np.nan, np.float32)
         t.signals[name][where] = column
     if top_k:
-        ids, logprobs = values[3], values[4]
+        ids, logprobs = values[4], values[5]
         t.alternatives = Alternatives(np.full((len(t), ids.shape[1]), -1, np.int32),
                                       np.full((len(t), ids.shape[1]), np.nan, np.float32),
                                       [[] for _ in range(len(t))])

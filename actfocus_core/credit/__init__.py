@@ -1,24 +1,61 @@
 """Credit schemes: who gets how much of the gradient. ``SCHEMES`` by name."""
 
+from actfocus_core.credit.a2tgpo import A2TGPO
 from actfocus_core.credit.actfocus import ActFocus
-from actfocus_core.credit.base import Batch, Credit, Scheme
+from actfocus_core.credit.aem import AEM
+from actfocus_core.credit.base import HOW_TO_GET, Batch, Credit, Parameter, Scheme
+from actfocus_core.credit.carl import CARL
+from actfocus_core.credit.controls import CONTROLS, Control
+from actfocus_core.credit.dr_grpo import DrGRPO
+from actfocus_core.credit.empg import EMPG
+from actfocus_core.credit.gigpo import GiGPO
+from actfocus_core.credit.gtpo import GTPO
+from actfocus_core.credit.oracle import Oracle
+from actfocus_core.credit.ppo_gae import PPOGAE, TurnGAE
+from actfocus_core.credit.rest import ResT
+from actfocus_core.credit.top_entropy import TopEntropy
 from actfocus_core.credit.uniform import Uniform
+from actfocus_core.credit.vineppo import VinePPO
 from actfocus_core.credit.weights import SignalStats, signal_stats, token_weights
 from actfocus_core.errors import ActFocusError
 
 SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (
     Uniform(),
-    ActFocus("actfocus", "ActFocus", alpha=0.1, beta=0.5),
-    ActFocus("role_only", "Role only", alpha=0.1, beta=0.0),
-    ActFocus("energy_only", "Energy only", alpha=1.0, beta=0.5),
+    DrGRPO(),
+    ActFocus("actfocus", "ActFocus", "Actions get full weight, the more the less sure the reference model was "
+             "of them; reasoning and format get a tenth.", alpha=0.1, beta=0.5),
+    ActFocus("role_only", "Role only", "ActFocus without energy: actions 1, reasoning and format 0.1.",
+             alpha=0.1, beta=0.0),
+    ActFocus("energy_only", "Energy only", "ActFocus without damping: actions get more by energy, all else 1.",
+             alpha=1.0, beta=0.5),
+    TopEntropy(),
+    GTPO(),
+    EMPG(),
+    AEM(),
+    ResT(),
+    GiGPO(),
+    CARL(),
+    A2TGPO(),
+    VinePPO(),
+    PPOGAE(),
+    TurnGAE(),
+    Oracle("oracle", "Oracle (policy)", "The policy's own advantage of every turn, on its action tokens.", "policy"),
+    Oracle("oracle_optimal", "Oracle (optimal)", "What every turn cost against perfect play, on its action tokens.",
+           "oracle"),
 )}
 
-__all__ = ["SCHEMES", "Batch", "Credit", "Scheme", "SignalStats", "get_scheme", "signal_stats",
-           "token_weights"]
+__all__ = ["CONTROLS", "HOW_TO_GET", "SCHEMES", "Batch", "Control", "Credit", "Parameter", "Scheme", "SignalStats",
+           "get_scheme", "signal_stats", "token_weights"]
 
 
 def get_scheme(name: str) -> Scheme:
-    """A scheme by name. Raises ActFocusError for an unknown one."""
-    if name not in SCHEMES:
-        raise ActFocusError(f"unknown scheme {name!r}; there are {', '.join(SCHEMES)}")
-    return SCHEMES[name]
+    """A scheme by name, or a null control of one as ``shuffle:NAME``, ``random:NAME``, ``reversed:NAME``.
+
+    Raises ActFocusError for an unknown one.
+    """
+    control, colon, base = name.rpartition(":")
+    if colon and control not in CONTROLS:
+        raise ActFocusError(f"unknown control {control!r} in {name!r}; there are {', '.join(CONTROLS)}")
+    if base not in SCHEMES:
+        raise ActFocusError(f"unknown scheme {base!r}; there are {', '.join(SCHEMES)}")
+    return Control(control, SCHEMES[base]) if colon else SCHEMES[base]

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from actfocus_core.credit.base import Batch, Credit
-from actfocus_core.credit.weights import check_parameters, token_weights
-from actfocus_core.errors import ActFocusError
-from actfocus_core.signals import SIGNALS
-
-SOURCE = "ActFocus, arXiv 2605.14558 (paper)"
+from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.weights import token_weights
+from actfocus_core.signals import OUR_SIGNALS, SIGNALS
 
 
-class ActFocus:
+class ActFocus(Scheme):
     """w = alpha on reasoning and format, 1 + beta * sigmoid(z) on actions."""
 
-    source = SOURCE
+    source = "ActFocus, arXiv 2605.14558"
+    read = "paper"
+    unit = "token"
+    evidence = "proxy"
+    cost = "C1"
 
-    def __init__(self, name: str, title: str, alpha: float, beta: float):
-        self.name, self.title = name, title
-        self.defaults = {"alpha": alpha, "beta": beta, "signal": "energy", "format_weight": None}
+    def __init__(self, name: str, title: str, description: str, alpha: float, beta: float):
+        self.name, self.title, self.description = name, title, description
+        self.needs = ("energy",) if beta else ()
+        self.cost = "C1" if beta else "C0"
+        self.parameters = {
+            "alpha": Parameter(alpha, 0, 1, text="weight of reasoning and format tokens"),
+            "beta": Parameter(beta, 0, text="how much more an uncertain action token gets"),
+            "signal": Parameter("energy", choices=(*SIGNALS, *OUR_SIGNALS), text="what uncertainty is read from"),
+            "format_weight": Parameter(None, 0, text="weight of format tokens, where not alpha"),
+        }
 
-    def compute(self, batch: Batch, **params) -> Credit:
-        """Params: ``alpha`` in [0, 1], ``beta`` >= 0, ``signal`` of SIGNALS, ``format_weight``."""
-        unknown = set(params) - set(self.defaults)
-        if unknown:
-            raise ActFocusError(f"{self.name}: unknown parameter {min(unknown)!r}; there are "
-                                f"{', '.join(self.defaults)}")
-        p = {**self.defaults, **params}
-        check_parameters(p["alpha"], p["beta"], p["format_weight"])
-        if p["signal"] not in SIGNALS:
-            raise ActFocusError(f"unknown signal {p['signal']!r}; there are {', '.join(SIGNALS)}")
-        keep = batch.response.astype(np.float32)
-        missing = () if not p["beta"] or p["signal"] in batch.signals else (p["signal"],)
-        if missing:
-            weight = np.where(batch.response, np.float32(np.nan), np.float32(0))
-        else:
-            weight = token_weights(batch.kinds, batch.signals.get(p["signal"]), p["alpha"], p["beta"],
-                                   p["format_weight"])
-        return Credit(batch.grpo(), weight, keep, np.ones_like(keep), missing=missing, params=p)
+    def required(self, p: dict) -> tuple[str, ...]:
+        return (p["signal"],) if p["beta"] else ()
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        weight = token_weights(batch.kinds, batch.signals.get(p["signal"]), p["alpha"], p["beta"],
+                               p["format_weight"])
+        return tokens_credit(batch, batch.grpo(), p, weight=weight)

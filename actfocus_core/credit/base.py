@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from actfocus_core.advantages import grpo_advantages
 from actfocus_core.errors import ActFocusError
-from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.signals import OUR_SIGNALS, SIGNALS, signal_values
 from actfocus_core.trajectory import Trajectory, response_mask
+
+VALUE_SIGNALS = ("value", "policy_q", "policy_v", "oracle_q", "oracle_v", "policy_q_replica",
+                 "policy_v_replica", "criticality", "answer_logprob_before", "answer_logprob_after")
+"""Read off ``Trajectory.signals`` under their own names. ``value``: a critic's, before each token. The
+others belong to a turn and stand on all its response tokens: Q of the turn taken and V before it, of
+the policy and of perfect play, in the environment's rewards from that turn on; a second estimate of
+the policy's (``_replica``); the standard deviation of the return over other actions there
+(``criticality``); the mean log-prob of the solution's text given all that was before the turn, and
+with the turn."""
+
+HOW_TO_GET = {
+    "energy": "`actfocus score` adds it", "entropy": "`actfocus score` adds it",
+    "centred_energy": "`actfocus score` adds it", "shift": "`actfocus score` adds it",
+    "nll": "the rollout records it: log-probs of the sampled tokens",
+    "policy_entropy": "the rollout records it: the policy's entropy at each sampled token",
+    "value": "training with PPO makes a critic", "state_key": "the rollout's turns record it",
+    "turn_reward": "the rollout's turns record it; the turns must add up to the return",
+    "policy_q": "`actfocus oracle` adds it", "policy_v": "`actfocus oracle` adds it",
+    "oracle_q": "`actfocus oracle` adds it", "oracle_v": "`actfocus oracle` adds it",
+    "answer_logprob_before": "no command makes it yet; store it as a signal",
+    "answer_logprob_after": "no command makes it yet; store it as a signal",
+}
+"""What a scheme may need -> where it comes from."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """All tokens of a training batch, one trajectory after another: N tokens, n trajectories."""
+    """All tokens of a training batch, one trajectory after another: N tokens, n trajectories.
+
+    Its K turns are those with response tokens, in order of the tokens. What a turn without any
+    earned is added to the turn before it, so that the rewards of a trajectory stay whole.
+    """
 
     kinds: np.ndarray
     """uint8 [N]"""
@@ -24,13 +53,24 @@ class Batch:
     index: np.ndarray
     """int64 [N], which trajectory a token belongs to"""
     signals: dict[str, np.ndarray]
-    """name -> float32 [N]: those of SIGNALS that are recorded for all action tokens"""
+    """name -> float32 [N]: those of SIGNALS, OUR_SIGNALS and VALUE_SIGNALS that are recorded for
+    all response tokens"""
     returns: np.ndarray
     """float64 [n]"""
     groups: list[str]
-    """n prompt names"""
+    """n prompt names; where one was played at several steps, each step is a group of its own"""
     ids: list[str]
     """n trajectory ids"""
+    success: np.ndarray
+    """bool [n]"""
+    turn_of: np.ndarray
+    """int64 [N], which of the K turns a response token belongs to, -1 for other tokens"""
+    turn_owner: np.ndarray
+    """int64 [K], the turn's trajectory"""
+    turn_rewards: np.ndarray | None
+    """float64 [K], reward plus penalty; None where the turns do not add up to the returns"""
+    turn_states: np.ndarray | None
+    """int64 [K], equal for equal states of one prompt; None where states are not recorded"""
 
     @classmethod
     def of(cls, trajectories: list[Trajectory]) -> Batch:
@@ -38,26 +78,139 @@ class Batch:
         if not trajectories:
             raise ActFocusError("no trajectories: a batch needs at least one")
         kinds = np.concatenate([t.kinds for t in trajectories])
-        signals = {name: np.concatenate([signal_values(t, name) for t in trajectories]) for name in SIGNALS}
-        scored = {name: v for name, v in signals.items() if np.isfinite(v[response_mask(kinds)]).all()}
-        return cls(kinds, np.concatenate([t.turns for t in trajectories]),
-                   np.repeat(np.arange(len(trajectories)), [len(t) for t in trajectories]), scored,
-                   np.array([t.ret for t in trajectories]), [t.group for t in trajectories],
-                   [t.id for t in trajectories])
+        turns = np.concatenate([t.turns for t in trajectories])
+        index = np.repeat(np.arange(len(trajectories)), [len(t) for t in trajectories])
+        returns = np.array([t.ret for t in trajectories])
+        response = response_mask(kinds)
+        turn_of, owner, number = _turn_rows(response, turns, index)
+        return cls(kinds, turns, index, _recorded(trajectories, response), returns,
+                   _groups(trajectories), [t.id for t in trajectories],
+                   np.array([t.success for t in trajectories], bool), turn_of, owner,
+                   _turn_rewards(trajectories, returns, owner, number),
+                   _turn_states(trajectories, owner, number))
 
-    @property
+    @cached_property
     def response(self) -> np.ndarray:
         """bool [N], True where the policy sampled the token."""
         return response_mask(self.kinds)
 
-    def grpo(self) -> np.ndarray:
+    @cached_property
+    def group_of(self) -> np.ndarray:
+        """int64 [n], the number of a trajectory's group, in order of first appearance."""
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(self.groups))}
+        return np.array([numbers[name] for name in self.groups])
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """int64 [N]: the how-manieth response token of its trajectory a token is, -1 for others."""
+        place = np.full(len(self.kinds), -1)
+        owner = self.index[self.response]
+        first = np.searchsorted(owner, np.arange(len(self.returns)))
+        place[self.response] = np.arange(len(owner)) - first[owner]
+        return place
+
+    @cached_property
+    def turn_first(self) -> np.ndarray:
+        """int64 [K], where in the batch a turn's first response token is."""
+        where = np.flatnonzero(self.response)
+        return where[np.searchsorted(self.turn_of[where], np.arange(len(self.turn_owner)))]
+
+    @cached_property
+    def turn_last(self) -> np.ndarray:
+        """bool [K], True for the last turn of its trajectory."""
+        return np.append(self.turn_owner[1:] != self.turn_owner[:-1], True)[:len(self.turn_owner)]
+
+    def has(self, name: str) -> bool:
+        """Whether the batch has what a scheme may need (a key of HOW_TO_GET)."""
+        recorded = {"turn_reward": self.turn_rewards, "state_key": self.turn_states}
+        return recorded[name] is not None if name in recorded else name in self.signals
+
+    def grpo(self, std: bool = True) -> np.ndarray:
         """float32 [N]: the trajectory's GRPO advantage on its response tokens, 0 elsewhere."""
-        return np.where(self.response, grpo_advantages(self.returns, self.groups)[self.index], np.float32(0))
+        return np.where(self.response, grpo_advantages(self.returns, self.groups, std)[self.index], np.float32(0))
+
+    def turn_mean(self, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
+        """float64 [K]: mean of ``values`` [N] over a turn's response tokens, or those marked in ``of``.
+
+        NaN for a turn without such tokens.
+        """
+        chosen = self.response if of is None else self.response & of
+        row, turns = self.turn_of[chosen], len(self.turn_owner)
+        count = np.bincount(row, minlength=turns)
+        total = np.bincount(row, np.asarray(values, np.float64)[chosen], minlength=turns)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def turn_signal(self, name: str) -> np.ndarray:
+        """float64 [K]: a signal at each turn's first response token, so predicted from the prompt."""
+        return self.signals[name][self.turn_first].astype(np.float64)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """float32 [N]: one value a turn [K] put on its response tokens, 0 elsewhere."""
+        out = np.zeros(len(self.kinds), np.float32)
+        out[self.response] = values[self.turn_of[self.response]]
+        return out
+
+    def following(self, values: np.ndarray, end: float = 0.0) -> np.ndarray:
+        """float64 [K]: the value of the next turn of the trajectory, ``end`` after its last."""
+        return np.where(self.turn_last, end, np.append(values[1:], end)[:len(values)])
+
+
+def _groups(trajectories: list[Trajectory]) -> list[str]:
+    steps = {}
+    for t in trajectories:
+        steps.setdefault(t.group, set()).add(t.step)
+    return [t.group if len(steps[t.group]) == 1 else f"{t.group}, step {t.step}" for t in trajectories]
+
+
+def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple:
+    """turn_of [N]; owner and turn number of each of the K turns."""
+    owner, number = index[response], turns[response]
+    new = np.ones(len(owner), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (number[1:] != number[:-1])
+    turn_of = np.full(len(index), -1)
+    turn_of[response] = np.cumsum(new) - 1
+    return turn_of, owner[new], number[new]
+
+
+def _turn_rewards(trajectories: list[Trajectory], returns: np.ndarray, owner: np.ndarray,
+                  number: np.ndarray) -> np.ndarray | None:
+    rewards = np.zeros(len(owner))
+    ends = np.searchsorted(owner, np.arange(len(trajectories) + 1))
+    for t, first, last in zip(trajectories, ends, ends[1:]):
+        if first == last:
+            continue
+        row = np.searchsorted(number[first:last], np.arange(len(t.turn_records)), side="right") - 1
+        np.add.at(rewards, first + np.maximum(row, 0), [r.reward + r.penalty for r in t.turn_records])
+    total = np.bincount(owner, rewards, minlength=len(trajectories))
+    whole = np.isclose(total, returns, atol=1e-6) | (np.diff(ends) == 0)
+    return rewards if whole.all() else None
+
+
+def _turn_states(trajectories: list[Trajectory], owner: np.ndarray, number: np.ndarray) -> np.ndarray | None:
+    numbers: dict[tuple[str, int, str], int] = {}
+    states = np.empty(len(owner), np.int64)
+    for row, (i, turn) in enumerate(zip(owner.tolist(), number.tolist())):
+        t = trajectories[i]
+        if not 0 <= turn < len(t.turn_records) or not t.turn_records[turn].state_key:
+            return None
+        states[row] = numbers.setdefault((t.group, t.step, t.turn_records[turn].state_key), len(numbers))
+    return states
+
+
+def _recorded(trajectories: list[Trajectory], response: np.ndarray) -> dict[str, np.ndarray]:
+    found = {name: [signal_values(t, name) for t in trajectories] for name in (*SIGNALS, *OUR_SIGNALS)}
+    found |= {name: [t.signals[name] for t in trajectories] for name in VALUE_SIGNALS
+              if all(name in t.signals for t in trajectories)}
+    whole = {name: np.concatenate(columns) for name, columns in found.items()}
+    return {name: values for name, values in whole.items() if np.isfinite(values[response]).all()}
 
 
 @dataclass(frozen=True)
 class Credit:
-    """What a scheme gives every token of a batch; all arrays float32 [N]."""
+    """What a scheme gives every token of a batch; all arrays float32 [N].
+
+    What the scheme divides by stands in ``weight``, what it does not in ``advantage``.
+    """
 
     advantage: np.ndarray
     weight: np.ndarray
@@ -68,25 +221,106 @@ class Credit:
     normaliser: str = "minibatch"
     ratio_unit: str = "token"
     missing: tuple[str, ...] = ()
-    """signals the scheme needs and the batch lacks: then weight is NaN on response tokens"""
+    """what the scheme needs and the batch lacks: then weight is NaN on response tokens"""
     params: dict = field(default_factory=dict)
+    divisor: float | None = None
+    """Z, where it is a constant and not the sum of keep * weight"""
+
+    @property
+    def signed(self) -> np.ndarray:
+        """float64 [N]: keep * weight * advantage."""
+        return self.keep.astype(np.float64) * self.weight * self.advantage
 
     def effective(self) -> np.ndarray:
-        """float64 [N]: c_t = keep * weight * advantage / sum(keep * weight), the coefficient on
+        """float64 [N]: c_t = keep * weight * advantage / Z, Z = sum(keep * weight), the coefficient on
         grad log pi at ratio 1; one comparable number a token (design.md)."""
-        mass = self.keep.astype(np.float64) * self.weight
-        total = mass.sum()
-        return mass * self.advantage / total if total != 0 else mass * 0
+        total = (self.keep.astype(np.float64) * self.weight).sum() if self.divisor is None else self.divisor
+        return self.signed / total if total != 0 else self.signed * 0
 
 
-class Scheme(Protocol):
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a scheme: its default, and either bounds or choices."""
+
+    default: float | str | None
+    low: float = -np.inf
+    high: float = np.inf
+    choices: tuple[str, ...] = ()
+    text: str = ""
+
+    def check(self, name: str, value) -> None:
+        """Raises ActFocusError for a value out of range."""
+        if self.choices:
+            if value not in self.choices:
+                raise ActFocusError(f"unknown {name} {value!r}; there are {', '.join(self.choices)}")
+        elif value is None and self.default is None:
+            return
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            raise ActFocusError(f"{name}={value!r}: must be a finite number")
+        elif not self.low <= value <= self.high:
+            bounds = f"be {self.low:g} or above" if self.high == np.inf else f"lie in [{self.low:g}, {self.high:g}]"
+            raise ActFocusError(f"{name}={value}: must {bounds}")
+
+
+class Scheme(ABC):
     """One way of giving credit. One file a scheme."""
 
     name: str
     title: str
+    description: str
+    """one sentence: what it does"""
     source: str
-    """paper, and whether it was read in code, in the paper, or second hand"""
-    defaults: dict
+    """paper or code"""
+    read: Literal["code", "paper", "second hand", "ours"]
+    """what this implementation was written from"""
+    cost: Literal["C0", "C1", "C2", "C3"] = "C0"
+    """beyond the rollout: C0 arithmetic, C1 one more forward pass, C2 a trained extra network, C3 extra
+    rollouts from restored states"""
+    unit: Literal["token", "turn", "trajectory"]
+    """the smallest thing two of which can get different credit"""
+    evidence: Literal["restored state", "observational", "model-relative", "proxy"]
+    """what the credit rests on, as the survey arXiv 2604.09459 ranks it: interventions from restored
+    states, returns that were observed, counterfactuals under a model, or a proxy such as uncertainty"""
+    needs: tuple[str, ...] = ()
+    """keys of HOW_TO_GET"""
+    parameters: ClassVar[dict[str, Parameter]] = {}
+
+    @property
+    def defaults(self) -> dict:
+        """Parameter name -> default value."""
+        return {name: p.default for name, p in self.parameters.items()}
 
     def compute(self, batch: Batch, **params) -> Credit:
-        """Credit for every token; raises ActFocusError for a parameter out of range."""
+        """Credit for every token; ``missing`` says what the batch lacks. Raises ActFocusError for an
+        unknown parameter or one out of range."""
+        unknown = set(params) - set(self.parameters)
+        if unknown:
+            raise ActFocusError(f"{self.name}: unknown parameter {min(unknown)!r}; there are "
+                                f"{', '.join(self.parameters) or 'none'}")
+        p = {**self.defaults, **params}
+        for name, value in p.items():
+            self.parameters[name].check(name, value)
+        missing = tuple(name for name in self.required(p) if not batch.has(name))
+        if missing:
+            nothing = np.where(batch.response, np.float32(np.nan), np.float32(0))
+            return tokens_credit(batch, batch.grpo(), p, weight=nothing, missing=missing)
+        return self.credit(batch, p)
+
+    def required(self, p: dict) -> tuple[str, ...]:
+        """What is needed under these parameters."""
+        return self.needs
+
+    @abstractmethod
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        """The scheme itself: all that is required is there, and the parameters are complete."""
+
+
+def tokens_credit(batch: Batch, advantage: np.ndarray, p: dict, weight: np.ndarray | None = None,
+                  keep: np.ndarray | None = None, **more) -> Credit:
+    """Credit from an advantage a token [N]; weight and keep are 1 on response tokens by default."""
+    ones = batch.response.astype(np.float32)
+    arrays = {"weight": ones if weight is None else weight, "keep": ones if keep is None else keep,
+              "clip_scale": np.ones_like(ones), **more}
+    return Credit(np.where(batch.response, advantage, 0).astype(np.float32),
+                  **{k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in arrays.items()},
+                  params=p)

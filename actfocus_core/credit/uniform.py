@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from actfocus_core.credit.base import Batch, Credit
+from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
 
 
-class Uniform:
+class Uniform(Scheme):
     name = "uniform"
     title = "Uniform"
-    source = "GRPO, arXiv 2402.03300 (code)"
-    defaults: dict = {}
+    description = "Every response token of a trajectory gets the same share of its group-relative advantage."
+    source = "GRPO, arXiv 2402.03300"
+    read = "code"
+    unit = "trajectory"
+    evidence = "observational"
 
-    def compute(self, batch: Batch) -> Credit:
-        ones = batch.response.astype(np.float32)
-        return Credit(batch.grpo(), ones, ones, np.ones_like(ones))
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        return tokens_credit(batch, batch.grpo(), p)

@@ -146,7 +146,9 @@ class Session:
     def minibatches(self, batch: TrainingBatch, credit: Credit, step: int, epoch: int):
         """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
         parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
-        z = normalisers(batch.total("weights"), parts, self.config.normaliser or credit.normaliser)
+        # A normaliser that the config names goes before the scheme's own.
+        z = normalisers(batch.total("weights"), parts, self.config.normaliser or credit.normaliser,
+                        None if self.config.normaliser else credit.divisor)
         return [(rows, z) for rows in parts]
 
     @contextmanager

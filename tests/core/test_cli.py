@@ -66,9 +66,44 @@ def test_credit_gives_actions_more_under_actfocus(made):
     assert "actfocus" in table and "%" in table
 
 
+def test_credit_of_every_scheme_says_what_is_missing(made):
+    result = json.loads(actfocus("credit", made[0], "--scheme", "all", "--json").stdout)
+    rows = {row["scheme"]: row for row in result["schemes"]}
+    assert rows["vineppo"]["missing"] == ["policy_v"] and "kinds" not in rows["vineppo"]
+    assert rows["uniform"]["sign_flips"] in (0, None)
+    assert set(result["spearman"]) == {name for name, row in rows.items() if not row["missing"]}
+    text = actfocus("credit", made[0], "--scheme", "uniform,shuffle:actfocus,vineppo").stdout
+    assert "unavailable: vineppo: no policy_v" in text and "shuffle:actfocus" in text and "…" not in text
+
+
+def test_diagnose_gives_the_same_numbers_as_a_table_and_as_json(tmp_path):
+    sample = Path(__file__).parents[2] / "assets" / "runs" / "frozen-lake"
+    found = json.loads(actfocus("diagnose", sample, "--json", "--bootstrap", 100).stdout)
+    assert len(found["groups"]) >= 8 and found["confound"]["binary"] in (True, False)
+    row = next(r for r in found["correlations"] if (r["signal"], r["part"]) == ("energy", "action"))
+    assert -1 <= row["low"] <= row["rho"] <= row["high"] <= 1
+    text = actfocus("diagnose", sample, "--bootstrap", 100).stdout
+    assert f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in text and "success rate" in text
+
+
+def test_report_is_one_file(made, tmp_path):
+    result = actfocus("report", made[0], "--out", tmp_path / "report.html", "--bootstrap", 20, "--json")
+    printed = json.loads(result.stdout)
+    assert printed["bytes"] == (tmp_path / "report.html").stat().st_size and "uniform" in printed["schemes"]
+    refused = actfocus("report", made[0], "--out", tmp_path / "no" / "such" / "report.html")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+
+
+def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
+    result = actfocus("diagnose", made[0])
+    assert result.returncode == 0 and "3 groups are fewer than 8" in result.stdout
+
+
 @pytest.mark.parametrize(("arguments", "says"), [
     (["credit", "nowhere"], "no such run"),
     (["score", "nowhere"], "no such run"),
+    (["diagnose", "nowhere"], "no such run"),
+    (["report", "nowhere"], "no such run"),
     (["app", "nowhere"], "no such run"),
     (["app", "--host", "0.0.0.0"], "--auth"),
     (["rollout", "--policy", "no-such-model"], "no such policy"),
@@ -107,6 +142,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments,
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--alpha", "1.5"], "--alpha"), (["--alpha", "nan"], "alpha"), (["--beta", "-1"], "--beta"),
     (["--signal", "luck"], "unknown signal"), (["--scheme", "magic"], "unknown scheme"),
+    (["--scheme", "mirror:actfocus"], "unknown control 'mirror'"),
     (["--step", "7"], "no trajectories of step 7"), (["--reference", "other"], "no signals of 'other'"),
 ])
 def test_bad_options_of_credit(arguments, says, made):
@@ -173,6 +209,6 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "train", "eval", "import", "export", "doctor"):
+    for command in ("app", "rollout", "score", "credit", "train", "eval", "import", "export", "doctor", "diagnose", "report"):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout

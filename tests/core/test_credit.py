@@ -30,8 +30,10 @@ def test_equal_returns_give_exactly_zero_whatever_their_rounding():
 def test_every_scheme_gives_credit_to_response_tokens_alone(name, batch):
     credit = get_scheme(name).compute(batch)
     outside = ~batch.response
-    assert (credit.weight[outside] == 0).all() and (credit.effective()[outside] == 0).all()
-    assert np.isfinite(credit.weight).all() and not credit.missing
+    assert (credit.weight[outside] == 0).all() and (credit.advantage[outside] == 0).all()
+    needs = get_scheme(name).needs
+    assert credit.missing == tuple(n for n in needs if not batch.has(n))
+    assert np.isfinite(credit.weight).all() != bool(credit.missing)
 
 
 def test_uniform_is_the_token_mean(batch):

@@ -156,6 +156,9 @@ def test_every_scope_against_its_definition(batch, scope):
 
 def test_a_batch_without_weight_divides_by_one():
     assert normalisers(np.zeros(2), [np.array([0, 1])], "minibatch").tolist() == [1, 1]
+    # A constant does not look at the masses; each mini-batch has its share of it.
+    parts = [np.array([0, 2, 3]), np.array([1])]
+    assert normalisers(np.array([5.0, 1, 0, 7]), parts, "minibatch", divisor=80.0).tolist() == [60, 20, 60, 60]
     with pytest.raises(ActFocusError, match="normaliser 'token'"):
         normalisers(np.ones(2), [np.array([0, 1])], "token")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from actfocus_core import signals as signals_module
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import logits as logits_module
 from actfocus_core.rollout import collect
@@ -62,6 +63,25 @@ def test_the_four_signals(scored):
     np.testing.assert_allclose(t.signals["entropy"], t.signals["ref_entropy"], atol=1e-4)
     with pytest.raises(ActFocusError, match="unknown signal 'surprise'"):
         signal_values(t, "surprise")
+
+
+def test_centred_energy_is_the_energy_plus_the_mean_logit(policy, scored):
+    t = scored[0]
+    ids = torch.tensor(t.token_ids.astype(np.int64))[None]
+    with torch.no_grad():
+        mean = copy.deepcopy(policy.model).double()(input_ids=ids).logits[0, :-1].mean(-1).numpy()
+    mask = t.response_mask
+    expected = t.signals["ref_energy"][mask] + mean[mask[1:]]
+    np.testing.assert_allclose(signal_values(t, "centred_energy")[mask], expected, atol=2e-5)
+    np.testing.assert_array_equal(signal_values(t, "policy_entropy"), t.signals["entropy"])
+
+
+def test_a_shift_of_the_logits_moves_the_energy_and_not_the_centred_one():
+    logits = torch.randn(5, 30, generator=torch.Generator().manual_seed(0))
+    shift = torch.tensor([[0.0], [1.0], [-3.0], [50.0], [-200.0]])
+    plain, moved = (signals_module._of_logits(f, torch.arange(5), 0) for f in (logits, logits + shift))
+    np.testing.assert_allclose(moved[0], plain[0] - shift[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(moved[3], plain[3], rtol=1e-4)
 
 
 def test_what_was_not_recorded_is_nan(policy):

@@ -1,0 +1,49 @@
+"""CARL, offline: the rollouts of a prompt as one tree, whose forks are where they part."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
+
+
+class CARL(Scheme):
+    """V(node) = mean over its children, V(leaf) = R; the turn between them gets V(child) - V(parent).
+
+    A node is a sequence of states; every rollout that goes on from it is a child, so V is the mean
+    return of the rollouts that pass through. Only turns taken from a node with more than one
+    rollout are trained on. No division by a deviation. The method grows its tree by forking
+    fresh rollouts at uncertain states (C3); here the states that plain rollouts share are the forks.
+    """
+
+    name = "carl"
+    title = "CARL"
+    description = "A turn gets the change of the mean return between the state it left and the state it led to."
+    source = "CARL, arXiv 2512.04949"
+    read = "paper"
+    unit = "turn"
+    evidence = "observational"
+    cost = "C3"
+    needs = ("state_key",)
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        node = prefixes(batch)
+        total = np.bincount(node, batch.returns[batch.turn_owner])
+        count = np.bincount(node)
+        value = (total / np.maximum(count, 1))[node]
+        # After the last turn comes the leaf, a rollout of its own.
+        following = np.where(batch.turn_last, batch.returns[batch.turn_owner], np.append(value[1:], 0)[:len(value)])
+        shared = batch.spread(count[node] > 1)
+        return tokens_credit(batch, batch.spread(following - value), p, keep=shared)
+
+
+def prefixes(batch: Batch) -> np.ndarray:
+    """int64 [K]: which node of its group's tree a turn starts from: the states up to and with its own."""
+    nodes: dict[tuple[int, int], int] = {}
+    found = np.empty(len(batch.turn_owner), np.int64)
+    before, owner = -1, -1
+    for k, (i, state) in enumerate(zip(batch.turn_owner.tolist(), batch.turn_states.tolist())):
+        # States of different groups have different numbers, so the first one names the group.
+        before = nodes.setdefault((before if i == owner else -1, state), len(nodes))
+        found[k], owner = before, i
+    return found

@@ -1,0 +1,22 @@
+"""Dr.GRPO: no division by the group's standard deviation, nor by the length of the response."""
+
+from __future__ import annotations
+
+from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+
+
+class DrGRPO(Scheme):
+    """A = R - mean_group R; the loss is a sum over tokens divided by n trajectories * ``length``."""
+
+    name = "dr_grpo"
+    title = "Dr.GRPO"
+    description = ("The return minus the group's mean, undivided; tokens are summed and divided by a constant "
+                   "length, so long answers are not damped.")
+    source = "Dr.GRPO, arXiv 2503.20783"
+    read = "code"
+    unit = "trajectory"
+    evidence = "observational"
+    parameters = {"length": Parameter(2000, 1, text="tokens a trajectory may have, the constant divisor")}
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        return tokens_credit(batch, batch.grpo(std=False), p, divisor=len(batch.returns) * float(p["length"]))

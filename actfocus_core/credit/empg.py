@@ -1,0 +1,35 @@
+"""EMPG: confident steps get more, and steps that lead to a confident one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+
+
+class EMPG(Scheme):
+    """A_k = A g_k + zeta exp(-kappa h_{k+1}), minus the mean over all turns of the batch.
+
+    h: the turn's mean token entropy, min-max scaled over the batch; g_k = exp(-kappa h_k) / its
+    mean over the batch. No second term at the last turn. At kappa = zeta = 0: mean-centred GRPO.
+    """
+
+    name = "empg"
+    title = "EMPG"
+    description = "Confident turns are amplified and uncertain ones damped, with a bonus for reaching clarity."
+    source = "Entropy-Modulated Policy Gradients, arXiv 2509.09265"
+    read = "code"
+    unit = "turn"
+    evidence = "proxy"
+    needs = ("policy_entropy",)
+    parameters = {"kappa": Parameter(1.0, 0, text="how strongly confidence counts"),
+                  "zeta": Parameter(0.05, 0, text="bonus for a confident next turn")}
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        entropy = batch.turn_mean(batch.signals["policy_entropy"])
+        span = np.ptp(entropy) if entropy.size else 0.0
+        h = (entropy - entropy.min()) / span if span > 0 else np.zeros_like(entropy)
+        clarity = np.exp(-p["kappa"] * h)
+        gain = clarity / clarity.mean() if clarity.size else clarity
+        a = batch.grpo()[batch.turn_first] * gain + p["zeta"] * batch.following(clarity)
+        return tokens_credit(batch, batch.spread(a - a.mean() if a.size else a), p)

@@ -1,0 +1,28 @@
+"""The truth as a scheme: what each turn was worth, put on its action tokens."""
+
+from __future__ import annotations
+
+from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
+from actfocus_core.trajectory import TokenKind
+
+
+class Oracle(Scheme):
+    """A = Q - V of the turn on its action tokens; other tokens are left out.
+
+    Of the policy: what a policy gradient wants. Of perfect play: what the turn cost, 0 or less.
+    Values come as signals (``VALUE_SIGNALS``); whether they are exact is the signals' to say.
+    """
+
+    source = "definition of the advantage"
+    read = "ours"
+    unit = "turn"
+    evidence = "restored state"
+    cost = "C3"
+
+    def __init__(self, name: str, title: str, description: str, of: str):
+        self.name, self.title, self.description, self.of = name, title, description, of
+        self.needs = (f"{of}_q", f"{of}_v")
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        a = batch.turn_signal(f"{self.of}_q") - batch.turn_signal(f"{self.of}_v")
+        return tokens_credit(batch, batch.spread(a), p, keep=batch.kinds == TokenKind.ACTION)

@@ -1,0 +1,83 @@
+"""PPO: advantages of a trained critic, a token or a turn at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.errors import ActFocusError
+
+EPSILON = 1e-8
+_COMMON = {"gamma": Parameter(1.0, 0, 1, text="discount"), "lam": Parameter(1.0, 0, 1, text="of the GAE")}
+
+
+class PPOGAE(Scheme):
+    """GAE over the response tokens, the return paid at the last one (method.md section 4)."""
+
+    name = "ppo_gae"
+    title = "PPO-GAE"
+    description = "A trained critic's advantage of every token, the return paid at the last."
+    source = "GAE, arXiv 1506.02438, as in PPO, arXiv 1707.06347"
+    read = "code"
+    unit = "token"
+    evidence = "observational"
+    cost = "C2"
+    needs = ("value",)
+    parameters = _COMMON
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        row = batch.index[batch.response]
+        last = np.append(row[1:] != row[:-1], True)[:len(row)]
+        rewards = np.where(last, batch.returns[row], 0.0)
+        advantage = np.zeros(len(batch.kinds))
+        advantage[batch.response] = flat_gae(rewards, batch.signals["value"][batch.response], row, p["gamma"], p["lam"])
+        return tokens_credit(batch, advantage, p)
+
+
+class TurnGAE(Scheme):
+    """GAE over turns with the critic's value at the prompt's last token, broadcast to the turn's tokens.
+
+    ``whiten``: standardised over the turns of the batch. At gamma = lam = 1 without whitening:
+    A_k = return-to-go - V_k.
+    """
+
+    name = "turn_gae"
+    title = "Turn-level GAE"
+    description = "A trained critic's advantage of every turn, put on all its tokens."
+    source = "StepPO, arXiv 2604.18401"
+    read = "code"
+    unit = "turn"
+    evidence = "observational"
+    cost = "C2"
+    needs = ("value", "turn_reward")
+    parameters = {**_COMMON, "whiten": Parameter("yes", choices=("yes", "no"), text="standardise over the batch")}
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        a = flat_gae(batch.turn_rewards, batch.turn_signal("value"), batch.turn_owner, p["gamma"], p["lam"])
+        if p["whiten"] == "yes" and a.size:
+            a = (a - a.mean()) / np.sqrt(a.var() + EPSILON)
+        return tokens_credit(batch, batch.spread(a), p)
+
+
+def flat_gae(rewards: np.ndarray, values: np.ndarray, owner: np.ndarray, gamma: float, lam: float) -> np.ndarray:
+    """GAE of many sequences that stand one after another, float64 [M].
+
+    ``owner`` [M], ascending: the sequence of an entry. All sequences are stepped through at once,
+    from their ends. Same as ``advantages.gae`` on each.
+    """
+    if len(rewards) != len(values) or len(values) != len(owner):
+        raise ActFocusError(f"{len(rewards)} rewards, {len(values)} values, {len(owner)} owners; must be as many")
+    values = np.asarray(values, np.float64)
+    last = np.append(owner[1:] != owner[:-1], True)[:len(owner)]
+    following = np.where(last, 0.0, np.append(values[1:], 0.0)[:len(values)])
+    out = rewards + gamma * following - values
+    if gamma * lam == 0 or not len(out):
+        return out
+    ends = np.flatnonzero(last)
+    sizes = np.diff(ends, prepend=-1)
+    order = np.argsort(-sizes, kind="stable")
+    ends, sizes = ends[order], sizes[order]
+    for back in range(1, int(sizes[0])):
+        here = ends[:np.searchsorted(-sizes, -back)] - back
+        out[here] += gamma * lam * out[here + 1]
+    return out

@@ -1,0 +1,30 @@
+"""Only the most uncertain tokens of the batch enter the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+
+
+class TopEntropy(Scheme):
+    """keep = 1 where the policy's entropy is at or above a quantile over the batch's response tokens.
+
+    Loss and normaliser run over the kept tokens. At quantile 0 it is GRPO.
+    """
+
+    name = "top_entropy"
+    title = "Top-20 % entropy"
+    description = "Only the fifth of the tokens at which the policy was most uncertain is trained on."
+    source = "Beyond the 80/20 Rule, arXiv 2506.01939"
+    read = "code"
+    unit = "token"
+    evidence = "proxy"
+    needs = ("policy_entropy",)
+    parameters = {"quantile": Parameter(0.8, 0, 1, text="share of the tokens left out")}
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        entropy = batch.signals["policy_entropy"]
+        own = entropy[batch.response]
+        keep = batch.response & (entropy >= np.quantile(own, p["quantile"]) if own.size else False)
+        return tokens_credit(batch, batch.grpo(), p, keep=keep.astype(np.float32))

@@ -1,0 +1,26 @@
+"""VinePPO: values by fresh rollouts from every turn's state."""
+
+from __future__ import annotations
+
+from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
+
+
+class VinePPO(Scheme):
+    """A_k = r_k + V(s_{k+1}) - V(s_k), V = 0 after the end; over a trajectory they add up to R - V(s_0).
+
+    V is ``policy_v``; the method takes the mean return of 9 fresh rollouts from the state.
+    """
+
+    name = "vineppo"
+    title = "VinePPO"
+    description = "A turn gets the change of the policy's own expected return, luck of the dice included."
+    source = "VinePPO, arXiv 2410.01679"
+    read = "code"
+    unit = "turn"
+    evidence = "restored state"
+    cost = "C3"
+    needs = ("policy_v", "turn_reward")
+
+    def credit(self, batch: Batch, p: dict) -> Credit:
+        value = batch.turn_signal("policy_v")
+        return tokens_credit(batch, batch.spread(batch.turn_rewards + batch.following(value) - value), p)

@@ -1,0 +1,110 @@
+"""Rank statistics, computed on many bootstrap resamples at once.
+
+A resample is a row of multiplicities: how often each item was drawn. Every statistic takes
+``counts`` [B, n] and gives [B]; the plain statistic is the one under ``ones``. NaN where there is
+nothing to rank: it is for the caller to say so.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A statistic and its 95 % percentile bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resamples(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Multiplicities of ``size`` items drawn ``size`` times with replacement: float64 [count, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), count).astype(np.float64) if size else np.ones((count, 0))
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """To a millionth of the largest: what differs by float32 rounding alone is equal, and ties."""
+    largest = np.abs(values).max(initial=0.0)
+    return np.round(values / largest, 6) * largest if largest > 0 else values
+
+
+def midranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """[B, n]: rank of every item in every resample; equal values share the mean of their ranks."""
+    order = np.argsort(values, kind="stable")
+    new = np.ones(len(values), bool)
+    new[1:] = np.diff(values[order]) != 0
+    ties = np.add.reduceat(counts[:, order], np.flatnonzero(new), axis=1) if len(values) else counts
+    middle = np.cumsum(ties, axis=1) - ties / 2 + 0.5
+    ranks = np.empty_like(counts)
+    ranks[:, order] = middle[:, np.cumsum(new) - 1]
+    return ranks
+
+
+def correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Pearson's r of x and y, each [B, n]: [B]. NaN where either does not vary."""
+    total = np.maximum(counts.sum(1, keepdims=True), 1)
+    dx, dy = (v - (counts * v).sum(1, keepdims=True) / total for v in (x, y))
+    xx, yy, xy = ((counts * a * b).sum(1) for a, b in ((dx, dx), (dy, dy), (dx, dy)))
+    scale = np.sqrt(xx * yy)
+    varies = (xx > 1e-9) & (yy > 1e-9)
+    return np.divide(xy, scale, out=np.full(len(xy), np.nan), where=varies)
+
+
+def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Spearman's rho of x and y, each [n], in every resample: [B]; without ``counts`` [1]."""
+    counts = np.ones((1, len(x))) if counts is None else counts
+    return correlation(midranks(np.asarray(x), counts), midranks(np.asarray(y), counts), counts)
+
+
+def partial_spearman(x: np.ndarray, y: np.ndarray, given: list[np.ndarray], counts: np.ndarray | None = None) -> np.ndarray:
+    """Rank correlation of x and y, each [n], after both were regressed on the ranks of ``given``: [B].
+
+    NaN where nothing of x or y is left.
+    """
+    counts = np.ones((1, len(x))) if counts is None else counts
+    out = np.full(len(counts), np.nan)
+    ranks = [midranks(np.asarray(v), counts) for v in (x, y, *given)]
+    for b, weights in enumerate(counts):
+        root = np.sqrt(weights)
+        design = np.stack([np.ones_like(root), *(r[b] for r in ranks[2:])], axis=1) * root[:, None]
+        left = []
+        for r in ranks[:2]:
+            target = r[b] * root
+            rest = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+            spread = ((r[b] - (weights @ r[b]) / weights.sum()) ** 2) @ weights
+            left.append(rest if rest @ rest > 1e-6 * spread else None)
+        if left[0] is not None and left[1] is not None:
+            out[b] = left[0] @ left[1] / np.sqrt((left[0] @ left[0]) * (left[1] @ left[1]))
+    return out
+
+
+def auroc(ranks: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Probability that a positive item scores above another, ties a half: [B].
+
+    ``ranks``: ``midranks`` of the score; ``positive``: bool [n]. NaN without positives or without
+    others.
+    """
+    up = counts[:, positive].sum(1)
+    down = counts.sum(1) - up
+    # The ranks that positives have among themselves add up to up (up + 1) / 2.
+    above = (counts[:, positive] * ranks[:, positive]).sum(1) - up * (up + 1) / 2
+    return np.divide(above, up * down, out=np.full(len(up), np.nan), where=(up > 0) & (down > 0))
+
+
+def p_value(rho: float, n: int) -> float:
+    """Two-sided p of Spearman's rho under independence, by the t approximation; NaN below 3 items."""
+    from scipy.stats import t as student
+
+    if n < 3 or not np.isfinite(rho):
+        return float("nan")
+    return float(2 * student.sf(abs(rho) * np.sqrt((n - 2) / max(1 - rho**2, 1e-300)), n - 2))
+
+
+def interval(value: float, drawn: np.ndarray) -> Interval:
+    """95 % percentile interval; resamples in which the statistic is undefined are left out."""
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size and np.isfinite(value) else (np.nan, np.nan)
+    return Interval(float(value), float(low), float(high))

@@ -1,0 +1,89 @@
+"""Small charts as SVG text, for files that must open anywhere: no script, no font, no address.
+
+All text is escaped here. Colours come from the page's style sheet by class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+WIDTH, LABEL, BAR = 720, 190, 20
+
+
+def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Shares of 1 as horizontal bars: (label, part -> share) a row; parts are classes ``fill-PART``."""
+    span, parts = WIDTH - LABEL - 10, []
+    for i, (label, shares) in enumerate(rows):
+        y, x = i * BAR, float(LABEL)
+        parts.append(f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(label)}</text>')
+        for part, share in shares.items():
+            width = max(share, 0.0) * span if np.isfinite(share) else 0.0
+            parts.append(f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="{BAR - 4}" '
+                         f'class="fill-{escape(part)}"><title>{escape(label)}: {escape(part)} {share:.1%}</title></rect>')
+            x += width
+    return _chart(title, len(rows) * BAR + 4, "".join(parts))
+
+
+def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_name: str, y_name: str) -> str:
+    """Points with axes; ``labels`` show when a point is hovered over."""
+    height, left, bottom = 300, 60, 40
+    fx, fy = _scale(x, left, WIDTH - 20), _scale(y, height - bottom, 15)
+    points = "".join(f'<circle cx="{fx(a):.1f}" cy="{fy(b):.1f}" r="4"><title>{escape(label)}: {escape(x_name)} '
+                     f'{a:.3g}, {escape(y_name)} {b:.3g}</title></circle>' for a, b, label in zip(x, y, labels))
+    return _chart(title, height, _axes(x, y, fx, fy, height, left, bottom, x_name, y_name) + points)
+
+
+def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str, y_name: str) -> str:
+    """One line a series over the same x; told apart by their dash and their name at the end."""
+    height, left, bottom, right = 260, 60, 40, 110
+    everything = np.concatenate(list(series.values()))
+    fx, fy = _scale(x, left, WIDTH - right), _scale(everything, height - bottom, 15)
+    parts = []
+    for i, (name, y) in enumerate(series.items()):
+        known = np.isfinite(y)
+        if not known.any():
+            continue
+        path = " ".join(f"{fx(a):.1f},{fy(b):.1f}" for a, b in zip(x[known], y[known]))
+        parts.append(f'<polyline points="{path}" class="line" stroke-dasharray="{("none", "6 3", "2 3")[i % 3]}"/>'
+                     f'<text x="{WIDTH - right + 6}" y="{fy(y[known][-1]) + 4:.1f}">{escape(name)}</text>')
+    return _chart(title, height, _axes(x, everything, fx, fy, height, left, bottom, x_name, y_name) + "".join(parts))
+
+
+def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> str:
+    """How often each value occurs; few different values get a bar each."""
+    height, left, bottom = 220, 60, 40
+    distinct = np.unique(values)
+    counts, edges = np.histogram(values, bins=bins if len(distinct) > bins or len(distinct) < 2 else
+                                 np.append(distinct, 2 * distinct[-1] - distinct[-2]))
+    fx, fy = _scale(edges, left, WIDTH - 20), _scale(np.append(counts, 0), height - bottom, 15)
+    bars = "".join(f'<rect x="{fx(a) + 1:.1f}" y="{fy(n):.1f}" width="{max(fx(b) - fx(a) - 2, 1):.1f}" '
+                   f'height="{fy(0) - fy(n):.1f}" class="fill-bar"><title>{a:.3g}: {n}</title></rect>'
+                   for a, b, n in zip(edges, edges[1:], counts))
+    return _chart(title, height, _axes(edges[:-1], np.append(counts, 0), fx, fy, height, left, bottom, x_name, "rollouts")
+                  + bars)
+
+
+def _scale(values: np.ndarray, start: float, end: float):
+    low, high = (float(f(values)) for f in (np.nanmin, np.nanmax))
+    span = high - low
+    return lambda v: start + (end - start) * ((v - low) / span if span > 0 else 0.5)
+
+
+def _axes(x, y, fx, fy, height: float, left: float, bottom: float, x_name: str, y_name: str) -> str:
+    parts = [f'<line x1="{left}" y1="{height - bottom}" x2="{WIDTH - 20}" y2="{height - bottom}"/>',
+             f'<line x1="{left}" y1="15" x2="{left}" y2="{height - bottom}"/>',
+             f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>',
+             f'<text x="14" y="{height / 2}" text-anchor="middle" transform="rotate(-90 14 {height / 2})">{escape(y_name)}</text>']
+    parts += [f'<text x="{fx(v):.1f}" y="{height - bottom + 16}" text-anchor="middle">{v:.3g}</text>'
+              for v in dict.fromkeys((float(np.nanmin(x)), float(np.nanmax(x))))]
+    parts += [f'<text x="{left - 6}" y="{fy(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
+              for v in dict.fromkeys((float(np.nanmin(y)), float(np.nanmax(y))))]
+    return "".join(parts)
+
+
+def _chart(title: str, height: float, body: str) -> str:
+    return (f'<figure><figcaption>{escape(title)}</figcaption><svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{body}</svg></figure>')
