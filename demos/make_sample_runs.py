@@ -20,6 +20,9 @@ from actfocus_core.signals import score
 RUNS = {
     "frozen-lake": ("frozen_lake", {"slippery": False}),
     "frozen-lake-slippery": ("frozen_lake", {"slippery": True}),
+    "sokoban": ("sokoban", {}),
+    "sudoku": ("sudoku", {}),
+    "webshop": ("webshop", {}),
 }
 PROMPTS, ROLLOUTS, TOP_K = 32, 8, 5
 
