@@ -464,11 +464,8 @@ def _load(name: str, device: str):
 
 
 def _spare_a_core() -> None:
-    """Leave one core to the page."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    """Leave one core to the page: torch reads this when it is first imported."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 
 def _credit_table(table: dict, step: int) -> None:

@@ -107,10 +107,10 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
     end = {"end": True, "picture": None, "page": None}
     try:
         env = make_env(t.env, **env_options(run))
-        for turn, record in zip(turns, t.turn_records):
+        for turn, record, given in zip(turns, t.turn_records, answers(t)):
             env.restore(record.state)
             turn["picture"], turn["page"] = env.svg(), shop_page(env)
-            verdict = judge(env, answers(record))
+            verdict = judge(env, given)
             # Only where the step is the stored one: another trainer's rules may differ.
             if verdict.actions[:len(record.actions)] == list(record.actions):
                 turn["oracle"] = turn_verdict(verdict)

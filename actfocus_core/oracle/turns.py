@@ -13,7 +13,7 @@ from actfocus_core.oracle.frozen_lake import LakeOracle
 from actfocus_core.oracle.sokoban import RoomOracle
 from actfocus_core.oracle.sudoku import PuzzleOracle
 from actfocus_core.oracle.webshop import ShopOracle
-from actfocus_core.trajectory import Trajectory, Turn
+from actfocus_core.trajectory import TokenKind, Trajectory
 
 ORACLES: dict[str, type[Oracle]] = {"frozen_lake": LakeOracle, "sokoban": RoomOracle,
                                     "sudoku": PuzzleOracle, "webshop": ShopOracle}
@@ -106,16 +106,18 @@ def trajectory_values(trajectory: Trajectory, env_options: dict) -> list[TurnVal
     Raises ActFocusError where the environment has no oracle or the options are not its own.
     """
     env, values = make_env(trajectory.env, **env_options), []
-    for turn in trajectory.turn_records:
+    for turn, given in zip(trajectory.turn_records, answers(trajectory)):
         env.restore(turn.state)
-        values.append(judge(env, answers(turn)))
+        values.append(judge(env, given))
     return values
 
 
-def answers(turn: Turn) -> list[str]:
-    """The action strings of a turn's reply, as the environment was given them."""
-    spans = find_spans(turn.response, opens_thinking=THINK[0] not in turn.response)
-    return split_actions(turn.response[slice(*spans.answer)]) if spans.answer else []
+def answers(trajectory: Trajectory) -> list[list[str]]:
+    """The action strings of every turn's reply, as the environment was given them."""
+    template = "".join(text for text, kind in zip(trajectory.texts, trajectory.kinds) if kind == TokenKind.TEMPLATE)
+    # Where the template opens the thinking the reply does not; elsewhere such a reply is malformed.
+    found = [(turn.response, find_spans(turn.response, THINK[0] in template)) for turn in trajectory.turn_records]
+    return [split_actions(text[slice(*spans.answer)]) if spans.answer else [] for text, spans in found]
 
 
 def _point_of_no_return(oracle: Oracle, env: Env, actions: list[str]) -> int | None:
