@@ -24,7 +24,7 @@ def runs_dir(tmp_path_factory) -> Path:
     make_run(folder / "hostile", prompts=2, hostile=True)
     make_run(folder / "long", prompts=3, rollouts=2, **LONG)
     for task, options in (("sokoban", {}), ("sudoku", {}), ("webshop", {"departments": ["fashion"]})):
-        make_run(folder / task, prompts=2, rollouts=2, task=task, **options)
+        make_run(folder / f"scripted-{task}", prompts=2, rollouts=2, task=task, **options)
     (folder / "broken").mkdir()
     (folder / "broken" / "run.json").write_text("{not json", encoding="utf-8")
     return folder

@@ -389,7 +389,7 @@ def test_new_rollouts_of_the_embedded_policy_are_made_and_opened(page, studio, r
 # --- the oracle, and taking over ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["plain", "sokoban", "sudoku", "webshop"])
+@pytest.mark.parametrize("name", ["plain", "scripted-sokoban", "scripted-sudoku", "scripted-webshop"])
 def test_every_action_shows_what_it_cost(page, studio, name):
     opened(page, studio, f"run={name}")
     run, t, _ = shown(page)
@@ -404,7 +404,7 @@ def test_every_action_shows_what_it_cost(page, studio, name):
 
 
 def test_a_person_plays_sokoban_by_key_and_by_typing(page, studio):
-    opened(page, studio, "run=sokoban")
+    opened(page, studio, "run=scripted-sokoban")
     run, t, _ = shown(page)
     page.keyboard.press("p")
     page.locator(".af-play-note").get_by_text("actions left").wait_for()
@@ -427,7 +427,7 @@ def test_a_person_plays_sokoban_by_key_and_by_typing(page, studio):
 
 
 def test_a_person_shops_by_clicking_and_is_told_the_costs(page, studio):
-    opened(page, studio, "run=webshop")
+    opened(page, studio, "run=scripted-webshop")
     run, t, _ = shown(page)
     page.get_by_role("button", name="Play from here").click()
     box = page.get_by_label("Your answer")
