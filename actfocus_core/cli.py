@@ -87,7 +87,7 @@ def open_app(
 @app.command()
 def rollout(
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/ENV-N")] = None,
-    policy: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    policy: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
@@ -139,7 +139,7 @@ def rollout(
 @app.command()
 def score(
     run: RunArgument,
-    reference: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    reference: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
     top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
@@ -374,7 +374,7 @@ def train(
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
     catalogue: Catalogue = None,
-    model: Annotated[str, typer.Option(help="tiny, a model folder, or a hub id.")] = "tiny",
+    model: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
     time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
                                                       show_default="the preset's")] = None,
@@ -426,7 +426,7 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    policy: Annotated[str, typer.Argument(help="tiny, a model folder such as RUN/policy, or a hub id.")] = "tiny",
+    policy: Annotated[str, typer.Argument(help="tiny, smollm2, a model folder such as RUN/policy, or a hub id.")] = "tiny",
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,

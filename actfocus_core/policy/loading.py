@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from actfocus_core.dialogue import ChatFormat
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
+from actfocus_core.policy.smollm2 import smollm2_folder
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EMBEDDED = {"tiny": "tiny-policy"}
 """Names of the policies that come with the package, and their folders in the assets."""
 _TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+NAMES = (*EMBEDDED, "smollm2")
+"""All policies with a name of their own."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -59,18 +62,18 @@ class Policy:
 
 
 def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
-    """Load ``"tiny"``, a Hugging Face folder, or a hub id such as ``Qwen/Qwen2.5-0.5B-Instruct``.
+    """Load ``"tiny"``, ``"smollm2"``, a Hugging Face folder, or a hub id (``Qwen/Qwen2.5-0.5B-Instruct``).
 
     ``device``: "auto" takes CUDA where there is one. ``dtype``: "auto" is bfloat16 on CUDA and
     float32 on a CPU. Only safetensors are read, never a pickle. Raises ActFocusError for a
     model that cannot be found or read.
     """
-    folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
+    folder = _named(name) if name in NAMES else Path(name)
     local = folder.is_dir()
     if local and not (folder / "config.json").is_file():
         raise ActFocusError(f"{folder}: not a model folder, it has no config.json")
     if not local and not _HUB_ID.fullmatch(name):
-        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, EMBEDDED))}, a model "
+        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model "
                             "folder, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
     device = _device(device)
     import torch
@@ -87,9 +90,13 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
-                            f"{', '.join(map(repr, EMBEDDED))}, a model folder, or a hub id") from None
+                            f"{', '.join(map(repr, NAMES))}, a model folder, or a hub id") from None
     model.requires_grad_(False).eval().to(device)
     return Policy(name, model, tokenizer, _env_options(folder) if local else {})
+
+
+def _named(name: str) -> Path:
+    return smollm2_folder() if name == "smollm2" else assets() / EMBEDDED[name]
 
 
 def load_tokenizer(name: str):
@@ -97,10 +104,10 @@ def load_tokenizer(name: str):
 
     Raises ActFocusError for one that cannot be found or read.
     """
-    folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
+    folder = _named(name) if name in NAMES else Path(name)
     local = folder.is_dir()
     if not local and not _HUB_ID.fullmatch(name):
-        raise ActFocusError(f"{name}: no such tokenizer; give {', '.join(map(repr, EMBEDDED))}, a folder, "
+        raise ActFocusError(f"{name}: no such tokenizer; give {', '.join(map(repr, NAMES))}, a folder, "
                             "or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
     import transformers
 
@@ -126,7 +133,7 @@ def _fetched(hub_id: str, patterns: list[str]) -> str:
             return huggingface_hub.snapshot_download(hub_id, allow_patterns=patterns)
         except Exception as error:  # the hub's and the network's own kinds
             raise ActFocusError(f"{hub_id}: neither in the local cache nor to be had from the model hub "
-                                f"({type(error).__name__}); give {', '.join(map(repr, EMBEDDED))} or a "
+                                f"({type(error).__name__}); give {', '.join(map(repr, NAMES))} or a "
                                 "model folder") from None
 
 

@@ -22,6 +22,9 @@ class SplitModel:
         self.softcap = getattr(config, "final_logit_softcapping", None)
         # Cohere multiplies by logit_scale, Granite divides by logits_scaling.
         self.scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+        self.full_attention = (config._attn_implementation == "sdpa" and getattr(config, "sliding_window", None) is None
+                               and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"})
+        """Every token attends to all before it, through the fused function that takes any mask."""
         self._check(model)
 
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:

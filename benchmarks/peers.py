@@ -1,0 +1,188 @@
+"""One GRPO step on the same work, here and in TRL's GRPOTrainer: python benchmarks/peers.py
+
+    pip install -c constraints.txt trl==1.16.0     # the peer; beside actfocus, in the same environment
+
+The work: P prompts, G completions each of exactly N sampled tokens (the end of a turn does not end
+them), a reward, group advantages, one clipped update of all parameters with Adam. Same model, prompts
+and counts of tokens; the dice differ. Every setting runs in a process of its own, so that its peak of
+memory is its own. TRL samples with ``generate``; it is given its faster ways (no gradient
+checkpointing, no reference, old log-probs not made again, two micro-batch sizes, three precisions),
+and its best counts. Ours are ``CachedSampler``, ``TrainingBatch`` and ``policy_step``, as training uses them.
+Seconds are those of the process on the CPU; the first step warms up and is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import torch
+
+from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.envs import make_env
+from actfocus_core.losses import normalisers
+from actfocus_core.policy import Policy, load_policy
+from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.rollout import TRAINING_SEED
+from actfocus_core.train import TrainConfig
+from actfocus_core.train.batch import TrainingBatch
+from actfocus_core.train.session import half
+from actfocus_core.train.update import Adam, forward, per_token, policy_step
+from actfocus_core.trajectory import TokenKind, Trajectory
+
+LR = 1e-6
+
+
+def openings(policy: Policy, prompts: int) -> list[list[int]]:
+    """The token ids of FrozenLake's first prompts."""
+    env = make_env("frozen_lake", **policy.env_options.get("frozen_lake", {}))
+    return [policy.chat.opening(env.system_prompt(), env.reset(TRAINING_SEED + i)).ids for i in range(prompts)]
+
+
+def reward(text: str) -> float:
+    """Any number that differs between completions."""
+    return (sum(map(ord, text)) % 97) / 97
+
+
+def ours(policy: Policy, o: argparse.Namespace) -> list[float]:
+    """Seconds of every step."""
+    config = TrainConfig.of(lr=LR, precision="float32" if o.precision == "float32" else "bfloat16",
+                            micro_tokens=o.micro_tokens, entropy_coef=0.0)
+    model = SplitModel(policy.model)
+    policy.model.requires_grad_(True)
+    adam = Adam(policy.model.named_parameters(), LR, 0, 1.0)
+    player = policy if config.precision == "float32" else half(policy)
+    sampler = CachedSampler(player)
+    sampler.stop = sampler.stop[:0]
+    blocks = [ids for ids in openings(policy, o.prompts) for _ in range(o.rollouts)]
+    dice, seconds = np.random.default_rng(0), []
+    for step in range(1, o.steps + 1):
+        began = time.process_time()
+        sampler.begin(len(blocks))
+        replies = sampler.reply(blocks, o.tokens, dice.random((len(blocks), o.tokens)))
+        kept = [trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
+                for i, (block, r) in enumerate(zip(blocks, replies))]
+        batch = Batch.of(kept)
+        credit = get_scheme("uniform").compute(batch)
+        # Half precision samples with other arithmetic than it trains with: log-probs are made again.
+        old = [t.logprobs for t in kept] if player is policy else per_token(
+            kept, lambda micro: forward(model, micro)[0], config.micro_tokens, policy.device, config.precision)
+        tokens = TrainingBatch(kept, {"old_logprobs": np.concatenate(old), "advantages": credit.advantage,
+                                      "weights": credit.weight * credit.keep, "keep": credit.keep,
+                                      "clip_scale": credit.clip_scale})
+        everyone = np.arange(len(kept))
+        policy_step(model, adam, tokens, everyone, normalisers(tokens.total("weights"), [everyone], "minibatch"), config, step)
+        if player is not policy:
+            with torch.no_grad():
+                for mine, new in zip(player.model.parameters(), policy.model.parameters()):
+                    mine.copy_(new)
+        seconds.append(time.process_time() - began)
+    return seconds
+
+
+def trajectory(policy: Policy, number: int, rollouts: int, block: list[int], reply: list[int], logprobs) -> Trajectory:
+    """One completion, with its reward."""
+    nan = [float("nan")] * len(block)
+    return Trajectory(id=str(number), token_ids=block + reply, turns=[0] * (len(block) + len(reply)),
+                      kinds=[TokenKind.USER] * len(block) + [TokenKind.REASONING] * len(reply),
+                      logprobs=nan + logprobs.tolist(), texts=[""] * (len(block) + len(reply)), turn_records=[],
+                      signals={}, group=str(number // rollouts), env="frozen_lake", seed=0, rollout=number % rollouts,
+                      step=0, model=policy.name, reward=reward(policy.tokenizer.decode(reply)), penalty=0.0,
+                      success=False, terminated=True, truncated=False)
+
+
+def theirs(policy: Policy, o: argparse.Namespace) -> list[float]:
+    """Seconds of every step."""
+    import datasets
+    import transformers
+    import trl
+
+    if o.precision == "bfloat16":
+        policy.model.to(torch.bfloat16)
+    policy.model.requires_grad_(True)
+    prompts = openings(policy, o.prompts)
+    texts = [policy.tokenizer.decode(ids) for ids in prompts]
+    if policy.tokenizer(texts, add_special_tokens=False)["input_ids"] != prompts:
+        print("the prompts are encoded a little differently from their text", file=sys.stderr)
+    seconds: list[float] = []
+
+    class Clock(transformers.TrainerCallback):
+        def on_step_begin(self, *args, **kwargs):
+            seconds.append(-time.process_time())
+
+        def on_step_end(self, *args, **kwargs):
+            seconds[-1] += time.process_time()
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = o.prompts * o.rollouts
+        config = trl.GRPOConfig(
+            output_dir=folder, use_cpu=True, bf16=o.precision == "autocast", learning_rate=LR, beta=0.0,
+            per_device_train_batch_size=o.micro_rows, gradient_accumulation_steps=rows // o.micro_rows,
+            num_generations=o.rollouts, max_completion_length=o.tokens, max_steps=o.steps, temperature=1.0,
+            generation_kwargs={"min_new_tokens": o.tokens}, gradient_checkpointing=False, report_to="none",
+            save_strategy="no", logging_strategy="no", disable_tqdm=True, epsilon=0.2, epsilon_high=0.28)
+        trainer = trl.GRPOTrainer(
+            model=policy.model, reward_funcs=lambda completions, **_: [reward(text) for text in completions], args=config,
+            train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in texts]),
+            processing_class=policy.tokenizer, callbacks=[Clock()])
+        trainer.train()
+    return seconds
+
+
+def child(o: argparse.Namespace) -> None:
+    """One setting in this process: prints its figures as JSON."""
+    torch.set_num_threads(o.threads)
+    policy = load_policy(o.policy, "cpu", "float32")
+    held = _peak()
+    seconds = (ours if o.side == "ours" else theirs)(policy, o)
+    mean = float(np.mean(seconds[1:]))
+    sampled = o.prompts * o.rollouts * o.tokens
+    print(json.dumps({"side": o.side, "precision": o.precision, "micro": o.micro_tokens if o.side == "ours" else o.micro_rows,
+                      "seconds_a_step": mean, "tokens_per_second": sampled / mean, "peak_mb": _peak(),
+                      "peak_above_the_loaded_model_mb": _peak() - held}))
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--policy", default="tiny", help="tiny, smollm2, a folder or a hub id")
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--rollouts", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precisions", default="float32,autocast,bfloat16", help="of TRL; ours: float32, autocast")
+    parser.add_argument("--micro-tokens", type=int, default=1536, help="ours, padded tokens at once")
+    for hidden in ("--side", "--precision"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--micro-rows", type=int, default=0, help=argparse.SUPPRESS)
+    o = parser.parse_args()
+    if o.side:
+        return child(o)
+    rows = o.prompts * o.rollouts
+    settings = [("ours", p, 0) for p in o.precisions.split(",") if p != "bfloat16"]
+    settings += [("trl", p, m) for p in o.precisions.split(",") for m in dict.fromkeys((rows, max(o.rollouts, rows // 4)))]
+    found = []
+    for side, precision, micro in settings:
+        command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", str(micro)]
+        out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        found.append(json.loads(out.splitlines()[-1]))
+        print(json.dumps(found[-1]), flush=True)
+    best = {side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"]) for side in ("ours", "trl")}
+    print(json.dumps({"policy": o.policy, "work": [o.prompts, o.rollouts, o.tokens], "threads": o.threads,
+                      "tokens_per_second_ratio": best["ours"]["tokens_per_second"] / best["trl"]["tokens_per_second"],
+                      "peak_memory_ratio": best["ours"]["peak_mb"] / best["trl"]["peak_mb"]}))
+
+
+if __name__ == "__main__":
+    main()
