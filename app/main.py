@@ -33,6 +33,10 @@ from app.theme import studio_theme  # noqa: E402
 from app.url import View  # noqa: E402
 
 
+SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
+"""The tab of the address is selected before the studio's script is there, which reads it by itself."""
+
+
 def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks:
     """The studio's page over these runs, the baked ones and those in ``runs_dir``."""
     catalog = Catalog(list(runs), runs_dir)
@@ -46,7 +50,7 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks
             for page in PAGES:
                 with gr.Tab(page.TITLE, id=page.NAME, render_children=True) as tab:
                     page.build(studio)
-                tab.select(None, None, None, js=f"() => {{ ActFocus.store.tab({page.NAME!r}); }}")
+                tab.select(None, None, None, js=SELECTED.format(page.NAME))
         demo.load(_tab, None, [tabs], queue=False, show_progress="hidden", api_visibility="private")
     threading.Thread(target=_warm, args=[studio], daemon=True).start()
     return demo

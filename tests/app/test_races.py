@@ -95,7 +95,8 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
     # The same boards and dice, whatever the scheme: the first rollouts are the same.
     first = [Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]]
     assert first[0] == first[1]
-    assert races.races()[0]["states"] == ["finished", "finished"] and not races.look(id, {})["going"]
+    assert races.races()[0]["states"] == ["finished", "finished"]
+    wait(lambda: not races.look(id, {})["going"])
 
 
 def test_stop_pause_go_and_a_killed_process(tmp_path, short):

@@ -32,7 +32,8 @@ def opened(page, studio, query=""):
 
 
 def until(page, condition):
-    page.wait_for_function(f"(() => {{ const race = {STATE}.race; return race && ({condition}); }})()", timeout=PATIENCE)
+    page.wait_for_function(f"(() => {{ const race = window.ActFocus && ActFocus.train && {STATE}.race; return race && ({condition}); }})()",
+                           timeout=PATIENCE)
 
 
 def press(page, name):
