@@ -32,7 +32,6 @@ from app.studio import Studio  # noqa: E402
 from app.theme import studio_theme  # noqa: E402
 from app.url import View  # noqa: E402
 
-
 SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
 """The tab of the address is selected before the studio's script is there, which reads it by itself."""
 
