@@ -1,0 +1,3 @@
+from actfocus_core.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""The command itself: its version, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from actfocus_core import __version__
+from actfocus_core.errors import ActFocusError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="ActFocus Studio: see and steer token credit in agentic RL.")
+
+
+def main() -> None:
+    """Entry point: bad input gives one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except ActFocusError as error:
+        code = _complain(error)
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        # What the option parser finds wrong: it knows the line to say as well.
+        if not hasattr(error, "format_message"):
+            raise
+        code = _complain(error.format_message()) if error.format_message() else 2
+    sys.exit(code)
+
+
+def _complain(error) -> int:
+    print("actfocus:", " ".join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        print(__version__)
+        raise typer.Exit

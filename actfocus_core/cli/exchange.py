@@ -1,0 +1,128 @@
+"""`actfocus import`, `export` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actfocus_core.cli.base import app
+from actfocus_core.cli.options import (
+    Json,
+    ProgressMode,
+    RunArgument,
+    load,
+)
+from actfocus_core.cli.show import print_result, progress_bars
+
+
+@app.command("import")
+def import_(
+    format: Annotated[str, typer.Argument(help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, "
+                                               "areal, skyrl, chat.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="A file or a folder; .gz and .zst are read too.", show_default=False)],
+    tokenizer: Annotated[str | None, typer.Option(help="Of the model that wrote them: tiny, a folder, or a hub id.",
+                                                  show_default="none, for our own formats")] = None,
+    out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/NAME-N")] = None,
+    spans: Annotated[str, typer.Option(help="think_answer, tool_call, boxed, react, or "
+                                            "pattern:REGEX with a group (?P<action>...).")] = "think_answer",
+    success_at: Annotated[float, typer.Option(help="The reward that counts as success where the file "
+                                                   "does not say.")] = 1.0,
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Read other trainers' rollouts, or our own files, into a new run folder."""
+    from actfocus_core.interop import import_run
+    from actfocus_core.runs import free_path, slug
+
+    out = out or free_path(Path("runs"), slug(path.resolve().name.split(".")[0]))
+    with progress_bars(progress, files=True) as show:
+        run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
+                         on_progress=show("import"))
+    index, config = run.index(), run.info["config"]
+    print_result(json_, {"run": str(run.path), "format": config["format"], "approximate": config["approximate"],
+                    "trajectories": len(index), "groups": int(index["group"].nunique()), "steps": len(run.steps()),
+                    "tokens": int(index["n_tokens"].sum()), "action_tokens": int(index["n_action"].sum()),
+                    "success": float(index["success"].mean())})
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    format: Annotated[str, typer.Option(help="parquet, jsonl, csv (tokens), html (a page), advantages "
+                                             "(weighted, for another trainer).")],
+    out: Annotated[Path | None, typer.Option(help="The new file.", show_default="RUN.FORMAT")] = None,
+    id: Annotated[list[str] | None, typer.Option("--id", help="Only this trajectory; may be repeated.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only this group; may be repeated.")] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Only this training step.")] = None,
+    success: Annotated[bool | None, typer.Option("--success/--failure", help="Only these.", show_default="both")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    scheme: Annotated[str, typer.Option(help="Whose weights html and advantages show.")] = "actfocus",
+    reference: Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")] = None,
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Write a selection of a run for other programs, or as a page to send around."""
+    from actfocus_core.interop.exporting import Selection, export_run
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, limit)
+    with progress_bars(progress) as show:
+        file, count = export_run(opened, out, format, chosen, scheme=scheme, reference=reference,
+                                 on_progress=show("export"))
+    print_result(json_, {"run": str(opened.path), "file": str(file), "format": format, "trajectories": count})
+
+
+@app.command()
+def doctor(
+    path: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or rollouts that can be imported.",
+                                         show_default=False)],
+    tokenizer: Annotated[str | None, typer.Option(help="Of the policy: checks ids against the text.",
+                                                  show_default="that of the import")] = None,
+    reference: Annotated[str | None, typer.Option(help="The policy that sampled: its log-probs are compared.",
+                                                  show_default="none")] = None,
+    spans: Annotated[str | None, typer.Option(help="The span rule.", show_default="that of the import")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Say what is wrong with these rollouts; exit code 1 where there are errors."""
+    import tempfile
+
+    from actfocus_core.doctor import diagnose
+    from actfocus_core.interop import import_run
+    from actfocus_core.policy import load_tokenizer
+    from actfocus_core.runs import Run
+
+    with tempfile.TemporaryDirectory() as hidden, progress_bars(progress) as show:
+        if path.exists() and not (path / "run.json").is_file():
+            opened = import_run(path, Path(hidden) / "run", tokenizer=tokenizer, spans=spans or "think_answer",
+                                on_progress=show("import"))
+        else:
+            opened = Run.open(path)
+        policy = load(reference, device) if reference else None
+        given = tokenizer or opened.info["config"].get("tokenizer")
+        tokens = policy.tokenizer if policy else load_tokenizer(given) if given else None
+        report = diagnose(opened, tokenizer=tokens, reference=policy, spans=spans, on_progress=show("check"))
+    if json_:
+        print_result(True, {"run": str(path), **report.as_dict()})
+    else:
+        _findings(report)
+    raise typer.Exit(0 if report.healthy else 1)
+
+
+def _findings(report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    console = Console(highlight=False)
+    console.print(f"{report.trajectories} trajectories, {report.tokens} tokens: "
+                  + (f"{len(report.findings)} findings" if report.findings else "nothing is wrong"))
+    colour = {"error": "red", "warning": "yellow", "info": "blue"}
+    for f in report.findings:
+        console.print(f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
+                      f"for example {escape(', '.join(f.examples[:2]))}")
+        console.print(Padding(escape(f.message), (0, 0, 0, 9)))

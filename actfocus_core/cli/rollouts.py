@@ -1,0 +1,138 @@
+"""`actfocus rollout`, `score` and `eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actfocus_core.cli.base import app
+from actfocus_core.cli.options import (
+    Catalogue,
+    Json,
+    ProgressMode,
+    RunArgument,
+    catalogue_option,
+    key_values,
+    load,
+)
+from actfocus_core.cli.show import print_result, progress_bars
+from actfocus_core.errors import ActFocusError
+
+
+@app.command()
+def rollout(
+    out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/ENV-N")] = None,
+    policy: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
+    first_prompt: Annotated[int, typer.Option(min=0, help="Environment seed of the first group.")] = 10_000,
+    temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 128,
+    score: Annotated[bool, typer.Option(help="Score with the policy as its own reference.")] = True,
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Collect trajectories of a policy into a new run folder."""
+    from actfocus_core.envs import make_env
+    from actfocus_core.runs import appearing_run, free_path
+
+    out = out or free_path(Path("runs"), env)
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    given = key_values(option or []) | catalogue_option(env, catalogue)
+    make_env(env, **given)
+    from actfocus_core.rollout import collect
+    from actfocus_core.signals import score as score_
+
+    loaded = load(policy, device)
+    options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
+    seeds = list(range(first_prompt, first_prompt + prompts))
+    with progress_bars(progress) as show:
+        trajectories = collect(loaded, env, prompts=seeds, rollouts=rollouts, temperature=temperature,
+                               seed=seed, env_options=options, batch_size=batch_size,
+                               on_progress=show("rollout"))
+        if score:
+            score_(trajectories, loaded, top_k=top_k, on_progress=show("score"))
+    config = {"command": "rollout", "policy": policy, "env": env, "env_options": options, "prompts": seeds,
+              "rollouts": rollouts, "temperature": temperature, "seed": seed}
+    with appearing_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
+        run.add_trajectories(0, trajectories)
+        if score:
+            run.annotate(0, loaded.name, trajectories)
+    print_result(json_, {"run": str(run.path), "trajectories": len(trajectories), "groups": prompts,
+                    "success": sum(t.success for t in trajectories) / len(trajectories),
+                    "well_formed": _well_formed(trajectories), "reference": loaded.name if score else None})
+
+
+@app.command()
+def score(
+    run: RunArgument,
+    reference: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Add the energy, entropy and log-probs of a frozen reference model to a run."""
+    from actfocus_core.runs import Run
+
+    opened = Run.open(run)
+    steps = opened.steps()
+    if not steps:
+        raise ActFocusError(f"{run}: has no trajectories to score yet")
+    from actfocus_core.signals import score as score_
+
+    loaded, count = load(reference, device), 0
+    with progress_bars(progress) as show:
+        for step in steps:
+            trajectories = opened.trajectories(step)
+            score_(trajectories, loaded, top_k=top_k, on_progress=show(f"step {step}"))
+            opened.annotate(step, loaded.name, trajectories)
+            count += len(trajectories)
+    print_result(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps),
+                    "trajectories": count})
+
+
+@app.command("eval")
+def evaluate(
+    policy: Annotated[str, typer.Argument(help="tiny, smollm2, a model folder such as RUN/policy, or a hub id.")] = "tiny",
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups, of the fixed evaluation set.")] = 32,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 16,
+    temperature: Annotated[list[float] | None, typer.Option(min=0, help="May be given more than once.",
+                                                            show_default="0.5 and 1")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Success of a policy on the fixed evaluation set, with its interval over prompts."""
+    from actfocus_core.envs import make_env
+
+    given = key_values(option or [])
+    make_env(env, **given)
+    from actfocus_core.train.evaluate import evaluate as roll_out
+    from actfocus_core.train.evaluate import label, summary
+
+    loaded, found = load(policy, device), {}
+    with progress_bars(progress) as show:
+        for t in temperature or (0.5, 1.0):
+            found[label(t)] = summary(roll_out(loaded, env, prompts=prompts, rollouts=rollouts, temperature=t,
+                                               env_options=given, on_progress=show(label(t))))
+    print_result(json_, {"policy": loaded.name, "env": env, "fingerprint": loaded.fingerprint,
+                    **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()}})
+
+
+def _well_formed(trajectories) -> float:
+    turns = [turn for t in trajectories for turn in t.turn_records]
+    return sum(turn.valid for turn in turns) / len(turns)

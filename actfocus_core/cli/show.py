@@ -1,0 +1,80 @@
+"""Results and progress on the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import contextmanager
+
+
+def print_result(as_json: bool, result: dict) -> None:
+    if as_json:
+        print(json.dumps(_finite(result), allow_nan=False))
+        return
+    for key, value in result.items():
+        print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")
+
+
+def _finite(value):
+    """JSON has no NaN: what could not be computed is null."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # Numbers are never cut: a line may be longer than the terminal is wide.
+    console = Console()
+    widest = Console(width=10_000).measure(table).maximum
+    Console(width=max(console.width, widest)).print(table)
+
+
+def plain(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float) -> str:
+    return f"{value:.1%}" if math.isfinite(value) else "-"
+
+
+@contextmanager
+def progress_bars(mode: str, files: bool = False):
+    """Yields a function: phase -> callback(done, total); ``files``: what is counted is bytes."""
+    if mode != "bar":
+        def show(phase: str):
+            def report(done: int, total: int) -> None:
+                if mode == "jsonl":
+                    print(json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True)
+            return report
+        yield show
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    # Where stderr is no terminal a bar would only stand beside the one line of an error.
+    with Progress(TextColumn("{task.description:>10}"), BarColumn(), DownloadColumn() if files else MofNCompleteColumn(),
+                  TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+        def show(phase: str):
+            task = bars.add_task(phase, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+        yield show

@@ -1,0 +1,87 @@
+"""`actfocus train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from actfocus_core.cli.base import app
+from actfocus_core.cli.options import (
+    Catalogue,
+    Json,
+    ProgressMode,
+    catalogue_option,
+    key_values,
+    spare_a_core,
+)
+from actfocus_core.cli.show import print_result, progress_bars
+from actfocus_core.errors import ActFocusError
+
+
+@app.command()
+def train(
+    out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/train-ENV-N")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed; of "
+                                                "the options below only --steps and --time-budget count.",
+                                                show_default=False)] = None,
+    preset: Annotated[str | None, typer.Option(help="quick or paper; the options below change it.",
+                                               show_default="quick for tiny, else paper")] = None,
+    algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
+    scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
+    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
+    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
+    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
+                                                     help="An option of the environment.")] = None,
+    catalogue: Catalogue = None,
+    model: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
+    time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
+                                                      show_default="the preset's")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling and the mini-batches.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the "
+                                                   "training config, for instance lr=1e-4.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    progress: ProgressMode = "bar",
+    json_: Json = False,
+) -> None:
+    """Train a policy by PPO or GRPO with a credit scheme; Ctrl-C ends it after the step it is in."""
+    from actfocus_core.runs import free_path
+    from actfocus_core.train import TrainConfig, read_status
+    from actfocus_core.train import preset as values_of
+    from actfocus_core.train import resume as go_on
+    from actfocus_core.train import train as begin
+
+    if resume is None:
+        given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+        limits = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
+        if steps is not None and time_budget is None:
+            limits["time_budget"] = None
+        start = values_of(preset or ("quick" if model == "tiny" else "paper"), env, algorithm, model)
+        options = {**start.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
+        config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
+                                   "seed": seed, "device": device, **limits, **key_values(set_ or [], "--set")})
+        out = out or free_path(Path("runs"), f"train-{env}")
+        if out.exists():
+            raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    elif out is not None:
+        raise ActFocusError(f"--out {out}: a resumed run stays in its folder; leave --out or --resume away")
+    spare_a_core()
+    with progress_bars(progress) as show:
+        phases = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in phases:
+                phases[phase] = show(phase)
+            phases[phase](done, total)
+
+        run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report)
+    rows, status = run.metrics()[0], read_status(run.path)
+    first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
+    print_result(json_, {"run": str(run.path), "state": status["state"], "steps": status["step"],
+                    "seconds": status["elapsed"], "policy": str(run.path / "policy"),
+                    **{f"{name} before": first[name] for name in first if name.endswith("/success")},
+                    **{f"{name} after": last[name] for name in last if name.endswith("/success")}})
