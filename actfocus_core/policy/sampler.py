@@ -14,6 +14,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy.decoder import Decoder, fits
 from actfocus_core.policy.loading import Policy
 
 
@@ -74,6 +75,7 @@ class CachedSampler:
         """Tokens in the cache, by row."""
         self.pending: list[list[int]] = [[] for _ in range(rows)]
         """The last sampled token of each stream, not read by the model yet."""
+        self.decoder = Decoder(self.model) if fits(self.model) else None
 
     def keep(self, rows: list[int]) -> None:
         number = torch.full((len(self.pending),), -1)
@@ -106,7 +108,7 @@ class CachedSampler:
                 drawn = drawn[self._to_front(going)]
                 writing = len(drawn)
             lengths = self.lengths[:writing]
-            logits = self._forward(drawn[:, None], lengths[:, None])[:, 0]
+            logits = self._next(drawn, lengths)
             lengths += 1
         return self._replies(ids, logprobs, entropies, count)
 
@@ -155,6 +157,12 @@ class CachedSampler:
             logits, sizes = logits[same], sizes[same]
         self.lengths = self.lengths + sizes
         return logits
+
+    def _next(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Feed one token to each of the first rows, ids and positions [n]; logits [n, V]."""
+        if self.decoder:
+            return self.decoder.next_logits(ids, positions, self.cache)
+        return self._forward(ids[:, None], positions[:, None])[:, 0]
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor,
                  last: torch.Tensor | None = None) -> torch.Tensor:

@@ -113,7 +113,6 @@ def test_uniform_without_kl_never_runs_the_reference(tmp_path):
 
 
 def test_adapters_train_few_parameters_and_leave_an_ordinary_folder(tmp_path, tiny):
-    pytest.importorskip("peft")
     values = dict(steps=2, lora_rank=4, eval_every=0, mass_every=2, lr=1e-3)
     run = train(config(**values), tmp_path / "run")
     stored = load_file(run.path / "checkpoints/step-00002/policy.safetensors")
@@ -137,7 +136,6 @@ def test_a_missing_extra_is_named_and_leaves_no_folder(changes, extra, tmp_path)
 
 
 def test_tensorboard_gets_the_rows(tmp_path):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = train(config(steps=2, eval_every=0, track=("tensorboard",)), tmp_path / "run")
