@@ -40,6 +40,8 @@ RATES = {("frozen_lake", "grpo"): 2.0, ("frozen_lake", "ppo"): 3.5, ("sokoban", 
 """Seconds a step on two cores, evaluations included: a first guess until this machine has trained once."""
 EVALUATIONS = 6
 """After the one before training."""
+QUEUE_MAX = 4 * 3600
+"""Seconds of training that may stand in the queue."""
 DISK_FREE = 500_000_000
 """Bytes that must be free before a run is begun."""
 LOG_TAIL = 4000
@@ -117,7 +119,11 @@ class Races:
         return RATES[env, algorithm], False
 
     def start(self, asked: RaceRequest) -> str:
-        """Put a race into the queue and return its id. Raises ActFocusError where the disk is nearly full."""
+        """Put a race into the queue and return its id. Raises ActFocusError where queue or disk are nearly full."""
+        waiting = self._waiting()
+        if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
+            raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
+                                f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less")
         self.runs_dir.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.runs_dir).free
         if free < DISK_FREE:
@@ -181,9 +187,13 @@ class Races:
 
     def log(self, id: str, name: str) -> str:
         """The last of what a run's process wrote."""
+        return _tail(self.folder / f"{self.path(id, name).name}.log")
+
+    def path(self, id: str, name: str) -> Path:
+        """The folder of a race's run. Raises ActFocusError for any other name."""
         if name not in {run["name"] for run in self._race(id)["runs"]}:
             raise ActFocusError(f"the race {id} has no run of that name")
-        return _tail(self.folder / f"{name}.log")
+        return self.runs_dir / name
 
     # --- the slot ------------------------------------------------------------------------
 
@@ -219,6 +229,14 @@ class Races:
                     if run["name"] not in self._processes or self._processes[run["name"]].poll() is not None:
                         self._spawn(race, run)
             time.sleep(POLL)
+
+    def _waiting(self) -> float:
+        """Seconds of training still to be done in the races that are kept going."""
+        total = 0.0
+        for id in list(self._going):
+            race = self._race(id)
+            total += self.estimate(RaceRequest(**race["request"]))["seconds"] * len(self._pending(id)) / len(race["runs"])
+        return total
 
     def _pending(self, id: str) -> list[dict]:
         """The runs of a race that are not done: not begun, stopped or killed, and what is being trained."""

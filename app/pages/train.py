@@ -17,6 +17,7 @@ from app.jobs import ENVIRONMENTS
 from app.payload import dump
 from app.races import ALGORITHMS, CHOICES, SEEDS_MAX, TIMES, RaceRequest, Races
 from app.studio import Studio
+from app.train.prompt import over_time
 
 NAME, TITLE = "train", "Train"
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -68,6 +69,8 @@ def _answer(races: Races, asked: dict) -> dict:
         return {"log": races.log(id, asked.get("name"))}
     if what == "evaluation":
         return {"evaluation": evaluation(races, id, asked.get("name"))}
+    if what == "prompt":
+        return {"prompt": prompt(races, id, asked.get("name"), asked.get("seed"))}
     if what in ("estimate", "start"):
         try:
             request = RaceRequest(**asked["request"])
@@ -79,9 +82,7 @@ def _answer(races: Races, asked: dict) -> dict:
 
 def evaluation(races: Races, id: str, name: str) -> dict | None:
     """Success of every evaluation prompt at every evaluated step, and a trajectory to open for each."""
-    if name not in {run["name"] for run in races.look(id, {})["runs"]}:
-        raise ActFocusError(f"the race {id} has no run of that name")
-    path = races.runs_dir / name / "evaluation" / EVALUATION
+    path = races.path(id, name) / "evaluation" / EVALUATION
     if not path.is_dir():
         return None
     index = Run.open(path).index()
@@ -93,6 +94,14 @@ def evaluation(races: Races, id: str, name: str) -> dict | None:
     return {"run": f"{name} evaluation {EVALUATION}", "steps": steps, "prompts": seeds,
             "success": [[None if np.isnan(x) else x for x in row] for row in cell],
             "ids": [[first.get((seed, step)) for step in steps] for seed in seeds]}
+
+
+def prompt(races: Races, id: str, name: str, seed: object) -> dict:
+    """One evaluation prompt at every evaluated step."""
+    path = races.path(id, name)
+    if type(seed) is not int:
+        raise ActFocusError("the prompt must be one of the evaluation's seeds")
+    return over_time(Run.open(path), path / "evaluation" / EVALUATION, seed)
 
 
 def _request(text: object) -> dict:

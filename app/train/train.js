@@ -293,7 +293,9 @@
         told.textContent = `${gone.length} of ${e.prompts.length} prompts lost half of their success or more${gone.length ? ` (${gone.join(', ')})` : ''}; ${won.length} gained as much.`;
       }
       lost();
-      const cells = e.prompts.map((prompt, i) => el('tr', '', el('th', '', String(prompt)), ...e.steps.map((step, k) => {
+      const over = el('div', '');
+      const head = (prompt) => el('th', '', el('button', 'af-link', { type: 'button', title: `prompt ${prompt} at every step`, onclick: () => scrub(run, e.run, prompt, over) }, String(prompt)));
+      const cells = e.prompts.map((prompt, i) => el('tr', '', head(prompt), ...e.steps.map((step, k) => {
         const share = e.success[i][k];
         const node = el('button', 'af-cell', { type: 'button', title: `prompt ${prompt}, step ${step}: ${Math.round(100 * share)} % success; open it`,
           onclick: () => open({ run: e.run, step, trajectory: e.ids[i][k] }) }, share === null ? '' : `${Math.round(100 * share)}`);
@@ -301,10 +303,19 @@
         return el('td', '', node);
       })));
       page.after.replaceChildren(el('h3', '', `The same evaluation prompts at every step: ${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
-        el('p', 'af-quiet', 'Success in per cent at temperature 1; a cell opens its trajectories. What disappeared after the peak:'),
+        el('p', 'af-quiet', 'Success in per cent at temperature 1; a cell opens its trajectories, a prompt’s number shows it over time. What disappeared after the peak:'),
         el('p', 'af-race-pick', 'from ', from, ' to ', to), told,
-        el('div', 'af-cells', el('table', '', el('thead', '', el('tr', '', el('th', '', 'prompt'), ...e.steps.map((s) => el('th', '', `step ${s}`)))), el('tbody', '', ...cells))));
+        el('div', 'af-cells', el('table', '', el('thead', '', el('tr', '', el('th', '', 'prompt'), ...e.steps.map((s) => el('th', '', `step ${s}`)))), el('tbody', '', ...cells))), over);
       page.after.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
+    });
+  }
+
+  function scrub(run, evaluation, seed, over) {
+    over.replaceChildren(el('p', 'af-quiet', 'Scoring its rollouts …'));
+    ask({ op: 'prompt', id: page.race.id, name: run.name, seed }, ({ prompt }) => {
+      over.replaceChildren(AF.scrubber.create(prompt, `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`,
+        (id, step) => open({ run: evaluation, step, trajectory: id })));
+      over.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
     });
   }
 

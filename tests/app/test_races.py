@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import load_policy
 from actfocus_core.runs import Run
+from actfocus_core.signals import score
 from actfocus_core.train import read_status
+from actfocus_core.trajectory import TokenKind
 from app.races import RaceRequest, Races
+from app.train.prompt import over_time
 
 GOOD = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "schemes": ["uniform", "actfocus"], "seeds": 1,
         "time": "30 seconds"}
@@ -47,6 +52,18 @@ def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
     for id in ("race-x-1", "race-x-2"):
         with pytest.raises(ActFocusError, match="not the file of a race"):
             races.look(id, {})
+
+
+def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
+    races = Races(tmp_path)
+    monkeypatch.setattr(Races, "_work", lambda self: None)
+    long = RaceRequest(**{**GOOD, "seeds": 5, "time": "5 minutes", "schemes": ["uniform", "actfocus", "role_only", "energy_only"]})
+    started = [races.start(long), races.start(long)]
+    with pytest.raises(ActFocusError, match="minutes of training are in the queue"):
+        races.start(long)
+    assert [race["id"] for race in races.races()] == started[::-1]
+    races.ask(started[0], "stop")
+    races.start(long)
 
 
 def wait(check, seconds=120):
@@ -97,6 +114,30 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
     assert first[0] == first[1]
     assert races.races()[0]["states"] == ["finished", "finished"]
     wait(lambda: not races.look(id, {})["going"])
+    for run in races.look(id, {})["runs"]:
+        check_a_prompt_over_time(races.path(id, run["name"]), run["scheme"])
+
+
+def check_a_prompt_over_time(path, scheme):
+    """The weights of method.md section 3, made again from the kinds and a reference pass."""
+    evaluation = path / "evaluation" / "t1"
+    index = Run.open(evaluation).index()
+    found = over_time(Run.open(path), evaluation, int(index["seed"].min()))
+    assert [step["step"] for step in found["steps"]] == [0, 2, 4]
+    kinds = np.concatenate([step["kind"] for step in found["steps"]])
+    weights = np.concatenate([np.array(step["weight"], float) for step in found["steps"]])
+    written, acted = np.isin(kinds, (3, 5)), kinds == TokenKind.ACTION
+    if scheme == "uniform":
+        assert (weights[written | acted] == 1).all()
+        return
+    stored = Run.open(evaluation)
+    energy = np.concatenate([t.signals["ref_energy"][t.kinds == TokenKind.ACTION] for t in score(
+        [stored.trajectory(step["id"]) for step in found["steps"]], load_policy("tiny", "cpu"))]).astype(float)
+    z = (energy - energy.mean()) / energy.std()
+    np.testing.assert_allclose(weights[acted], 1 + 0.5 / (1 + np.exp(-z)), atol=1e-5)
+    np.testing.assert_allclose(weights[written], 0.1, atol=1e-7)
+    with pytest.raises(ActFocusError, match="no evaluation of the prompt"):
+        over_time(Run.open(path), evaluation, 5)
 
 
 def test_stop_pause_go_and_a_killed_process(tmp_path, short):

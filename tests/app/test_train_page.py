@@ -81,7 +81,17 @@ def test_a_race_is_started_watched_reloaded_stopped_resumed_and_seen_by_others(p
     told = [int(text) for text in page.locator(".af-cell").all_text_contents()]
     rates = index.groupby(["seed", "step"])["success"].mean()
     assert told == [round(100 * rate) for rate in rates]
-    page.locator(".af-cell").first.click()
+    # A prompt over time: the text of its first rollout at every evaluated step.
+    prompt = int(index["seed"].min())
+    rows = index[index["seed"] == prompt].sort_values(["step", "rollout"]).groupby("step")["id"].first()
+    page.locator(".af-cells th button").first.click()
+    page.locator(".af-scrub").wait_for()
+    stored = Run.open(runs_dir / name / "evaluation" / "t1")
+    for key, (step, id) in (("End", list(rows.items())[-1]), ("ArrowLeft", list(rows.items())[-2])):
+        page.locator(".af-scrub input").press(key)
+        assert page.locator(".af-scrub-told").text_content().startswith(f"Step {step}:")
+        assert "".join(page.locator(".af-scrub-text .t").all_text_contents()) == "".join(stored.trajectory(id).texts)
+    page.locator(".af-cells .af-cell").first.click()
     page.wait_for_function(f"ActFocus.store.place.run === {f'{name} evaluation t1'!r} && ActFocus.trace.state.painted")
     assert page.locator("#af-text").is_visible()
 

@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own."""
+"""The command as a user types it; where a process of its own matters, in one."""
 
 import json
 import subprocess
@@ -9,9 +9,10 @@ import pytest
 
 from actfocus_core.envs.webshop.synthetic import make_records
 from actfocus_core.runs import Run
+from tests.core.command import actfocus
 
 
-def actfocus(*arguments, cwd=None) -> subprocess.CompletedProcess:
+def spawn(*arguments, cwd=None) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "actfocus_core.cli", *map(str, arguments)],
                           capture_output=True, text=True, cwd=cwd, timeout=240)
 
@@ -20,8 +21,8 @@ def actfocus(*arguments, cwd=None) -> subprocess.CompletedProcess:
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """A run made by the command, and what it printed."""
     folder = tmp_path_factory.mktemp("cli")
-    result = actfocus("rollout", "--prompts", 3, "--rollouts", 2, "--out", folder / "mine", "--json",
-                      "--progress", "none", cwd=folder)
+    result = spawn("rollout", "--prompts", 3, "--rollouts", 2, "--out", folder / "mine", "--json",
+                   "--progress", "none", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return folder / "mine", json.loads(result.stdout)
@@ -137,6 +138,11 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments,
     assert result.returncode == 2, result
     assert len(result.stderr.strip().splitlines()) == 1 and says in result.stderr, result.stderr
     assert result.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_its_own_says_the_same(tmp_path):
+    result = spawn("credit", "nowhere", cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == "" and result.stderr == actfocus("credit", "nowhere", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

@@ -1,0 +1,67 @@
+"""One evaluation prompt at every evaluated step: what the policy wrote, and how it would be weighted."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import Policy, load_policy
+from actfocus_core.runs import Run
+from actfocus_core.signals import score
+from actfocus_core.trajectory import TokenKind
+from app.payload import finite, numbers
+
+
+@cache
+def reference() -> Policy:
+    """The frozen reference of every race: the policy it began with. Loaded when it is first needed."""
+    return load_policy("tiny", device="cpu")
+
+
+def over_time(run: Run, evaluation: Path, seed: int) -> dict:
+    """The first rollout of an evaluation prompt at every evaluated step, weighted by the run's own scheme.
+
+    The rollouts are scored here, by the race's reference; mu and sigma are over these rollouts alone.
+    ``weight`` is null where the scheme gives none (it needs more than these rollouts). Raises ActFocusError where no
+    such prompt was evaluated.
+    """
+    stored = Run.open(evaluation)
+    rows = stored.index()
+    rows = rows[rows["seed"] == seed].sort_values(["step", "rollout"])
+    if rows.empty:
+        raise ActFocusError(f"{evaluation}: has no evaluation of the prompt {seed}")
+    shown = rows.groupby("step", sort=True)
+    trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference())
+    weights = own_weights(run, trajectories)
+    return {"prompt": seed, "weighted": weights is not None,
+            "steps": [{"step": int(step), "id": t.id, "success": float(share), "own": bool(t.success), "return": finite(t.ret),
+                       "text": t.texts, "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": turns(t),
+                       "weight": numbers(weights[k]) if weights else None, "share": action_share(t, weights[k] if weights else None)}
+                      for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))]}
+
+
+def own_weights(run: Run, trajectories: list) -> list[np.ndarray] | None:
+    """float32 [T] a trajectory under the run's scheme; None where the scheme lacks a signal."""
+    config = run.info["config"]
+    batch = Batch.of(trajectories)
+    credit = get_scheme(config["scheme"]).compute(batch, **config.get("scheme_params", {}))
+    if credit.missing:
+        return None
+    return np.split((credit.weight * credit.keep).astype(np.float32), np.cumsum([len(t) for t in trajectories])[:-1])
+
+
+def action_share(trajectory, weights: np.ndarray | None) -> float | None:
+    """The action tokens' part of the trajectory's weight."""
+    if weights is None or not np.nansum(weights) > 0:
+        return None
+    return float(np.nansum(weights[trajectory.kinds == TokenKind.ACTION]) / np.nansum(weights))
+
+
+def turns(t) -> list[dict]:
+    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
+    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
+             "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
