@@ -102,11 +102,11 @@ def auroc(ranks: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.nda
 
 def p_value(rho: float, n: int) -> float:
     """Two-sided p of Spearman's rho under independence, by the t approximation; NaN below 3 items."""
-    from scipy.stats import t as student
+    from scipy.special import stdtr
 
     if n < 3 or not np.isfinite(rho):
         return float("nan")
-    return float(2 * student.sf(abs(rho) * np.sqrt((n - 2) / max(1 - rho**2, 1e-300)), n - 2))
+    return float(2 * stdtr(n - 2, -abs(rho) * np.sqrt((n - 2) / max(1 - rho**2, 1e-300))))
 
 
 def interval(value: float, drawn: np.ndarray) -> Interval:
