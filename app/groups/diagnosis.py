@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from actfocus_core.credit import Batch
-from actfocus_core.diagnostics import BOTTLENECK_SIGNALS, LEAST_GROUPS, PARTS, action_bottleneck, trend_band
+from actfocus_core.diagnostics import (
+    BOTTLENECK_SIGNALS,
+    LEAST_GROUPS,
+    PARTS,
+    action_bottleneck,
+    trend_band,
+)
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
