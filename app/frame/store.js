@@ -11,7 +11,7 @@
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
                   color: 'weight', filter: 'all', tab: 'trace', race: '',
-                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind' };
+                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python' };
   /* What other pages than Trace keep here: read from the address at once, for they may be used before
      the first trajectory has come. */
   const OWN = ['tab', 'race'];

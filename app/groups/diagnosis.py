@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +20,7 @@ from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.trajectory import TokenKind, Trajectory
 from app.batch import BatchConstants
+from app.latest import Latest, stamp
 from app.payload import finite, numbers
 from app.url import SCOPES
 
@@ -48,29 +47,13 @@ class Diagnosis:
                 "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
 
 
-class Diagnoses:
-    """The diagnoses asked for last; one takes a second or so."""
-
-    def __init__(self, size: int = 8):
-        self._size = size
-        self._found: OrderedDict[tuple, Diagnosis] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, run: Run, step: int | None, reference: str | None) -> Diagnosis:
-        """Of one step, or with None of all of them, as long as the run's files do not change."""
-        steps = run.steps()
-        if step is not None and step not in steps:
-            raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {step}")
-        chosen = _fitting(run, steps) if step is None else [step]
-        files = tuple((f.name, f.stat().st_mtime_ns) for s in chosen for f in sorted(run.path.glob(f"*/step-{s:05d}.*")))
-        key = (run.path, reference, files)
-        with self._lock:
-            if key not in self._found:
-                self._found[key] = diagnose(run, chosen, reference, len(steps))
-            self._found.move_to_end(key)
-            if len(self._found) > self._size:
-                self._found.popitem(last=False)
-            return self._found[key]
+def diagnosis(run: Run, step: int | None, reference: str | None, latest: Latest[Diagnosis]) -> Diagnosis:
+    """Of one step, or with None of all of them; made again when the run's files change."""
+    steps = run.steps()
+    if step is not None and step not in steps:
+        raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {step}")
+    chosen = _fitting(run, steps) if step is None else [step]
+    return latest.get((reference, len(steps), stamp(run, chosen)), lambda: diagnose(run, chosen, reference, len(steps)))
 
 
 def _fitting(run: Run, steps: list[int]) -> list[int]:

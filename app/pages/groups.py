@@ -6,7 +6,8 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from app import figures
 from app.frame.components import Ask, PageView, Told
-from app.groups.diagnosis import KEEP, Diagnoses, ribbons
+from app.groups.diagnosis import KEEP, Diagnosis, diagnosis, ribbons
+from app.latest import Latest
 from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.url import View
@@ -18,12 +19,12 @@ def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     PageView("groups", figure=figures.plain())
     asked, told = Ask("groups"), Told("groups")
-    diagnoses = Diagnoses()
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, diagnoses, one)), [asked], [told],
+    latest: Latest[Diagnosis] = Latest()
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [told],
               trigger_mode="multiple", **PRIVATE)
 
 
-def tell(studio: Studio, diagnoses: Diagnoses, asked: dict) -> dict:
+def tell(studio: Studio, latest: Latest[Diagnosis], asked: dict) -> dict:
     """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
     view = View.parse(asked)
     run = studio.catalog.open(view.run)
@@ -31,7 +32,7 @@ def tell(studio: Studio, diagnoses: Diagnoses, asked: dict) -> dict:
         step = view.step if view.over == "step" else None
         if view.over == "step" and step is None:
             raise ActFocusError("step: give the number of a step of this run")
-        found = diagnoses.get(run, step, view.reference or None)
+        found = diagnosis(run, step, view.reference or None, latest)
         own = _share(run)
         return {"groups": {**found.told(float(view.keep) if view.keep else own or KEEP), "own": own is not None}}
     if asked.get("op") == "ribbons" and view.step is not None and view.group:

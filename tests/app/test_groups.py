@@ -13,8 +13,9 @@ from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.train.groups import keep_groups
 from app.batch import BatchCache, constants
 from app.catalog import Catalog
-from app.groups import diagnosis
-from app.groups.diagnosis import Diagnoses, diagnose, ribbons
+from app.groups import diagnosis as module
+from app.groups.diagnosis import diagnose, diagnosis, ribbons
+from app.latest import Latest
 from app.pages import groups as page_groups
 from app.requests import answer
 from tests.app.sample import HOSTILE, make_run
@@ -30,7 +31,7 @@ class Shared:
 
 
 def told(studio, **request) -> dict:
-    return json.loads(answer(json.dumps({"number": 1, **request}), lambda one: page_groups.tell(studio, Diagnoses(), one)))
+    return json.loads(answer(json.dumps({"number": 1, **request}), lambda one: page_groups.tell(studio, Latest(), one)))
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,11 @@ def test_kept_is_what_training_would_keep_of_each_step(run, share):
 
 
 def test_a_long_run_is_diagnosed_by_its_last_steps(run, monkeypatch):
-    monkeypatch.setattr(diagnosis, "ROLLOUTS_MAX", 80)
-    found = Diagnoses().get(run, None, "scripted").told(0.25)
+    monkeypatch.setattr(module, "ROLLOUTS_MAX", 80)
+    found = diagnosis(run, None, "scripted", Latest()).told(0.25)
     assert found["steps"] == [1, 2, 2, 3] and len(found["rollouts"]["return"]) == 72
-    monkeypatch.setattr(diagnosis, "ROLLOUTS_MAX", 1)
-    assert Diagnoses().get(run, None, "scripted").told(0.25)["steps"] == [2, 2, 1, 3]
+    monkeypatch.setattr(module, "ROLLOUTS_MAX", 1)
+    assert diagnosis(run, None, "scripted", Latest()).told(0.25)["steps"] == [2, 2, 1, 3]
 
 
 def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
@@ -103,7 +104,7 @@ def test_a_ribbon_is_what_the_policy_wrote(run):
     '{"number":1,"op":"ribbons","run":"frozen-lake","step":0,"group":"<img>"}', '{"number":1,"op":"ribbons","run":"frozen-lake","step":-1,"group":"x"}'])
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     studio = Shared(tmp_path)
-    got = json.loads(answer(text, lambda one: page_groups.tell(studio, Diagnoses(), one)))
+    got = json.loads(answer(text, lambda one: page_groups.tell(studio, Latest(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 
