@@ -79,6 +79,33 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
             "missing": [s for s in BOTTLENECK_SIGNALS if s not in present]}
 
 
+def trend_band(x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0, points: int = 25) -> dict | None:
+    """The least-squares line of y on x, each [n], and its pointwise 95 % bootstrap band: a guide for the eye.
+
+    Returns ``x, y, low, high``, lists of ``points``; None under LEAST_GROUPS points, or where x does
+    not vary. Resamples in which x does not vary are left out. Ours.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < LEAST_GROUPS or not np.ptp(x) > 1e-9 * np.abs(x).max():
+        return None
+    at = np.linspace(x.min(), x.max(), points)
+    whole = _lines(x, y, np.ones((1, len(x))), at)[0]
+    drawn = _lines(x, y, resamples(bootstrap, len(x), np.random.default_rng(seed)), at)
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    return {name: values.tolist() for name, values in (("x", at), ("y", whole), ("low", low), ("high", high))}
+
+
+def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The line of every resample, at these places: [B, points], NaN where x does not vary in it."""
+    total = counts.sum(1, keepdims=True)
+    mx, my = ((counts @ v)[:, None] / total for v in (x, y))
+    dx, dy = x - mx, y - my
+    spread = (counts * dx**2).sum(1)
+    slope = np.divide((counts * dx * dy).sum(1), spread, out=np.full(len(counts), np.nan),
+                      where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2))
+    return my + slope[:, None] * (at - mx)
+
+
 def _group_rows(batch: Batch) -> list[dict]:
     rows = []
     sizes = np.bincount(batch.group_of)

@@ -65,20 +65,26 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: list[np.ndarray], coun
     NaN where nothing of x or y is left.
     """
     counts = np.ones((1, len(x))) if counts is None else counts
-    out = np.full(len(counts), np.nan)
     ranks = [midranks(np.asarray(v), counts) for v in (x, y, *given)]
-    for b, weights in enumerate(counts):
-        root = np.sqrt(weights)
-        design = np.stack([np.ones_like(root), *(r[b] for r in ranks[2:])], axis=1) * root[:, None]
-        left = []
-        for r in ranks[:2]:
-            target = r[b] * root
-            rest = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
-            spread = ((r[b] - (weights @ r[b]) / weights.sum()) ** 2) @ weights
-            left.append(rest if rest @ rest > 1e-6 * spread else None)
-        if left[0] is not None and left[1] is not None:
-            out[b] = left[0] @ left[1] / np.sqrt((left[0] @ left[0]) * (left[1] @ left[1]))
-    return out
+    root = np.sqrt(counts)
+    basis = _basis(np.stack([np.ones_like(root), *ranks[2:]], axis=-1) * root[..., None])
+    left, some = [], np.ones(len(counts), bool)
+    for r in ranks[:2]:
+        target = r * root
+        rest = target - (basis @ (basis.swapaxes(1, 2) @ target[..., None]))[..., 0]
+        mean = (counts * r).sum(1, keepdims=True) / np.maximum(counts.sum(1, keepdims=True), 1)
+        spread = (counts * (r - mean) ** 2).sum(1)
+        some &= (spread > 1e-9) & ((rest**2).sum(1) > 1e-6 * spread)
+        left.append(rest)
+    xy, xx, yy = ((a * b).sum(1) for a, b in ((left[0], left[1]), (left[0], left[0]), (left[1], left[1])))
+    return np.divide(xy, np.sqrt(xx * yy), out=np.full(len(counts), np.nan), where=some)
+
+
+def _basis(design: np.ndarray) -> np.ndarray:
+    """Orthonormal columns [B, n, k] that span those of ``design``; 0 where these depend on one another."""
+    u, s, _ = np.linalg.svd(design, full_matrices=False)
+    # Ranks are halves of whole numbers: what depends does so to the last bits.
+    return u * (s > 1e-9 * s[:, :1])[:, None, :]
 
 
 def auroc(ranks: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -96,11 +102,11 @@ def auroc(ranks: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.nda
 
 def p_value(rho: float, n: int) -> float:
     """Two-sided p of Spearman's rho under independence, by the t approximation; NaN below 3 items."""
-    from scipy.stats import t as student
+    from scipy.special import stdtr
 
     if n < 3 or not np.isfinite(rho):
         return float("nan")
-    return float(2 * student.sf(abs(rho) * np.sqrt((n - 2) / max(1 - rho**2, 1e-300)), n - 2))
+    return float(2 * stdtr(n - 2, -abs(rho) * np.sqrt((n - 2) / max(1 - rho**2, 1e-300))))
 
 
 def interval(value: float, drawn: np.ndarray) -> Interval:

@@ -16,7 +16,12 @@ from actfocus_core.signals import SIGNALS
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace", "train")
+TABS = ("trace", "groups", "tune", "train")
+OVERS = ("step", "all")
+MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
+KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
+RIBBONS = ("kind", "weight")
+EXPORTS = ("python", "command", "trl", "verl")
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -43,6 +48,18 @@ class View:
     filter: str = "all"
     tab: str = "trace"
     race: str = ""
+    group: str = ""
+    """The group that is open on the Groups page."""
+    measure: str = "energy"
+    """The signal whose mean the Groups page compares."""
+    over: str = "step"
+    """It looks at one step, or at all of the run."""
+    keep: str = ""
+    """The share that the filter of groups keeps; empty: the run's own."""
+    ribbons: str = "kind"
+    """What colours the tokens of an open group."""
+    export: str = "python"
+    """How the Tune page writes the setting down."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -58,7 +75,11 @@ class View:
             adv=query.get("adv") in ("1", 1, True),
             color=_choice(query.get("color"), COLOURS, cls.color),
             filter=_choice(query.get("filter"), FILTERS, cls.filter),
-            tab=_choice(query.get("tab"), TABS, cls.tab), race=_name(query.get("race")))
+            tab=_choice(query.get("tab"), TABS, cls.tab), race=_name(query.get("race")),
+            group=_name(query.get("group")),
+            measure=_choice(query.get("measure"), MEASURES, cls.measure), over=_choice(query.get("over"), OVERS, cls.over),
+            keep=_choice(query.get("keep"), KEEPS, cls.keep), ribbons=_choice(query.get("ribbons"), RIBBONS, cls.ribbons),
+            export=_choice(query.get("export"), EXPORTS, cls.export))
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""

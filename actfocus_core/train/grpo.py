@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actfocus_core.train import metrics as names
-from actfocus_core.train.batch import keep_groups
+from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.session import Session, kl_to_reference
 from actfocus_core.train.update import gradient_by_kind, policy_step
 

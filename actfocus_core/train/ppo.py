@@ -8,7 +8,7 @@ from actfocus_core.advantages import gae
 from actfocus_core.credit import Batch, Credit
 from actfocus_core.errors import ActFocusError
 from actfocus_core.train import metrics as names
-from actfocus_core.train.batch import keep_groups
+from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.session import Session, kl_to_reference
 from actfocus_core.train.update import critic_step, gradient_by_kind, per_token, policy_step
 from actfocus_core.trajectory import Trajectory

@@ -90,3 +90,25 @@ class JobView(ClientHTML):
 
     def __init__(self):
         super().__init__("ActFocus.jobs.mount(element, props, watch)", elem_id="af-job")
+
+
+class PageView(ClientHTML):
+    """A page that its script, ``ActFocus.NAME``, builds."""
+
+    def __init__(self, name: str, **more: str):
+        super().__init__(f"ActFocus.{name}.mount(element, props)", elem_id=f"af-{name}", **more)
+
+
+class Ask(ClientHTML):
+    """What the page of that name asks for, as a small JSON string."""
+
+    def __init__(self, name: str):
+        super().__init__(f"ActFocus.{name}.link((request) => {{ props.value = JSON.stringify(request); trigger('ask'); }})",
+                         elem_id=f"af-{name}-ask")
+
+
+class Told(ClientHTML):
+    """The answer to that page's last request."""
+
+    def __init__(self, name: str):
+        super().__init__(f"watch('value', () => ActFocus.{name}.answer(props.value))", elem_id=f"af-{name}-told")

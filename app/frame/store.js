@@ -10,7 +10,8 @@
 
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
-                  color: 'weight', filter: 'all', tab: 'trace', race: '' };
+                  color: 'weight', filter: 'all', tab: 'trace', race: '',
+                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python' };
   /* What other pages than Trace keep here: read from the address at once, for they may be used before
      the first trajectory has come. */
   const OWN = ['tab', 'race'];
@@ -107,7 +108,12 @@
     for (const listener of tabListeners) listener(name);
   }
 
+  /* A trajectory has been opened: the pages that look at its run or its batch hear of it. */
+  const placeListeners = [];
+  const placed = () => placeListeners.forEach((listener) => listener());
+
   AF.store = {
+    placed, onPlace: (listener) => placeListeners.push(listener),
     tab, onTab: (listener) => tabListeners.push(listener),
     settings, place, set, read, choose, keep, swap, adopt, remember, describe, copy,
     kept: () => kept,

@@ -122,6 +122,7 @@
     showTurn(turn, turn > 0 && token === null);
     setPin(token !== null && token < page.model.n ? token : null, token !== null);
     store.remember();
+    store.placed();
     line.fill(page.line, page.model);
     root.requestAnimationFrame(() => root.setTimeout(() => { page.painted = performance.now(); line.load(page.line); }, 0));
   }

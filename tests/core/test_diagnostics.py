@@ -8,7 +8,8 @@ from scipy import stats
 
 from actfocus_core.comparison import compare
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
-from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass
+from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass, trend_band
+from actfocus_core.ranking import partial_spearman
 
 from .batches import trajectories
 
@@ -140,3 +141,31 @@ def test_what_is_missing_has_no_numbers_and_no_spread_no_correlation():
     table = compare(batch, {name: get_scheme(name).compute(batch) for name in ("uniform", "ppo_gae")})
     assert table["schemes"][1]["missing"] == ["value"] and "kinds" not in table["schemes"][1]
     assert np.isnan(table["spearman"]["uniform"]["uniform"]) and np.isnan(table["schemes"][0]["sign_flips"])
+
+
+def test_the_line_and_its_band_again_with_numpy():
+    rng = np.random.default_rng(5)
+    x = rng.normal(-13, 0.4, 30)
+    y = 0.3 * x + rng.normal(0, 0.2, 30)
+    band = trend_band(x, y, bootstrap=2000)
+    assert (band["x"][0], band["x"][-1], len(band["x"])) == (x.min(), x.max(), 25)
+    slope, offset = np.polyfit(x, y, 1)
+    np.testing.assert_allclose(band["y"], slope * np.array(band["x"]) + offset)
+    lines = []
+    for _ in range(2000):
+        drawn = rng.integers(0, 30, 30)
+        slope, offset = np.polyfit(x[drawn], y[drawn], 1)
+        lines.append(slope * np.array(band["x"]) + offset)
+    expected = np.quantile(lines, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose([band["low"], band["high"]], expected, atol=0.03)
+    assert trend_band(x[:LEAST_GROUPS - 1], y[:LEAST_GROUPS - 1]) is None and trend_band(np.full(30, -13.0), y) is None
+    json.dumps(band, allow_nan=False)
+
+
+def test_nothing_is_correlated_with_what_does_not_vary_in_a_resample():
+    """Spread is 0 in all groups drawn: what is left of it after the regression is rounding."""
+    p = np.array([0.75, 0, 1, 0.75, 1, 1, 0.75, 1])
+    x = np.array([0.3, -1.2, 0.8, 0.1, 2.0, -0.4, 0.9, -2.2])
+    counts = np.array([[0.0, 4, 1, 0, 2, 1, 0, 0], np.ones(8)])
+    got = partial_spearman(x, p * (1 - p), [p], counts)
+    assert np.isnan(got[0]) and np.isfinite(got[1])

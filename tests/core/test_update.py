@@ -14,8 +14,9 @@ from actfocus_core.policy import Policy
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
-from actfocus_core.train.batch import TrainingBatch, keep_groups, minibatches
+from actfocus_core.train.batch import TrainingBatch, minibatches
 from actfocus_core.train.critic import Critic
+from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.openings import SharedOpenings
 from actfocus_core.train.ppo import demand_weights_alone, token_advantages
 from actfocus_core.train.update import (

@@ -1,0 +1,152 @@
+"""A credit setting as text to carry elsewhere: Python, the command line, TRL and verl.
+
+``EXPORTS`` maps a name to a ``Text``. The first two run with this package as it is. The other two need the
+plug-in that ``Text.needs`` names; ``installed`` says whether it is here, and so does the text itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actfocus_core.credit.weights import check_parameters
+from actfocus_core.envs import ENVS
+from actfocus_core.errors import ActFocusError
+from actfocus_core.signals import SIGNALS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """ActFocus's parameters, and what they were tuned on. Raises ActFocusError for a value out of range."""
+
+    alpha: float
+    beta: float
+    signal: str = "energy"
+    env: str = ""
+    """one of ENVS; empty where the rollouts come from somewhere else"""
+    env_options: dict = field(default_factory=dict)
+    model: str = ""
+    """a policy that ``actfocus train`` loads; empty for its default"""
+
+    def __post_init__(self):
+        check_parameters(self.alpha, self.beta)
+        if self.signal not in SIGNALS:
+            raise ActFocusError(f"unknown signal {self.signal!r}; there are {', '.join(SIGNALS)}")
+        if self.env and self.env not in ENVS:
+            raise ActFocusError(f"unknown environment {self.env!r}; there are {', '.join(ENVS)}")
+
+    @property
+    def params(self) -> dict:
+        """The scheme's parameters, as ``get_scheme("actfocus").compute`` and ``TrainConfig.scheme_params`` take them."""
+        return {"alpha": round(self.alpha, 6), "beta": round(self.beta, 6), "signal": self.signal}
+
+
+def python_text(setting: Setting) -> str:
+    """A script: the weights of a run's batch, and the factor that carries them into any trainer (method.md section 4)."""
+    return f'''from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.runs import Run
+
+SETTING = {setting.params!r}
+
+run = Run.open("runs/NAME")
+batch = Batch.of(run.trajectories(run.steps()[-1]))
+weight = get_scheme("actfocus").compute(batch, **SETTING).weight
+
+# In a trainer of your own: multiply the advantage of every token by this factor, after all
+# advantage estimation, and take the ordinary mean of the clipped loss over the response tokens.
+factor = weight * batch.response.sum() / weight.sum()
+'''
+
+
+def command_text(setting: Setting) -> str:
+    """The command that trains with this setting."""
+    words = ["actfocus train", f"--scheme actfocus --alpha {setting.params['alpha']:g} --beta {setting.params['beta']:g} "
+                               f"--signal {setting.signal}"]
+    if setting.env:
+        words.append(f"--env {setting.env}")
+        words += [f"--option {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in _unusual(setting).items()]
+    if setting.model:
+        words.append(f"--model {shlex.quote(setting.model)}")
+    return " \\\n  ".join(words) + "\n"
+
+
+def _unusual(setting: Setting) -> dict:
+    """The environment's options that are not its defaults."""
+    usual = ENVS[setting.env].Options().model_dump(mode="json")
+    return {name: value for name, value in setting.env_options.items() if name in usual and value != usual[name]}
+
+
+def trl_text(setting: Setting) -> str:
+    """A script for TRL 1.16, with the paper's clip range and no KL."""
+    return f'''{_plugin_line("trl")}
+from trl import GRPOConfig
+
+from actfocus_core.plugins.trl import ActFocusGRPOTrainer
+
+config = GRPOConfig(
+    output_dir="actfocus-grpo",
+    learning_rate=1e-6,
+    num_generations=16,
+    epsilon=0.2,
+    epsilon_high=0.28,
+    beta=0.0,  # TRL's beta is the weight of its KL term, not this method's
+)
+trainer = ActFocusGRPOTrainer(
+    model=MODEL,  # yours, like the next two
+    reward_funcs=REWARD,
+    train_dataset=PROMPTS,
+    args=config,
+    scheme_params={setting.params!r},
+)
+trainer.train()
+'''
+
+
+def verl_text(setting: Setting) -> str:
+    """A command for verl 0.9: GRPO with the paper's clip range, the setting in the environment."""
+    lines = [
+        "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
+        "python -m verl.trainer.main_ppo", "  algorithm.adv_estimator=grpo",
+        "  actor_rollout_ref.actor.policy_loss.loss_mode=actfocus", "  actor_rollout_ref.actor.loss_agg_mode=token-mean",
+        "  actor_rollout_ref.actor.clip_ratio_low=0.2", "  actor_rollout_ref.actor.clip_ratio_high=0.28",
+        "  actor_rollout_ref.actor.optim.lr=1e-6", "  actor_rollout_ref.actor.entropy_coeff=0.001",
+        "  actor_rollout_ref.actor.use_kl_loss=False", "  actor_rollout_ref.rollout.n=16",
+        '  actor_rollout_ref.model.path="$MODEL"', '  data.train_files="$PROMPTS"']
+    return _plugin_line("verl") + "\n" + " \\\n".join(lines) + "\n"
+
+
+def _plugin_line(name: str) -> str:
+    found = "" if _installed(f"actfocus_core.plugins.{name}") else ", which this version does not have"
+    return f"# Needs the plug-in actfocus_core.plugins.{name}{found}."
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@dataclass(frozen=True)
+class Text:
+    """One way of writing a setting down."""
+
+    title: str
+    write: Callable[[Setting], str]
+    needs: str = ""
+    """the module it cannot do without, beyond this package"""
+
+    @property
+    def installed(self) -> bool:
+        return not self.needs or _installed(self.needs)
+
+
+EXPORTS = {
+    "python": Text("Python", python_text),
+    "command": Text("Command line", command_text),
+    "trl": Text("TRL", trl_text, "actfocus_core.plugins.trl"),
+    "verl": Text("verl", verl_text, "actfocus_core.plugins.verl"),
+}

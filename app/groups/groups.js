@@ -1,0 +1,441 @@
+/* The Groups page: the action bottleneck, its confound, the returns, the groups and their rollouts. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, number, percent, perFrame } = AF.dom;
+  const { store, plots, ribbons } = AF;
+  const PARTS = [['all', 'All response tokens'], ['reasoning', 'Reasoning tokens'], ['action', 'Action tokens']];
+  const MEASURES = { energy: 'energy', centred_energy: 'centred energy (ours)', entropy: 'entropy of the reference', policy_entropy: 'entropy of the policy (ours)' };
+  const OVERS = { step: 'this step', all: 'all steps' };
+  const KEEPS = { '': 'by default', 0.1: '10 %', 0.25: '25 %', 0.5: '50 %', 0.75: '75 %' };
+  const DISTINCT = 12; // so many different returns get a bar each
+  const BINS = 12;
+  const ROWS = 400;
+  const SIZE = 9;
+  const COLUMNS = [['label', 'group'], ['rollouts', 'rollouts'], ['mean_return', 'mean return'], ['success', 'success'], ['sigma', 'σ of returns'],
+    ['all', 'mean, all'], ['reasoning', 'reasoning'], ['action', 'action'], ['kept', 'filter']];
+
+  const page = { built: false, key: '', data: null, brush: null, open: null, order: ['sigma', -1], revision: 0 };
+  const channel = AF.channel((text) => say(text));
+
+  // --- the parts, made once -----------------------------------------------------------------------
+
+  function mount(element, props) {
+    page.figure = JSON.parse(props.figure);
+    page.alert = el('p', 'af-alert', { hidden: true });
+    page.alert.setAttribute('role', 'alert');
+    page.empty = el('div', 'af-empty', 'Opening …');
+    page.live = el('p', 'af-spoken');
+    page.live.setAttribute('aria-live', 'polite');
+    page.body = el('div', 'af-pagebody', { hidden: true }, controls(), charts(), opened(), table());
+    element.className += ' af-page af-groups';
+    element.replaceChildren(page.alert, page.empty, page.body, page.live);
+    page.built = true;
+    store.onTab(wake);
+    store.onPlace(wake);
+    store.on(later);
+    AF.frame.onTheme(later);
+    new ResizeObserver(later).observe(page.body);
+    wake();
+  }
+
+  function pick(label, options, name, then) {
+    const node = el('select', '', { onchange: () => { store.place[name] = node.value; store.remember(); then(); } },
+      ...Object.entries(options).map(([value, text]) => el('option', '', { value }, text)));
+    page[`${name}Pick`] = node;
+    return el('label', 'af-pick', el('span', 'af-quiet', label), node);
+  }
+
+  function controls() {
+    page.facts = el('span', 'af-quiet');
+    return el('div', 'af-pagebar', pick('Signal', MEASURES, 'measure', redraw), pick('Groups of', OVERS, 'over', wake),
+      pick('StarPO-S filter keeps', KEEPS, 'keep', wake), page.facts);
+  }
+
+  function chart(title, cls = '') {
+    const c = { title: el('h3', '', title), told: el('p', 'af-chart-told'), plot: el('div', 'af-chart-plot'), more: el('p', 'af-quiet') };
+    c.node = el('section', `af-chart ${cls}`, c.title, c.told, c.plot, c.more);
+    c.node.setAttribute('aria-label', title);
+    return c;
+  }
+
+  function charts() {
+    page.scatters = PARTS.map(([part, title]) => ({ part, ...chart(title) }));
+    page.confound = chart('The confound: σ against success');
+    page.returns = chart('Returns of the rollouts');
+    page.returns.told.textContent = 'A click on a bar selects the groups that have such a rollout.';
+    page.numbers = el('div', 'af-scroll');
+    page.bars = el('div', 'af-scroll');
+    return el('div', '',
+      el('p', 'af-lead', 'Does the spread σ of a group’s returns follow how uncertain the reference is of its actions? '
+        + 'A point is a group, the rollouts of one prompt. Drag over points to select them, click one to open it.'),
+      el('div', 'af-charts three', ...page.scatters.map((c) => c.node)),
+      el('div', 'af-charts two', page.confound.node, page.returns.node),
+      el('p', 'af-quiet', 'Filled: kept by the filter; hollow: dropped; a cross: all returns equal, so the advantage is 0 and nothing is learned. '
+        + 'The line is of least squares with its 95 % bootstrap band, a guide for the eye; ρ is of ranks.'),
+      el('details', 'af-tables', el('summary', '', 'The numbers as tables'), page.numbers, page.bars));
+  }
+
+  function opened() {
+    page.group = el('section', 'af-chart af-open', { hidden: true });
+    page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.asked.run, reference: page.asked.reference, filter: 'all', trajectory: r.id }); });
+    page.groupTitle = el('h3', '');
+    page.groupTitle.tabIndex = -1;
+    page.groupTold = el('p', 'af-chart-told');
+    page.groupKey = el('p', 'af-ribbon-key');
+    page.by = el('span', 'af-segments', { role: 'radiogroup' }, ...[['kind', 'Kind'], ['weight', 'Weight']].map(([name, title]) => {
+      const node = el('button', 'af-segment', { type: 'button', onclick: () => { store.place.ribbons = name; store.remember(); paint(); } }, title);
+      node.setAttribute('role', 'radio');
+      node.dataset.by = name;
+      return node;
+    }));
+    page.by.setAttribute('aria-label', 'Colour of the ribbons');
+    page.by.onkeydown = (event) => {
+      if (!['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'].includes(event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const other = [...page.by.children].find((node) => node.dataset.by !== store.place.ribbons);
+      other.click();
+      other.focus();
+    };
+    page.group.append(el('div', 'af-open-head', page.groupTitle, page.by, AF.dom.button('af-tool', '×', 'Close the group', () => open(null))),
+      page.groupTold, page.ribbons.node, page.groupKey);
+    return page.group;
+  }
+
+  function table() {
+    page.chosen = el('p', 'af-chosen');
+    page.rows = el('tbody', '');
+    page.heads = COLUMNS.map(([name, title]) => {
+      const node = el('th', name === 'label' ? '' : 'num', { scope: 'col' }, el('button', 'af-sort', { type: 'button', onclick: () => sort(name) }, title));
+      node.dataset.column = name;
+      return node;
+    });
+    return el('section', 'af-chart', page.chosen, el('div', 'af-scroll', el('table', 'af-grid',
+      el('caption', '', 'Groups'), el('thead', '', el('tr', '', ...page.heads)), page.rows)));
+  }
+
+  // --- asking --------------------------------------------------------------------------------------
+
+  /* Ask for what the address means, once it is in sight and known. */
+  function wake() {
+    if (!page.built || store.place.tab !== 'groups' || !store.place.run) return;
+    const { run, reference, step, over, keep } = store.place;
+    const request = { op: 'groups', run, reference, step, over, keep };
+    const key = JSON.stringify(over === 'step' ? request : { ...request, step: null });
+    if (key === page.key) return;
+    const whose = JSON.stringify([run, reference, over, over === 'step' ? step : null]);
+    const other = whose !== page.whose;
+    const first = page.whose === undefined;
+    Object.assign(page, { key, whose, asked: request });
+    if (other) {
+      page.brush = null;
+      if (!first) store.place.group = '';
+    }
+    channel.ask(request, ({ groups }) => { if (key === page.key) show(groups, other); });
+  }
+
+  function say(text) {
+    page.alert.textContent = text;
+    page.alert.hidden = !text;
+    if (!text) return;
+    page.key = '';
+    if (!page.data) page.empty.textContent = 'Nothing to compare here.';
+  }
+
+  function show(data, other) {
+    page.data = data;
+    page.empty.hidden = true;
+    page.body.hidden = false;
+    page.revision += 1;
+    for (const name of ['measure', 'over', 'keep']) page[`${name}Pick`].value = store.place[name];
+    for (const option of page.measurePick.options) {
+      option.disabled = data.missing.includes(option.value);
+      option.textContent = MEASURES[option.value] + (option.disabled ? ': unavailable' : '');
+    }
+    for (const option of page.keepPick.options) if (!option.value) option.textContent = `${data.own ? 'as the run did' : KEEPS['']}${store.place.keep ? '' : ` (${percent(data.keep)})`}`;
+    const [from, to, count, all] = data.steps;
+    page.facts.textContent = `${data.groups.label.length} groups, ${data.rollouts.return.length} rollouts, `
+      + (count > 1 ? `steps ${from} to ${to}${count < all ? `: the last ${count} of ${all}` : ''}` : `step ${from}`)
+      + (data.unscored ? `; ${data.unscored} without a return are left out` : '');
+    page.bins = bins(data.rollouts);
+    redraw();
+    if (other) {
+      const at = data.groups.label.indexOf(store.place.group);
+      if (store.place.group && at < 0) AF.frame.say('The group of the address is not here.');
+      open(at < 0 ? null : at, false);
+    }
+  }
+
+  // --- drawing ---------------------------------------------------------------------------------------
+
+  const later = perFrame(() => { if (page.data && page.body.offsetWidth) { draw(); paint(); } });
+
+  function redraw() {
+    if (!page.data) return;
+    words();
+    fillTable();
+    later();
+  }
+
+  const column = (part) => page.data.groups[`${store.place.measure}_${part}`];
+  const row = (part) => page.data.correlations.find((r) => r.signal === store.place.measure && r.part === part);
+  const range = (value, low, high) => (value === null ? 'unavailable' : `${number(value, 2)} [${number(low, 2)}, ${number(high, 2)}]`);
+  const pvalue = (p) => (p === null ? 'unavailable' : p < 0.001 ? p.toExponential(0).replace('-', '−') : p.toFixed(3));
+
+  function words() {
+    const { data } = page;
+    for (const c of page.scatters) {
+      const r = row(c.part);
+      c.told.replaceChildren();
+      c.more.textContent = '';
+      if (!r) {
+        c.told.textContent = `${MEASURES[store.place.measure]}: unavailable. It was not recorded; actfocus score adds what comes from a reference.`;
+      } else if (r.why) {
+        c.told.append(el('b', '', 'No ρ: '), `${r.why}${r.n < data.least ? `; with so few a correlation says nothing (${data.least} at least)` : ''}.`);
+      } else {
+        c.told.append(el('b', '', `ρ ${range(r.rho, r.low, r.high)}`), ` n ${r.n}, p ${pvalue(r.p)}`);
+        c.more.textContent = `Given success: ${range(r.partial, r.partial_low, r.partial_high)}`
+          + (r.partial_spread === null ? '' : `; given p and p(1 − p): ${number(r.partial_spread, 2)}`);
+      }
+    }
+    const { confound } = data;
+    const told = page.confound.told;
+    if (confound.rho_success === null && confound.rho_spread === null) told.textContent = `No ρ under ${data.least} groups, or where nothing varies.`;
+    else told.replaceChildren(el('b', '', `ρ ${number(confound.rho_success, 2)}`), ' with the success rate p, ', el('b', '', number(confound.rho_spread, 2)), ' with p(1 − p)');
+    page.confound.more.textContent = confound.binary
+      ? 'Returns take two values here, so σ is nothing but a function of p: what correlates with σ correlates with how hard the prompt is.'
+      : 'σ follows how often a group succeeds: above, the correlation is given again with success held fixed.';
+    numbersTable();
+  }
+
+  function draw() {
+    plots.ready(() => {
+      if (!page.body.offsetWidth) return;
+      for (const c of page.scatters) scatter(c);
+      confound();
+      histogram();
+    });
+  }
+
+  const react = (plot, traces, layout) => {
+    if (!plots.draw(plot, traces, layout) || plot.heard) return;
+    plot.heard = true;
+    plot.on('plotly_click', (event) => clicked(plot, event.points[0]));
+    plot.on('plotly_selected', (event) => event && brushed(plot, event.points));
+    plot.on('plotly_deselect', () => brush(null));
+  };
+
+  /* Symbols: kept, dropped, without spread. */
+  const symbols = () => page.data.kept.map((kept, i) => (page.data.groups.sigma[i] === 0 ? 'x-thin' : kept ? 'circle' : 'circle-open'));
+
+  function scatter(c) {
+    const { data } = page;
+    const { groups } = data;
+    const t = plots.theme();
+    const x = column(c.part) || groups.sigma.map(() => null);
+    const band = data.bands[`${store.place.measure}_${c.part}`];
+    const guide = band ? [
+      { x: band.x, y: band.low, mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' },
+      { x: band.x, y: band.high, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: t.dark ? 'rgba(86,180,233,0.13)' : 'rgba(0,114,178,0.1)', hoverinfo: 'skip' },
+      { x: band.x, y: band.y, mode: 'lines', line: { width: 1.3, color: t.muted, dash: 'dot' }, hoverinfo: 'skip' }] : [];
+    const points = { x, y: groups.sigma, mode: 'markers', customdata: groups.label.map((_, i) => [i]),
+      text: groups.label.map((label, i) => `${plots.plain(label)}<br>σ ${number(groups.sigma[i], 3)}, mean ${number(x[i], 3)}<br>success ${percent(groups.success[i])}`),
+      hovertemplate: '%{text}<extra></extra>', selectedpoints: page.brush ? [...page.brush.groups] : null, unselected: { marker: { opacity: 0.15 } },
+      marker: { size: groups.label.map((_, i) => (i === page.open ? SIZE + 6 : SIZE)), symbol: symbols(),
+        color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)),
+        line: { width: 1.6, color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)) } } };
+    react(c.plot, [...guide, points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], uirevision: 'groups',
+      x: { text: `mean ${MEASURES[store.place.measure].replace(' (ours)', '')}`, showticklabels: Boolean(row(c.part)) }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
+  }
+
+  const top = () => 1.1 * Math.max(0.05, ...page.data.groups.sigma);
+
+  /* Groups of one place become one point, its area their number: for 0/1 returns many meet. */
+  function confound() {
+    const { groups } = page.data;
+    const t = plots.theme();
+    const places = new Map();
+    groups.sigma.forEach((sigma, i) => {
+      const key = `${groups.success[i].toFixed(6)} ${sigma.toFixed(6)}`;
+      places.set(key, [...(places.get(key) || []), i]);
+    });
+    const at = [...places.values()];
+    const chosen = page.brush ? at.map((g, k) => [g, k]).filter(([g]) => g.some((i) => page.brush.groups.has(i))).map(([, k]) => k) : null;
+    const points = { x: at.map((g) => groups.success[g[0]]), y: at.map((g) => groups.sigma[g[0]]), mode: 'markers', customdata: at,
+      text: at.map((g) => `${g.length} group${g.length > 1 ? 's' : ''}<br>success ${percent(groups.success[g[0]])}, σ ${number(groups.sigma[g[0]], 3)}`),
+      hovertemplate: '%{text}<extra></extra>', selectedpoints: chosen, unselected: { marker: { opacity: 0.15 } },
+      marker: { size: at.map((g) => Math.min(30, 6 + 4 * Math.sqrt(g.length))), color: at.map((g) => (g.includes(page.open) ? '#d55e00' : t.accent)), opacity: 0.8 } };
+    react(page.confound.plot, [...curve(t), points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], uirevision: 'groups',
+      x: { text: 'success rate p of the group', range: [-0.05, 1.05], tickformat: '.0%' }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
+  }
+
+  /* Where success alone gives the return, sigma is (high − low) √(p(1 − p)). */
+  function curve(t) {
+    const { groups, rollouts } = page.data;
+    const values = [...new Set(rollouts.return)];
+    const wide = Math.max(...values) - Math.min(...values);
+    const of = (p) => wide * Math.sqrt(p * (1 - p));
+    if (values.length !== 2 || groups.sigma.some((sigma, i) => Math.abs(sigma - of(groups.success[i])) > 1e-6)) return [];
+    const p = Array.from({ length: 101 }, (_, i) => i / 100);
+    return [{ x: p, y: p.map(of), mode: 'lines', line: { width: 1.3, color: t.muted, dash: 'dot' }, hoverinfo: 'skip' }];
+  }
+
+  /* A bar for each return where they are few, else equal bins. */
+  function bins(rollouts) {
+    const values = [...new Set(rollouts.return.map((r) => +r.toFixed(6)))].sort((a, b) => a - b);
+    const [low, high] = [values[0], values[values.length - 1]];
+    const few = values.length <= DISTINCT;
+    const made = few ? values.map((v) => ({ low: v, high: v, text: number(v, 2) }))
+      : Array.from({ length: BINS }, (_, k) => [low + (high - low) * k / BINS, low + (high - low) * (k + 1) / BINS])
+        .map(([a, b]) => ({ low: a, high: b, text: `${number(a, 2)} to ${number(b, 2)}` }));
+    for (const bin of made) Object.assign(bin, { rollouts: 0, groups: new Set() });
+    rollouts.return.forEach((r, i) => {
+      const k = few ? values.indexOf(+r.toFixed(6)) : Math.min(BINS - 1, Math.floor((r - low) / (high - low) * BINS));
+      made[k].rollouts += 1;
+      made[k].groups.add(rollouts.group[i]);
+    });
+    return made;
+  }
+
+  function histogram() {
+    const t = plots.theme();
+    const on = page.bins.map((bin) => !page.brush || page.brush.bin === undefined || page.bins[page.brush.bin] === bin);
+    const few = page.bins.every((b) => b.low === b.high);
+    const bars = { type: 'bar', x: page.bins.map((b) => (few ? b.text : (b.low + b.high) / 2)), text: page.bins.map((b) => b.text), textposition: 'none', y: page.bins.map((b) => b.rollouts), customdata: page.bins.map((_, k) => k),
+      hovertemplate: 'return %{text}: %{y} rollouts<extra></extra>', marker: { color: t.accent, opacity: on.map((o) => (o ? 0.85 : 0.2)) } };
+    react(page.returns.plot, [bars], plots.layout(page.figure, { height: 250, bargap: 0.12, uirevision: 'groups',
+      x: { text: 'return', type: few ? 'category' : 'linear', showgrid: false, ...(few ? { nticks: 0 } : {}) }, y: { text: 'rollouts' } }));
+  }
+
+  // --- selecting -----------------------------------------------------------------------------------
+
+  function clicked(plot, point) {
+    if (point.customdata === undefined) return;
+    if (plot === page.returns.plot) bin(point.customdata);
+    else if (point.customdata.length === 1) open(point.customdata[0]);
+    else brush({ groups: new Set(point.customdata), text: `success ${percent(point.x)}, σ ${number(point.y, 3)}` });
+  }
+
+  function brushed(plot, points) {
+    const groups = new Set(points.flatMap((point) => (Array.isArray(point.customdata) ? point.customdata : [])));
+    brush(groups.size ? { groups, text: 'in the box' } : null);
+  }
+
+  function bin(k) {
+    if (page.brush && page.brush.bin === k) return brush(null);
+    const b = page.bins[k];
+    return brush({ groups: b.groups, bin: k, text: `a return of ${b.text} (${b.rollouts} rollouts)` });
+  }
+
+  /* `chosen`: {groups, text}, or null for all. */
+  function brush(chosen) {
+    page.brush = chosen;
+    fillTable();
+    later();
+  }
+
+  // --- tables ----------------------------------------------------------------------------------------
+
+  const value = (name, i) => {
+    const { groups } = page.data;
+    if (name === 'kept') return page.data.kept[i] ? 1 : 0;
+    const values = name in groups ? groups[name] : column(name);
+    return values ? values[i] : null;
+  };
+
+  function sort(name) {
+    page.order = [name, page.order[0] === name ? -page.order[1] : name === 'label' ? 1 : -1];
+    fillTable();
+  }
+
+  function fillTable() {
+    if (!page.data) return;
+    const { groups } = page.data;
+    const [by, way] = page.order;
+    const chosen = groups.label.map((_, i) => i).filter((i) => !page.brush || page.brush.groups.has(i));
+    // What is unavailable stands last, whichever way.
+    chosen.sort((a, b) => {
+      const [x, y] = [value(by, a), value(by, b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return way * (x < y ? -1 : x > y ? 1 : 0);
+    });
+    page.chosen.replaceChildren(...(page.brush ? [el('b', '', `${chosen.length} of ${groups.label.length} groups`), `: ${page.brush.text} `,
+      el('button', 'af-link', { type: 'button', onclick: () => brush(null) }, 'show all')] : ['All groups; open one to see its rollouts.']));
+    page.live.textContent = page.brush ? `${chosen.length} groups selected` : '';
+    for (const node of page.heads) node.setAttribute('aria-sort', node.dataset.column === by ? (way > 0 ? 'ascending' : 'descending') : 'none');
+    page.rows.replaceChildren(...chosen.slice(0, ROWS).map(tableRow));
+    if (chosen.length > ROWS) page.rows.append(el('tr', '', el('td', '', { colSpan: COLUMNS.length }, `and ${chosen.length - ROWS} more: select some in a chart`)));
+  }
+
+  function tableRow(i) {
+    const { groups, kept } = page.data;
+    const flat = groups.sigma[i] === 0;
+    const node = el('tr', i === page.open ? 'on' : '', el('td', '', el('button', 'af-link', { type: 'button', onclick: () => open(i) }, groups.label[i])),
+      el('td', 'num', String(groups.rollouts[i])), el('td', 'num', number(groups.mean_return[i], 2)), el('td', 'num', percent(groups.success[i])),
+      el('td', 'num', number(groups.sigma[i], 3), flat ? el('span', 'af-badge', { title: 'all returns are equal: the advantage is 0 and nothing is learned' }, 'no spread') : ''),
+      ...PARTS.map(([part]) => el('td', 'num', number(value(part, i), 3))), el('td', 'num', kept[i] ? 'kept' : 'dropped'));
+    if (i === page.open) node.setAttribute('aria-current', 'true');
+    return node;
+  }
+
+  const grid = (caption, head, rows) => el('table', 'af-grid', el('caption', '', caption),
+    el('thead', '', el('tr', '', ...head.map((text, k) => el('th', k ? 'num' : '', { scope: 'col' }, text)))),
+    el('tbody', '', ...rows.map((cells) => el('tr', '', ...cells.map((cell, k) => el('td', k ? 'num' : '', cell))))));
+
+  function numbersTable() {
+    const { data } = page;
+    page.numbers.replaceChildren(grid('Spread of returns σ against the mean signal: Spearman’s ρ over groups, 95 % bootstrap intervals',
+      ['signal, tokens', 'n', 'ρ', 'p', 'ρ with success', 'given success', 'given p and p(1 − p)'],
+      data.correlations.map((r) => [`${MEASURES[r.signal]}, ${r.part}`, String(r.n), r.why || range(r.rho, r.low, r.high), ...(r.why ? ['–', '–', '–', '–']
+        : [pvalue(r.p), number(r.rho_success, 2), range(r.partial, r.partial_low, r.partial_high), number(r.partial_spread, 2)])])));
+    page.bars.replaceChildren(grid('Returns of the rollouts', ['return', 'rollouts', 'groups', ''],
+      page.bins.map((b, k) => [b.text, String(b.rollouts), String(b.groups.size), el('button', 'af-link', { type: 'button', onclick: () => bin(k) }, 'select')])));
+  }
+
+  // --- one group -------------------------------------------------------------------------------------
+
+  /* Open group i, or none; `move`: bring it into sight. */
+  function open(i, move = true) {
+    const { groups } = page.data;
+    page.open = i;
+    store.place.group = i === null ? '' : groups.label[i];
+    store.remember();
+    page.group.hidden = i === null;
+    fillTable();
+    later();
+    if (i === null) return;
+    page.groupTitle.textContent = `Group ${groups.label[i]}`;
+    page.groupTold.textContent = 'Opening …';
+    page.ribbons.node.replaceChildren();
+    page.ribbons.rows = [];
+    const { run, reference } = page.asked;
+    channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (told) => {
+      if (page.open !== i) return;
+      page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${percent(groups.success[i])}, mean return ${number(groups.mean_return[i], 2)}, `
+        + `σ ${number(groups.sigma[i], 3)}${groups.sigma[i] === 0 ? ': no spread, nothing is learned from it' : ''}; ${page.data.kept[i] ? 'kept' : 'dropped'} by the filter. `
+        + 'A ribbon is what the policy wrote, token by token; a gap begins a turn. Click one to open it in Trace.';
+      ribbons.fill(page.ribbons, told.ribbons);
+      paint();
+      if (move) page.group.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
+    });
+  }
+
+  function paint() {
+    if (page.group.hidden || !page.group.offsetWidth) return;
+    const by = store.place.ribbons;
+    for (const node of page.by.children) {
+      node.setAttribute('aria-checked', String(node.dataset.by === by));
+      node.tabIndex = node.dataset.by === by ? 0 : -1;
+    }
+    const { settings } = store;
+    ribbons.paint(page.ribbons, by, settings, Math.max(1.5, 1 + settings.beta));
+    const lacking = by === 'weight' && settings.beta > 0 && page.ribbons.rows.some(({ r }) => !r.signals[settings.signal] || !r.stats[settings.signal]);
+    page.groupKey.replaceChildren(...(by === 'kind'
+      ? ['reasoning', 'action', 'format'].map((kind) => el('span', `af-swatch ${kind}`, kind))
+      : [`Bright is heavy: ${store.describe(settings)}.`, lacking ? el('span', 'af-badge', `${store.signalTitle(settings.signal)} unavailable: actions have no weight`) : '']));
+  }
+
+  /* `state` is for tests and the curious. */
+  AF.groups = { mount, answer: channel.answer, link: channel.link, state: page };
+})(self);

@@ -1,0 +1,35 @@
+"""What was made last, kept until something else takes its place."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Made = TypeVar("Made")
+
+
+class Latest(Generic[Made]):
+    """The ``size`` values asked for last, by key. One is made at a time, and once."""
+
+    def __init__(self, size: int = 8):
+        self._size = size
+        self._made: OrderedDict[tuple, Made] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple, make: Callable[[], Made]) -> Made:
+        """The value of this key, made by ``make`` where it is not there; what ``make`` raises is not kept."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            self._made.move_to_end(key)
+            if len(self._made) > self._size:
+                self._made.popitem(last=False)
+            return self._made[key]
+
+
+def stamp(run, steps: list[int]) -> tuple:
+    """Changes when a step is added or scored again."""
+    return (run.path, *((file.name, file.stat().st_mtime_ns) for step in steps
+                        for file in sorted(run.path.glob(f"*/step-{step:05d}.*"))))

@@ -1,0 +1,48 @@
+"""Groups: does the spread of returns follow the energy of the actions, and which rollout is the odd one?"""
+
+from __future__ import annotations
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from app import figures
+from app.frame.components import Ask, PageView, Told
+from app.groups.diagnosis import KEEP, Diagnosis, diagnosis, ribbons
+from app.latest import Latest
+from app.requests import PRIVATE, answer
+from app.studio import Studio
+from app.url import View
+
+NAME, TITLE = "groups", "Groups"
+
+
+def build(studio: Studio) -> None:
+    """The page is built by its script; requests and answers are small JSON strings."""
+    PageView("groups", figure=figures.plain())
+    asked, told = Ask("groups"), Told("groups")
+    latest: Latest[Diagnosis] = Latest()
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [told],
+              trigger_mode="multiple", **PRIVATE)
+
+
+def tell(studio: Studio, latest: Latest[Diagnosis], asked: dict) -> dict:
+    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+    view = View.parse(asked)
+    run = studio.catalog.open(view.run)
+    if asked.get("op") == "groups":
+        step = view.step if view.over == "step" else None
+        if view.over == "step" and step is None:
+            raise ActFocusError("step: give the number of a step of this run")
+        found = diagnosis(run, step, view.reference or None, latest)
+        own = _share(run)
+        return {"groups": {**found.told(float(view.keep) if view.keep else own or KEEP), "own": own is not None}}
+    if asked.get("op") == "ribbons" and view.step is not None and view.group:
+        reference = view.reference if view.reference in run.references(view.step) else None
+        batch = studio.batches.get(run, view.step, reference)
+        return {"ribbons": ribbons(run, view.step, view.group, reference, batch)}
+    raise ActFocusError("the page asked for something unknown; reload it")
+
+
+def _share(run: Run) -> float | None:
+    """The share of groups that the run itself kept; None where it does not say."""
+    share = (run.info.get("config") or {}).get("filter_share")
+    return float(share) if isinstance(share, (int, float)) and 0 < share <= 1 else None

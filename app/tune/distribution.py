@@ -1,0 +1,42 @@
+"""How a signal is distributed over the response tokens of a batch, by kind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
+
+BINS = 60
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+TAIL = 0.5
+"""Per cent of the tokens that the bins leave out at either end."""
+
+
+def distributions(trajectories: list[Trajectory]) -> dict[str, dict | None]:
+    """Signal -> ``edges`` [BINS + 1] and, by kind, ``n`` tokens that have the signal, how many ``lack`` it,
+    ``counts`` [BINS], ``mean``, ``std`` and ``quantiles``; None where no response token has it."""
+    kinds = np.concatenate([t.kinds for t in trajectories])
+    return {name: _distribution(kinds, np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64))
+            for name in SIGNALS}
+
+
+def _distribution(kinds: np.ndarray, values: np.ndarray) -> dict | None:
+    known = np.isfinite(values)
+    response = known & np.isin(kinds, RESPONSE_KINDS)
+    if not response.any():
+        return None
+    low, high = np.percentile(values[response], [TAIL, 100 - TAIL])
+    if high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, BINS + 1)
+    return {"edges": edges.tolist(), "kinds": {
+        kind.name.lower(): _kind(values[known & (kinds == kind)], int((~known & (kinds == kind)).sum()), edges)
+        for kind in RESPONSE_KINDS}}
+
+
+def _kind(values: np.ndarray, lack: int, edges: np.ndarray) -> dict:
+    some = len(values) > 0
+    return {"n": len(values), "lack": lack, "counts": np.histogram(values, edges)[0].tolist(),
+            "mean": float(values.mean()) if some else None, "std": float(values.std()) if some else None,
+            "quantiles": np.quantile(values, QUANTILES).tolist() if some else None}
