@@ -18,7 +18,15 @@ from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run
-from actfocus_core.scoreboard import COLUMNS, LEAST_DISTINCT, Score, Scoreboard, Truth, credits_of, scoreboard
+from actfocus_core.scoreboard import (
+    COLUMNS,
+    LEAST_DISTINCT,
+    Score,
+    Scoreboard,
+    Truth,
+    credits_of,
+    scoreboard,
+)
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 LIMITS = (
