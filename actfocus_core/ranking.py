@@ -59,6 +59,31 @@ def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> 
     return correlation(midranks(np.asarray(x), counts), midranks(np.asarray(y), counts), counts)
 
 
+def kendall(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Kendall's tau-b of x and y, each [n], in every resample: [B]; without ``counts`` [1]. NaN where
+    either does not vary. Looks at all pairs: time in B n^2, memory in n."""
+    x, y = np.asarray(x), np.asarray(y)
+    counts = np.ones((1, len(x))) if counts is None else counts
+    agreeing = np.zeros(len(counts))
+    # Counts are whole numbers below 2^24, and so are their sums here: float32 holds them exactly.
+    few = counts.astype(np.float32)
+    for start in range(0, len(x), 256):
+        rows = slice(start, start + 256)
+        signs = (np.sign(x[rows, None] - x) * np.sign(y[rows, None] - y)).astype(np.float32)
+        agreeing += ((few @ signs.T).astype(np.float64) * counts[:, rows]).sum(1)
+    apart = [counts.sum(1) ** 2 - _tied(v, counts) for v in (x, y)]
+    scale = np.sqrt(apart[0] * apart[1])
+    return np.divide(agreeing, scale, out=np.full(len(counts), np.nan), where=scale > 0)
+
+
+def _tied(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sum over different values of the square of how often they were drawn: [B]."""
+    _, which = np.unique(values, return_inverse=True)
+    drawn = np.zeros((len(counts), which.max(initial=-1) + 1))
+    np.add.at(drawn.T, which, counts.T)
+    return (drawn**2).sum(1)
+
+
 def partial_spearman(x: np.ndarray, y: np.ndarray, given: list[np.ndarray], counts: np.ndarray | None = None) -> np.ndarray:
     """Rank correlation of x and y, each [n], after both were regressed on the ranks of ``given``: [B].
 

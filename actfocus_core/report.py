@@ -18,7 +18,15 @@ from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run
-from actfocus_core.scoreboard import COLUMNS, Score, Scoreboard, Truth, credits_of, scoreboard
+from actfocus_core.scoreboard import (
+    COLUMNS,
+    LEAST_DISTINCT,
+    Score,
+    Scoreboard,
+    Truth,
+    credits_of,
+    scoreboard,
+)
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 LIMITS = (
@@ -178,10 +186,11 @@ def _board(name: str, board: Scoreboard) -> str:
     lines = [[row.name, row.focus, *(_score(row.scores[c]) for c in COLUMNS)] for row in every]
     floor = "unknown, there is no replica" if board.noise_floor is None else f"{board.noise_floor:.3g}"
     meaning = "".join(f"<li>{escape(column)}: {escape(text)}</li>" for column, text in COLUMNS.items())
-    return _section(f"Against {name}", _table(["scheme", "ranked by", *COLUMNS], lines, numbers=8) + (
+    return _section(f"Against {name}", _table(["scheme", "ranked by", *COLUMNS], lines, numbers=len(COLUMNS)) + (
         f"<p>Values are {'exact' if board.exact else 'estimates'}; noise floor (mean |A - its replica|) {floor}; signs are "
         f"asked for where |A| is above {board.threshold:.3g}. {board.left_out} of {board.turns} turns have no action and are "
-        f"left out. The ceiling is the truth itself, or its replica, as a scheme. Brackets: 95 % bootstrap intervals over "
+        f"left out; {board.skipped} trajectories have fewer than {LEAST_DISTINCT} different true values and rank nothing. "
+        f"The ceiling is the truth itself, or where it is an estimate an independent second one, as a scheme. Brackets: 95 % bootstrap intervals over "
         f"trajectories.</p><ul class=\"soft\">{meaning}</ul>"))
 
 

@@ -4,7 +4,8 @@
       run.json                              config, versions, model: written once
       metrics.jsonl                         one line a step, append-only
       trajectories/step-00012.parquet       facts, never rewritten
-      signals/step-00012.REFERENCE.parquet  annotations, keyed by trajectory id
+      signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
+      signals/step-00012.NAME.parquet       the values of ANNOTATIONS, keyed the same way
 
 Every file appears by rename and is whole when it is seen; ``metrics.jsonl`` grows by
 whole lines. So a run can be read while it is written, and years later.
@@ -65,6 +66,17 @@ _COLUMNS = {
     "texts": pa.list_(pa.string()), "turn_records": pa.list_(_TURN),
 }
 _SIGNAL = "signal:"
+_MADE = b"actfocus"
+_REFERENCE = "ref_"
+ANNOTATIONS = {
+    "oracle-optimal": ("oracle_q", "oracle_v", "criticality"),
+    "oracle-policy": ("policy_q", "policy_v", "policy_q_replica", "policy_v_replica",
+                      "policy_q_n", "policy_v_n", "policy_q_half", "policy_v_half"),
+    "oracle-answers": ("answer_logprob_before", "answer_logprob_after"),
+}
+"""Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
+these one is chosen when trajectories are read, while all of the ones here are added. How they
+are made: ``actfocus_core.oracle.values``."""
 _FILE = re.compile(r"step-(\d{5,})(?:\.(.+))?\.parquet$")
 
 
@@ -164,9 +176,9 @@ class Run:
         return self._indexed[1:]
 
     def trajectories(self, step: int | None = None, reference: str | None = None) -> list[Trajectory]:
-        """All trajectories, or those of one step, with the signals of a reference model.
+        """All trajectories, or those of one step, with a reference model's signals and all ANNOTATIONS.
 
-        ``reference``: which annotation to add; None takes the only or alphabetically first
+        ``reference``: whose signals to add; None takes the only or alphabetically first
         one. Raises ActFocusError for a step, a reference or a file that is not there or broken.
         """
         steps = self.steps() if step is None else [step]
@@ -184,10 +196,9 @@ class Run:
     def _read_step(self, step: int, reference: str | None, row: int | None = None) -> list[Trajectory]:
         table = _read(self._facts(step), row)
         trajectories = _trajectories(table, self._facts(step))
-        chosen = self._chosen_reference(step, reference)
-        if chosen:
-            file = self._annotation(step, chosen)
-            _annotate(trajectories, _read(file, row), file)
+        for name in self._chosen(step, reference):
+            file = self._annotation(step, name)
+            _annotate(trajectories, _read(file, row), file, name)
         return trajectories
 
     def stream(self, step: int | None = None, reference: str | None = None, *,
@@ -199,18 +210,18 @@ class Run:
         which is then left out; without it the error is raised.
         """
         for s in self.steps() if step is None else [step]:
-            facts, chosen = self._facts(s), self._chosen_reference(s, reference)
-            file = self._annotation(s, chosen) if chosen else None
-            notes = _Rows(file) if file else None
+            facts = self._facts(s)
+            files = {name: self._annotation(s, name) for name in self._chosen(s, reference)}
+            notes = {name: _Rows(file) for name, file in files.items()}
             for table in _Rows(facts):
-                annotation = notes.take(table.num_rows) if notes else None
+                parts = {name: rows.take(table.num_rows) for name, rows in notes.items()}
                 for row, id in enumerate(table["id"].to_pylist()):
                     if ids is not None and id not in ids:
                         continue
                     try:
                         one = _trajectories(table.slice(row, 1), facts)
-                        if annotation is not None:
-                            _annotate(one, annotation.slice(row, 1), file)
+                        for name, part in parts.items():
+                            _annotate(one, part.slice(row, 1), files[name], name)
                     except ActFocusError as error:
                         if on_error is None:
                             raise
@@ -225,37 +236,63 @@ class Run:
 
     def references(self, step: int | None = None) -> list[str]:
         """Names of the reference models that annotated this step (or any step)."""
-        found = {m[2] for f in (self.path / "signals").glob("step-*.parquet")
-                 if (m := _FILE.search(f.name)) and m[2] and (step is None or int(m[1]) == step)}
-        return sorted(found)
+        return sorted(self._annotated(step) - ANNOTATIONS.keys())
 
-    def annotate(self, step: int, reference: str, trajectories: list[Trajectory]) -> Path:
-        """Store the ``ref_*`` signals and alternatives of a step's trajectories, all of them.
+    def annotations(self, step: int) -> list[str]:
+        """Which of ANNOTATIONS this step has."""
+        return sorted(self._annotated(step) & ANNOTATIONS.keys())
 
-        Scoring again with the same reference replaces the annotation; facts stay.
+    def annotate(self, step: int, name: str, trajectories: list[Trajectory], made: dict | None = None) -> Path:
+        """Store what an annotation holds of a step's trajectories, all of them.
+
+        ``name``: one of ANNOTATIONS, or a reference model, of which ``ref_*`` signals and
+        alternatives are stored. ``made``: how it was made (JSON), see ``made``. Annotating again
+        replaces the annotation; facts stay. Raises ActFocusError where a trajectory is left out or
+        lacks what the annotation holds.
         """
-        facts = self._facts(step)
+        facts, name = self._facts(step), slug(name)
         known = list(_index(facts, facts.stat().st_mtime_ns)["id"])
         by_id = {t.id: t for t in trajectories}
         if set(by_id) != set(known):
             raise ActFocusError(f"{facts}: an annotation covers all {len(known)} trajectories of a "
                                 f"step, {len(set(by_id) & set(known))} were given")
+        lacking = next(((t.id, signal) for t in trajectories for signal in ANNOTATIONS.get(name, ())
+                        if signal not in t.signals), None)
+        if lacking:
+            raise ActFocusError(f"{facts}: trajectory {lacking[0]!r} has no {lacking[1]}, which {name} holds")
         # In the order of the facts, so that one row group holds the same trajectories in both.
-        file = self._annotation(step, reference)
-        _write(_annotation_table([by_id[i] for i in known]), file)
+        file = self._annotation(step, name)
+        table = _annotation_table([by_id[i] for i in known], name)
+        _write(table.replace_schema_metadata({_MADE: json.dumps(made or {})}), file)
         return file
 
-    def _annotation(self, step: int, reference: str) -> Path:
-        return self.path / "signals" / f"step-{step:05d}.{slug(reference)}.parquet"
+    def made(self, step: int, name: str) -> dict:
+        """How an annotation of this step was made, as ``annotate`` was told."""
+        file = self._annotation(step, name)
+        try:
+            found = json.loads((pq.read_schema(file).metadata or {}).get(_MADE, b"{}"))
+        except (OSError, pa.ArrowException) as error:
+            raise _not_parquet(file, error) from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ActFocusError(f"{file}: how it was made is not readable JSON; {_again(name)} writes it again")
+        return found
 
-    def _chosen_reference(self, step: int, reference: str | None) -> str | None:
+    def _annotated(self, step: int | None) -> set[str]:
+        return {m[2] for f in (self.path / "signals").glob("step-*.parquet")
+                if (m := _FILE.search(f.name)) and m[2] and (step is None or int(m[1]) == step)}
+
+    def _annotation(self, step: int, name: str) -> Path:
+        return self.path / "signals" / f"step-{step:05d}.{slug(name)}.parquet"
+
+    def _chosen(self, step: int, reference: str | None) -> list[str]:
+        """The annotations that trajectories of a step are read with."""
         names = self.references(step)
-        if reference is None:
-            return names[0] if names else None
-        if slug(reference) not in names:
+        if reference is not None and slug(reference) not in names:
             raise ActFocusError(f"{self.path}: step {step} has no signals of {reference!r}; "
                                 f"it has {names or 'none'}; `actfocus score` adds them")
-        return slug(reference)
+        return [*(names[:1] if reference is None else [slug(reference)]), *self.annotations(step)]
 
     # --- metrics -------------------------------------------------------------------------
 
@@ -319,10 +356,10 @@ class RunWriter:
         trajectories = self._waiting.pop(step)
         self._tokens -= sum(map(len, trajectories))
         self._file(self.run._facts(step)).append(_facts_table(trajectories))
-        if any(t.alternatives is not None or any(s.startswith("ref_") for s in t.signals) for t in trajectories):
+        if any(t.alternatives is not None or any(s.startswith(_REFERENCE) for s in t.signals) for t in trajectories):
             self._annotated.add(step)
         # Row groups of facts and annotation hold the same trajectories: all are written, or none.
-        self._file(self.run._annotation(step, self.reference)).append(_annotation_table(trajectories))
+        self._file(self.run._annotation(step, self.reference)).append(_annotation_table(trajectories, self.reference))
 
     def _file(self, path: Path) -> _GrowingFile:
         file = self._files.setdefault(path, _GrowingFile(path))
@@ -350,7 +387,7 @@ def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
     file, chunk = _GrowingFile(path), []
 
     def flush() -> None:
-        facts, notes = _facts_table(chunk), _annotation_table(chunk)
+        facts, notes = _facts_table(chunk), _annotation_table(chunk, "")
         for name in notes.column_names[1:]:
             facts = facts.append_column(name, notes[name])
         file.append(facts)
@@ -473,15 +510,15 @@ def _facts_table(trajectories: list[Trajectory]) -> pa.Table:
     columns["turn_records"] = pa.array(
         [[{**vars(turn), "state": json.dumps(turn.state)} for turn in t.turn_records]
          for t in trajectories], _COLUMNS["turn_records"])
-    own = sorted({s for t in trajectories for s in t.signals if not s.startswith("ref_")})
+    own = sorted({s for t in trajectories for s in t.signals if not s.startswith(_REFERENCE)})
     return pa.table(columns | _signal_columns(trajectories, own))
 
 
-def _annotation_table(trajectories: list[Trajectory]) -> pa.Table:
-    names = sorted({s for t in trajectories for s in t.signals if s.startswith("ref_")})
+def _annotation_table(trajectories: list[Trajectory], name: str) -> pa.Table:
+    names = sorted({s for t in trajectories for s in t.signals if _holds(name, s)})
     columns = {"id": pa.array([t.id for t in trajectories], pa.string())}
     columns |= _signal_columns(trajectories, names)
-    if any(t.alternatives is not None for t in trajectories):
+    if name not in ANNOTATIONS and any(t.alternatives is not None for t in trajectories):
         alt = [t.alternatives for t in trajectories]
         columns["top_ids"] = pa.array([a and a.ids.ravel() for a in alt], pa.list_(pa.int32()))
         columns["top_logprobs"] = pa.array([a and a.logprobs.ravel() for a in alt],
@@ -489,6 +526,16 @@ def _annotation_table(trajectories: list[Trajectory]) -> pa.Table:
         columns["top_texts"] = pa.array([a and a.texts for a in alt],
                                         pa.list_(pa.list_(pa.string())))
     return pa.table(columns)
+
+
+def _holds(annotation: str, signal: str) -> bool:
+    """Whether a signal belongs to an annotation."""
+    return signal in ANNOTATIONS[annotation] if annotation in ANNOTATIONS else signal.startswith(_REFERENCE)
+
+
+def _again(annotation: str) -> str:
+    """The command that makes an annotation anew."""
+    return "`actfocus oracle --again`" if annotation in ANNOTATIONS else "`actfocus score`"
 
 
 def _signal_columns(trajectories: list[Trajectory], names: list[str]) -> dict[str, pa.Array]:
@@ -517,6 +564,9 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
         parquet = pq.ParquetFile(file)
         if row is None:
             return parquet.read(columns)
+        if row >= parquet.metadata.num_rows:
+            raise ActFocusError(f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the "
+                                "step is asked for")
         group, first = 0, 0
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
@@ -569,8 +619,10 @@ def _index(file: Path, mtime_ns: int) -> pd.DataFrame:
     return _read(file, None, wanted).to_pandas()
 
 
-def _demand(present: list[str], wanted: list[str], file: Path) -> None:
+def _demand(present: list[str], wanted: list[str], file: Path, annotation: str | None = None) -> None:
     missing = [name for name in wanted if name not in present]
+    if missing and annotation is not None:
+        raise ActFocusError(f"{file}: no column {missing[0]!r}; {_again(annotation)} writes the annotation again")
     if missing:
         raise ActFocusError(f"{file}: no column {missing[0]!r}; a trajectory file has "
                             f"{', '.join([*_SCALARS, *_COLUMNS])}")
@@ -586,10 +638,14 @@ def _ragged(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     return rows
 
 
-def _signals(table: pa.Table) -> list[dict[str, np.ndarray]]:
+def _signals(table: pa.Table, file: Path) -> list[dict[str, np.ndarray]]:
+    """The signals of every row. Raises ActFocusError for a column that is not lists of numbers."""
     rows = [{} for _ in range(table.num_rows)]
     for name in table.column_names:
         if name.startswith(_SIGNAL):
+            kind = table.schema.field(name).type
+            if not (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type)):
+                raise ActFocusError(f"{file}: column {name!r} is {kind}; a signal is a list of float a trajectory")
             for row, values in zip(rows, _ragged(table[name])):
                 if values is not None:
                     row[name.removeprefix(_SIGNAL)] = values
@@ -600,7 +656,7 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
     _demand(table.column_names, [*_SCALARS, *_COLUMNS], file)
     columns = {name: table[name].to_pylist() for name in [*_SCALARS, "texts", "turn_records"]}
     columns |= {name: _ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
-    columns["signals"] = _signals(table)
+    columns["signals"] = _signals(table, file)
     try:
         columns["turn_records"] = [
             [Turn(**{**turn, "state": json.loads(turn["state"])}) for turn in turns]
@@ -610,22 +666,25 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
 
 
-def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path) -> None:
-    """Add the signals of an annotation to its trajectories, by id."""
-    _demand(table.column_names, ["id"], file)
+def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name: str) -> None:
+    """Add what an annotation holds to its trajectories, by id."""
+    _demand(table.column_names, ["id", *(_SIGNAL + signal for signal in ANNOTATIONS.get(name, ()))], file, name)
     rows = dict(zip(table["id"].to_pylist(), range(table.num_rows)))
-    signals = _signals(table)
+    signals = _signals(table, file)
+    stray = next((s for row in signals for s in row if not _holds(name, s)), None)
+    if stray:
+        raise ActFocusError(f"{file}: holds {stray!r}, which is no part of {name}; {_again(name)} writes it again")
     top = {n: table[n] for n in ("top_ids", "top_logprobs", "top_texts") if n in table.column_names}
     ids, logprobs = (_ragged(top[n]) if n in top else None for n in ("top_ids", "top_logprobs"))
     for t in trajectories:
         if t.id not in rows:
             raise ActFocusError(f"{file}: trajectory {t.id!r} is not annotated here; "
-                                "`actfocus score` writes the annotation again")
+                                f"{_again(name)} writes the annotation again")
         row = rows[t.id]
         t.signals |= signals[row]
-        for name, values in signals[row].items():
+        for signal, values in signals[row].items():
             if len(values) != len(t):
-                raise ActFocusError(f"{file}: {name} of {t.id!r} has {len(values)} values for "
+                raise ActFocusError(f"{file}: {signal} of {t.id!r} has {len(values)} values for "
                                     f"{len(t)} tokens")
         if len(top) == 3 and ids[row] is not None:
             k = len(ids[row]) // max(len(t), 1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, Batch, Credit, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import auroc, correlation, interval, midranks, resamples, rounded
+from actfocus_core.ranking import auroc, correlation, interval, kendall, midranks, resamples, rounded
 from actfocus_core.trajectory import TokenKind
 
 LEAST_DISTINCT = 3
@@ -42,20 +42,24 @@ class Truth:
     def of(cls, batch: Batch, oracle: str = "policy") -> Truth:
         """The truth that the batch's signals hold: of the ``policy``, or the optimal one (``oracle``).
 
-        The policy's is exact where its replica is the same everywhere. Raises ActFocusError
+        The policy's is exact where its replica is the same everywhere. Where it is an estimate, the
+        second one is the truth: schemes read the first, and scored against that they would be
+        rewarded for its noise. Raises ActFocusError
         where the signals are missing.
         """
         lacking = [n for n in (f"{oracle}_q", f"{oracle}_v") if not batch.has(n)]
         if lacking:
             raise ActFocusError(f"no {lacking[0]} in these trajectories; {HOW_TO_GET[lacking[0]]}")
-        q, v = batch.turn_signal(f"{oracle}_q"), batch.turn_signal(f"{oracle}_v")
-        luck = None if batch.turn_rewards is None else batch.turn_rewards + batch.following(v) - q
         critical = batch.turn_signal("criticality") if batch.has("criticality") else None
+        q, v = batch.turn_signal(f"{oracle}_q"), batch.turn_signal(f"{oracle}_v")
         if oracle == "oracle":
-            return cls(q - v, luck, critical, exact=True)
+            return cls(q - v, _luck(batch, q, v), critical, exact=True)
         again = [f"{oracle}_{x}_replica" for x in "qv"]
-        replica = batch.turn_signal(again[0]) - batch.turn_signal(again[1]) if all(map(batch.has, again)) else None
-        return cls(q - v, luck, critical, replica, replica is not None and bool(np.allclose(replica, q - v, atol=1e-6)))
+        if not all(map(batch.has, again)):
+            return cls(q - v, _luck(batch, q, v), critical)
+        q2, v2 = map(batch.turn_signal, again)
+        exact = bool(np.allclose(q2, q, atol=1e-6) and np.allclose(v2, v, atol=1e-6))
+        return cls(q2 - v2, _luck(batch, q2, v2), critical, q - v, exact)
 
     @property
     def noise_floor(self) -> float | None:
@@ -63,6 +67,10 @@ class Truth:
         if self.exact:
             return 0.0
         return None if self.replica is None else float(np.abs(self.replica - self.advantage).mean())
+
+
+def _luck(batch: Batch, q: np.ndarray, v: np.ndarray) -> np.ndarray | None:
+    return None if batch.turn_rewards is None else batch.turn_rewards + batch.following(v) - q
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,10 @@ class Row:
 
 COLUMNS = {
     "where_advantage": "Spearman of the weight with |A|, all turns",
+    "where_advantage_tau": "Kendall's tau-b of the weight with |A|, all turns",
     "where_advantage_auroc": "AUROC of the weight for the top tenth of |A|",
     "where_criticality": "Spearman of the weight with criticality, all turns",
+    "where_criticality_tau": "Kendall's tau-b of the weight with criticality, all turns",
     "where_criticality_auroc": "AUROC of the weight for the top tenth of criticality",
     "right_group": "Spearman of the signed credit with A, mean over groups",
     "right_within": "Spearman of the signed credit with A, mean over trajectories",
@@ -117,6 +127,8 @@ class Scoreboard:
     turns: int
     left_out: int
     """turns without action tokens"""
+    skipped: int
+    """trajectories with fewer than LEAST_DISTINCT different true values: they rank nothing"""
     unscored: dict[str, tuple[str, ...]]
     """scheme -> what it lacks"""
 
@@ -143,6 +155,7 @@ def scoreboard(batch: Batch, credits: dict[str, Credit], truth: Truth, *, bootst
     best = truth.advantage if truth.exact else truth.replica
     ceiling = None if best is None else judge.row("ceiling", np.abs(best), best, np.abs(best), "credit")
     return Scoreboard(rows, ceiling, floor, truth.exact, threshold, turns, int((~acted).sum()),
+                      len(batch.returns) - len(judge.trajectories),
                       {name: c.missing for name, c in credits.items() if c.missing})
 
 
@@ -220,7 +233,7 @@ class _Judge:
         return Row(name, kind, {name: scores[name] for name in COLUMNS})
 
     def _where(self, focus: np.ndarray) -> dict[str, Score]:
-        names = [f"where_{what}{kind}" for what in ("advantage", "criticality") for kind in ("", "_auroc")]
+        names = [f"where_{what}{kind}" for what in ("advantage", "criticality") for kind in ("", "_tau", "_auroc")]
         if not len(focus) or np.ptp(focus) == 0:
             return dict.fromkeys(names, _none("no ranking"))
         scores = dict.fromkeys(names, _none("not recorded"))
@@ -229,7 +242,8 @@ class _Judge:
             flat = np.ptp(values) == 0
             rho = correlation(ranks, self.target_ranks[what], self.turn_counts)
             area = auroc(ranks, (values >= np.quantile(values, TOP)) & (values > 0), self.turn_counts)
-            for kind, drawn in (("", rho), ("_auroc", area)):
+            tau = kendall(focus, values, self.turn_counts)
+            for kind, drawn in (("", rho), ("_tau", tau), ("_auroc", area)):
                 scores[f"where_{what}{kind}"] = (_none("the truth does not vary") if flat else
                                                  _score(drawn, len(focus), "too few turns"))
         return scores

@@ -32,8 +32,8 @@ HOW_TO_GET = {
     "turn_reward": "the rollout's turns record it; the turns must add up to the return",
     "policy_q": "`actfocus oracle` adds it", "policy_v": "`actfocus oracle` adds it",
     "oracle_q": "`actfocus oracle` adds it", "oracle_v": "`actfocus oracle` adds it",
-    "answer_logprob_before": "no command makes it yet; store it as a signal",
-    "answer_logprob_after": "no command makes it yet; store it as a signal",
+    "answer_logprob_before": "`actfocus oracle --answers` adds it",
+    "answer_logprob_after": "`actfocus oracle --answers` adds it",
 }
 """What a scheme may need -> where it comes from."""
 

@@ -9,15 +9,19 @@ from itertools import product
 
 import numpy as np
 
-from actfocus_core.envs import Env
+from actfocus_core.envs import Env, make_env
 from actfocus_core.envs.base import stable_seed
 from actfocus_core.errors import ActFocusError
+from actfocus_core.oracle.turns import restored
 from actfocus_core.policy import Policy
 from actfocus_core.trajectory import Trajectory
 
 Table = Callable[[Env], dict[tuple[str, ...], float]]
 """A policy whose probabilities are known: state -> probability of each turn (a tuple of actions)."""
-_Z = 1.959964
+Position = tuple[Trajectory, int, bool]
+"""A turn of a stored trajectory, and whether its own answer is given again: before it V, after it Q."""
+ROWS = 256
+"""Streams played at once."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Estimate:
     width, which says no more than that n rollouts agreed."""
     replica: float
     """The same estimate from as many other rollouts."""
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
 
     @property
     def noise(self) -> float:
@@ -53,29 +62,64 @@ def policy_values(env: Env, policy: Policy | Table, rollouts: int = 64, *, answe
     state on. Raises ActFocusError where ``rollouts`` is below 2 or an answer has no history.
     """
     if not isinstance(policy, Policy):
-        value = _Exact(policy).turn(env, answer) if answer is not None else _Exact(policy).value(env)
+        value = ExactValues(policy).turn(env, answer) if answer is not None else ExactValues(policy).value(env)
         return Estimate(value, 0, value, value, value)
     if rollouts < 2:
         raise ActFocusError(f"rollouts={rollouts}: must be 2 or more, for an interval")
     if answer is not None and history is None:
         raise ActFocusError("policy_values: the value of an answer needs history=(trajectory, turn)")
-    returns = _returns(env, policy, 2 * rollouts, answer is not None, history, temperature, seed)
-    return _estimate(returns[:rollouts], float(returns[rollouts:].mean()))
+    if history is not None:
+        return position_values([(*history, answer is not None)], policy, rollouts,
+                               env_options=env.options.model_dump(mode="json"), temperature=temperature, seed=seed)[0]
+    return _estimate(_fresh_returns(env, policy, 2 * rollouts, temperature, seed))
 
 
-def _returns(env: Env, policy: Policy, n: int, keep_answer: bool, history: tuple[Trajectory, int] | None,
-             temperature: float, seed: int) -> np.ndarray:
-    """Returns from the state on of n fresh rollouts: float64 [n]."""
+def position_values(positions: list[Position], policy: Policy, rollouts: int = 64, *, env_options: dict,
+                    temperature: float = 1.0, seed: int = 0,
+                    on_progress: Callable[[int, int], None] | None = None) -> list[Estimate]:
+    """What ``policy_values`` gives for turns of stored trajectories, many played at once.
+
+    ``env_options``: those of the run. ``on_progress(done, total)`` counts rollouts. Raises
+    ActFocusError where ``rollouts`` is below 2 or a turn cannot be returned to.
+    """
     from actfocus_core.policy.sampler import CachedSampler
-    from actfocus_core.rollout import Episode, branch, play_on
+    from actfocus_core.rollout import Episode, play_on
 
-    if history:
-        trajectory, turn = history
-        options = env.options.model_dump(mode="json")
-        played = branch(policy, trajectory, turn, n, env_options=options, keep_answer=keep_answer,
-                        temperature=temperature, seed=seed)
-        earlier = sum(r.reward + r.penalty for r in trajectory.turn_records[:turn])
-        return np.array([t.ret for t in played]) - earlier
+    if rollouts < 2:
+        raise ActFocusError(f"rollouts={rollouts}: must be 2 or more, for an interval")
+    estimates: dict[int, Estimate] = {}
+    sampler, envs = CachedSampler(policy, temperature), {}
+    # Streams of like length together; rows of one position begin alike and are read once.
+    order = sorted(range(len(positions)), key=lambda i: positions[i][0].turns.searchsorted(positions[i][1]))
+    together = max(1, ROWS // (2 * rollouts))
+    for start in range(0, len(order), together):
+        chunk, episodes = order[start:start + together], []
+        for t, turn, given in (positions[i] for i in chunk):
+            if t.env not in envs:
+                envs[t.env] = make_env(t.env, **env_options)
+            env = restored(envs[t.env], t, turn)
+            if not t.response_mask[t.turns == turn].any():
+                raise ActFocusError(f"{t.id}: turn {turn} has no sampled tokens; a rollout cannot go on from there")
+            for r in range(2 * rollouts):
+                copy = env.clone()
+                # The environment's dice are those of a rollout that never was.
+                copy.rollout = stable_seed("value", seed, t.id, turn, given, r) >> 11
+                episodes.append(Episode.resume(copy, policy, t, turn, seed, given))
+        played = play_on(episodes, sampler, policy.context, ROWS)
+        for i, first in zip(chunk, range(0, len(played), 2 * rollouts)):
+            t, turn, _ = positions[i]
+            earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
+            estimates[i] = _estimate(np.array([p.ret for p in played[first:first + 2 * rollouts]]) - earlier)
+        if on_progress:
+            on_progress(2 * rollouts * len(estimates), 2 * rollouts * len(positions))
+    return [estimates[i] for i in range(len(positions))]
+
+
+def _fresh_returns(env: Env, policy: Policy, n: int, temperature: float, seed: int) -> np.ndarray:
+    """Returns of n rollouts that begin a dialogue at the present state: float64 [n]."""
+    from actfocus_core.policy.sampler import CachedSampler
+    from actfocus_core.rollout import Episode, play_on
+
     episodes = []
     for r in range(n):
         copy = env.clone()
@@ -84,16 +128,18 @@ def _returns(env: Env, policy: Policy, n: int, keep_answer: bool, history: tuple
     return np.array([t.ret for t in play_on(episodes, CachedSampler(policy, temperature), policy.context)])
 
 
-def _estimate(returns: np.ndarray, replica: float) -> Estimate:
+def _estimate(returns: np.ndarray) -> Estimate:
+    """From the first half of the returns; the replica from the second."""
     from scipy.stats import t as student
 
-    n, mean = len(returns), float(returns.mean())
-    half = float(student.ppf(0.975, n - 1) * returns.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, n, mean - half, mean + half, replica)
+    first, second = np.split(returns, 2)
+    n, mean = len(first), float(first.mean())
+    half = float(student.ppf(0.975, n - 1) * first.std(ddof=1) / math.sqrt(n))
+    return Estimate(mean, n, mean - half, mean + half, float(second.mean()))
 
 
-class _Exact:
-    """Policy evaluation by walking through everything that can happen, each state once."""
+class ExactValues:
+    """Policy evaluation by walking through everything that can happen in a world, each state once."""
 
     def __init__(self, table: Table):
         self.table = table

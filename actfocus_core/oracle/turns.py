@@ -106,10 +106,29 @@ def trajectory_values(trajectory: Trajectory, env_options: dict) -> list[TurnVal
     Raises ActFocusError where the environment has no oracle or the options are not its own.
     """
     env, values = make_env(trajectory.env, **env_options), []
-    for turn, given in zip(trajectory.turn_records, answers(trajectory)):
-        env.restore(turn.state)
+    for given in answers(trajectory):
+        restored(env, trajectory, len(values))
         values.append(judge(env, given))
     return values
+
+
+def restored(env: Env, trajectory: Trajectory, turn: int) -> Env:
+    """The environment in the state a stored turn began in.
+
+    Raises ActFocusError where the trajectory has no such turn, or no state of it that fits.
+    """
+    if not 0 <= turn < len(trajectory.turn_records):
+        raise ActFocusError(f"{trajectory.id}: has no turn {turn}; it has 0 to {len(trajectory.turn_records) - 1}")
+    record = trajectory.turn_records[turn]
+    try:
+        env.restore(record.state)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ActFocusError(f"{trajectory.id}: turn {turn} was stored without a state that {trajectory.env or 'its environment'} "
+                            "can return to; only rollouts played here can be judged") from None
+    if env.state_key() != record.state_key:
+        raise ActFocusError(f"{trajectory.id}: the stored state of turn {turn} is not the one it names "
+                            f"({record.state_key!r}); were the environment's options others?")
+    return env
 
 
 def answers(trajectory: Trajectory) -> list[list[str]]:

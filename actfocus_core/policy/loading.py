@@ -99,6 +99,12 @@ def _named(name: str) -> Path:
     return smollm2_folder() if name == "smollm2" else assets() / EMBEDDED[name]
 
 
+def trained_options(name: str) -> dict[str, dict]:
+    """``Policy.env_options`` of a policy by its name, without reading its weights; none of a hub id."""
+    folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
+    return _env_options(folder) if folder.is_dir() else {}
+
+
 def load_tokenizer(name: str):
     """The tokenizer of ``"tiny"``, of a folder, or of a hub id; no weights are read or fetched.
 

@@ -13,6 +13,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.ranking import (
     auroc,
     interval,
+    kendall,
     midranks,
     p_value,
     partial_spearman,
@@ -51,6 +52,23 @@ def test_spearman_and_midranks_are_scipys(items):
             assert p_value(rho, len(x)) == pytest.approx(expected.pvalue, rel=1e-6)
     else:
         assert np.isnan(rho)
+
+
+@given(pairs, st.integers(0, 1000))
+def test_kendall_is_scipys_also_of_items_written_out(items, seed):
+    x, y = (np.array(v, float) for v in zip(*items))
+    counts = np.vstack([np.ones(len(x)), resamples(4, len(x), np.random.default_rng(seed))])
+    for tau, row in zip(kendall(x, y, counts), counts.astype(int)):
+        a, b = np.repeat(x, row), np.repeat(y, row)
+        if len(set(a)) > 1 and len(set(b)) > 1:
+            assert tau == pytest.approx(stats.kendalltau(a, b).statistic, abs=1e-9)
+        else:
+            assert np.isnan(tau)
+
+
+def test_kendall_of_more_items_than_are_paired_at_once():
+    x, y = np.random.default_rng(0).normal(size=(2, 700)).round(1)
+    assert kendall(x, x + y)[0] == pytest.approx(stats.kendalltau(x, x + y).statistic)
 
 
 @given(pairs, st.integers(0, 1000))
@@ -106,8 +124,9 @@ def batch():
     ts = trajectories(0, groups=6, rollouts=6, turns=6)
     rng = np.random.default_rng(0)
     turns = sum(len(t.turn_records) for t in ts)
-    by_turn(ts, rng.normal(size=turns), "policy_q")
-    by_turn(ts, np.zeros(turns), "policy_v")
+    for name, values in (("q", rng.normal(size=turns)), ("v", np.zeros(turns))):
+        by_turn(ts, values, f"policy_{name}")
+        by_turn(ts, values, f"policy_{name}_replica")
     return Batch.of(ts)
 
 
@@ -141,18 +160,26 @@ def test_uniform_has_no_ranking_where_it_has_none(batch):
 
 def test_scores_again_by_hand(batch):
     truth, credit = Truth.of(batch), get_scheme("actfocus").compute(batch)
-    found = scores(scoreboard(batch, {"actfocus": credit}, truth, bootstrap=5), "actfocus")
+    board = scoreboard(batch, {"actfocus": credit}, truth, bootstrap=5, threshold=0.4)
+    found = scores(board, "actfocus")
     action, effective = batch.kinds == TokenKind.ACTION, credit.effective()
     rows = [k for k in range(len(batch.turn_owner)) if (action & (batch.turn_of == k)).any()]
     weight = np.array([credit.weight[action & (batch.turn_of == k)].mean() for k in rows])
     signed = np.array([effective[action & (batch.turn_of == k)].mean() for k in rows])
     a, owner = truth.advantage[rows], batch.turn_owner[rows]
     assert found["where_advantage"].value == pytest.approx(stats.spearmanr(weight, np.abs(a)).statistic, abs=1e-6)
+    critical = truth.criticality[rows]
+    for column, values in (("where_advantage_tau", np.abs(a)), ("where_criticality_tau", critical)):
+        assert found[column].value == pytest.approx(stats.kendalltau(weight, values).statistic, abs=1e-6)
+    top = critical >= np.quantile(critical, 0.9)
+    pairs = [(x > y) + 0.5 * (x == y) for x in weight[top] for y in weight[~top]]
+    assert found["where_criticality_auroc"].value == pytest.approx(np.mean(pairs), abs=1e-6)
+    assert board.skipped == sum(len(set(a[owner == i])) < 3 for i in range(len(batch.returns))) > 0
     for column, unit in (("right_within", owner), ("right_group", batch.group_of[owner])):
         rhos = [stats.spearmanr(signed[unit == u], a[unit == u]).statistic for u in set(unit)
                 if len(set(a[unit == u])) >= 3 and np.ptp(signed[unit == u]) > 0]
         assert found[column].value == pytest.approx(np.mean(rhos), abs=1e-6) and found[column].n == len(rhos)
-    asked = np.abs(a) > truth.noise_floor
+    asked = np.abs(a) > 0.4
     assert 0 < asked.sum() < len(a)
     assert found["right_sign"].value == pytest.approx((np.sign(signed) == np.sign(a))[asked].mean())
     v = batch.turn_signal("policy_v")
@@ -174,9 +201,23 @@ def test_noise_lowers_the_ceiling_and_raises_the_floor(batch):
     assert np.diff(floors).min() > 0 and np.diff(ceilings).max() < 0 and ceilings[0] == pytest.approx(1)
 
 
+def test_an_estimate_is_judged_by_the_second_one():
+    """What a scheme reads is no judge of it: two estimates that share nothing make the oracle score nothing."""
+    batch = Batch.of(trajectories(0, groups=30, rollouts=8, turns=6))
+    truth = Truth.of(batch)
+    assert not truth.exact and truth.noise_floor > 0
+    first, second = (batch.turn_signal(f"policy_q{end}") - batch.turn_signal(f"policy_v{end}") for end in ("", "_replica"))
+    np.testing.assert_array_equal(truth.advantage, second)
+    np.testing.assert_array_equal(truth.replica, first)
+    luck = batch.turn_rewards + batch.following(batch.turn_signal("policy_v_replica")) - batch.turn_signal("policy_q_replica")
+    np.testing.assert_array_equal(truth.luck, luck)
+    board = scoreboard(batch, credits_of(batch, ["oracle"], controls=False), truth, bootstrap=20)
+    assert abs(scores(board, "oracle")["right_group"].value) < 0.15
+    assert scores(board, "oracle")["right_group"].value == pytest.approx(board.ceiling.scores["right_group"].value)
+
+
 def test_no_replica_no_ceiling_and_exact_is_said(batch):
-    # The fixture's replica is another number: a noisy estimate.
-    assert not Truth.of(batch).exact and Truth.of(batch).noise_floor > 0
+    assert Truth.of(batch).exact and Truth.of(batch).noise_floor == 0
     assert scoreboard(batch, {}, Truth(Truth.of(batch).advantage), bootstrap=2).ceiling is None
     optimal = Truth.of(batch, "oracle")
     assert optimal.exact and optimal.noise_floor == 0
@@ -203,6 +244,8 @@ def test_few_true_values_are_skipped(batch):
 
 def test_controls_stand_in_the_same_table_and_lie_at_chance():
     ts = trajectories(2, groups=30, rollouts=8, turns=6)
+    for t in ts:
+        t.signals |= {f"policy_{name}_replica": t.signals[f"policy_{name}"] for name in "qv"}
     batch = Batch.of(ts)
     board = scoreboard(batch, credits_of(batch, ["uniform", "oracle"]), Truth.of(batch), bootstrap=100)
     # Uniform is what every control of it is: listed once.
