@@ -90,3 +90,25 @@ class JobView(ClientHTML):
 
     def __init__(self):
         super().__init__("ActFocus.jobs.mount(element, props, watch)", elem_id="af-job")
+
+
+class Drawer(ClientHTML):
+    """Import, export and the doctor's report."""
+
+    def __init__(self, menu: str):
+        super().__init__("ActFocus.drawer.mount(element, props)", elem_id="af-drawer", menu=menu)
+
+
+class DrawerRequest(ClientHTML):
+    """What the drawer asks for, as a small JSON string."""
+
+    def __init__(self):
+        super().__init__("ActFocus.drawer.channel.link((request) => { props.value = JSON.stringify(request); trigger('ask'); })",
+                         elem_id="af-drawer-request")
+
+
+class DrawerAnswer(ClientHTML):
+    """The answer to the drawer's last request."""
+
+    def __init__(self):
+        super().__init__("watch('value', () => ActFocus.drawer.channel.answer(props.value))", elem_id="af-drawer-answer")
