@@ -7,6 +7,7 @@ Files lie in a temporary folder of this process that goes with it.
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections import OrderedDict
@@ -57,7 +58,8 @@ class Transfers:
         """A ticket for a file to be received. Raises ActFocusError for one that would not be read."""
         if not isinstance(name, str) or type(size) is not int or size < 0:
             raise ActFocusError("the file could not be read; choose it again")
-        path = Path(slug(name)[-100:].lstrip(".-"))
+        stem, _, suffix = re.split(r"[/\\]", name)[-1].partition(".")
+        path = Path(f"{_plain(stem)[:80] or 'rollouts'}.{_plain(suffix)[-20:]}")
         refuse_pickle(path)
         if data_suffix(path) not in (*LINES, ".parquet"):
             raise ActFocusError(f"{path}: is not a file of rollouts; they are read from {', '.join((*LINES, '.parquet'))}, "
@@ -141,6 +143,10 @@ def check(path: Path) -> int:
     Raises ActFocusError where it holds more than a page may bring.
     """
     return _rows(path) if data_suffix(path) == ".parquet" else _lines(path)
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip(".-")
 
 
 def _lines(path: Path) -> int:

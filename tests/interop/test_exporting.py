@@ -182,7 +182,8 @@ def test_the_commands(run, tmp_path, rollouts):
     progress = actfocus("import", "jsonl", tmp_path / "w.jsonl", "--out", tmp_path / "third", "--progress", "jsonl")
     reports = [json.loads(line) for line in progress.stderr.splitlines()]
     last = [report for report in reports if report["phase"] == "import"][-1]
-    assert reports[-1] == {"phase": "check", "done": len(again := Run.open(tmp_path / "third").index()), "total": len(again)}
+    count = len(Run.open(tmp_path / "third").index())
+    assert reports[-1] == {"phase": "check", "done": count, "total": count}
     assert last["done"] == last["total"] == (tmp_path / "w.jsonl").stat().st_size
     for arguments, says in ((["export", run.path, "--format", "pdf"], "unknown format 'pdf'"),
                             (["export", run.path, "--format", "csv", "--out", tmp_path / "w.jsonl"], "already exists"),
