@@ -37,10 +37,10 @@ def span_rule(name: str) -> SpanRule:
 
     Raises ActFocusError for an unknown name or a pattern that is not one.
     """
-    if name.startswith(_PATTERN):
-        return SpanRule(name, _by_pattern(name.removeprefix(_PATTERN)))
+    if name.startswith(PATTERN):
+        return SpanRule(name, _by_pattern(name.removeprefix(PATTERN)))
     if name not in RULES:
-        raise ActFocusError(f"unknown span rule {name!r}; there are {', '.join(RULES)}, and {_PATTERN}REGEX "
+        raise ActFocusError(f"unknown span rule {name!r}; there are {', '.join(RULES)}, and {PATTERN}REGEX "
                             "with a group (?P<action>...)")
     return RULES[name]
 
@@ -102,7 +102,7 @@ def _by_pattern(pattern: str):
     return find
 
 
-_PATTERN = "pattern:"
+PATTERN = "pattern:"
 _BOX = r"\boxed{"
 RULES: dict[str, SpanRule] = {rule.name: rule for rule in (
     SpanRule("think_answer", find_spans),

@@ -1,12 +1,14 @@
-"""What the studio's server refuses: other hosts' pages, uploads, proxies, large bodies."""
+"""What the studio's server refuses: other hosts' pages, Gradio's uploads, proxies, large bodies."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 
+from app.transfers import RECEIVE, UPLOAD_MAX
+
 BODY_MAX = 1_000_000
-"""Bytes. The page sends a few hundred."""
+"""Bytes. The page sends a few hundred; only a file to import may have more (``app.transfers``)."""
 REFUSED = ("/upload", "/file=", "/file/", "/proxy=", "/process_recording", "/component_server", "/deep_link")
 """Gradio's own services that the studio has no use for."""
 HEADERS = {
@@ -49,6 +51,6 @@ def _refusal(scope) -> PlainTextResponse | None:
     # A body of unknown length could grow without end: the page never sends one.
     if b"transfer-encoding" in headers:
         return PlainTextResponse("the length of the body must be given", 411)
-    if not length.isdigit() or int(length) > BODY_MAX:
+    if not length.isdigit() or int(length) > (UPLOAD_MAX if scope["path"].startswith(RECEIVE) else BODY_MAX):
         return PlainTextResponse("the body is too large", 413)
     return None

@@ -1,4 +1,4 @@
-"""Rolling out in a process of its own: one at a time, and no page can take it down by closing."""
+"""Work in a process of its own: one of a kind at a time, and no page can take it down by closing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 import actfocus_core
 from actfocus_core.errors import ActFocusError
@@ -23,6 +25,8 @@ ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
                 "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
+RESULT_MAX = 2_000_000
+"""Bytes of what a command prints that are read."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,13 @@ class Request:
 
 @dataclass
 class Status:
-    """How far the rollout is: what every page that looks is shown."""
+    """How far the work is: what every page that looks is shown."""
 
     state: str = "idle"
     """idle | running | done | failed | cancelled"""
     id: str = ""
     run: str = ""
-    """The folder's name."""
+    """The name of the folder or file that is made."""
     phase: str = "starting"
     done: int = 0
     total: int = 0
@@ -68,32 +72,38 @@ class _Job:
     process: subprocess.Popen
     out: Path
     status: Status
+    printed: IO[bytes]
+    """What the command writes to its output: a file, which cannot fill up as a pipe does."""
+    fine: tuple[int, ...]
+    result: dict | None = None
     phase_began: float = field(default_factory=time.monotonic)
     complaints: deque = field(default_factory=lambda: deque(maxlen=20))
     cancelled: bool = False
 
 
-class Rollouts:
-    """The one rollout that may run, whoever started it."""
+class Worker:
+    """One process of the ``actfocus`` command at a time, whoever started it."""
 
-    def __init__(self, runs_dir: Path):
-        self.runs_dir = Path(runs_dir).resolve()
+    def __init__(self, busy: str):
+        self._busy = busy
         self._lock = threading.Lock()
         self._job: _Job | None = None
         atexit.register(self.cancel)
 
-    def start(self, request: Request) -> Status:
-        """Start rolling out. Raises ActFocusError while another rollout runs."""
+    def launch(self, arguments: list[str], out: Path, cwd: Path | None = None, fine: tuple[int, ...] = (0,)) -> Status:
+        """Start the command with these arguments; ``out``: what it makes; ``fine``: its exit codes of success.
+
+        Raises ActFocusError, ``busy``, while another one runs.
+        """
         with self._lock:
             if self._job and self._job.status.state == "running":
-                raise ActFocusError("a rollout is already running, perhaps from another page; "
-                                    "wait for it or cancel it")
-            env, options = ENVIRONMENTS[request.environment]
-            out = free_path(self.runs_dir, env.replace("_", "-"))
+                raise ActFocusError(self._busy)
+            printed = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
             process = subprocess.Popen(
-                _command(request, env, options, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True, errors="replace", env=environment_variables(), start_new_session=True)
-            self._job = _Job(process, out, Status("running", out.name, out.name))
+                [sys.executable, "-P", "-m", "actfocus_core.cli", *arguments, "--progress", "jsonl"],
+                stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
+                env=environment_variables(), start_new_session=True)
+            self._job = _Job(process, out, Status("running", f"{out.name}-{process.pid}", out.name), printed, fine)
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
         return self.status()
 
@@ -101,8 +111,12 @@ class Rollouts:
         """A copy of where things stand."""
         return Status(**asdict(self._job.status)) if self._job else Status()
 
+    def result(self) -> dict | None:
+        """What the command printed with ``--json``, once it is done."""
+        return self._job.result if self._job else None
+
     def cancel(self) -> None:
-        """End the rollout that is running, if any, and leave nothing of it behind."""
+        """End what is running, if anything, and leave nothing of it behind."""
         job = self._job
         if job and job.process.poll() is None:
             job.cancelled = True
@@ -118,13 +132,14 @@ class Rollouts:
         for line in job.process.stderr:
             self._take(job, line)
         code = job.process.wait()
+        job.result = _printed(job.printed)
         if code:
             # Killed in the middle of writing: what had not appeared yet. A run that is there stays.
             shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
         if job.cancelled:
             status.message, status.state = "cancelled; nothing was kept", "cancelled"
-        elif code:
+        elif code not in job.fine:
             last = job.complaints[-1] if job.complaints else f"the command ended with code {code}"
             status.message, status.state = last.removeprefix("actfocus: "), "failed"
         else:
@@ -146,12 +161,33 @@ class Rollouts:
             status.seconds_left = (time.monotonic() - job.phase_began) / done * (total - done)
 
 
-def _command(request: Request, env: str, options: dict, out: Path) -> list[str]:
-    pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
-    return [sys.executable, "-m", "actfocus_core.cli", "rollout", "--env", env, *pairs,
-            "--prompts", str(int(request.prompts)), "--rollouts", str(int(request.rollouts)),
-            "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
-            "--out", str(out), "--score", "--progress", "jsonl"]
+class Rollouts(Worker):
+    """The one rollout that may run."""
+
+    def __init__(self, runs_dir: Path):
+        super().__init__("a rollout is already running, perhaps from another page; wait for it or cancel it")
+        self.runs_dir = Path(runs_dir).resolve()
+
+    def start(self, request: Request) -> Status:
+        """Start rolling out. Raises ActFocusError while another rollout runs."""
+        env, options = ENVIRONMENTS[request.environment]
+        pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
+        out = free_path(self.runs_dir, env.replace("_", "-"))
+        return self.launch(
+            ["rollout", "--env", env, *pairs, "--prompts", str(int(request.prompts)), "--rollouts",
+             str(int(request.rollouts)), "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
+             "--out", str(out), "--score"], out)
+
+
+def _printed(file: IO[bytes]) -> dict | None:
+    """The object of JSON a command printed; None where it printed none."""
+    with file:
+        file.seek(0)
+        try:
+            value = json.loads(file.read(RESULT_MAX))
+        except ValueError:
+            return None
+    return value if isinstance(value, dict) else None
 
 
 def environment_variables() -> dict[str, str]:

@@ -19,10 +19,12 @@ from starlette.middleware import Middleware  # noqa: E402
 from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
 
 from actfocus_core.errors import ActFocusError  # noqa: E402
-from app import static  # noqa: E402
+from app import static, transfers  # noqa: E402
 from app.catalog import Catalog, locate  # noqa: E402
+from app.exchange import Exchange  # noqa: E402
 from app.frame.components import TopBar  # noqa: E402
 from app.frame.controls import method_controls  # noqa: E402
+from app.frame.drawer import drawer  # noqa: E402
 from app.frame.rollouts import rollout_form  # noqa: E402
 from app.guard import Guard  # noqa: E402
 from app.jobs import Rollouts  # noqa: E402
@@ -36,14 +38,18 @@ SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
 """The tab of the address is selected before the studio's script is there, which reads it by itself."""
 
 
-def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks:
-    """The studio's page over these runs, the baked ones and those in ``runs_dir``."""
+def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = ()) -> gr.Blocks:
+    """The studio's page over these runs, the baked ones and those in ``runs_dir``.
+
+    ``tokenizers``: those a page may choose for what it imports, besides the product's own.
+    """
     catalog = Catalog(list(runs), runs_dir)
     with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as demo:
         TopBar()
         with gr.Sidebar(width=292, elem_id="af-sidebar"):
             controls = method_controls()
             rollout_form(demo, Rollouts(runs_dir))
+        drawer(Exchange(catalog, tokenizers))
         studio = Studio(demo, catalog, controls, Races(runs_dir))
         with gr.Tabs(elem_id="af-tabs") as tabs:
             for page in PAGES:
@@ -56,7 +62,7 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs")) -> gr.Blocks
 
 
 def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True,
-           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs")) -> None:
+           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = ()) -> None:
     """Serve the studio until it is interrupted.
 
     Any other host than this machine's own demands ``auth``. Raises ActFocusError for that, and
@@ -64,7 +70,7 @@ def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open
     """
     if not is_loopback(host) and auth is None:
         raise ActFocusError(f"host {host}: others could reach the studio there; give --auth USER:PASSWORD as well")
-    demo = serve(build(runs, runs_dir), host, port, auth, open_browser)
+    demo = serve(build(runs, runs_dir, tokenizers), host, port, auth, open_browser)
     print(f"ActFocus Studio: {demo.local_url}  (Ctrl-C ends it)", flush=True)
     demo.block_thread()
 
@@ -81,7 +87,7 @@ def serve(demo: gr.Blocks, host: str = "127.0.0.1", port: int = 0, auth: tuple[s
             footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False,
             pwa=False, state_session_capacity=100, theme=studio_theme(), css=static.styles(),
             app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None,
-                        "middleware": guards, "routes": static.routes()})
+                        "middleware": guards, "routes": [*static.routes(), *transfers.routes()]})
     except OSError:
         raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None
     return demo

@@ -70,7 +70,7 @@ def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
         "name": name, "policy": str((run.info.get("model") or {}).get("name") or "unknown policy"),
         "reference": reference, "references": run.references(place.step),
         "env": str(config.get("env") or ""), "options": env_options(run),
-        "score": f"actfocus score {run.path}",
+        "approximate": config.get("approximate") is True, "score": f"actfocus score {run.path}",
     }
 
 

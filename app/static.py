@@ -15,13 +15,14 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 HERE = Path(__file__).parent
-SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/frame.js", "frame/jobs.js",
+SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/channel.js", "frame/plots.js", "frame/frame.js", "frame/jobs.js",
+           "frame/drawer.js",
            "token_view/verdict.js", "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
            "token_view/line.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
-           "train/charts.js", "train/scrubber.js", "train/train.js", "frame/channel.js", "frame/plots.js", "groups/ribbons.js",
-           "groups/groups.js", "tune/tune.js")
+           "train/charts.js", "train/scrubber.js", "train/train.js", "groups/ribbons.js", "groups/groups.js",
+           "tune/tune.js")
 """In this order they make studio.js."""
-STYLES = ("frame/frame.css", "token_view/view.css", "train/train.css", "groups/groups.css", "tune/tune.css")
+STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "train/train.css", "groups/groups.css", "tune/tune.css")
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 

@@ -29,22 +29,31 @@ def import_(
                                             "pattern:REGEX with a group (?P<action>...).")] = "think_answer",
     success_at: Annotated[float, typer.Option(help="The reward that counts as success where the file "
                                                    "does not say.")] = 1.0,
+    check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
     """Read other trainers' rollouts, or our own files, into a new run folder."""
-    from actfocus_core.interop import import_run
-    from actfocus_core.runs import free_path, slug
+    from actfocus_core.doctor import diagnose
+    from actfocus_core.interop.importing import import_run, run_name
+    from actfocus_core.policy import load_tokenizer
+    from actfocus_core.runs import free_path
 
-    out = out or free_path(Path("runs"), slug(path.resolve().name.split(".")[0]))
+    out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
         run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
                          on_progress=show("import"))
+    with progress_bars(progress) as show:
+        report = diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
+                          on_progress=show("check")) if check else None
     index, config = run.index(), run.info["config"]
     print_result(json_, {"run": str(run.path), "format": config["format"], "approximate": config["approximate"],
                     "trajectories": len(index), "groups": int(index["group"].nunique()), "steps": len(run.steps()),
                     "tokens": int(index["n_tokens"].sum()), "action_tokens": int(index["n_action"].sum()),
-                    "success": float(index["success"].mean())})
+                    "success": float(index["success"].mean()),
+                    **({"doctor": report.as_dict()} if report and json_ else {})})
+    if report and not json_:
+        _findings(report)
 
 
 @app.command()
@@ -57,8 +66,12 @@ def export(
     group: Annotated[list[str] | None, typer.Option(help="Only this group; may be repeated.")] = None,
     step: Annotated[int | None, typer.Option(min=0, help="Only this training step.")] = None,
     success: Annotated[bool | None, typer.Option("--success/--failure", help="Only these.", show_default="both")] = None,
+    malformed: Annotated[bool, typer.Option("--malformed", help="Only those with a malformed or illegal turn.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     scheme: Annotated[str, typer.Option(help="Whose weights html and advantages show.")] = "actfocus",
+    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
+    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
+    signal: Annotated[str | None, typer.Option(help="Instead of the scheme's own.")] = None,
     reference: Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")] = None,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -68,9 +81,10 @@ def export(
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
-    chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, limit)
+    chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, malformed, limit)
+    params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     with progress_bars(progress) as show:
-        file, count = export_run(opened, out, format, chosen, scheme=scheme, reference=reference,
+        file, count = export_run(opened, out, format, chosen, scheme=scheme, params=params, reference=reference,
                                  on_progress=show("export"))
     print_result(json_, {"run": str(opened.path), "file": str(file), "format": format, "trajectories": count})
 

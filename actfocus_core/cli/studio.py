@@ -11,30 +11,50 @@ import typer
 from actfocus_core.cli.base import app
 from actfocus_core.cli.options import (
     Json,
+    ProgressMode,
 )
+from actfocus_core.cli.show import progress_bars
 from actfocus_core.errors import ActFocusError
 
 
 @app.command("app")
 def open_app(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders to open.", show_default=False)] = None,
+    paths: Annotated[list[Path] | None, typer.Argument(
+        metavar="[RUN|FILE|FOLDER]...", show_default=False,
+        help="Runs, folders of runs, or rollouts as other trainers write them: their format is recognised, and they are "
+             "imported into --runs-dir, once.")] = None,
     host: Annotated[str, typer.Option(help="Any other host than loopback needs --auth.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
     runs_dir: Annotated[Path, typer.Option(help="Where runs are found and made.")] = Path("runs"),
+    tokenizer: Annotated[str | None, typer.Option(help="Of the model that wrote the rollouts: tiny, a folder, or a hub id.",
+                                                  show_default="none, for our own formats")] = None,
+    spans: Annotated[str | None, typer.Option(help="Of rollouts: think_answer, tool_call, boxed, react, or pattern:REGEX "
+                                                   "with a group (?P<action>...).", show_default="think_answer")] = None,
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
     """Open the studio in the browser."""
-    from actfocus_core.runs import Run
+    from actfocus_core.interop.opening import open_paths
 
-    for run in runs or []:
-        Run.open(run)
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
         raise ActFocusError(f"--auth {auth!r}: give USER:PASSWORD")
+    with progress_bars(progress, files=True) as show:
+        runs = open_paths(paths or [], runs_dir, tokenizer=tokenizer, spans=spans, on_progress=show)
     from app.main import launch
 
     if json_:
-        print(json.dumps({"url": f"http://{host}:{port}", "runs": [str(r) for r in runs or []]}), flush=True)
-    launch(list(runs or []), host=host, port=port, open_browser=browser, runs_dir=runs_dir,
-           auth=tuple(auth.split(":", 1)) if auth else None)
+        print(json.dumps({"url": f"http://{host}:{port}", "runs": [str(run.path) for run in runs]}), flush=True)
+    else:
+        for run in runs:
+            _say_imported(run)
+    launch([run.path for run in runs], host=host, port=port, open_browser=browser, runs_dir=runs_dir,
+           auth=tuple(auth.split(":", 1)) if auth else None, tokenizers=[tokenizer] if tokenizer else [])
+
+
+def _say_imported(run) -> None:
+    config = run.info.get("config") or {}
+    if config.get("command") == "import":
+        print(f"{run.path}: {len(run.index())} rollouts of {config['source']} ({config['format']}"
+              f"{', approximate: their text was tokenised again' if config.get('approximate') else ''})")

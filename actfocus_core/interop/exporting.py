@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.credit import Batch, Scheme, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.own import to_record
 from actfocus_core.interop.page import write_page
@@ -33,6 +33,8 @@ class Selection:
     groups: tuple[str, ...] = ()
     step: int | None = None
     success: bool | None = None
+    malformed: bool = False
+    """Only those with a turn that was malformed or illegal."""
     limit: int | None = None
 
     def of(self, index: pd.DataFrame) -> list[str]:
@@ -49,6 +51,8 @@ class Selection:
             keep &= (index["step"] == self.step).to_numpy(bool)
         if self.success is not None:
             keep &= (index["success"] == self.success).to_numpy(bool)
+        if self.malformed:
+            keep &= (index["n_valid"] < index["n_turns"]).to_numpy(bool)
         ids = index["id"][keep].tolist()[:self.limit]
         if not ids:
             raise ActFocusError("the selection is empty: no trajectory fits all of its conditions")
@@ -67,13 +71,13 @@ class Weighted:
 
 
 def export_run(run: Run, out: str | Path | None, format: str, selection: Selection | None = None, *,
-               scheme: str = "actfocus", reference: str | None = None,
+               scheme: str = "actfocus", params: dict | None = None, reference: str | None = None,
                on_progress: Callable[[int, int], None] | None = None) -> tuple[Path, int]:
     """Write the selected trajectories to one new file; gives its path and how many they are.
 
     ``format``: a key of SUFFIXES. ``selection``: all by default. ``scheme``: whose weights ``html`` shades by and
-    ``advantages`` applies; its batch is the whole training step, whatever is selected. The file
-    appears whole or not at all. Raises ActFocusError for an unknown format, a file that exists,
+    ``advantages`` applies, with ``params`` in place of its own; its batch is the whole training step,
+    whatever is selected. The file appears whole or not at all. Raises ActFocusError for an unknown format, a file that exists,
     an empty selection, or signals that the scheme lacks.
     """
     if format not in SUFFIXES:
@@ -81,11 +85,11 @@ def export_run(run: Run, out: str | Path | None, format: str, selection: Selecti
     out = Path(out) if out else Path(run.name + SUFFIXES[format])
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name")
-    get_scheme(scheme)
+    chosen = get_scheme(scheme)
     ids = (selection or Selection()).of(run.index())
     if format == "html" and len(ids) > PAGE_LIMIT:
         raise ActFocusError(f"{len(ids)} trajectories are more than a page shows ({PAGE_LIMIT}); "
-                            "select fewer, for instance with --limit")
+                            "select fewer: a group, a step, or with --limit")
 
     def counted(items: Iterator) -> Iterator:
         for done, item in enumerate(items, 1):
@@ -97,7 +101,7 @@ def export_run(run: Run, out: str | Path | None, format: str, selection: Selecti
         with appearing(out) as part:
             if format in ("html", "advantages"):
                 write = write_page if format == "html" else _write_advantages
-                write(counted(_weighted(run, ids, scheme, reference, strict=format == "advantages")), part,
+                write(counted(_weighted(run, ids, chosen, params or {}, reference, strict=format == "advantages")), part,
                       {"run": run.name, "scheme": scheme})
             else:
                 write = {"parquet": write_trajectories, "jsonl": _write_jsonl, "csv": _write_csv}[format]
@@ -115,17 +119,21 @@ def _chosen(run: Run, ids: list[str], reference: str | None) -> Iterator[Traject
             yield from run.stream(step, reference if reference in run.references(step) else None, ids=wanted)
 
 
-def _weighted(run: Run, ids: list[str], scheme: str, reference: str | None, strict: bool) -> Iterator[Weighted]:
+def _weighted(run: Run, ids: list[str], scheme: Scheme, params: dict, reference: str | None,
+              strict: bool) -> Iterator[Weighted]:
     """The chosen trajectories with the credit of their whole step."""
-    wanted, chosen = set(ids), get_scheme(scheme)
-    for step in run.steps():
-        batch_of = run.trajectories(step, reference)
-        if not any(t.id in wanted for t in batch_of):
-            continue
+    wanted, index = set(ids), run.index()
+    for step in index["step"][index["id"].isin(wanted)].unique().tolist():
+        # The batch is the whole step: of what is not chosen, and of what is written without its text, numbers are enough.
+        batch_of = [t if t.id in wanted and not strict else _numbers_of(t) for t in run.stream(step, reference)]
+        unscored = next((t.id for t in batch_of if not np.isfinite(t.ret)), None)
+        if unscored and strict:
+            raise ActFocusError(f"{run.path}: {unscored!r} was never scored (its reward is NaN), so step {step} has no "
+                                "advantages; import it with a reward, or without this rollout")
         batch = Batch.of(batch_of)
-        credit = chosen.compute(batch)
+        credit = scheme.compute(batch, **params)
         if credit.missing and strict:
-            raise ActFocusError(f"{run.path}: step {step} has no {', '.join(credit.missing)}, which {scheme} needs; "
+            raise ActFocusError(f"{run.path}: step {step} has no {', '.join(credit.missing)}, which {scheme.name} needs; "
                                 "`actfocus score` adds it")
         mass = credit.keep.astype(np.float64) * credit.weight
         total = mass.sum()
@@ -134,6 +142,12 @@ def _weighted(run: Run, ids: list[str], scheme: str, reference: str | None, stri
         for t, weight, advantage in zip(batch_of, np.split(credit.weight, ends), np.split(scaled, ends)):
             if t.id in wanted:
                 yield Weighted(t, weight, advantage.astype(np.float32))
+
+
+def _numbers_of(t: Trajectory) -> Trajectory:
+    """The trajectory without its texts, which are most of what it holds in memory."""
+    return replace(t, texts=[""] * len(t), alternatives=None, turn_records=[
+        replace(turn, observation="", response="", actions=[], state={}) for turn in t.turn_records])
 
 
 def _write_jsonl(trajectories: Iterator[Trajectory], path: Path) -> None:

@@ -96,9 +96,9 @@ def data_files(path: Path, format: Format | None = None) -> list[Path]:
                                 f"{format.title if format else 'rollouts'} are read from {', '.join(suffixes)}, "
                                 "also with .gz or .zst behind it")
         return [path]
-    inside = sorted((f for f in path.rglob("*") if f.is_file() and not f.name.startswith(".")), key=_natural)
+    inside = sorted((f for f in path.rglob("*") if f.is_file() and not _is_hidden(f.relative_to(path))), key=_natural)
     known = [f for f in inside if data_suffix(f) in ((*LINES, ".parquet") if format is None else format.suffixes)
-             and f.name not in ("metadata.json", "config.json")]
+             and f.name not in ("metadata.json", "config.json") and not _is_document(f)]
     if format and path.is_dir():
         known = [f for f in known if format.looks(_first(f))]
     if not known:
@@ -108,6 +108,18 @@ def data_files(path: Path, format: Format | None = None) -> list[Path]:
         raise ActFocusError(f"{path}: holds no file of {format.title if format else 'rollouts'}; there must be "
                             f"{', '.join(format.suffixes if format else (*LINES, '.parquet'))} files in it")
     return known
+
+
+def _is_hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
+
+
+def _is_document(file: Path) -> bool:
+    """Whether a file beside the rollouts is one JSON document over many lines, as settings are written."""
+    try:
+        return data_suffix(file) == ".json" and not _first(file)
+    except ActFocusError:
+        return True
 
 
 def _first(file: Path) -> dict:

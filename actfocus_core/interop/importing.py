@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import Format, data_files, get_format, recognise
 from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import Sample, Tokens
-from actfocus_core.runs import Run, RunWriter, appearing_run
+from actfocus_core.runs import Run, RunWriter, appearing_run, slug
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
 
@@ -36,8 +37,8 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
     if chosen.needs_tokenizer and tokenizer is None:
         raise ActFocusError(f"{path}: {chosen.title} needs the tokenizer of the model that wrote it; give "
                             "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder")
-    config = {"command": "import", "format": chosen.name, "source": str(path), "tokenizer": tokenizer,
-              "spans": spans, "success_at": success_at, "approximate": False}
+    config = {"command": "import", "format": chosen.name, "source": str(path), "stamp": stamp(files),
+              "tokenizer": tokenizer, "spans": spans, "success_at": success_at, "approximate": False}
     with appearing_run(out, config, {"name": tokenizer or ""}) as run:
         layout = None
         if chosen.needs_tokenizer:
@@ -55,6 +56,18 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
         if not count:
             raise ActFocusError(f"{path}: holds no rollout; {chosen.title} has one or more a line")
     return run
+
+
+def run_name(path: Path) -> str:
+    """What a run of this file or folder is called, before its number."""
+    name = slug(path.resolve().name.split(".")[0])
+    return f"rollouts-{name}" if name.isdigit() else name
+
+
+def stamp(files: list[Path]) -> str:
+    """Sixteen hex digits of the files' places, sizes and times: equal while nothing was written."""
+    told = [(str(file.resolve()), (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:

@@ -166,7 +166,7 @@ def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
     """
     number = 0
     try:
-        with open(path, "rb") as raw, _unpacked(raw, path) as stream:
+        with open(path, "rb") as raw, unpacked(raw, path) as stream:
             seen = 0
             while line := stream.readline(LONGEST_LINE):
                 number += 1
@@ -187,7 +187,7 @@ def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
                             "is the file whole?") from None
 
 
-def _unpacked(raw, path: Path):
+def unpacked(raw, path: Path):
     compression = COMPRESSIONS.get(path.suffix.lower())
     return io.BufferedReader(pa.CompressedInputStream(raw, compression), 1 << 20) if compression else raw
 

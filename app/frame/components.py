@@ -63,28 +63,6 @@ class PlayAnswer(ClientHTML):
         super().__init__("watch('value', () => ActFocus.play.answer(props.value))", elem_id="af-play-answer")
 
 
-class TrainView(ClientHTML):
-    """The Train page: the form, the charts, the runs."""
-
-    def __init__(self, menu: str):
-        super().__init__("ActFocus.train.mount(element, props)", elem_id="af-train", menu=menu)
-
-
-class TrainRequest(ClientHTML):
-    """What the Train page asks for, as a small JSON string."""
-
-    def __init__(self):
-        super().__init__("ActFocus.train.link((request) => { props.value = JSON.stringify(request); trigger('ask'); })",
-                         elem_id="af-train-request")
-
-
-class TrainAnswer(ClientHTML):
-    """The answer to the page's last request."""
-
-    def __init__(self):
-        super().__init__("watch('value', () => ActFocus.train.answer(props.value))", elem_id="af-train-answer")
-
-
 class JobView(ClientHTML):
     """The progress of a rollout."""
 

@@ -5,6 +5,7 @@
   const { el, button, icon } = AF.dom;
 
   const ICONS = {
+    exchange: 'M7 4v14M3.5 14.5 7 18l3.5-3.5M17 20V6M13.5 9.5 17 6l3.5 3.5',
     link: 'M10 13.5a4 4 0 0 0 6 .4l2.6-2.6a4 4 0 0 0-5.7-5.7l-1.4 1.4M14 10.5a4 4 0 0 0-6-.4l-2.6 2.6a4 4 0 0 0 5.7 5.7l1.4-1.4',
     theme: 'M20 14.5A8.5 8.5 0 1 1 9.5 4a6.8 6.8 0 0 0 10.5 10.5z',
   };
@@ -28,7 +29,7 @@
     element.replaceChildren(el('header', 'af-bar',
       el('div', 'af-brand', el('span', 'af-mark'), 'ActFocus', el('span', 'af-brand-2', ' Studio')),
       el('div', 'af-bar-gap'), el('label', 'af-run-label', 'Run', select), loaded,
-      copied, button('af-tool', icon(ICONS.theme), 'Light or dark', toggleTheme),
+      AF.drawer.toggler(icon(ICONS.exchange)), copied, button('af-tool', icon(ICONS.theme), 'Light or dark', toggleTheme),
       button('af-tool', '?', 'Keys and help (?)', help)), dialog());
     parts = { select, loaded, copied, dialog: element.querySelector('dialog') };
     const theme = root.localStorage.getItem(THEME);
@@ -108,6 +109,10 @@
       ['trajectories', `${all.toLocaleString('en')} · ${AF.dom.percent(place.counts.success / all)} success`]];
     loaded.replaceChildren(...facts.map(([name, value]) =>
       el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)));
+    if (run.approximate) {
+      loaded.append(el('span', 'af-badge', { title: 'The text of these rollouts was tokenised again at import: ids and borders may differ '
+        + 'from what was sampled.' }, 'approximate'));
+    }
     const missing = Object.keys(batch.signals).filter((name) => !batch.signals[name]).map(AF.store.signalTitle);
     if (missing.length) {
       loaded.append(el('span', 'af-badge', { title: `${missing.join(', ')} unavailable. Get them with: ${run.score}` },

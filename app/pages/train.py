@@ -12,17 +12,15 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import metrics
 from app import figures
-from app.frame.components import TrainAnswer, TrainRequest, TrainView
+from app.frame.components import Ask, PageView, Told
 from app.jobs import ENVIRONMENTS
 from app.payload import dump
 from app.races import ALGORITHMS, CHOICES, SEEDS_MAX, TIMES, RaceRequest, Races
+from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.train.prompt import over_time
 
 NAME, TITLE = "train", "Train"
-PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-REQUEST_MAX = 20_000
-"""Characters of a request."""
 RACES_MAX = 50
 """Listed in the page."""
 EVALUATION = "t1"
@@ -31,9 +29,9 @@ EVALUATION = "t1"
 
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
-    TrainView(menu())
-    asked, answered = TrainRequest(), TrainAnswer()
-    asked.ask(lambda text: answer(studio.races, text), [asked], [answered], trigger_mode="multiple", **PRIVATE)
+    PageView("train", menu=menu())
+    asked, told = Ask("train"), Told("train")
+    asked.ask(lambda text: answer(text, lambda one: tell(studio.races, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:
@@ -45,18 +43,8 @@ def menu() -> str:
                  | {f"eval/{t}/success": f"success on the evaluation prompts at temperature {t[1:]}" for t in ("t1", "t0.5")}})
 
 
-def answer(races: Races, text: object) -> str:
-    """The JSON for a page's request; bad input gives one clear line."""
-    number = 0
-    try:
-        asked = _request(text)
-        number = asked.pop("number")
-        return dump({**_answer(races, asked), "number": number})
-    except ActFocusError as error:
-        return dump({"error": " ".join(str(error).split()), "number": number})
-
-
-def _answer(races: Races, asked: dict) -> dict:
+def tell(races: Races, asked: dict) -> dict:
+    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
     what, id = asked.get("op"), asked.get("id")
     if what == "list":
         return {"races": races.races()[:RACES_MAX]}
@@ -102,17 +90,6 @@ def prompt(races: Races, id: str, name: str, seed: object) -> dict:
     if type(seed) is not int:
         raise ActFocusError("the prompt must be one of the evaluation's seeds")
     return over_time(Run.open(path), path / "evaluation" / EVALUATION, seed)
-
-
-def _request(text: object) -> dict:
-    """The page's request with its number. Raises ActFocusError for anything else."""
-    try:
-        value = json.loads(text) if isinstance(text, str) and len(text) <= REQUEST_MAX else None
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or type(value.get("number")) is not int:
-        raise ActFocusError("the page's request could not be read; reload it")
-    return value
 
 
 def _cursors(value: object) -> dict[str, int]:

@@ -10,34 +10,9 @@
   const WORDS = { queued: 'in the queue', waiting: 'not going: press Go on', starting: 'starting', running: 'training', paused: 'paused',
     stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Go on to resume' };
 
-  let send = null;
-  let number = 0;
-  let busy = null;
-  const queue = [];
+  const channel = AF.channel(say);
+  const { ask } = channel;
   const page = { race: null, rows: new Map(), cursors: {}, races: [], built: false };
-
-  // --- one question at a time --------------------------------------------------------------------
-
-  function ask(request, then) {
-    queue.push({ request, then });
-    next();
-  }
-
-  function next() {
-    if (!send || !queue.length || (busy && performance.now() - busy.since < PATIENCE_MS)) return;
-    busy = { ...queue.shift(), number: ++number, since: performance.now() };
-    send({ ...busy.request, number: busy.number });
-  }
-
-  function answer(json) {
-    const data = JSON.parse(json);
-    if (!busy || data.number !== busy.number) return;
-    const { then } = busy;
-    busy = null;
-    say(data.error || '');
-    if (!data.error) then(data);
-    next();
-  }
 
   // --- the parts -----------------------------------------------------------------------------------
 
@@ -180,7 +155,6 @@
   function tick() {
     if (AF.store.place.tab !== 'train' || document.hidden) return;
     wake();
-    next();
     if (!page.race || (page.looking && performance.now() - page.looked < PATIENCE_MS)) return;
     const going = page.race.runs.some((run) => !OVER.includes(run.state));
     if (performance.now() - page.looked > (going ? POLL_MS : IDLE_MS)) look();
@@ -339,5 +313,5 @@
     page.error.hidden = !text;
   }
 
-  AF.train = { mount, answer, link: (request) => { send = request; next(); }, state: page };
+  AF.train = { mount, answer: channel.answer, link: channel.link, state: page };
 })(self);

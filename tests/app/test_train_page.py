@@ -122,10 +122,12 @@ def test_a_killed_run_says_so_with_the_end_of_its_log(page, studio, runs_dir, sh
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     import json
 
-    from app.pages.train import answer
+    from app.pages.train import tell
     from app.races import Races
+    from app.requests import answer
 
-    got = json.loads(answer(Races(tmp_path), text))
+    races = Races(tmp_path)
+    got = json.loads(answer(text, lambda asked: tell(races, asked)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
     assert list(tmp_path.iterdir()) == []
 

@@ -180,8 +180,11 @@ def test_the_commands(run, tmp_path, rollouts):
     back = actfocus("import", "auto", tmp_path / "w.jsonl", "--out", tmp_path / "again", "--json")
     assert json.loads(back.stdout)["format"] == "jsonl" and back.stderr == "", back
     progress = actfocus("import", "jsonl", tmp_path / "w.jsonl", "--out", tmp_path / "third", "--progress", "jsonl")
-    last = json.loads(progress.stderr.splitlines()[-1])
-    assert last["phase"] == "import" and last["done"] == last["total"] == (tmp_path / "w.jsonl").stat().st_size
+    reports = [json.loads(line) for line in progress.stderr.splitlines()]
+    last = [report for report in reports if report["phase"] == "import"][-1]
+    count = len(Run.open(tmp_path / "third").index())
+    assert reports[-1] == {"phase": "check", "done": count, "total": count}
+    assert last["done"] == last["total"] == (tmp_path / "w.jsonl").stat().st_size
     for arguments, says in ((["export", run.path, "--format", "pdf"], "unknown format 'pdf'"),
                             (["export", run.path, "--format", "csv", "--out", tmp_path / "w.jsonl"], "already exists"),
                             (["export", run.path, "--format", "html", "--scheme", "x"], "unknown scheme"),

@@ -1,0 +1,179 @@
+"""Files on their way into the studio and out of it, beside Gradio's own services, which stay refused.
+
+A ticket is an address that nobody can guess. The page gets one by an event, behind the login where
+there is one, and it is good for one file: so no other page can fill the disk or read an export.
+Files lie in a temporary folder of this process that goes with it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.formats import LINES
+from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked
+from actfocus_core.runs import slug
+
+RECEIVE, SEND = "/studio/receive/", "/studio/send/"
+UPLOAD_MAX = 256 << 20
+"""Bytes of a file."""
+UNPACKED_MAX = 1 << 30
+"""Bytes of what is in a compressed one."""
+ROLLOUTS_MAX = 100_000
+LINE_MAX = 16 << 20
+"""Bytes of one line: as JSON in memory it is many times as much."""
+KEPT = 4
+"""Files kept of each direction; with one more the oldest goes."""
+ELSEWHERE = "give it to the command: `actfocus app FILE`"
+
+
+@dataclass
+class Transfer:
+    """A file that was announced, or is offered."""
+
+    path: Path
+    size: int
+
+
+class Transfers:
+    """Tickets and their files."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="actfocus-")
+        self._kept: dict[str, OrderedDict[str, Transfer]] = {RECEIVE: OrderedDict(), SEND: OrderedDict()}
+
+    def announce(self, name: object, size: object) -> str:
+        """A ticket for a file to be received. Raises ActFocusError for one that would not be read."""
+        if not isinstance(name, str) or type(size) is not int or size < 0:
+            raise ActFocusError("the file could not be read; choose it again")
+        stem, _, suffix = re.split(r"[/\\]", name)[-1].partition(".")
+        path = Path(f"{_plain(stem)[:80] or 'rollouts'}.{_plain(suffix)[-20:]}")
+        refuse_pickle(path)
+        if data_suffix(path) not in (*LINES, ".parquet"):
+            raise ActFocusError(f"{path}: is not a file of rollouts; they are read from {', '.join((*LINES, '.parquet'))}, "
+                                f"also with {' or '.join(COMPRESSIONS)} behind it")
+        if size > UPLOAD_MAX:
+            raise ActFocusError(f"{path}: has {size >> 20} MiB, and a page takes {UPLOAD_MAX >> 20}; {ELSEWHERE}")
+        return self._add(RECEIVE, path.name, size)
+
+    def offer(self, name: str) -> tuple[str, Path]:
+        """A ticket for a file to be sent, and where to write it."""
+        ticket = self._add(SEND, slug(name), 0)
+        return ticket, self._kept[SEND][ticket].path
+
+    def received(self, ticket: object) -> Path:
+        """The file that came whole on this ticket. Raises ActFocusError where there is none."""
+        found = self._kept[RECEIVE].get(ticket) if isinstance(ticket, str) else None
+        if found is None or not found.path.is_file() or found.path.stat().st_size != found.size:
+            raise ActFocusError("the file is not here any more; choose it again")
+        return found.path
+
+    def drop(self, ticket: str) -> None:
+        """Delete a received file."""
+        self._remove(RECEIVE, ticket)
+
+    def _add(self, way: str, name: str, size: int) -> str:
+        kept, ticket = self._kept[way], secrets.token_urlsafe(24)
+        folder = Path(self._folder.name) / ticket
+        folder.mkdir()
+        kept[ticket] = Transfer(folder / name, size)
+        while len(kept) > KEPT:
+            self._remove(way, next(iter(kept)))
+        return ticket
+
+    def _remove(self, way: str, ticket: str) -> None:
+        found = self._kept[way].pop(ticket, None)
+        if found:
+            for file in found.path.parent.iterdir():
+                file.unlink(missing_ok=True)
+            found.path.parent.rmdir()
+
+    async def receive(self, request: Request) -> Response:
+        """PUT of the bytes of an announced file, once."""
+        found = self._kept[RECEIVE].get(request.path_params["ticket"])
+        if found is None or found.path.exists():
+            return PlainTextResponse("no such ticket", 404)
+        if request.headers.get("content-length") != str(found.size):
+            return PlainTextResponse("another file was announced", 400)
+        part = found.path.with_name(".part")
+        with open(part, "wb") as file:
+            async for chunk in request.stream():
+                file.write(chunk)
+        part.rename(found.path)
+        return PlainTextResponse("received")
+
+    def send(self, request: Request) -> Response:
+        """GET of an offered file, as a download: the browser never shows it under this address."""
+        found = self._kept[SEND].get(request.path_params["ticket"])
+        if found is None or not found.path.is_file():
+            return PlainTextResponse("no such file any more; export it again", 404)
+        return FileResponse(found.path, media_type="application/octet-stream", filename=found.path.name)
+
+
+@lru_cache
+def transfers() -> Transfers:
+    """Those of this process."""
+    return Transfers()
+
+
+def routes() -> list[Route]:
+    """What ``launch`` adds to Gradio's own routes."""
+    async def receive(request: Request) -> Response:
+        return await transfers().receive(request)
+
+    return [Route(RECEIVE + "{ticket}", receive, methods=["PUT"]),
+            Route(SEND + "{ticket}", lambda request: transfers().send(request))]
+
+
+def check(path: Path) -> int:
+    """How many rollouts a received file holds at most, without reading them.
+
+    Raises ActFocusError where it holds more than a page may bring.
+    """
+    return _rows(path) if data_suffix(path) == ".parquet" else _lines(path)
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip(".-")
+
+
+def _lines(path: Path) -> int:
+    count = size = 0
+    try:
+        with open(path, "rb") as raw, unpacked(raw, path) as stream:
+            while line := stream.readline(LINE_MAX + 1):
+                count, size = count + 1, size + len(line)
+                if len(line) > LINE_MAX:
+                    raise ActFocusError(f"{path.name}, line {count}: is longer than {LINE_MAX >> 20} MiB; a line holds one rollout")
+                _within(path, count, size)
+    except (OSError, pa.ArrowException):
+        raise ActFocusError(f"{path.name}: cannot be unpacked after line {count}; is the file whole?") from None
+    return count
+
+
+def _rows(path: Path) -> int:
+    try:
+        about = pq.ParquetFile(path).metadata
+    except (OSError, pa.ArrowException) as error:
+        raise ActFocusError(f"{path.name}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    _within(path, about.num_rows, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
+    return about.num_rows
+
+
+def _within(path: Path, count: int, size: int) -> None:
+    if count > ROLLOUTS_MAX:
+        raise ActFocusError(f"{path.name}: holds more than {ROLLOUTS_MAX} rollouts, the most a page takes; {ELSEWHERE}")
+    if size > UNPACKED_MAX:
+        raise ActFocusError(f"{path.name}: unpacks to more than {UNPACKED_MAX >> 20} MiB, the most a page takes; {ELSEWHERE}")

@@ -1,0 +1,90 @@
+"""A large import: how fast a file of many rollouts becomes a run, and what memory that takes.
+
+    python benchmarks/big_import.py [--megabytes 200] [--format chat|jsonl] [--folder DIR]
+
+The file holds the embedded policy's own trajectories (``assets/runs``) over and over, each under a
+group of its own: ``chat`` as messages, which are laid out by the chat template and tokenised again;
+``jsonl`` with exact ids and every score. Written here, imported in a process of its own with a progress
+bar. Prints one JSON object: seconds, megabytes of file a second, the peak resident memory in megabytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from big_run import megabytes
+
+STEP = 5000
+"""Rollouts a training step."""
+
+
+def write(path: Path, size: int, format: str) -> int:
+    """Write at least ``size`` bytes of rollouts; gives how many they are."""
+    from actfocus_core.interop.own import to_record
+    from actfocus_core.paths import assets
+    from actfocus_core.runs import Run
+    from actfocus_core.trajectory import TokenKind
+
+    def messages(t) -> dict:
+        turns = [message for turn in t.turn_records for message in (
+            {"role": "user", "content": turn.observation}, {"role": "assistant", "content": turn.response})]
+        return {"messages": [{"role": "system", "content": t.text(TokenKind.SYSTEM)}, *turns], "reward": t.reward, "env": t.env}
+
+    real = [t for folder in sorted((assets() / "runs").iterdir()) for t in Run.open(folder).trajectories()]
+    records = [messages(t) if format == "chat" else to_record(t) for t in real]
+    with open(path, "w", encoding="utf-8") as file:
+        for number in itertools.count():
+            if file.tell() >= size:
+                return number
+            group = {"group": f"prompt-{number // 8}", "step": number // STEP}
+            own = {"id": f"rollout-{number}"} if format == "jsonl" else {}
+            file.write(json.dumps({**records[number % len(records)], **group, **own}) + "\n")
+
+
+def measure(path: Path, out: Path) -> dict:
+    """Import the file in this process."""
+    from actfocus_core.cli.show import progress_bars
+    from actfocus_core.interop import import_run
+
+    before, start = megabytes(), time.perf_counter()
+    with progress_bars("bar", files=True) as show:
+        run = import_run(path, out, tokenizer="tiny", on_progress=show("import"))
+    seconds, peak = time.perf_counter() - start, megabytes()
+    size, index = path.stat().st_size / 1e6, run.index()
+    return {"file_megabytes": round(size), "seconds": round(seconds, 1), "megabytes_a_second": round(size / seconds, 2),
+            "peak_megabytes": peak, "peak_megabytes_before": before, "rollouts": len(index),
+            "tokens": int(index["n_tokens"].sum()),
+            "run_megabytes": round(sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / 1e6)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--format", choices=("chat", "jsonl"), default="chat")
+    parser.add_argument("--folder", type=Path, help="write the file and the run here; by default they go again")
+    parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure(*args.measure)))
+        return
+    with tempfile.TemporaryDirectory(dir=args.folder) as hidden:
+        path = Path(hidden) / "rollouts.jsonl"
+        count = write(path, args.megabytes * 1_000_000, args.format)
+        result = subprocess.run([sys.executable, __file__, "--measure", path, Path(hidden) / "run"], stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        sys.exit(f"the import failed with exit code {result.returncode}")
+    figures = json.loads(result.stdout)
+    if figures["rollouts"] != count:
+        sys.exit(f"{count} rollouts were written and {figures['rollouts']} read")
+    print(json.dumps({"format": args.format, **figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""What the drawer's requests do, without a browser: files in, checks, exports, and everything hostile."""
+
+import gzip
+import json
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop import import_run
+from actfocus_core.interop.exporting import Selection, export_run
+from actfocus_core.runs import Run
+from app import transfers
+from app.catalog import Catalog
+from app.exchange import Exchange, _selection
+from app.guard import BODY_MAX, Guard
+from tests.conftest import make_tokenizer
+from tests.interop.files import records, same, write
+
+
+@pytest.fixture
+def exchange(run, tmp_path):
+    made = Exchange(Catalog([run.path], tmp_path / "runs"))
+    yield made
+    made.cancel()
+
+
+@pytest.fixture(scope="module")
+def client():
+    application = Starlette(routes=transfers.routes())
+    application.add_middleware(Guard)
+    return TestClient(application)
+
+
+def ask(exchange, **request) -> dict:
+    answer = json.loads(exchange.answer(json.dumps({"number": 3, **request})))
+    assert answer.pop("number") == 3
+    return answer
+
+
+def bring(exchange, client, path) -> str:
+    """The ticket of a file that was received."""
+    ticket = ask(exchange, op="announce", name=path.name, size=path.stat().st_size)["ticket"]
+    assert client.put(transfers.RECEIVE + ticket, content=path.read_bytes()).status_code == 200
+    return ticket
+
+
+def done(exchange) -> dict:
+    while (found := ask(exchange, op="look"))["job"]["state"] == "running":
+        time.sleep(0.1)
+    return found
+
+
+def left(folder) -> list[str]:
+    return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, tmp_path):
+    rows = records("verl", make_tokenizer())
+    path = write("verl", tmp_path, [*rows, rows[2], {**rows[3], "score": 1.0}])
+    ticket = bring(exchange, client, path)
+    file = ask(exchange, op="inspect", ticket=ticket, run="lake")["file"]
+    assert (file["name"], file["rollouts"], file["format"]) == ("7.jsonl", 6, "verl rollout_data_dir")
+    assert file["needs_tokenizer"] and "tiny" in file["tokenizers"]
+    pattern = r"pattern:<answer>(?P<action>\w+)"
+    assert ask(exchange, op="import", ticket=ticket, tokenizer="tiny", spans=pattern)["job"]["state"] == "running"
+    found = done(exchange)
+    assert found["job"]["state"] == "done" and found["imported"]["approximate"] and found["run"] == "rollouts-7-1"
+    run = Run.open(tmp_path / "runs" / "rollouts-7-1")
+    assert run.info["config"]["source"] == "7.jsonl" and len(run.index()) == 6
+    assert [turn.actions for turn in run.trajectories()[0].turn_records] == [["Right"], ["Down"]]
+    findings = {f["check"]: f for f in found["report"]["findings"]}
+    # Rollouts 3 and 5 are one line twice, and 4 is 6 but for its reward: both are duplicates.
+    assert (findings["duplicate"]["count"], findings["duplicate"]["of"], findings["duplicate"]["severity"]) == (2, 6, "warning")
+    ids = set(run.index()["id"])
+    assert all(example["trajectory"] in ids for f in findings.values() for example in f["examples"])
+    assert not findings["no-logprobs"]["examples"]
+    # What was received is gone: it is a run now.
+    assert "not here any more" in ask(exchange, op="inspect", ticket=ticket)["error"]
+
+
+def test_a_check_of_a_run_names_a_trajectory_of_each_group(exchange, run):
+    assert ask(exchange, op="check", run="lake")["job"]["state"] == "running"
+    assert "already running" in ask(exchange, op="check", run="lake")["error"]
+    found = done(exchange)
+    assert found["run"] == "lake" and found["report"]["healthy"] and found["report"]["trajectories"] == len(run.index())
+    spread = next(f for f in found["report"]["findings"] if f["check"] == "zero-spread")
+    group = dict(zip(run.index()["id"], run.index()["group"]))
+    assert spread["examples"] and all(group[e["trajectory"]] == e["name"] for e in spread["examples"])
+
+
+def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(exchange, client, run, rollouts, tmp_path):
+    asked = {"op": "export", "run": "lake", "trajectory": rollouts[5].id, "part": "group", "filter": "all", "reference": "tiny"}
+    ask(exchange, **asked, format="advantages", alpha=0.6, beta=1.2, signal="entropy")
+    file = done(exchange)["file"]
+    answer = client.get("/" + file["url"])
+    assert answer.headers["content-disposition"].startswith("attachment") and "octet-stream" in answer.headers["content-type"]
+    expected, count = export_run(run, tmp_path / "e.jsonl", "advantages", Selection(groups=(rollouts[5].group,)),
+                                 params={"alpha": 0.6, "beta": 1.2, "signal": "entropy"})
+    assert answer.text == expected.read_text() and file["rollouts"] == count and file["name"] == "lake-group.advantages.jsonl"
+    plain, _ = export_run(run, tmp_path / "p.jsonl", "advantages", Selection(groups=(rollouts[5].group,)))
+    assert plain.read_text() != answer.text
+
+
+def test_every_selection_of_the_page_is_the_command_s(run, rollouts):
+    index = run.index()
+    at = {"trajectory": rollouts[5].id}
+    assert _selection(run, {"part": "run", **at}) == ("run", [])
+    assert _selection(run, {"part": "step", "filter": "failure", **at}) == ("step-failure", ["--failure", "--step", "0"])
+    assert _selection(run, {"part": "trajectory", "filter": "success", **at}) == (rollouts[5].id, [f"--id={rollouts[5].id}"])
+    assert _selection(run, {"part": "group", "filter": "malformed", **at})[1] == [
+        "--malformed", "--step", "0", f"--group={rollouts[5].group}"]
+    wanted = index["id"][index["n_valid"] < index["n_turns"]].tolist()
+    assert Selection(malformed=True).of(index) == wanted and 0 < len(wanted) < len(index)
+
+
+def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, run, rollouts, tmp_path):
+    ask(exchange, op="export", run="lake", part="run", filter="success", format="parquet")
+    content = client.get("/" + done(exchange)["file"]["url"]).content
+    back = tmp_path / "again.parquet"
+    back.write_bytes(content)
+    for a, b in zip([t for t in rollouts if t.success], import_run(back, tmp_path / "r").trajectories(), strict=True):
+        same(a, b)
+
+
+@pytest.mark.parametrize(("name", "content", "says"), [
+    ("a.pkl", b"\x80\x04K\x01.", "a pickle, which is never loaded"), ("a.pt", b"x", "a torch pickle"),
+    ("a.exe", b"x", "is not a file of rollouts"), ("../../evil", b"x", "is not a file of rollouts"),
+    ("a.jsonl", b"", "not a format that is known"), ("a.jsonl", b'{"x": 1}', "not a format that is known (its fields: x)"),
+    ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"), ("a.jsonl", b"[" * 100_000, "nested too deep"),
+    ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "line 1: is longer than 1 MiB"),
+    ("a.jsonl", b"{}\n" * 2000, "more than 1000 rollouts"),
+    ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12)), "unpacks to more than 4 MiB"),
+    ("a.jsonl.gz", gzip.compress(b"{}\n" * 99)[:-9], "cannot be unpacked"),
+    ("a.parquet", b"PAR1PAR1", "not readable as Parquet"), ("\x00.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"), ("C:\\a\\данные.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"),
+])
+def test_what_is_refused_before_anything_is_read(name, content, says, exchange, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers, "LINE_MAX", 1 << 20)
+    monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
+    monkeypatch.setattr(transfers, "UNPACKED_MAX", 4 << 20)
+    answer = ask(exchange, op="announce", name=name, size=len(content))
+    if "ticket" in answer:
+        ticket = answer["ticket"]
+        assert client.put(transfers.RECEIVE + ticket, content=content).status_code == 200
+        answer = ask(exchange, op="inspect", ticket=ticket)
+        assert "not here any more" in ask(exchange, op="inspect", ticket=ticket)["error"]
+    assert says in answer["error"] and "\n" not in answer["error"] and "/tmp" not in answer["error"]
+    assert left(tmp_path / "runs") == []
+
+
+def test_a_parquet_file_of_too_many_rows_is_refused(exchange, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
+    pq.write_table(pa.table({"prompt": ["x"] * 1001, "completion": ["y"] * 1001}), tmp_path / "a.parquet")
+    assert "more than 1000 rollouts" in ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
+
+
+def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess')
+    ticket = bring(exchange, client, tmp_path / "a.jsonl")
+    ask(exchange, op="import", ticket=ticket, tokenizer="tiny", spans="boxed")
+    job = done(exchange)["job"]
+    assert job["state"] == "failed" and job["message"].startswith("a.jsonl, line 2: not JSON") and "\n" not in job["message"]
+    assert left(tmp_path / "runs") == []
+
+
+def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
+    path = write("chat", tmp_path, records("chat", make_tokenizer()) * 3000)
+    ask(exchange, op="import", ticket=bring(exchange, client, path), tokenizer="tiny", spans="think_answer")
+    while not ask(exchange, op="look")["job"]["done"]:
+        time.sleep(0.05)
+    assert [name[:6] for name in left(tmp_path / "runs")] == [".chat-"]
+    ask(exchange, op="cancel")
+    assert done(exchange)["job"]["state"] == "cancelled" and left(tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize(("request_", "says"), [
+    ({"op": "fly"}, "something unknown"),
+    ({"op": "inspect", "ticket": "../../etc/passwd"}, "not here any more"), ({"op": "import", "ticket": None}, "not here any more"),
+    ({"op": "announce", "name": 7, "size": 1}, "could not be read"), ({"op": "announce", "name": "a.jsonl", "size": -1}, "could not be read"),
+    ({"op": "announce", "name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
+    ({"op": "check", "run": "/etc"}, "there is no run"), ({"op": "check", "run": {"a": 1}}, "run: must be a name"),
+    ({"op": "export", "run": "lake", "format": "pickle"}, "format: must be one of"),
+    ({"op": "export", "run": "lake", "format": "csv", "part": "all"}, "selection: must be one of"),
+    ({"op": "export", "run": "lake", "format": "csv", "part": "group", "trajectory": "--out=/x"}, "not in this run"),
+])
+def test_hostile_requests_get_one_line(request_, says, exchange):
+    answer = ask(exchange, **request_)
+    assert says in answer["error"] and "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', '{"op": ["look"], "number": 1}', "x" * 9000])
+def test_requests_that_are_none(text, exchange):
+    assert json.loads(exchange.answer(text)) == {"error": "the page's request could not be read; reload it", "number": 0}
+
+
+@pytest.mark.parametrize(("tokenizer", "spans", "says"), [
+    ("/etc", "think_answer", "tokenizer: must be one of"), ("Some/Model", "think_answer", "tokenizer: must be one of"),
+    (["tiny"], "think_answer", "tokenizer: must be one of"), (None, "think_answer", ""), ("tiny", "x", "span rule: must be one of"),
+    ("tiny", 7, "span rule: must be one of"), ("tiny", "pattern:(", "not a regular expression"),
+    ("tiny", "pattern:a+", "has no group"), ("tiny", f"pattern:(?P<action>{'a' * 200})", "longer than 200"),
+])
+def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchange, client, tmp_path):
+    path = write("chat", tmp_path, records("chat", make_tokenizer()))
+    ticket = bring(exchange, client, path)
+    answer = ask(exchange, op="import", ticket=ticket, tokenizer=tokenizer, spans=spans)
+    if says:
+        assert says in answer["error"] and exchange.status().state == "idle"
+    else:
+        # The format needs one, and the import itself says so.
+        assert "needs the tokenizer" in done(exchange)["job"]["message"]
+    assert left(tmp_path / "runs") == []
+
+
+def test_the_tokenizers_of_the_runs_and_of_the_start_are_offered(run, model_folder, tmp_path):
+    Run.create(tmp_path / "runs" / "mine", {"tokenizer": str(model_folder)})
+    Run.create(tmp_path / "runs" / "other", {}, {"name": "/nowhere/at/all"})
+    exchange = Exchange(Catalog([run.path], tmp_path / "runs"), ["Some/Model"])
+    offered = exchange.tokenizers("mine")
+    assert offered[:3] == ["Some/Model", str(model_folder), "tiny"] and "/nowhere/at/all" not in offered
+
+
+def test_tickets(client):
+    kept = transfers.transfers()
+    assert client.put(transfers.RECEIVE + "guess", content=b"x").status_code == 404
+    assert client.get(transfers.SEND + "guess").status_code == 404
+    ticket = kept.announce("a.jsonl", 5)
+    assert client.get(transfers.SEND + ticket).status_code == 404
+    assert client.post(transfers.RECEIVE + ticket, content=b"12345").status_code == 405
+    assert client.put(transfers.RECEIVE + ticket, content=b"123456").status_code == 400
+    assert client.put(transfers.RECEIVE + ticket, content=b"12345").status_code == 200
+    assert client.put(transfers.RECEIVE + ticket, content=b"54321").status_code == 404
+    path = kept.received(ticket)
+    assert path.read_bytes() == b"12345"
+    more = [kept.announce("b.jsonl", 1) for _ in range(transfers.KEPT)]
+    assert not path.parent.exists() and len(set(more)) == transfers.KEPT
+    with pytest.raises(ActFocusError, match="not here any more"):
+        kept.received(ticket)
+
+
+def test_a_body_may_be_large_only_on_its_way_in(client):
+    big = {"Content-Length": str(BODY_MAX + 1)}
+    assert client.post("/gradio_api/run/go", headers=big).status_code == 413
+    assert client.put(transfers.RECEIVE + "guess", headers=big).status_code == 404
+    assert client.put(transfers.RECEIVE + "guess", headers={"Content-Length": str(transfers.UPLOAD_MAX + 1)}).status_code == 413
