@@ -1,4 +1,4 @@
-"""Rolling out in a process of its own: one at a time, and no page can take it down by closing."""
+"""Commands in processes of their own: one of a kind at a time, and no page can take it down by closing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from actfocus_core.runs import free_path, hidden_path
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
                 "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
+REFERENCES = ("tiny",)
+"""Models that a page may score a run with: those that come with the package."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
 
 
@@ -49,13 +51,13 @@ class Request:
 
 @dataclass
 class Status:
-    """How far the rollout is: what every page that looks is shown."""
+    """How far the command is: what every page that looks is shown."""
 
     state: str = "idle"
     """idle | running | done | failed | cancelled"""
     id: str = ""
     run: str = ""
-    """The folder's name."""
+    """The run's name: its folder's, or that in the catalog."""
     phase: str = "starting"
     done: int = 0
     total: int = 0
@@ -66,43 +68,41 @@ class Status:
 @dataclass
 class _Job:
     process: subprocess.Popen
-    out: Path
     status: Status
+    out: Path | None
+    """The run folder it makes, of which nothing stays where it fails."""
     phase_began: float = field(default_factory=time.monotonic)
     complaints: deque = field(default_factory=lambda: deque(maxlen=20))
     cancelled: bool = False
 
 
-class Rollouts:
-    """The one rollout that may run, whoever started it."""
+class Slot:
+    """The one process of a kind that may run, whoever started it."""
 
-    def __init__(self, runs_dir: Path):
-        self.runs_dir = Path(runs_dir).resolve()
+    def __init__(self):
         self._lock = threading.Lock()
         self._job: _Job | None = None
         atexit.register(self.cancel)
 
-    def start(self, request: Request) -> Status:
-        """Start rolling out. Raises ActFocusError while another rollout runs."""
-        with self._lock:
-            if self._job and self._job.status.state == "running":
-                raise ActFocusError("a rollout is already running, perhaps from another page; "
-                                    "wait for it or cancel it")
-            env, options = ENVIRONMENTS[request.environment]
-            out = free_path(self.runs_dir, env.replace("_", "-"))
-            process = subprocess.Popen(
-                _command(request, env, options, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, text=True, errors="replace", env=environment_variables(), start_new_session=True)
-            self._job = _Job(process, out, Status("running", out.name, out.name))
+    def _begin(self, command: list[str], status: Status, out: Path | None = None) -> None:
+        """Start a command of ``actfocus`` that reports its progress; under the lock, and not while one runs."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "actfocus_core.cli", *command], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment_variables(),
+            start_new_session=True)
+        self._job = _Job(process, status, out)
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
-        return self.status()
+
+    @property
+    def _running(self) -> bool:
+        return self._job is not None and self._job.status.state == "running"
 
     def status(self) -> Status:
         """A copy of where things stand."""
         return Status(**asdict(self._job.status)) if self._job else Status()
 
     def cancel(self) -> None:
-        """End the rollout that is running, if any, and leave nothing of it behind."""
+        """End the process that is running, if any, and leave nothing of it behind."""
         job = self._job
         if job and job.process.poll() is None:
             job.cancelled = True
@@ -118,7 +118,7 @@ class Rollouts:
         for line in job.process.stderr:
             self._take(job, line)
         code = job.process.wait()
-        if code:
+        if code and job.out:
             # Killed in the middle of writing: what had not appeared yet. A run that is there stays.
             shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
@@ -146,9 +146,44 @@ class Rollouts:
             status.seconds_left = (time.monotonic() - job.phase_began) / done * (total - done)
 
 
-def _command(request: Request, env: str, options: dict, out: Path) -> list[str]:
+class Rollouts(Slot):
+    """The one rollout that may run."""
+
+    def __init__(self, runs_dir: Path):
+        super().__init__()
+        self.runs_dir = Path(runs_dir).resolve()
+
+    def start(self, request: Request) -> Status:
+        """Start rolling out. Raises ActFocusError while another rollout runs."""
+        with self._lock:
+            if self._running:
+                raise ActFocusError("a rollout is already running, perhaps from another page; "
+                                    "wait for it or cancel it")
+            env, options = ENVIRONMENTS[request.environment]
+            out = free_path(self.runs_dir, env.replace("_", "-"))
+            self._begin(_rollout(request, env, options, out), Status("running", out.name, out.name), out)
+        return self.status()
+
+
+class Scores(Slot):
+    """The one scoring with a reference model that may run."""
+
+    def start(self, name: str, path: Path, reference: str) -> Status:
+        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, or while
+        another scoring runs."""
+        if reference not in REFERENCES:
+            raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
+        with self._lock:
+            if self._running:
+                raise ActFocusError("a run is already being scored, perhaps from another page; wait for it")
+            # The path after "--": whatever it begins with, it is no option.
+            self._begin(["score", "--reference", reference, "--progress", "jsonl", "--", str(path)], Status("running", path.name, name))
+        return self.status()
+
+
+def _rollout(request: Request, env: str, options: dict, out: Path) -> list[str]:
     pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
-    return [sys.executable, "-m", "actfocus_core.cli", "rollout", "--env", env, *pairs,
+    return ["rollout", "--env", env, *pairs,
             "--prompts", str(int(request.prompts)), "--rollouts", str(int(request.rollouts)),
             "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
             "--out", str(out), "--score", "--progress", "jsonl"]

@@ -18,9 +18,9 @@ HERE = Path(__file__).parent
 SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/frame.js", "frame/jobs.js",
            "token_view/verdict.js", "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
            "token_view/line.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
-           "train/charts.js", "train/train.js")
+           "compare/tables.js", "compare/compare.js", "train/charts.js", "train/train.js")
 """In this order they make studio.js."""
-STYLES = ("frame/frame.css", "token_view/view.css", "train/train.css")
+STYLES = ("frame/frame.css", "token_view/view.css", "compare/compare.css", "train/train.css")
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from actfocus_core.credit import CONTROLS, SCHEMES
 from actfocus_core.signals import SIGNALS
 
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace", "train")
+TABS = ("trace", "compare", "train")
+COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
+"""Schemes and their null controls."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -43,6 +46,14 @@ class View:
     filter: str = "all"
     tab: str = "trace"
     race: str = ""
+    scheme_a: str = "actfocus"
+    """Compare: the schemes of the two panes. ActFocus takes alpha, beta and the signal of this view."""
+    scheme_b: str = "uniform"
+    other_run: str = ""
+    """Compare: what stands beside the trajectory, where not the trajectory itself."""
+    other: str = ""
+    controls: bool = False
+    """Compare: the null controls are in the tables."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -58,12 +69,16 @@ class View:
             adv=query.get("adv") in ("1", 1, True),
             color=_choice(query.get("color"), COLOURS, cls.color),
             filter=_choice(query.get("filter"), FILTERS, cls.filter),
-            tab=_choice(query.get("tab"), TABS, cls.tab), race=_name(query.get("race")))
+            tab=_choice(query.get("tab"), TABS, cls.tab), race=_name(query.get("race")),
+            scheme_a=_choice(query.get("scheme_a"), COMPARED, cls.scheme_a),
+            scheme_b=_choice(query.get("scheme_b"), COMPARED, cls.scheme_b),
+            other_run=_name(query.get("other_run")), other=_name(query.get("other")),
+            controls=query.get("controls") in ("1", 1, True))
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
         values = {name: value for name, value in vars(self).items() if value not in ("", None)}
-        return urlencode(values | {"adv": int(self.adv)})
+        return urlencode(values | {"adv": int(self.adv), "controls": int(self.controls)})
 
 
 def _name(value: object) -> str:
