@@ -393,6 +393,12 @@
   const HANDLERS = { panes: showPanes, credit: showCredit, places: showPlaces, schemes: showTable, truth: showTruth,
     job: showJob, score: showJob, report: showReport };
 
-  /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.compare = { mount, answer, link: (request) => { send = request; soon(); }, state: page };
+  /* Whether all that the view asks for has been answered. */
+  function idle() {
+    const wanted = keys();
+    return !busy && !due && !page.actions.length && PARTS.every((name) => JSON.stringify(wanted[name]) === page.done[name]);
+  }
+
+  /* `state` and `idle` are for tests and the curious: nothing on the page depends on them. */
+  AF.compare = { idle, mount, answer, link: (request) => { send = request; soon(); }, state: page };
 })(self);

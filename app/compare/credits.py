@@ -19,7 +19,7 @@ from app.url import View
 
 TUNED = "actfocus"
 """The scheme that follows the controls in the sidebar; all others have their own defaults."""
-TOP = 99
+TOP = 95
 """Percentile of |credit| over the response tokens at which the colour is full: a few outliers do not
 bleach all the rest."""
 TRUTHS = {"policy": "the policy’s own advantage", "oracle": "perfect play"}

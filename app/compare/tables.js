@@ -27,7 +27,7 @@
   /* `set` ('a' | 'b', name) puts a scheme into a pane; `score` (reference) starts the scoring. */
   function schemes(menu, data, chosen, set, score) {
     const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', colSpan: span || 1 }, text);
-    const shares = KINDS.map((kind) => head(`${kind} %`));
+    const shares = () => KINDS.map((kind) => head(kind));
     const weight = data.schemes.find((row) => !row.missing.length);
     const tokens = weight && weight.kinds;
     const share = tokens ? KINDS.map((kind) => `${kind} ${percent(tokens[kind].token_share)} %`).join(', ') : '';
@@ -36,12 +36,12 @@
         el('span', 'af-quiet', ` step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${share})`
           + (data.unscored ? `; ${data.unscored} rollouts without a return are left out` : ''))),
       el('thead', '',
-        el('tr', '', head('', '', 4), head('share of the weight', 'keep × weight of all response tokens', 5),
-          head('share of |credit|', '|keep × weight × advantage|: rollouts whose advantage is 0 teach nothing', 5), head('', '', 1)),
+        el('tr', '', head('', '', 4), head('Share of the weight, %', 'keep × weight of all response tokens', 5),
+          head('Share of |credit|, %', '|keep × weight × advantage|: rollouts whose advantage is 0 teach nothing', 4), head('', '', 1)),
         el('tr', '', head('Scheme'), head('In pane'), head('Provenance'), head('Cost', 'beyond the rollout'),
-          head(''), ...shares, head('effective', 'the number of tokens that the weight is spread over'),
-          head(''), ...KINDS.map((kind) => head(`${kind} %`)), head('effective', 'the number of tokens that the credit is spread over'),
-          head('flips %', 'share of tokens whose sign is not that of Uniform'))),
+          head(''), ...shares(), head('eff. tokens', 'effective: the number of tokens that the weight is spread over'),
+          ...shares(), head('eff. tokens', 'effective: the number of tokens that the credit is spread over'),
+          head('flips, %', 'share of tokens whose sign is not that of Uniform'))),
       el('tbody', '', ...data.schemes.map((row) => schemeRow(menu, data, row, chosen, set, score))));
   }
 
@@ -61,8 +61,8 @@
     const told = el('td', 'af-provenance', el('span', '', about.source), el('span', 'af-quiet', ` ${READ[about.read]} · `),
       el('span', 'af-quiet', { title: EVIDENCE[about.evidence] }, `${about.unit}, ${about.evidence}`),
       el('span', 'af-quiet', needs.length ? ` · needs ${needs.join(', ')}` : ''));
-    const cells = lacking ? [el('td', '', { colSpan: 11 }, ...reason(menu, data, row, score))]
-      : [...mass(row), ...mass(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token gets credit from both' : '' }, percent(row.sign_flips))];
+    const cells = lacking ? [el('td', '', { colSpan: 10 }, ...reason(menu, data, row, score))]
+      : [stack(row), ...mass(row), ...mass(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token gets credit from both' : '' }, percent(row.sign_flips))];
     const node = el('tr', lacking ? 'af-lacking' : about.control ? 'af-control' : '', name, into, told, el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
     node.dataset.scheme = row.scheme;
     return node;
@@ -77,16 +77,17 @@
     return parts;
   }
 
-  function mass(of) {
+  function stack(of) {
     const bar = el('span', 'af-stack', ...KINDS.map((kind) => {
       const piece = el('span', `af-piece ${kind}`);
       piece.style.width = `${(of.kinds[kind].mass_share || 0) * 100}%`;
       return piece;
     }));
     bar.setAttribute('aria-hidden', 'true');
-    return [el('td', 'af-mass-bar', bar), ...KINDS.map((kind) => el('td', 'num', percent(of.kinds[kind].mass_share))),
-      el('td', 'num', whole(of.effective_tokens))];
+    return el('td', 'af-mass-bar', bar);
   }
+
+  const mass = (of) => [...KINDS.map((kind) => el('td', 'num', percent(of.kinds[kind].mass_share))), el('td', 'num', whole(of.effective_tokens))];
 
   /* Rank correlations in the diverging colour. */
   function spearman(menu, data) {

@@ -60,7 +60,7 @@ def _answer(studio: Studio, asked: dict, view: View) -> dict:
     what = asked.get("op")
     if what == "job":
         return {"job": vars(studio.scores.status())}
-    if what not in ANSWERS:
+    if not isinstance(what, str) or what not in ANSWERS:
         raise ActFocusError("the page asked for something unknown; reload it")
     name = view.run or studio.catalog.default()
     run = studio.catalog.open(name)
