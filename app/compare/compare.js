@@ -6,7 +6,7 @@
   const { KIND } = AF.weights;
   const { store, tokens, compareTables: tables } = AF;
 
-  const PATIENCE_MS = 120000;
+  const PATIENCE_MS = 60000;
   const POLL_MS = 700;
   const DEFAULT = { a: 'actfocus', b: 'uniform' };
   const PARTS = ['panes', 'credit', 'places', 'schemes', 'truth'];
@@ -33,6 +33,7 @@
 
   function sync() {
     if (!send || busy || !page.built || store.place.tab !== 'compare' || !store.place.trajectory) return;
+    forget();
     const action = page.actions.shift();
     const wanted = keys();
     const part = PARTS.find((name) => JSON.stringify(wanted[name]) !== page.done[name]);
@@ -44,6 +45,14 @@
     send({ run, reference, step, trajectory, scheme_a, scheme_b, other_run, other, controls, alpha, beta, signal,
       ...action, op: busy.op, number: busy.number });
   }
+
+  /* Another trajectory was gone to: what stood beside the last one is not its prompt. */
+  function forget() {
+    const at = JSON.stringify([store.place.run, store.place.trajectory]);
+    if (page.at && page.at !== at) Object.assign(store.place, { other: '', other_run: '' });
+    page.at = at;
+  }
+
   let due = 0;
   const soon = () => { if (!due) due = root.setTimeout(() => { due = 0; sync(); }, 40); };
 
@@ -163,9 +172,7 @@
 
   function showPanes(data) {
     page.notes = data.notes;
-    Object.assign(store.place, { scheme_a: data.view.scheme_a, scheme_b: data.view.scheme_b, controls: data.view.controls ? '1' : '' });
-    page.controls.checked = data.view.controls;
-    fillPickers();
+    adopt(data);
     page.data.panes = data;
     page.same = !data.right;
     page.focus = null;
@@ -176,6 +183,21 @@
     page.grid.classList.toggle('three', page.same);
     page.lead = page.panes[0];
     page.legend.replaceChildren(tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
+  }
+
+  /* The server has checked what the address said; from then on only the page changes it. */
+  function adopt({ view, right, notes }) {
+    if (!page.adopted) {
+      Object.assign(store.place, { scheme_a: view.scheme_a, scheme_b: view.scheme_b, controls: view.controls ? '1' : '' });
+      page.controls.checked = view.controls;
+      page.adopted = true;
+      fillPickers();
+    }
+    if (!right && notes.length && page.done.panes === JSON.stringify(keys().panes)) {
+      Object.assign(store.place, { other: '', other_run: '' });
+      page.done.panes = JSON.stringify(keys().panes);
+    }
+    store.remember();
   }
 
   function pane(side, t) {
