@@ -116,9 +116,9 @@
     page.note = el('p', 'af-quiet');
     page.job = el('p', 'af-job-line');
     page.job.setAttribute('role', 'status');
-    page.schemes = el('section', 'af-wide', el('p', 'af-quiet', 'Computing …'));
-    page.spearman = el('section', 'af-wide');
-    page.truth = el('section', 'af-wide', el('p', 'af-quiet', 'Looking for the truth …'));
+    page.schemes = wide('What every scheme does', el('p', 'af-quiet', 'Computing …'));
+    page.spearman = wide('How alike the schemes are', el('p', 'af-quiet', 'Computing …'));
+    page.truth = wide('Against the truth', el('p', 'af-quiet', 'Looking for the truth …'));
     const swap = el('button', 'af-button', { type: 'button', title: 'Swap the schemes of A and B',
       onclick: () => choose({ a: scheme('b'), b: scheme('a') }) }, '⇄ Swap');
     page.element.classList.add('af-compare');
@@ -132,6 +132,14 @@
     note();
     root.setInterval(() => { if (busy && performance.now() - busy.since > PATIENCE_MS) { busy = null; sync(); } }, 1000);
     act({ op: 'job' });
+  }
+
+  /* A table that may be wider than the page: the keyboard scrolls it too. */
+  function wide(label, ...children) {
+    const node = el('section', 'af-wide', { tabIndex: 0 }, ...children);
+    node.setAttribute('role', 'region');
+    node.setAttribute('aria-label', label);
+    return node;
   }
 
   function picker(side) {
