@@ -9,7 +9,9 @@ has no ranking, which is not a correlation of 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -159,15 +161,18 @@ def scoreboard(batch: Batch, credits: dict[str, Credit], truth: Truth, *, bootst
                       {name: c.missing for name, c in credits.items() if c.missing})
 
 
-def credits_of(batch: Batch, names: list[str], controls: bool = True) -> dict[str, Credit]:
+def credits_of(batch: Batch, names: list[str], controls: bool = True,
+               params: Mapping[str, dict] = MappingProxyType({})) -> dict[str, Credit]:
     """Credit of each scheme under its defaults; with ``controls`` its three null controls after it,
-    but for a scheme that every control leaves as it is."""
+    but for a scheme that every control leaves as it is. ``params``: scheme -> parameters that are not
+    its defaults, for its controls as well."""
     credits = {}
     for name in names:
-        credits[name] = get_scheme(name).compute(batch)
+        given = params.get(name, {})
+        credits[name] = get_scheme(name).compute(batch, **given)
         if not controls or ":" in name or credits[name].missing:
             continue
-        null = {f"{control}:{name}": get_scheme(f"{control}:{name}").compute(batch) for control in CONTROLS}
+        null = {f"{control}:{name}": get_scheme(f"{control}:{name}").compute(batch, **given) for control in CONTROLS}
         if any(not np.allclose(c.signed, credits[name].signed) for c in null.values()):
             credits |= null
     return credits

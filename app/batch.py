@@ -78,7 +78,7 @@ class BatchCache:
 
     def get(self, run: Run, step: int, reference: str | None) -> BatchConstants:
         """The constants of a step under a reference; read once until the run's files change."""
-        key = (run.path, step, reference, _stamp(run, step))
+        key = (run.path, step, reference, stamp(run, step))
         with self._lock:
             if key not in self._found:
                 self._found[key] = constants(run.trajectories(step, reference))
@@ -88,7 +88,7 @@ class BatchCache:
             return self._found[key]
 
 
-def _stamp(run: Run, step: int) -> tuple:
+def stamp(run: Run, step: int) -> tuple:
     """Changes when the step is scored again."""
     return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(run.path.glob(f"*/step-{step:05d}.*")))
 

@@ -24,6 +24,8 @@ from actfocus_core.runs import free_path, hidden_path
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
                 "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
+REFERENCES = ("tiny",)
+"""Models that a page may score a run with: those that come with the package."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
@@ -59,7 +61,7 @@ class Status:
     """idle | running | done | failed | cancelled"""
     id: str = ""
     run: str = ""
-    """The name of the folder or file that is made."""
+    """The name of what is made or worked on."""
     phase: str = "starting"
     done: int = 0
     total: int = 0
@@ -70,7 +72,8 @@ class Status:
 @dataclass
 class _Job:
     process: subprocess.Popen
-    out: Path
+    out: Path | None
+    """What it makes, of which nothing stays where it fails."""
     status: Status
     printed: IO[bytes]
     """What the command writes to its output: a file, which cannot fill up as a pipe does."""
@@ -90,8 +93,11 @@ class Worker:
         self._job: _Job | None = None
         atexit.register(self.cancel)
 
-    def launch(self, arguments: list[str], out: Path, cwd: Path | None = None, fine: tuple[int, ...] = (0,)) -> Status:
+    def launch(self, arguments: list[str], out: Path | None, name: str = "", cwd: Path | None = None,
+               fine: tuple[int, ...] = (0,)) -> Status:
         """Start the command with these arguments; ``out``: what it makes; ``fine``: its exit codes of success.
+
+        ``name``: how the status calls it; by default ``out``'s name.
 
         Raises ActFocusError, ``busy``, while another one runs.
         """
@@ -103,7 +109,8 @@ class Worker:
                 [sys.executable, "-P", "-m", "actfocus_core.cli", *arguments, "--progress", "jsonl"],
                 stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
                 env=environment_variables(), start_new_session=True)
-            self._job = _Job(process, out, Status("running", f"{out.name}-{process.pid}", out.name), printed, fine)
+            name = name or out.name
+            self._job = _Job(process, out, Status("running", f"{name}-{process.pid}", name), printed, fine)
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
         return self.status()
 
@@ -133,7 +140,7 @@ class Worker:
             self._take(job, line)
         code = job.process.wait()
         job.result = _printed(job.printed)
-        if code:
+        if code and job.out:
             # Killed in the middle of writing: what had not appeared yet. A run that is there stays.
             shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
@@ -177,6 +184,21 @@ class Rollouts(Worker):
             ["rollout", "--env", env, *pairs, "--prompts", str(int(request.prompts)), "--rollouts",
              str(int(request.rollouts)), "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
              "--out", str(out), "--score"], out)
+
+
+class Scores(Worker):
+    """The one scoring with a reference model that may run."""
+
+    def __init__(self):
+        super().__init__("a run is already being scored, perhaps from another page; wait for it")
+
+    def start(self, name: str, path: Path, reference: str) -> Status:
+        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, or while
+        another scoring runs."""
+        if reference not in REFERENCES:
+            raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
+        # An absolute path: whatever the run is called, it is no option.
+        return self.launch(["score", "--reference", reference, str(Path(path).resolve())], None, name)
 
 
 def _printed(file: IO[bytes]) -> dict | None:

@@ -91,6 +91,13 @@ def finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def plain(value: object) -> object:
+    """A tree of dicts and lists with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else finite(value)
+
+
 def _alternatives(t: Trajectory) -> dict | None:
     if t.alternatives is None:
         return None
@@ -100,10 +107,7 @@ def _alternatives(t: Trajectory) -> dict | None:
 
 def _turns(run: Run, t: Trajectory) -> list[dict]:
     """One entry a turn, and one for how it ended; the worlds drawn, the choices judged."""
-    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
-    turns = [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
-              "penalty": finite(turn.penalty), "picture": None, "page": None, "oracle": None}
-             for k, turn in enumerate(t.turn_records)]
+    turns = [{**turn, "picture": None, "page": None} for turn in played(t)]
     end = {"end": True, "picture": None, "page": None}
     try:
         env = make_env(t.env, **env_options(run))
@@ -119,6 +123,13 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
         # Another trainer's run: an environment or a state this product does not know.
         pass
     return [*turns, end]
+
+
+def played(t: Trajectory) -> list[dict]:
+    """What was done in every turn, without a world to draw or to judge it by."""
+    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
+    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
+             "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
 
 
 def turn_verdict(value: TurnValue) -> dict:

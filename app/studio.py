@@ -8,7 +8,9 @@ import gradio as gr
 
 from app.batch import BatchCache
 from app.catalog import Catalog
+from app.compare.credits import Batches
 from app.frame.controls import Controls
+from app.jobs import Scores
 from app.races import Races
 
 
@@ -21,3 +23,5 @@ class Studio:
     controls: Controls
     races: Races
     batches: BatchCache = field(default_factory=BatchCache)
+    compared: Batches = field(default_factory=Batches)
+    scores: Scores = field(default_factory=Scores)

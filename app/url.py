@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from actfocus_core.credit import CONTROLS, SCHEMES
 from actfocus_core.signals import SIGNALS
 
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace", "groups", "tune", "train")
+TABS = ("trace", "compare", "groups", "tune", "train")
 OVERS = ("step", "all")
 MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
 KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
 RIBBONS = ("kind", "weight")
 EXPORTS = ("python", "command", "trl", "verl")
+COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
+"""Schemes and their null controls."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -60,6 +63,14 @@ class View:
     """What colours the tokens of an open group."""
     export: str = "python"
     """How the Tune page writes the setting down."""
+    scheme_a: str = "actfocus"
+    """Compare: the schemes of the two panes. ActFocus takes alpha, beta and the signal of this view."""
+    scheme_b: str = "uniform"
+    other_run: str = ""
+    """Compare: what stands beside the trajectory, where not the trajectory itself."""
+    other: str = ""
+    controls: bool = False
+    """Compare: the null controls are in the tables."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -79,12 +90,16 @@ class View:
             group=_name(query.get("group")),
             measure=_choice(query.get("measure"), MEASURES, cls.measure), over=_choice(query.get("over"), OVERS, cls.over),
             keep=_choice(query.get("keep"), KEEPS, cls.keep), ribbons=_choice(query.get("ribbons"), RIBBONS, cls.ribbons),
-            export=_choice(query.get("export"), EXPORTS, cls.export))
+            export=_choice(query.get("export"), EXPORTS, cls.export),
+            scheme_a=_choice(query.get("scheme_a"), COMPARED, cls.scheme_a),
+            scheme_b=_choice(query.get("scheme_b"), COMPARED, cls.scheme_b),
+            other_run=_name(query.get("other_run")), other=_name(query.get("other")),
+            controls=query.get("controls") in ("1", 1, True))
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
         values = {name: value for name, value in vars(self).items() if value not in ("", None)}
-        return urlencode(values | {"adv": int(self.adv)})
+        return urlencode(values | {"adv": int(self.adv), "controls": int(self.controls)})
 
 
 def _name(value: object) -> str:

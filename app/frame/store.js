@@ -11,10 +11,11 @@
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
                   color: 'weight', filter: 'all', tab: 'trace', race: '',
-                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python' };
+                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python',
+                  scheme_a: '', scheme_b: '', other_run: '', other: '', controls: '' };
   /* What other pages than Trace keep here: read from the address at once, for they may be used before
      the first trajectory has come. */
-  const OWN = ['tab', 'race'];
+  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'other_run', 'other', 'controls'];
   for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
   const listeners = [];
   let kept = null;
@@ -86,8 +87,10 @@
     return `${root.location.pathname}?${query}`;
   }
 
-  /* Write the view into the address bar, a moment after the last change. */
+  /* Write the view into the address bar, a moment after the last change, and tell who follows it. */
+  const viewListeners = [];
   function remember() {
+    for (const listener of viewListeners) listener();
     clearTimeout(timer);
     timer = setTimeout(() => root.history.replaceState(root.history.state, '', address()), 150);
   }
@@ -114,7 +117,7 @@
 
   AF.store = {
     placed, onPlace: (listener) => placeListeners.push(listener),
-    tab, onTab: (listener) => tabListeners.push(listener),
+    tab, onTab: (listener) => tabListeners.push(listener), onView: (listener) => viewListeners.push(listener),
     settings, place, set, read, choose, keep, swap, adopt, remember, describe, copy,
     kept: () => kept,
     address: () => new URL(address(), root.location.href).href,

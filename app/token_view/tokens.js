@@ -22,6 +22,20 @@
   const KIND_RGB = ['127,127,127', '86,180,233', '', '230,159,0', '0,114,178', '204,121,167', '213,94,0'];
   const KIND_FILL = KIND_RGB.map((rgb) => (rgb ? `rgba(${rgb},0.42)` : ''));
 
+  /* The kinds as they are shown: format in a turn without an answer is malformed. */
+  const shownKinds = (kinds, turn, turns) => kinds.map((kind, i) =>
+    (kind === KIND.FORMAT && turn[i] >= 0 && turns[turn[i]] && turns[turn[i]].malformed ? MALFORMED : kind));
+
+  /* The legend of the kinds that are seen: as their tokens, with underline and letter. */
+  function kindKeys(shown) {
+    const seen = new Set(shown);
+    return el('span', 'af-keys-row', ...[3, 4, 5, 6, 1, 0, 2].filter((k) => seen.has(k)).map((k) => {
+      const node = el('span', `af-key k${k}`, NAMES[k]);
+      if (LETTERS[k]) node.dataset.letter = LETTERS[k];
+      return node;
+    }));
+  }
+
   /* Build the cards of a trajectory into `box`. Returns what the other functions take. */
   function build(box, model, onPin, onHover) {
     const view = { box, model, spans: new Array(model.n), last: new Int32Array(model.n).fill(-1), cards: [], pinned: null, hot: null, seen: new Set() };
@@ -159,6 +173,8 @@
       const c = model.weights[i] * model.advantage / (model.weightTop * (model.advantageMax || 1));
       return shade(c < 0 ? 3 : 2, Math.abs(c));
     }
+    // Any signed value a token, on a scale that the model brings.
+    if (mode === 'signed') return shade(model.signed[i] < 0 ? 3 : 2, Math.abs(model.signed[i]) / model.signedTop);
     const value = model.signal[mode][i];
     const range = model.ranges[mode];
     if (value === null || !range) return -2;
@@ -233,5 +249,5 @@
     return starts;
   }
 
-  AF.tokens = { build, paint, forget, pin, hot, rove, reveal, search, indexOf, gain, NAMES, LETTERS, MALFORMED, perFrame };
+  AF.tokens = { build, paint, forget, pin, hot, rove, reveal, search, indexOf, gain, shownKinds, kindKeys, NAMES, LETTERS, MALFORMED, perFrame };
 })(self);

@@ -137,8 +137,7 @@
       signal: { energy: t.energy, entropy: t.entropy, nll: t.nll, shift: t.shift }, ranges: data.batch.ranges,
       weights: new Float64Array(0), weightTop: WIDEST,
     };
-    const bad = (k) => k >= 0 && data.turns[k] && data.turns[k].malformed;
-    m.shown = t.kind.map((kind, i) => (kind === KIND.FORMAT && bad(t.turn[i]) ? tokens.MALFORMED : kind));
+    m.shown = tokens.shownKinds(t.kind, t.turn, data.turns);
     m.turnSpans = [];
     for (let i = 0; i < m.n; i++) {
       const last = m.turnSpans[m.turnSpans.length - 1];
@@ -212,13 +211,7 @@
       node.setAttribute('aria-checked', String(on));
       node.tabIndex = on ? 0 : -1;
     }
-    const seen = new Set(m.shown);
-    const kinds = [3, 4, 5, 6, 1, 0, 2].filter((k) => seen.has(k)).map((k) => {
-      const node = el('span', `af-key k${k}`, tokens.NAMES[k]);
-      if (tokens.LETTERS[k]) node.dataset.letter = tokens.LETTERS[k];
-      return node;
-    });
-    page.legend.replaceChildren(...ramp(m, mode), el('span', 'af-keys-row', ...kinds));
+    page.legend.replaceChildren(...ramp(m, mode), tokens.kindKeys(m.shown));
   }
 
   function ramp(m, mode) {

@@ -1,0 +1,434 @@
+/* The Compare page: two trajectories or two schemes side by side, and all schemes in tables. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, button, number, perFrame, visible } = AF.dom;
+  const { KIND } = AF.weights;
+  const { store, tokens, compareTables: tables } = AF;
+
+  const PATIENCE_MS = 60000;
+  const POLL_MS = 700;
+  const DEFAULT = { a: 'actfocus', b: 'uniform' };
+  const PARTS = ['panes', 'credit', 'places', 'schemes', 'truth'];
+
+  let send = null;
+  let busy = null;
+  let number_ = 0;
+  const page = { built: false, done: {}, errors: {}, actions: [], panes: [], data: {}, lead: null, focus: null };
+
+  // --- what is asked: one question at a time, always the newest view -------------------------------
+
+  const scheme = (side) => store.place[`scheme_${side}`] || DEFAULT[side];
+  const tuned = (name) => name.split(':').pop() === 'actfocus';
+
+  /* Part -> what its answer depends on. */
+  function keys() {
+    const { place: p, settings: s } = store;
+    const method = [s.alpha, s.beta, s.signal];
+    const at = [p.run, p.reference, p.trajectory, p.other_run, p.other];
+    const batch = [p.run, p.reference, p.step, p.controls, ...method];
+    return { panes: at, credit: [...at, scheme('a'), scheme('b'), ...(tuned(scheme('a')) || tuned(scheme('b')) ? method : [])],
+      places: [p.run, p.trajectory], schemes: batch, truth: batch };
+  }
+
+  function sync() {
+    if (!send || busy || !page.built || store.place.tab !== 'compare' || !store.place.trajectory) return;
+    forget();
+    const action = page.actions.shift();
+    const wanted = keys();
+    const part = PARTS.find((name) => JSON.stringify(wanted[name]) !== page.done[name]);
+    if (!action && !part) return;
+    busy = { op: action ? action.op : part, key: action ? null : JSON.stringify(wanted[part]), number: ++number_, since: performance.now() };
+    if (busy.op === 'truth' || busy.op === 'schemes') page[busy.op].setAttribute('aria-busy', 'true');
+    const { run, reference, step, trajectory, scheme_a, scheme_b, other_run, other, controls } = store.place;
+    const { alpha, beta, signal } = store.settings;
+    send({ run, reference, step, trajectory, scheme_a, scheme_b, other_run, other, controls, alpha, beta, signal,
+      ...action, op: busy.op, number: busy.number });
+  }
+
+  /* Another trajectory was gone to: what stood beside the last one is not its prompt. */
+  function forget() {
+    const at = JSON.stringify([store.place.run, store.place.trajectory]);
+    if (page.at && page.at !== at) Object.assign(store.place, { other: '', other_run: '' });
+    page.at = at;
+  }
+
+  let due = 0;
+  const soon = () => { if (!due) due = root.setTimeout(() => { due = 0; sync(); }, 40); };
+
+  function act(action) {
+    page.actions.push(action);
+    sync();
+  }
+
+  function answer(json) {
+    const data = JSON.parse(json);
+    if (!busy || data.number !== busy.number) return;
+    const { op, key } = busy;
+    busy = null;
+    if (key !== null) page.done[op] = key;
+    page.errors[op] = data.error || '';
+    for (const name of ['schemes', 'truth']) if (op === name) page[name].removeAttribute('aria-busy');
+    if (!data.error) HANDLERS[op](data);
+    else if (op === 'report') page.report.disabled = false;
+    say();
+    sync();
+  }
+
+  function say() {
+    const lines = [...new Set([...Object.values(page.errors), ...(page.notes || [])].filter(Boolean))];
+    page.alert.hidden = !lines.length;
+    page.alert.textContent = lines.join(' ');
+  }
+
+  // --- the parts -------------------------------------------------------------------------------------
+
+  function mount(element, props) {
+    page.element = element;
+    page.menu = JSON.parse(props.menu);
+    store.onTab(wake);
+    store.onView(() => { if (page.built) { note(); soon(); } });
+    wake();
+  }
+
+  function wake() {
+    if (store.place.tab !== 'compare') return;
+    if (!page.built) build();
+    soon();
+  }
+
+  function build() {
+    page.alert = el('p', 'af-alert error', { hidden: true });
+    page.alert.setAttribute('role', 'alert');
+    page.pickers = { a: picker('a'), b: picker('b') };
+    page.where = el('select', '', { onchange: () => elsewhere(+page.where.value) });
+    page.where.setAttribute('aria-label', 'Where B is from');
+    page.member = el('select', '', { onchange: () => beside(page.places[page.where.value].run, page.member.value) });
+    page.member.setAttribute('aria-label', 'Rollout of B');
+    page.controls = el('input', '', { type: 'checkbox', onchange: () => { store.place.controls = page.controls.checked ? '1' : ''; store.remember(); } });
+    page.report = el('button', 'af-button', { type: 'button', onclick: () => { page.report.disabled = true; act({ op: 'report' }); } }, 'Report of this batch');
+    page.file = el('span', '');
+    page.legend = el('div', 'af-legend');
+    page.readout = el('p', 'af-readout');
+    page.live = el('div', 'af-spoken');
+    page.live.setAttribute('aria-live', 'polite');
+    page.grid = el('div', 'af-panes');
+    page.note = el('p', 'af-quiet');
+    page.job = el('p', 'af-job-line');
+    page.job.setAttribute('role', 'status');
+    page.schemes = wide('What every scheme does', el('p', 'af-quiet', 'Computing …'));
+    page.spearman = wide('How alike the schemes are', el('p', 'af-quiet', 'Computing …'));
+    page.truth = wide('Against the truth', el('p', 'af-quiet', 'Looking for the truth …'));
+    const swap = el('button', 'af-button', { type: 'button', title: 'Swap the schemes of A and B',
+      onclick: () => choose({ a: scheme('b'), b: scheme('a') }) }, '⇄ Swap');
+    page.element.classList.add('af-compare');
+    page.element.replaceChildren(page.alert,
+      el('div', 'af-picker', el('label', '', el('b', '', 'A '), page.pickers.a), el('label', '', el('b', '', 'B '), page.pickers.b), swap,
+        el('span', 'af-beside', el('span', 'af-quiet', 'B shows '), page.where, page.member),
+        el('label', 'af-check', page.controls, 'null controls'), page.report, page.file),
+      page.note, el('div', 'af-sticky', page.legend, page.readout), page.grid,
+      page.job, page.schemes, page.truth, page.spearman, page.live);
+    page.built = true;
+    note();
+    root.setInterval(() => { if (busy && performance.now() - busy.since > PATIENCE_MS) { busy = null; sync(); } }, 1000);
+    act({ op: 'job' });
+  }
+
+  /* A table that may be wider than the page: the keyboard scrolls it too. */
+  function wide(label, ...children) {
+    const node = el('section', 'af-wide', { tabIndex: 0 }, ...children);
+    node.setAttribute('role', 'region');
+    node.setAttribute('aria-label', label);
+    return node;
+  }
+
+  function picker(side) {
+    const node = el('select', '', { onchange: () => choose({ [side]: node.value }) });
+    node.setAttribute('aria-label', `Scheme of pane ${side.toUpperCase()}`);
+    return node;
+  }
+
+  /* Every scheme, what lacks a signal greyed; the null controls where they are switched on. */
+  function fillPickers() {
+    const table = page.data.table;
+    const lacking = new Set(table ? table.schemes.filter((row) => row.missing.length).map((row) => row.scheme) : []);
+    const listed = table ? table.schemes.map((row) => row.scheme) : Object.keys(page.menu.schemes);
+    for (const side of ['a', 'b']) {
+      const names = listed.includes(scheme(side)) ? listed : [...listed, scheme(side)];
+      const option = (name) => el('option', '', { value: name, disabled: lacking.has(name) && name !== scheme(side) },
+        tables.facts(page.menu, name).title + (lacking.has(name) ? ' (unavailable)' : ''));
+      page.pickers[side].replaceChildren(...names.map(option));
+      page.pickers[side].value = scheme(side);
+    }
+  }
+
+  function choose(changes) {
+    for (const [side, name] of Object.entries(changes)) store.place[`scheme_${side}`] = name;
+    store.remember();
+    fillPickers();
+    if (page.data.table) drawSchemes();
+  }
+
+  function note() {
+    const { settings: s } = store;
+    page.note.textContent = `ActFocus here is as set on the left: α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}, ${store.signalTitle(s.signal)}; every other scheme has its own defaults.`
+      + (s.scope !== 'batch' ? ' μ and σ are the batch’s, whatever is chosen there.' : '')
+      + ' Credit is keep × weight × advantage over its sum of weights, times the response tokens of the batch: under Uniform it is the advantage.';
+  }
+
+  // --- the panes -----------------------------------------------------------------------------------
+
+  function showPanes(data) {
+    page.notes = data.notes;
+    adopt(data);
+    page.data.panes = data;
+    page.same = !data.right;
+    page.focus = null;
+    page.readout.textContent = 'Hover over a token, or walk through them with the arrow keys.';
+    const sides = [['a', data.left], ['b', data.right || data.left], ...(page.same ? [['difference', data.left]] : [])];
+    page.panes = sides.map(([side, t]) => pane(side, t));
+    page.grid.replaceChildren(...page.panes.map((p) => p.node));
+    page.grid.classList.toggle('three', page.same);
+    page.lead = page.panes[0];
+    page.legend.replaceChildren(tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
+  }
+
+  /* The server has checked what the address said; from then on only the page changes it. */
+  function adopt({ view, right, notes }) {
+    if (!page.adopted) {
+      Object.assign(store.place, { scheme_a: view.scheme_a, scheme_b: view.scheme_b, controls: view.controls ? '1' : '' });
+      page.controls.checked = view.controls;
+      page.adopted = true;
+      fillPickers();
+    }
+    if (!right && notes.length && page.done.panes === JSON.stringify(keys().panes)) {
+      Object.assign(store.place, { other: '', other_run: '' });
+      page.done.panes = JSON.stringify(keys().panes);
+    }
+    store.remember();
+  }
+
+  function pane(side, t) {
+    const model = { n: t.text.length, text: t.text, turn: t.turn, kinds: t.kind, turns: t.turns,
+      shown: tokens.shownKinds(t.kind, t.turn, t.turns), signed: new Float64Array(t.text.length), signedTop: 1, spans: new Map() };
+    t.turn.forEach((k, i) => { if (!model.spans.has(k)) model.spans.set(k, [i, i]); model.spans.get(k)[1] = i + 1; });
+    const title = el('b', '', side === 'difference' ? 'A − B' : side.toUpperCase());
+    const p = { side, model, data: t, what: el('span', 'af-quiet'), box: el('div', 'af-text') };
+    p.box.setAttribute('role', 'region');
+    p.box.setAttribute('aria-label', side === 'difference' ? 'Difference of the two, token by token' : `Trajectory in pane ${side.toUpperCase()}`);
+    p.node = el('section', 'af-pane', el('header', 'af-pane-head', title, p.what), p.box);
+    p.view = tokens.build(p.box, model, (i) => walk(p, i), (i) => hover(p, i));
+    for (const event of ['pointerenter', 'pointerdown', 'focusin', 'wheel', 'touchstart']) p.box.addEventListener(event, () => { page.lead = p; }, { passive: true });
+    p.box.addEventListener('scroll', () => { if (page.lead === p) follow(); }, { passive: true });
+    p.box.addEventListener('keydown', (event) => keydown(p, event));
+    p.box.addEventListener('toggle', (event) => unfold(event.target), true);
+    return p;
+  }
+
+  function showCredit(data) {
+    const [a, b] = [data.a.credit, data.b.credit];
+    page.data.credit = data;
+    for (const p of page.panes) {
+      const own = p.side === 'a' ? a : p.side === 'b' ? b : a && b && a.map((x, i) => (x === null || b[i] === null ? null : x - b[i]));
+      p.model.known = Boolean(own);
+      p.model.signed = own ? Float64Array.from(own, (x) => (x === null ? NaN : x)) : new Float64Array(p.model.n).fill(NaN);
+      p.model.signedTop = data.top;
+      tokens.paint(p.view, 'signed');
+      p.what.textContent = about(p, data);
+    }
+    const end = number(data.top, 2);
+    page.legend.replaceChildren(el('span', 'af-ramp', { title: 'The same scale in every pane; beyond its ends the colour stays full.' },
+      el('span', 'af-ramp-end', `≤ −${end}`), el('span', 'af-ramp-bar credit'), el('span', 'af-ramp-end', `≥ +${end}`),
+      el('span', 'af-quiet', 'credit: blue is made likelier, brown less likely')),
+    tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
+    if (page.focus) tell(...page.focus);
+  }
+
+  function about(p, data) {
+    if (p.side === 'difference') return p.model.known ? 'what A gives more (blue) or less (brown) than B' : 'unavailable';
+    const t = p.data;
+    const lacking = data[p.side].missing;
+    const reason = lacking.length ? `unavailable: no ${lacking.join(', ')}; ${page.menu.how[lacking[0]]}`
+      : p.model.known ? '' : 'unavailable: this rollout has no return';
+    const where = t.run === store.place.run ? `step ${t.step}` : `${t.run}, step ${t.step}`;
+    return `${tables.facts(page.menu, scheme(p.side)).title} · ${where}, rollout ${t.rollout}, return ${number(t.return, 2)}`
+      + `, ${t.success ? 'success' : 'failure'}${reason ? ` · ${reason}` : ''}`;
+  }
+
+  /* The token at the same place of another pane: the same position, or in another rollout the same of its turn. */
+  function counterpart(from, to, i) {
+    if (from.data === to.data) return i;
+    const k = from.model.turn[i];
+    const own = to.model.spans.get(k);
+    const j = own && own[0] + i - from.model.spans.get(k)[0];
+    return own && j < own[1] ? j : null;
+  }
+
+  function hover(p, i) {
+    for (const other of page.panes) tokens.hot(other.view, i === null ? null : counterpart(p, other, i));
+    if (i !== null) tell(p, i);
+  }
+
+  /* Go to a token, by key or click: the focus moves, and it is spoken. */
+  function walk(p, i) {
+    if (i < 0 || i >= p.model.n) return;
+    tokens.rove(p.view, i);
+    p.view.spans[i].closest('details')?.setAttribute('open', '');
+    p.view.spans[i].focus({ preventScroll: true });
+    tokens.reveal(p.view, p.view.spans[i], 'near');
+    hover(p, i);
+    page.live.textContent = page.readout.textContent;
+  }
+
+  function keydown(p, event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || event.ctrlKey || event.metaKey || event.altKey || !event.target.classList.contains('t')) return;
+    event.preventDefault();
+    walk(p, p.view.rover + step);
+  }
+
+  /* The numbers of one token in every pane. */
+  function tell(p, i) {
+    page.focus = [p, i];
+    const m = p.model;
+    const written = m.kinds[i] >= KIND.REASONING;
+    const values = page.panes.map((other) => {
+      const j = counterpart(p, other, i);
+      const name = other.side === 'difference' ? 'A − B' : other.side.toUpperCase();
+      if (j === null) return `${name} –`;
+      const text = other === p || other.data === p.data ? '' : ` “${visible(other.model.text[j])}”`;
+      return other.model.kinds[j] < KIND.REASONING ? `${name}${text} not in the loss` : `${name}${text} ${signed(other.model.signed[j])}`;
+    });
+    page.readout.replaceChildren(el('b', 'af-readout-token', visible(m.text[i]) || '∅'),
+      ` ${tokens.NAMES[m.shown[i]]}, position ${i}${m.turn[i] < 0 ? '' : `, turn ${m.turn[i] + 1}`}: `,
+      written ? values.join(' · ') : 'the policy read it and did not write it');
+  }
+
+  const signed = (x) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x)}` : 'unavailable');
+
+  /* Scroll the other panes to the same place of the same turn. Cards that come to sight get their
+     true height, so it looks again. */
+  const follow = perFrame(() => {
+    let tries = 2;
+    (function settle() {
+      for (const p of page.panes) if (p !== page.lead) align(page.lead.box, p.box);
+      if (tries--) root.requestAnimationFrame(settle);
+    })();
+  });
+
+  function align(lead, box) {
+    const top = lead.getBoundingClientRect().top;
+    const cards = [...lead.children];
+    const card = cards.find((node) => node.getBoundingClientRect().bottom > top + 1) || cards[cards.length - 1];
+    const at = card.getBoundingClientRect();
+    const to = box.children[cards.indexOf(card)];
+    if (!to) return;
+    const there = to.getBoundingClientRect();
+    const share = (top - at.top) / at.height;
+    box.scrollTop += there.top + (share < 0 ? top - at.top : share * there.height) - box.getBoundingClientRect().top;
+  }
+
+  function unfold(details) {
+    for (const p of page.panes) {
+      const own = p.box.querySelector('.af-prologue');
+      if (own && own.open !== details.open) own.open = details.open;
+    }
+  }
+
+  // --- what stands beside it ---------------------------------------------------------------------------
+
+  function showPlaces(data) {
+    page.places = data.places;
+    const name = (p) => (p.run === store.place.run ? `this prompt at step ${p.step}` : `this prompt in ${p.run}, step ${p.step}`);
+    page.where.replaceChildren(el('option', '', { value: -1 }, 'the same trajectory'),
+      ...data.places.map((p, k) => el('option', '', { value: k }, k ? name(p) : 'another rollout of this prompt')));
+    const { run, other, other_run } = store.place;
+    const k = other ? data.places.findIndex((p) => p.run === (other_run || run) && p.members.some((m) => m.id === other)) : -1;
+    page.where.value = k;
+    members(k);
+  }
+
+  function members(k) {
+    const place = page.places[k];
+    page.member.hidden = !place;
+    if (!place) return;
+    page.member.replaceChildren(...place.members.map((m) => el('option', '', { value: m.id },
+      `rollout ${m.rollout}: return ${number(m.return, 2)}, ${m.success ? 'success' : 'failure'}`)));
+    page.member.value = store.place.other;
+  }
+
+  /* Another step or run: the rollout of the same number there, or a different one here. */
+  function elsewhere(k) {
+    const place = page.places[k];
+    if (!place) return beside('', '');
+    const own = page.data.panes.left;
+    const here = k === 0;
+    const member = place.members.find((m) => (here ? m.id !== own.id : m.rollout === own.rollout)) || place.members[0];
+    return beside(place.run, member.id, k);
+  }
+
+  function beside(run, id, k) {
+    store.place.other_run = run === store.place.run ? '' : run;
+    store.place.other = id;
+    if (k !== undefined || !id) members(k === undefined ? -1 : k);
+    store.remember();
+  }
+
+  // --- tables, scoring, report -----------------------------------------------------------------------
+
+  function drawSchemes() {
+    page.schemes.replaceChildren(tables.schemes(page.menu, page.data.table, { a: scheme('a'), b: scheme('b') },
+      (side, name) => choose({ [side]: name }), (name) => act({ op: 'score', with: name })));
+  }
+
+  function showTable({ table }) {
+    page.data.table = table;
+    drawSchemes();
+    page.spearman.replaceChildren(tables.spearman(page.menu, table));
+    fillPickers();
+  }
+
+  function showTruth({ boards, command }) {
+    page.data.boards = boards;
+    page.truth.replaceChildren(...(boards.length ? boards.map((b) => tables.board(page.menu, b))
+      : [el('h3', '', 'Against the truth'), el('p', '', el('span', 'na', 'unavailable: '), 'run ', el('code', '', command))]));
+  }
+
+  function showJob({ job }) {
+    const was = page.state;
+    page.state = job.state;
+    const mine = job.run === store.place.run;
+    const text = { running: `Scoring ${job.run}: ${job.total ? `${job.done} of ${job.total} rollouts, ${job.phase}` : 'loading the reference'} …`,
+      failed: mine && was === 'running' ? `Scoring ${job.run} failed: ${job.message}` : '',
+      done: mine && was === 'running' ? `${job.run} is scored.` : '' }[job.state] || '';
+    page.job.textContent = text;
+    if (job.state === 'running') root.setTimeout(() => act({ op: 'job' }), POLL_MS);
+    if (job.state === 'done' && was === 'running') {
+      page.done = {};
+      const { run, trajectory, filter } = store.place;
+      if (mine) AF.go({ run, trajectory, filter });
+    }
+  }
+
+  /* The report as a file. It is never a page of the studio's own address. */
+  function showReport({ report, name }) {
+    page.report.disabled = false;
+    const href = URL.createObjectURL(new Blob([report], { type: 'application/octet-stream' }));
+    const link = el('a', 'af-link', { href, download: name }, `Download ${name}`);
+    page.file.replaceChildren(link);
+    link.click();
+    AF.frame.say('The report is written.');
+  }
+
+  const HANDLERS = { panes: showPanes, credit: showCredit, places: showPlaces, schemes: showTable, truth: showTruth,
+    job: showJob, score: showJob, report: showReport };
+
+  /* Whether all that the view asks for has been answered. */
+  function idle() {
+    const wanted = keys();
+    return !busy && !due && !page.actions.length && PARTS.every((name) => JSON.stringify(wanted[name]) === page.done[name]);
+  }
+
+  /* `state` and `idle` are for tests and the curious: nothing on the page depends on them. */
+  AF.compare = { idle, mount, answer, link: (request) => { send = request; soon(); }, state: page };
+})(self);
