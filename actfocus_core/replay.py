@@ -76,29 +76,31 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
         raise ActFocusError(f"evaluation={evaluation}: must be 0 or above")
     learner, kept, own = (_fresh(run, step, groups, settings, device, on_progress) if fresh else
                           _stored(run, step, rebuild, groups, settings, device, on_progress))
+    # The rollouts of an untrained run are those of step 0; an update is the first at least.
+    number = 1 if fresh else step
     chosen = _chosen(schemes, params or {}, learner.config)
     config, start = learner.config, _copied(learner)
     played = _Evaluation(learner, evaluation, step) if evaluation else None
     before, results = None, []
-    for number, (scheme, given) in enumerate(chosen.items()):
+    for i, (scheme, given) in enumerate(chosen.items()):
         learner.config = config.model_copy(update={"scheme": scheme, "scheme_params": given})
-        if number:
+        if i:
             learner.take_up(start)
         made = PREPARE[config.algorithm](learner, kept)
         before = _logprobs(learner, kept) if before is None else before
         is_own = own and (scheme, given) == (config.scheme, config.scheme_params)
         norms = results[0].norms if results and match == "norm" else None
-        results.append(_update(learner, made, step, start, norms, is_own, before))
+        results.append(_update(learner, made, number, start, norms, is_own, before))
         if is_own:
             results[-1].row["reproduced"] = _difference(run, learner, step)
         if played:
             results[-1].row["evaluation"] = played.after()
-        learner.progress("replay", number + 1, len(chosen))
+        learner.progress("replay", i + 1, len(chosen))
     request = {"step": step, "schemes": chosen, "match": match, "evaluation": evaluation, "fresh": fresh,
                "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None, "settings": settings or {}}
     result = {
         "updates": [r.row for r in results], "algorithm": config.algorithm, "own": config.scheme if own else None,
-        "lr": learner.adam.rate(step), "trajectories": len(kept), "tokens": made.tokens.tokens(np.arange(len(kept))),
+        "lr": learner.adam.rate(number), "trajectories": len(kept), "tokens": made.tokens.tokens(np.arange(len(kept))),
         "cosine_gradient": _cosines([r.gradient for r in results]), "cosine_update": _cosines([r.change for r in results]),
         "badges": _badges(results, fresh), "seconds": learner.notes, **({"before": played.first} if played else {})}
     return WhatIf("replay", request, result, _annotated(kept, before, results))

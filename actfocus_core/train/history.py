@@ -8,6 +8,7 @@ stored rollouts: a run repeats itself (CPU, same number of threads), so this is 
 from __future__ import annotations
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import Policy
 from actfocus_core.runs import Run, slug
 from actfocus_core.train import config_of, first_policy
 from actfocus_core.train.batch import keep_groups
@@ -60,6 +61,20 @@ def learner_before(run: Run, step: int, rebuild: bool = False, device: str | Non
         learner.progress("rebuild", again - last, step - 1 - last)
     learner.step = step - 1
     return learner
+
+
+def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None = None) -> Policy:
+    """The policy that sampled a step: of a training run see ``learner_before``, else the run's own.
+
+    Raises ActFocusError where it cannot be had any more.
+    """
+    stored = run.info["config"]
+    if stored.get("command") == "train":
+        return learner_before(run, step, rebuild, device).player
+    name = stored.get("policy") or run.info.get("model", {}).get("name")
+    if not name:
+        raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")
+    return first_policy(run, TrainConfig.of(model=str(name), device=device or "auto"))
 
 
 def kept_rollouts(run: Run, step: int, config: TrainConfig) -> list[Trajectory]:
