@@ -64,7 +64,7 @@ def branch(run: Run, id: str, policy: Policy, turn: int | None = None, *, token:
     if action is not None and (text is not None or token is not None):
         raise ActFocusError("an action replaces the whole answer of a turn; leave text and token away")
     env.restore(t.turn_records[turn].state)
-    _same_tokenizer(t, turn, policy)
+    demand_tokenizer(t, policy)
     given = _given(t, turn, token, action, text, token is None if end is None else end, policy, env)
     forced = "" if given is None else "".join(policy.chat.texts(given.ids))
     episodes = []
@@ -116,6 +116,14 @@ def env_of(run: Run, t: Trajectory, policy: Policy) -> Env:
     return make_env(t.env, **{**policy.env_options.get(t.env, {}), **(stored if isinstance(stored, dict) else {})})
 
 
+def demand_tokenizer(t: Trajectory, policy: Policy) -> None:
+    """Raise ActFocusError where the policy's tokenizer reads a trajectory's replies otherwise than they are stored."""
+    where = np.flatnonzero(t.response_mask)
+    known = t.token_ids.max() < policy.model.get_input_embeddings().weight.shape[0]
+    if not known or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
+        raise ActFocusError(f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there")
+
+
 def encoded(text: str, policy: Policy) -> tuple[list[int], list[str]]:
     """The ids and texts of a piece of a reply. Raises ActFocusError where it holds a token of the template."""
     segment = encode_parts(policy.tokenizer, [[(text, TokenKind.FORMAT)]])[0]
@@ -159,13 +167,6 @@ def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int
 def _written(t: Trajectory, turn: int) -> np.ndarray:
     """int64: where the response tokens of a turn stand."""
     return np.flatnonzero((t.turns == turn) & t.response_mask)
-
-
-def _same_tokenizer(t: Trajectory, turn: int, policy: Policy) -> None:
-    where = _written(t, turn)
-    size = policy.model.get_input_embeddings().weight.shape[0]
-    if t.token_ids.max() >= size or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
-        raise ActFocusError(f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there")
 
 
 # --- what is forced --------------------------------------------------------------------------

@@ -10,14 +10,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from actfocus_core.branch import encoded
+from actfocus_core.branch import demand_tokenizer, encoded
 from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.credit.base import VALUE_SIGNALS
-from actfocus_core.dialogue import find_spans, response_kinds, split_actions
+from actfocus_core.dialogue import response_kinds
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
 from actfocus_core.runs import Run, slug
 from actfocus_core.signals import score
+from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 from actfocus_core.whatif import WhatIf
 
@@ -45,9 +46,10 @@ def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = 
     Raises ActFocusError for a span that is not there, text with tokens of the template, or a reference of
     another tokenizer. Nothing is written.
     """
+    rule = span_rule(run.info["config"].get("spans") or "think_answer")
     t, others = _batch(run, id, reference)
     start, stop, turn = _span(t, turn, span, reference)
-    edited = _edited(t, text, start, stop, turn, reference)
+    edited = _edited(t, text, start, stop, turn, reference, rule)
     score([edited], reference, top_k=0 if t.alternatives is None else t.alternatives.ids.shape[1])
     if _sampled_by(run, t, reference):
         later = slice(start, None)
@@ -59,10 +61,10 @@ def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = 
     for name in schemes:
         credits = [_credit(others, t, one, name, (params or {}).get(name, {})) for one in (t, edited)]
         found[name] = _of_scheme(name, credits, (t, edited))
-    said = _actions(edited, turn, reference)
+    said = _actions(edited, turn, reference, rule)
     carried_out = t.turn_records[turn].actions if 0 <= turn < len(t.turn_records) else []
     badges = [NOT_ASKED]
-    if said != _actions(t, turn, reference):
+    if said != _actions(t, turn, reference, rule):
         badges.append("the reply now names other actions than those that were carried out")
     request = {"trajectory": id, "turn": turn, "span": [start, stop], "text": text, "schemes": list(schemes),
                "params": params or {}, "reference": reference.fingerprint}
@@ -76,7 +78,9 @@ def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = 
 
 def _batch(run: Run, id: str, reference: Policy) -> tuple[Trajectory, list[Trajectory]]:
     """The trajectory and its whole batch, scored by this reference."""
-    step = run.trajectory(id).step
+    asked = run.trajectory(id)
+    demand_tokenizer(asked, reference)
+    step = asked.step
     own = slug(reference.name) in run.references(step)
     batch = run.trajectories(step, reference.name if own else None)
     if not own:
@@ -105,7 +109,8 @@ def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, referen
     return int(start), int(stop), int(turns[0])
 
 
-def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, reference: Policy) -> Trajectory:
+def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, reference: Policy,
+            rule: SpanRule) -> Trajectory:
     ids, texts = encoded(text, reference)
 
     def put(old: np.ndarray, new) -> np.ndarray:
@@ -118,7 +123,7 @@ def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, referenc
     if t.response_mask[start]:
         where = np.flatnonzero((turns == turn) & (kinds >= TokenKind.REASONING))
         own = [spelt[i] for i in where]
-        kinds[where] = response_kinds(own, find_spans("".join(own), reference.chat.opens_thinking))
+        kinds[where] = response_kinds(own, rule.find("".join(own), reference.chat.opens_thinking))
     if 0 <= turn < len(records):
         token_ids = put(t.token_ids, ids)
         part = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] >= TokenKind.REASONING
@@ -143,11 +148,10 @@ def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
     return not trained and reference.fingerprint == run.info.get("model", {}).get("fingerprint")
 
 
-def _actions(t: Trajectory, turn: int, reference: Policy) -> list[str]:
+def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> list[str]:
     """What the reply of a turn says."""
     text = "".join(x for x, k, i in zip(t.texts, t.kinds, t.turns) if i == turn and k >= TokenKind.REASONING)
-    found = find_spans(text, reference.chat.opens_thinking).answer
-    return split_actions(text[slice(*found)]) if found else []
+    return rule.actions(text, rule.find(text, reference.chat.opens_thinking))
 
 
 def _credit(batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict) -> tuple[Credit, np.ndarray]:

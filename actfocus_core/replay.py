@@ -96,7 +96,7 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
         if played:
             results[-1].row["evaluation"] = played.after()
         learner.progress("replay", i + 1, len(chosen))
-    request = {"step": step, "schemes": chosen, "match": match, "evaluation": evaluation, "fresh": fresh,
+    request = {"step": step, "schemes": [{"scheme": s, "params": p} for s, p in chosen.items()], "match": match, "evaluation": evaluation, "fresh": fresh,
                "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None, "settings": settings or {}}
     result = {
         "updates": [r.row for r in results], "algorithm": config.algorithm, "own": config.scheme if own else None,

@@ -1,14 +1,17 @@
 """Trajectories played on from any turn: stored answers lead where they led, others elsewhere."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from actfocus_core import whatif
 from actfocus_core.branch import again, branch
+from actfocus_core.cli import app
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import trajectory_values
 from actfocus_core.runs import Run
@@ -21,6 +24,12 @@ SAMPLES = Path(__file__).parents[2] / "assets" / "runs"
 @pytest.fixture(scope="module")
 def lake():
     return Run.open(SAMPLES / "frozen-lake")
+
+
+@pytest.fixture(scope="module")
+def first(lake, tiny):
+    """Six answers to the first turn of one trajectory."""
+    return branch(lake, long_one(lake).id, tiny, 0, rollouts=6)
 
 
 def long_one(run, turns=3):
@@ -45,28 +54,26 @@ def test_the_original_answers_lead_where_they_led(name, tiny):
                 stored.ret, stored.success, stored.terminated, stored.truncated)
 
 
-def test_the_policy_answers_again_from_exact_ids(lake, tiny):
-    t = long_one(lake)
-    what = branch(lake, t.id, tiny, 1, rollouts=6)
-    first = int(np.flatnonzero((t.turns == 1) & t.response_mask)[0])
-    assert all(o.token_ids[:first].tolist() == t.token_ids[:first].tolist() for o in what.trajectories)
-    assert len({o.text() for o in what.trajectories}) > 1 and len({o.id for o in what.trajectories}) == 6
+def test_the_policy_answers_again_from_exact_ids(lake, tiny, first):
+    t, what = long_one(lake), branch(lake, long_one(lake).id, tiny, 1, rollouts=3)
+    begin = int(np.flatnonzero((t.turns == 1) & t.response_mask)[0])
+    assert all(o.token_ids[:begin].tolist() == t.token_ids[:begin].tolist() for o in what.trajectories)
+    assert len({o.text() for o in first.trajectories}) > 1 and len({o.id for o in first.trajectories}) == 6
     result = what.result
     returns = np.array([o.ret for o in what.trajectories])
-    assert result["return"]["mean"] == pytest.approx(returns.mean()) and result["return"]["n"] == 6
+    assert result["return"]["mean"] == pytest.approx(returns.mean()) and result["return"]["n"] == 3
     earlier = sum(r.reward + r.penalty for r in t.turn_records[:1])
     assert result["to_go"]["mean"] == pytest.approx(returns.mean() - earlier)
     assert result["success"]["low"] <= result["success"]["rate"] <= result["success"]["high"]
     # The same question has the same answer, another seed another one.
-    same = branch(lake, t.id, tiny, 1, rollouts=6)
+    same = branch(lake, t.id, tiny, 1, rollouts=3)
     assert same.id == what.id and [o.text() for o in same.trajectories] == [o.text() for o in what.trajectories]
-    other = branch(lake, t.id, tiny, 1, rollouts=6, seed=1)
+    other = branch(lake, t.id, tiny, 1, rollouts=3, seed=1)
     assert other.id != what.id and [o.text() for o in other.trajectories] != [o.text() for o in what.trajectories]
 
 
-def test_the_tree_divides_the_outcomes_and_carries_exact_values(lake, tiny):
-    t = long_one(lake)
-    what = branch(lake, t.id, tiny, 0, rollouts=8)
+def test_the_tree_divides_the_outcomes_and_carries_exact_values(lake, first):
+    t, what = long_one(lake), first
     by_id = {o.id: o for o in what.trajectories}
     exact = {o.id: trajectory_values(o, lake.info["config"]["env_options"]) for o in what.trajectories}
     seen = []
@@ -101,9 +108,8 @@ def test_a_forced_action_keeps_the_thoughts(lake, tiny):
     what = branch(lake, t.id, tiny, 1, action=new, rollouts=2)
     for o in what.trajectories:
         assert o.turn_records[1].actions == [new] and o.turn_records[1].valid
-        for kind in (TokenKind.REASONING,):
-            assert [x for x, k, i in zip(o.token_ids, o.kinds, o.turns) if i == 1 and k == kind] == [
-                x for x, k, i in zip(t.token_ids, t.kinds, t.turns) if i == 1 and k == kind]
+        thoughts = [one.token_ids[(one.turns == 1) & (one.kinds == TokenKind.REASONING)].tolist() for one in (o, t)]
+        assert thoughts[0] == thoughts[1]
     node, = what.result["tree"]
     assert node["actions"] == [new]
     # What was forced has the policy's own log-probs, by a plain pass over the stream.
@@ -133,14 +139,14 @@ def test_a_token_is_written_anew_and_all_before_it_stays(lake, tiny):
     t = long_one(lake)
     where = np.flatnonzero((t.turns == 1) & t.response_mask)
     token = int(where[len(where) // 2])
-    what = branch(lake, t.id, tiny, token=token, rollouts=5)
+    what = branch(lake, t.id, tiny, token=token, rollouts=2)
     assert all(o.token_ids[:token].tolist() == t.token_ids[:token].tolist() for o in what.trajectories)
     for o in what.trajectories:
         # One reply: its parts are joined, and spans are found over the whole.
         assert o.text(turn=1).count("<think>") == t.text(turn=1).count("<think>")
         np.testing.assert_allclose(o.logprobs[where[0]:token], t.logprobs[where[0]:token])
         assert np.isfinite(o.logprobs[o.response_mask]).all()
-    going = branch(lake, t.id, tiny, token=token, text=" hm", rollouts=2)
+    going = branch(lake, t.id, tiny, token=token, text=" hm", rollouts=1)
     assert all(o.turn_records[1].response.startswith("".join(t.texts[where[0]:token]) + " hm") for o in going.trajectories)
     # Forced to the end: the whole of the original reply is the original reply.
     rest = "".join(t.texts[token:where[-1]])
@@ -157,22 +163,33 @@ def test_the_stored_dice_fall_again(tiny):
     t = long_one(run, 3)
     said = " || ".join(t.turn_records[0].actions)
     key = t.turn_records[1].state_key
-    same = branch(run, t.id, tiny, 0, action=said, same_dice=True, rollouts=6)
+    same = branch(run, t.id, tiny, 0, action=said, same_dice=True, rollouts=3)
     assert {o.turn_records[1].state_key for o in same.trajectories} == {key}
-    fresh = branch(run, t.id, tiny, 0, action=said, rollouts=24)
+    fresh = branch(run, t.id, tiny, 0, action=said, rollouts=10)
     assert len(fresh.result["tree"]) > 1
     node = fresh.result["tree"][0]["optimal"]
     assert node["turn"] <= node["before"] + 1e-9
 
 
-def test_a_branch_is_stored_and_linked(lake, tiny, tmp_path):
+def test_a_branch_is_stored_and_linked(lake, first, tmp_path):
     run = Run.open(shutil.copytree(lake.path, tmp_path / "lake"))
-    what = branch(run, long_one(run).id, tiny, 1, rollouts=2)
-    whatif.store(run, what)
-    loaded = whatif.load(run, what.id)
-    assert loaded.result == whatif.plain(what.result)
-    assert [o.token_ids.tolist() for o in loaded.trajectories] == [o.token_ids.tolist() for o in what.trajectories]
+    whatif.store(run, first)
+    loaded = whatif.load(run, first.id)
+    assert loaded.result == whatif.plain(first.result)
+    assert [o.token_ids.tolist() for o in loaded.trajectories] == [o.token_ids.tolist() for o in first.trajectories]
     assert [row["kind"] for row in whatif.listing(run)] == ["branch"]
+
+
+def test_the_command(lake, first, tmp_path):
+    run = Run.open(shutil.copytree(lake.path, tmp_path / "lake"))
+    id = long_one(run).id
+    said = CliRunner().invoke(app, ["branch", str(run.path), id, "--turn", "0", "--rollouts", "6", "--json"])
+    printed = json.loads(said.stdout)
+    assert printed["id"] == first.id and printed["result"] == whatif.plain(first.result)
+    shown = CliRunner().invoke(app, ["whatif", str(run.path), first.id]).stdout
+    assert "Q*" in shown and "perfect play" in shown
+    wrong = CliRunner().invoke(app, ["branch", str(run.path), id, "--turn", "0", "--action", "Fly"])
+    assert isinstance(wrong.exception, ActFocusError) and len(whatif.listing(run)) == 1
 
 
 @pytest.mark.parametrize(("asked", "says"), [

@@ -1,12 +1,16 @@
 """Other words in one place: every other id stays, and the reference's numbers follow."""
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from actfocus_core import whatif
+from actfocus_core.cli import app
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.edit import NOT_ASKED, edit
 from actfocus_core.errors import ActFocusError
@@ -58,7 +62,6 @@ def test_the_reference_scores_what_follows_again(lake, tiny):
     _, edited = what.trajectories
     end = what.result["new_span"][1]
     # Scored as if it had always been so.
-    import dataclasses
     plain = score([dataclasses.replace(edited, signals={})], tiny)[0]
     mask = edited.response_mask
     for name in ("ref_energy", "ref_entropy", "ref_logprob"):
@@ -138,3 +141,15 @@ def test_what_cannot_be_edited_says_so_in_a_line(lake, tiny, asked, says):
 def test_a_reference_of_another_tokenizer_is_refused(lake, policy):
     with pytest.raises(ActFocusError, match="tokenizer"):
         edit(lake, some(lake).id, "x", policy, turn=0)
+
+
+def test_the_command(lake):
+    t = some(lake)
+    where = np.flatnonzero((t.turns == 1) & t.response_mask)
+    span = f"{where[2]}:{where[4]}"
+    said = CliRunner().invoke(app, ["edit", str(lake.path), t.id, "--tokens", span, "--text", " zz", "--reference", "tiny", "--json"])
+    printed = json.loads(said.stdout)
+    assert printed["result"]["span"] == [where[2], where[4]] and [row["id"] for row in whatif.listing(lake)] == [printed["id"]]
+    assert "mean energy" in CliRunner().invoke(app, ["whatif", str(lake.path), printed["id"]]).stdout
+    wrong = CliRunner().invoke(app, ["edit", str(lake.path), t.id, "--tokens", "1-2", "--text", "x", "--reference", "tiny"])
+    assert isinstance(wrong.exception, ActFocusError) and "FIRST:END" in str(wrong.exception)

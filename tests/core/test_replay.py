@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from actfocus_core import whatif
+from actfocus_core.cli import app
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import load_policy
@@ -17,7 +19,7 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
 from actfocus_core.train.batch import keep_groups
-from actfocus_core.train.history import learner_before, replayable
+from actfocus_core.train.history import policy_before, replayable
 from actfocus_core.trajectory import TokenKind
 
 SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_every": 0, "lr": 3e-4, "critic_lr": 1e-3, "mass_every": 0,
@@ -27,15 +29,15 @@ SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_every": 0, "lr": 3e-
 
 @pytest.fixture(scope="module")
 def grpo(tmp_path_factory):
-    """Three steps, all checkpoints kept; entropy and KL terms too."""
-    config = TrainConfig.of(**SMALL, steps=3, checkpoints_kept=9, kl_coef=0.01, epochs=2)
+    """Two steps of two passes, with entropy and KL terms."""
+    config = TrainConfig.of(**SMALL, steps=2, kl_coef=0.01, epochs=2)
     return train(config, tmp_path_factory.mktemp("replay") / "grpo")
 
 
 @pytest.fixture(scope="module")
 def ppo(tmp_path_factory):
-    """Three steps, every second group left out, the last two checkpoints kept."""
-    config = TrainConfig.of(**SMALL, steps=3, algorithm="ppo", filter_share=0.5)
+    """Two steps, every second group left out."""
+    config = TrainConfig.of(**SMALL, steps=2, algorithm="ppo", filter_share=0.5)
     return train(config, tmp_path_factory.mktemp("replay") / "ppo")
 
 
@@ -46,8 +48,8 @@ def second(grpo):
 
 
 def test_the_runs_own_scheme_arrives_at_the_next_checkpoint(grpo, ppo, second):
-    assert replayable(grpo) == [1, 2, 3] and replayable(ppo) == [1, 3]
-    for run, step in ((grpo, 1), (grpo, 3), (ppo, 3)):
+    assert replayable(grpo) == [1, 2] and replayable(ppo) == [1, 2]
+    for run, step in ((grpo, 1), (ppo, 1), (ppo, 2)):
         update, = replay(run, step).result["updates"]
         assert update["own"] and update["reproduced"] <= 1e-6
     assert second.result["updates"][0]["reproduced"] <= 1e-6 and second.result["badges"] == []
@@ -109,18 +111,16 @@ def test_matched_gradients_have_the_first_schemes_length(grpo, second):
         replay(grpo, 2, match="lr")
 
 
-def test_steps_without_a_checkpoint_are_done_again(grpo, ppo, tmp_path):
-    with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not kept.*there are steps 1, 3; --rebuild") as error:
-        replay(ppo, 2)
+def test_steps_without_a_checkpoint_are_done_again(ppo, tmp_path):
+    run = Run.open(shutil.copytree(ppo.path, tmp_path / "copy"))
+    shutil.rmtree(run.path / "checkpoints/step-00001")
+    assert replayable(run) == [1]
+    with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not kept.*there are steps 1; --rebuild") as error:
+        replay(run, 2)
     assert "\n" not in str(error.value)
-    update, = replay(ppo, 2, rebuild=True).result["updates"]
+    update, = replay(run, 2, rebuild=True).result["updates"]
     assert update["reproduced"] <= 1e-6
-    copied = Run.open(shutil.copytree(grpo.path, tmp_path / "copy"))
-    for step in (1, 2):
-        shutil.rmtree(copied.path / f"checkpoints/step-0000{step}")
-    assert replayable(copied) == [1]
-    learner, stored = learner_before(copied, 3, rebuild=True), load_file(grpo.path / "checkpoints/step-00002/policy.safetensors")
-    assert max(float((p.detach() - stored[name]).abs().max()) for name, p in learner.adam.named.items()) <= 1e-6
+    assert policy_before(run, 2, rebuild=True).fingerprint != run.info["model"]["fingerprint"]
 
 
 def test_a_foreign_annotation_does_not_bend_the_replay(grpo, tmp_path):
@@ -155,7 +155,7 @@ def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "says"), [
-    ({"step": 9}, "step 4 are not stored; there are steps 1 to 3"), ({"step": 0}, "step 0 are not stored"),
+    ({"step": 9}, "step 3 are not stored; there are steps 1 to 2"), ({"step": 0}, "step 0 are not stored"),
     ({"schemes": ("magic",)}, "unknown scheme"), ({"schemes": ()}, "no scheme"), ({"schemes": ("vineppo",)}, "needs policy_v"),
     ({"params": {"actfocus": {"alpha": 2}}}, "alpha=2"), ({"evaluation": -1}, "evaluation=-1"),
     ({"settings": {"lr": 1}}, "fresh replay")])
@@ -166,7 +166,7 @@ def test_what_cannot_be_replayed_says_so_in_a_line(grpo, asked, says):
 
 
 def test_the_evaluation_set_before_and_after(grpo):
-    what = replay(grpo, 2, ("own", "uniform"), evaluation=2)
+    what = replay(grpo, 2, evaluation=2)
     before, rows = what.result["before"], what.result["updates"]
     for row in rows:
         found = row["evaluation"]
@@ -238,3 +238,19 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_half(grpo, second, tmp_pa
     with pytest.raises(ActFocusError, match="cannot be written") as error:
         whatif.store(run, second)
     assert "\n" not in str(error.value) and (run.path / "whatif").read_text() == "in the way"
+
+
+def test_the_command(grpo, tmp_path):
+    run = Run.open(shutil.copytree(grpo.path, tmp_path / "copy"))
+    call = CliRunner().invoke(app, ["replay", str(run.path), "--schemes", "uniform,actfocus", "--match", "norm", "--json"])
+    printed = json.loads(call.stdout)
+    assert [row["scheme"] for row in printed["result"]["updates"]] == ["uniform", "actfocus"]
+    assert printed["request"]["step"] == 2 and printed["result"]["updates"][1]["own"]
+    listed = json.loads(CliRunner().invoke(app, ["whatif", str(run.path), "--json"]).stdout)["whatif"]
+    assert [row["id"] for row in listed] == [printed["id"]]
+    shown = CliRunner().invoke(app, ["whatif", str(run.path), printed["id"]]).stdout
+    assert "actfocus (own)" in shown and printed["id"] in shown
+    table = CliRunner().invoke(app, ["whatif", str(run.path)]).stdout
+    assert "step 2, schemes uniform actfocus, match norm" in table
+    wrong = CliRunner().invoke(app, ["replay", str(run.path), "--schemes", "magic"])
+    assert isinstance(wrong.exception, ActFocusError) and len(whatif.listing(run)) == 1
