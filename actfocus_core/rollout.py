@@ -86,7 +86,7 @@ def _play(episodes: list[Episode], sampler: Sampler, context: int):
     sampler.begin(len(episodes))
     alive = list(episodes)
     while alive:
-        limit = min([alive[0].env.options.response_tokens, *(context - len(e.ids) for e in alive)])
+        limit = min(e.room(context) for e in alive)
         dice = np.stack([e.dice.random(limit) for e in alive])
         replies = sampler.reply([e.block for e in alive], limit, dice)
         for episode, reply in zip(alive, replies):
@@ -115,6 +115,8 @@ class Episode:
     entropies: list[float] = field(default_factory=list)
     records: list[Turn] = field(default_factory=list)
     done: bool = False
+    given: Reply | None = None
+    """What the next reply begins with already: it is read with the block, not sampled."""
 
     def __post_init__(self):
         self.seed, self.rollout = self.env.seed, self.env.rollout
@@ -149,8 +151,27 @@ class Episode:
     def chat(self) -> ChatFormat:
         return self.policy.chat
 
+    def room(self, context: int) -> int:
+        """How many tokens the policy may sample in this turn."""
+        given = len(self.given.ids) if self.given else 0
+        return min(self.env.options.response_tokens, context - len(self.ids)) - given
+
+    def give(self, reply: Reply, context: int) -> None:
+        """Put the beginning of the next reply, or the whole of it where it is closed or leaves no room."""
+        self.given = reply
+        if reply.closed or self.room(context) <= 0:
+            self.given = None
+            self.take(reply, context)
+            # Nothing of this stream was read yet.
+            self.block = list(self.ids)
+        else:
+            self.block = [*self.ids, *reply.ids]
+
     def take(self, reply: Reply, context: int) -> None:
         """Record a reply, act on it, and lay out the next block or end the episode."""
+        if self.given:
+            reply = self.given.joined(reply)
+            self.given = None
         texts = self.chat.texts(reply.ids)
         text = "".join(texts)
         spans = find_spans(text, self.chat.opens_thinking)

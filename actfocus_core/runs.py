@@ -6,6 +6,7 @@
       trajectories/step-00012.parquet       facts, never rewritten
       signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
       signals/step-00012.NAME.parquet       the values of ANNOTATIONS, keyed the same way
+      whatif/KIND-ID.json, .parquet         replays, branches, edits (whatif.py)
 
 Every file appears by rename and is whole when it is seen; ``metrics.jsonl`` grows by
 whole lines. So a run can be read while it is written, and years later.
@@ -402,6 +403,14 @@ def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
             flush()
     finally:
         file.close()
+
+
+def read_trajectories(path: Path) -> list[Trajectory]:
+    """What ``write_trajectories`` wrote. Raises ActFocusError for a file that is not of that kind."""
+    table = _read(path, None)
+    trajectories = _trajectories(table, path)
+    _annotate(trajectories, table, path)
+    return trajectories
 
 
 class _GrowingFile:

@@ -33,7 +33,7 @@ from actfocus_core.policy.sampler import CachedSampler
 from actfocus_core.rollout import TRAINING_SEED
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch
-from actfocus_core.train.session import half
+from actfocus_core.train.learner import half
 from actfocus_core.train.update import Adam, forward, per_token, policy_step
 from actfocus_core.trajectory import TokenKind, Trajectory
 

@@ -30,6 +30,11 @@ class Reply:
     closed: bool
     """It ended with an end-of-turn token, and not because the limit was reached."""
 
+    def joined(self, rest: Reply) -> Reply:
+        """This beginning and the rest of the same reply."""
+        return Reply([*self.ids, *rest.ids], np.concatenate([self.logprobs, rest.logprobs]),
+                     np.concatenate([self.entropies, rest.entropies]), rest.closed)
+
 
 class Sampler(Protocol):
     """Rows of dialogues that grow together."""

@@ -16,7 +16,7 @@ from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import read_status, request, the_only_trainer
 from actfocus_core.train.presets import PRESETS, preset
 
-__all__ = ["PRESETS", "TrainConfig", "preset", "read_status", "request", "resume", "train"]
+__all__ = ["PRESETS", "TrainConfig", "config_of", "first_policy", "preset", "read_status", "request", "resume", "train"]
 
 Progress = Callable[[str, int, int], None]
 """phase, done, total"""
@@ -52,18 +52,28 @@ def resume(path: str | Path, steps: int | None = None, time_budget: float | None
     finished already.
     """
     run = Run.open(path)
+    changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
+    config = TrainConfig.of(**{**config_of(run).model_dump(), **changes})
+    if not changes and read_status(run.path).get("state") == "finished":
+        raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
+    return _work(config, first_policy(run, config), run, on_progress)
+
+
+def config_of(run: Run) -> TrainConfig:
+    """What a training run is made of. Raises ActFocusError for a run that is none."""
     stored = dict(run.info["config"])
     if stored.pop("command", None) != "train":
         raise ActFocusError(f"{run.path}: is not a training run; `actfocus train --out` begins one")
-    changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
-    config = TrainConfig.of(**{**stored, **changes})
-    if not changes and read_status(run.path).get("state") == "finished":
-        raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
+    return TrainConfig.of(**stored)
+
+
+def first_policy(run: Run, config: TrainConfig):
+    """The policy a run began with. Raises ActFocusError where it is not the same any more."""
     policy = _policy(config)
     if policy.fingerprint != run.info["model"].get("fingerprint"):
         raise ActFocusError(f"{config.model}: is not the model this run began with any more "
                             f"(fingerprint {policy.fingerprint}, not {run.info['model'].get('fingerprint')})")
-    return _work(config, policy, run, on_progress)
+    return policy
 
 
 def _policy(config: TrainConfig):

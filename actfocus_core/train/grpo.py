@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from actfocus_core.train import metrics as names
 from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.learner import Learner, Prepared
 from actfocus_core.train.session import Session, kl_to_reference
-from actfocus_core.train.update import gradient_by_kind, policy_step
+from actfocus_core.train.update import policy_step
+from actfocus_core.trajectory import Trajectory
 
 
 def train_grpo(s: Session) -> None:
@@ -21,21 +23,29 @@ def train_grpo(s: Session) -> None:
         with s.phase("rollout"):
             rollouts = s.collect(step)
         kept = keep_groups(rollouts, c.filter_share)
-        # The frozen reference's signals, where they are needed; advantages and weights from them.
-        with s.phase("score"):
-            batch, credit = s.credit(kept)
+        made = prepare_grpo(s, kept)
         with s.phase("store"):
             s.store(step, rollouts)
-        metrics = names.of_rollouts(rollouts, kept) | names.of_credit(batch, credit) | kl_to_reference(kept)
+        metrics = names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | kl_to_reference(kept)
         # Clipped updates, one a mini-batch.
         with s.updating():
-            with s.phase("update"):
-                tokens = s.batch(kept, batch, credit, credit.advantage)
             if c.mass_every and step % c.mass_every == 0:
-                with s.phase("measure"):
-                    rows, z = s.minibatches(tokens, credit, step, epoch=0)[0]
-                    metrics |= gradient_by_kind(s.model, s.adam, tokens, rows, z, c)
-            with s.phase("update"):
-                updates = [policy_step(s.model, s.adam, tokens, rows, z, c, step) for epoch in range(c.epochs)
-                           for rows, z in s.minibatches(tokens, credit, step, epoch)]
+                metrics |= s.gradient_by_kind(made, step)
+            updates = update_grpo(s, made, step)
         s.end_step(step, metrics | names.mean_of(updates))
+
+
+def prepare_grpo(s: Learner, kept: list[Trajectory]) -> Prepared:
+    """Everything the update reads of the kept trajectories."""
+    # The frozen reference's signals, where they are needed; advantages and weights from them.
+    with s.phase("score"):
+        batch, credit = s.credit(kept)
+    with s.phase("update"):
+        return Prepared(batch, credit, s.batch(kept, batch, credit, credit.advantage))
+
+
+def update_grpo(s: Learner, made: Prepared, step: int) -> list[dict[str, float]]:
+    """The optimiser steps of a training step, one a mini-batch; the metrics of each."""
+    with s.phase("update"):
+        return [policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step) for epoch in range(s.config.epochs)
+                for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)]

@@ -9,8 +9,9 @@ from actfocus_core.credit import Batch, Credit
 from actfocus_core.errors import ActFocusError
 from actfocus_core.train import metrics as names
 from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.learner import Learner, Prepared
 from actfocus_core.train.session import Session, kl_to_reference
-from actfocus_core.train.update import critic_step, gradient_by_kind, per_token, policy_step
+from actfocus_core.train.update import critic_step, per_token, policy_step
 from actfocus_core.trajectory import Trajectory
 
 
@@ -27,33 +28,47 @@ def train_ppo(s: Session) -> None:
         with s.phase("rollout"):
             rollouts = s.collect(step)
         kept = keep_groups(rollouts, c.filter_share)
-        # The critic's value before every response token, and GAE from it.
-        with s.phase("values"):
-            for t, values in zip(kept, per_token(kept, s.critic.values, c.micro_tokens, s.policy.device, c.precision)):
-                t.signals["value"] = values
-            advantages, targets = token_advantages(kept, c.gamma, c.lam, c.whiten)
-        # The frozen reference's signals, where they are needed, and weights from them.
-        with s.phase("score"):
-            batch, credit = s.credit(kept)
-            demand_weights_alone(batch, credit, c.scheme)
+        made = prepare_ppo(s, kept)
         with s.phase("store"):
             s.store(step, rollouts)
-        values = np.concatenate([t.signals["value"] for t in kept])
-        metrics = (names.of_rollouts(rollouts, kept) | names.of_credit(batch, credit) | kl_to_reference(kept)
-                   | names.of_critic(values[batch.response], targets[batch.response]))
+        values, targets = (np.concatenate(made.tokens.columns[name])[made.batch.response]
+                           for name in ("values", "value_targets"))
+        metrics = (names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | kl_to_reference(kept)
+                   | names.of_critic(values, targets))
         # Clipped updates of policy and critic, one of each a mini-batch.
         with s.updating():
-            with s.phase("update"):
-                tokens = s.batch(kept, batch, credit, advantages, values=values, value_targets=targets)
             if c.mass_every and step % c.mass_every == 0:
-                with s.phase("measure"):
-                    rows, z = s.minibatches(tokens, credit, step, epoch=0)[0]
-                    metrics |= gradient_by_kind(s.model, s.adam, tokens, rows, z, c)
-            with s.phase("update"):
-                updates = [policy_step(s.model, s.adam, tokens, rows, z, c, step)
-                           | critic_step(s.critic, s.critic_adam, tokens, rows, c, step)
-                           for epoch in range(c.epochs) for rows, z in s.minibatches(tokens, credit, step, epoch)]
+                metrics |= s.gradient_by_kind(made, step)
+            updates = update_ppo(s, made, step)
         s.end_step(step, metrics | names.mean_of(updates))
+
+
+def prepare_ppo(s: Learner, kept: list[Trajectory]) -> Prepared:
+    """Everything the update reads of the kept trajectories; they get the critic's ``value``."""
+    c = s.config
+    # The critic's value before every response token, and GAE from it.
+    with s.phase("values"):
+        for t, values in zip(kept, per_token(kept, s.critic.values, c.micro_tokens, s.policy.device, c.precision)):
+            t.signals["value"] = values
+        advantages, targets = token_advantages(kept, c.gamma, c.lam, c.whiten)
+    # The frozen reference's signals, where they are needed, and weights from them.
+    with s.phase("score"):
+        batch, credit = s.credit(kept)
+        demand_weights_alone(batch, credit, c.scheme)
+    with s.phase("update"):
+        values = np.concatenate([t.signals["value"] for t in kept])
+        return Prepared(batch, credit, s.batch(kept, batch, credit, advantages, values=values, value_targets=targets))
+
+
+def update_ppo(s: Learner, made: Prepared, step: int, critic: bool = True) -> list[dict[str, float]]:
+    """The optimiser steps of a training step, of policy and critic, one a mini-batch; the metrics of each.
+
+    ``critic=False`` leaves the critic as it is: in the step it changes nothing for the policy.
+    """
+    with s.phase("update"):
+        return [policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)
+                | (critic_step(s.critic, s.critic_adam, made.tokens, rows, s.config, step) if critic else {})
+                for epoch in range(s.config.epochs) for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)]
 
 
 def token_advantages(trajectories: list[Trajectory], gamma: float = 1.0, lam: float = 1.0,

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
-from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.envs import make_env
-from actfocus_core.errors import ActFocusError
-from actfocus_core.losses import normalisers
 from actfocus_core.paths import share
-from actfocus_core.policy import Policy, load_policy
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy import Policy
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run
-from actfocus_core.signals import score, signal_values
+from actfocus_core.signals import signal_values
 from actfocus_core.train import metrics as names
-from actfocus_core.train.batch import TrainingBatch, minibatches
 from actfocus_core.train.checkpoint import (
     appearing_folder,
     checkpoints,
@@ -31,41 +23,20 @@ from actfocus_core.train.checkpoint import (
 )
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import PAUSE_POLL, Interrupt, requested, write_status
-from actfocus_core.train.critic import Critic
 from actfocus_core.train.evaluate import evaluate, label, summary
-from actfocus_core.train.lora import add_adapters, merged
+from actfocus_core.train.learner import Learner, Progress
+from actfocus_core.train.lora import merged
 from actfocus_core.train.tracking import Tracking
-from actfocus_core.train.update import Adam, forward, in_half, per_token
 from actfocus_core.trajectory import TokenKind, Trajectory
 
-Progress = Callable[[str, int, int], None]
-"""phase, done, total"""
 
-
-class Session:
-    """One process's work on one run: the models, how far it is, and what it tells the folder."""
+class Session(Learner):
+    """One process's work on one run: what it learns, and what it tells the folder."""
 
     def __init__(self, config: TrainConfig, policy: Policy, run: Run, on_progress: Progress | None = None):
-        self.config, self.policy, self.run = config, policy, run
-        self.scheme = get_scheme(config.scheme)
-        self.progress = on_progress or (lambda phase, done, total: None)
+        super().__init__(config, policy, on_progress)
+        self.run = run
         self.interrupt = Interrupt()
-        self.model = SplitModel(policy.model)
-        policy.model.requires_grad_(True)
-        self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
-        if config.gradient_checkpointing:
-            policy.model.activation_checkpointing_enable({"use_reentrant": False})
-        self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
-        # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
-        self.player = half(policy) if in_half(config.precision, policy.device) else policy
-        self.critic, self.critic_adam = None, None
-        if config.algorithm == "ppo":
-            self.critic = Critic(policy)
-            self.critic_adam = Adam(self.critic.named_parameters(), config.critic_lr, config.warmup,
-                                    config.max_grad_norm)
-        self._reference: Policy | None = None
-        self.step = 0
-        """steps done"""
         self.ended = ""
         """why the training is over; empty while it is not"""
         self.message = ""
@@ -73,8 +44,6 @@ class Session:
         self._elapsed, self._since = 0.0, time.perf_counter()
         self._began = 0.0
         self._slowest = self._evaluation = 0.0
-        self.notes: dict[str, float] = {}
-        """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
         self.logged = {row["step"] for row in run.metrics()[0]}
         self.tracking = Tracking(config.track, run.path, config.model_dump(mode="json"))
         self._take_up()
@@ -104,9 +73,8 @@ class Session:
     def phase(self, name: str):
         """Time a part of the step, and say in the status that it is being done."""
         self.tell("running", phase=name)
-        began = time.perf_counter()
-        yield
-        self.notes[f"seconds/{name}"] = self.notes.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+        with super().phase(name):
+            yield
 
     def collect(self, step: int) -> list[Trajectory]:
         """The rollouts of a step: P new prompts, G rollouts each."""
@@ -115,55 +83,6 @@ class Session:
         return collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
                        temperature=c.temperature, seed=c.seed, step=step, env_options=c.env_options,
                        batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
-
-    def credit(self, kept: list[Trajectory]) -> tuple[Batch, Credit]:
-        """The scheme's credit; the frozen reference scores the rollouts where scheme or KL needs it."""
-        batch = Batch.of(kept)
-        credit = self.scheme.compute(batch, **self.config.scheme_params)
-        if credit.missing or self.config.kl_coef:
-            score(kept, self.reference, tokens_per_batch=self.config.micro_tokens,
-                  on_progress=lambda d, n: self.progress("score", d, n))
-            batch = Batch.of(kept)
-            credit = self.scheme.compute(batch, **self.config.scheme_params)
-        if credit.missing:
-            raise ActFocusError(f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
-                                "does not record; choose another scheme")
-        return batch, credit
-
-    def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
-              **more: np.ndarray) -> TrainingBatch:
-        """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
-        columns = {"old_logprobs": np.concatenate(self._old_logprobs(kept)), "advantages": advantages,
-                   "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale,
-                   "kinds": batch.kinds, **more}
-        if self.config.kl_coef:
-            columns["ref_logprobs"] = np.concatenate([t.signals["ref_logprob"] for t in kept])
-        if credit.ratio_unit != "token":
-            turns = batch.turns if credit.ratio_unit == "turn" else np.zeros_like(batch.turns)
-            columns["units"] = batch.index * (1 << 16) + turns
-        return TrainingBatch(kept, columns)
-
-    def minibatches(self, batch: TrainingBatch, credit: Credit, step: int, epoch: int):
-        """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
-        parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
-        # A normaliser that the config names goes before the scheme's own.
-        z = normalisers(batch.total("weights"), parts, self.config.normaliser or credit.normaliser,
-                        None if self.config.normaliser else credit.divisor)
-        return [(rows, z) for rows in parts]
-
-    @contextmanager
-    def updating(self):
-        """The policy in training mode where it makes its activations twice; the player follows it."""
-        models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
-        for model in models:
-            model.train(self.config.gradient_checkpointing)
-        yield
-        for model in models:
-            model.eval()
-        if self.player is not self.policy:
-            with torch.no_grad():
-                for mine, new in zip(self.player.model.parameters(), self.policy.model.parameters()):
-                    mine.copy_(new)
 
     def store(self, step: int, trajectories: list[Trajectory]) -> None:
         """Put the rollouts of a step into the run folder, with the reference's signals where all have them."""
@@ -246,9 +165,8 @@ class Session:
 
     def checkpoint(self) -> None:
         """Store everything the next step depends on."""
-        tensors = {name: stored() for name, (stored, _) in self._parts().items()}
         state = {"elapsed": self.elapsed, "slowest": self._slowest, "evaluation": self._evaluation}
-        save_checkpoint(self.run.path / "checkpoints", self.step, tensors, state, self.config.checkpoints_kept)
+        save_checkpoint(self.run.path / "checkpoints", self.step, self.stored(), state, self.config.checkpoints_kept)
 
     def _take_up(self) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -256,32 +174,12 @@ class Session:
         steps = checkpoints(folder)
         if not steps:
             return
-        parts = self._parts()
-        tensors, state = load_checkpoint(folder, steps[-1], list(parts))
-        for name, (_, load) in parts.items():
-            load(tensors[name])
+        tensors, state = load_checkpoint(folder, steps[-1], list(self.parts()))
+        self.take_up(tensors)
         self.step, self._elapsed = state["step"], state["elapsed"]
         self._slowest, self._evaluation = state["slowest"], state["evaluation"]
-        with self.updating():
-            pass
-
-    def _parts(self) -> dict:
-        """File name -> (what gives its tensors, what takes them up)."""
-        parts = {}
-        for name, adam in (("policy", self.adam), ("critic", self.critic_adam)):
-            if adam is not None:
-                parts |= {name: (adam.parameters, adam.restore), f"{name}-adam": (adam.tensors, adam.load)}
-        return parts
 
     # --- the rest ------------------------------------------------------------------------
-
-    @property
-    def reference(self) -> Policy:
-        """The policy as it was before training, frozen; loaded when it is first needed."""
-        if self._reference is None:
-            kind = str(self.player.model.dtype).removeprefix("torch.")
-            self._reference = load_policy(self.config.model, str(self.policy.device), kind)
-        return self._reference
 
     @property
     def env_options(self) -> dict:
@@ -327,16 +225,6 @@ class Session:
         self._since = time.perf_counter()
         self.tell("running")
 
-    def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
-        """Log-probs under the policy that sampled. In bfloat16 its arithmetic differs: they are made again."""
-        if self.player is self.policy:
-            return [t.logprobs for t in kept]
-        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device,
-                          self.config.precision)
-        d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
-        self.notes["kl/rollout"] = names.mean_kl(d)
-        return again
-
 
 def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:
     """KL of the policy to the reference over response tokens, where the reference has scored them."""
@@ -344,9 +232,3 @@ def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:
         return {}
     shift = np.concatenate([signal_values(t, "shift")[t.kinds >= TokenKind.REASONING] for t in kept])
     return {"kl/reference": names.mean_kl(shift)}
-
-
-def half(policy: Policy) -> Policy:
-    """A copy in bfloat16, without gradients."""
-    model = copy.deepcopy(policy.model).to(torch.bfloat16).requires_grad_(False).eval()
-    return Policy(policy.name, model, policy.tokenizer, policy.env_options)

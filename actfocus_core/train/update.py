@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class Adam:
         self.named = {name: p for name, p in parameters if p.requires_grad}
         self.lr, self.warmup, self.max_norm = lr, warmup, max_norm
         self.inner = torch.optim.Adam(list(self.named.values()), lr=lr, betas=(0.9, 0.999), fused=True)
+        self.on_gradient: Callable[[], None] = lambda: None
+        """called once a mini-batch, when its gradient is in place and not clipped yet; it may be none"""
 
     def rate(self, step: int) -> float:
         """The learning rate of a training step, counted from 1."""
@@ -65,10 +67,11 @@ class Adam:
                 p.copy_(tensors[name])
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up a stored state."""
+        """Take up a stored state, in place of the present one."""
+        self.inner.state.clear()
         for full, value in tensors.items():
             name, key = full.rsplit("|", 1)
-            self.inner.state[self.named[name]][key] = value.to(self.named[name].device)
+            self.inner.state[self.named[name]][key] = value.to(self.named[name].device, copy=True)
 
 
 def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
@@ -122,6 +125,7 @@ def policy_step(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.nd
     nothing in the mini-batch has a gradient, the policy is left as it is.
     """
     metrics = policy_gradient(model, batch, rows, z, config)
+    adam.on_gradient()
     if metrics is None:
         return {"loss/skipped": 1.0}
     return {**metrics, "grad/norm": adam.step(step, "policy"), "loss/skipped": 0.0}

@@ -1,0 +1,296 @@
+"""A stored trajectory played on from one of its turns or tokens: the tree of what might have come.
+
+The environment is restored from the stored state and the stream continues its exact ids. What is
+forced is tokenised alone and put in its place; what the policy says after it is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from actfocus_core.dialogue import (
+    SEPARATOR,
+    THINK,
+    encode_parts,
+    find_spans,
+    split_actions,
+    template_ids,
+)
+from actfocus_core.envs import Env, make_env
+from actfocus_core.envs.base import stable_seed
+from actfocus_core.errors import ActFocusError
+from actfocus_core.oracle import judge, optimal_values
+from actfocus_core.oracle.turns import ORACLES, answers
+from actfocus_core.policy import Policy
+from actfocus_core.policy.sampler import CachedSampler, Reply
+from actfocus_core.rollout import Episode, play_on
+from actfocus_core.runs import Run
+from actfocus_core.signals import score
+from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_core.whatif import WhatIf
+
+CONFIDENCE = 0.95
+
+
+def branch(run: Run, id: str, policy: Policy, turn: int | None = None, *, token: int | None = None, rollouts: int = 8,
+           action: str | None = None, text: str | None = None, end: bool | None = None, same_dice: bool = False,
+           temperature: float = 1.0, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> WhatIf:
+    """Play a trajectory on from a turn, ``rollouts`` times.
+
+    ``token``: the index in the stream of a response token; what the policy wrote before it stays, it and
+    all that followed are written anew. ``action``: the turn's answer says this instead, the thoughts
+    stay. ``text``: the reply is this, or goes on with this at ``token``; ``end``: the turn ends after it (by
+    default where no token is given), else the policy writes on. ``same_dice``: the environment's dice fall
+    as they did; without it each rollout has its own. ``policy``: that of the step is
+    ``history.policy_before``; another must share its tokenizer.
+
+    The result: ``to_go`` (return from this turn on), ``return`` and ``success`` with 95 % intervals (Student's t;
+    Wilson); ``earlier``, what was earned before; ``original``, what was done in the stored trajectory;
+    ``optimal``: perfect play's value of the state and of every legal action, None where the environment
+    has no oracle; ``tree``: a node for every different outcome of the turn (actions, validity, the state
+    they led to), the most frequent first: ``actions, valid, count, share, to_go, return, success, ids, ended,
+    optimal`` (exact V* before, Q* of the actions, V* after), and the nodes of the next turn in ``children``.
+    ``to_go`` of a node counts from its own turn. Trajectories are the outcomes; what was forced has the policy's own
+    log-probs. Raises ActFocusError for a turn, token or action that is not there, or a policy of another
+    tokenizer. Nothing is written.
+    """
+    t, env = _state(run, id, policy)
+    turn, token = _place(t, turn, token)
+    if rollouts < 1:
+        raise ActFocusError(f"rollouts={rollouts}: must be 1 or more")
+    if action is not None and (text is not None or token is not None):
+        raise ActFocusError("an action replaces the whole answer of a turn; leave text and token away")
+    env.restore(t.turn_records[turn].state)
+    demand_tokenizer(t, policy)
+    given = _given(t, turn, token, action, text, token is None if end is None else end, policy, env)
+    forced = "" if given is None else "".join(policy.chat.texts(given.ids))
+    episodes = []
+    for r in range(rollouts):
+        copy = env.clone()
+        # Dice of a rollout that never was; the environment's own may be put back.
+        copy.rollout = stable_seed("branch", seed, t.id, turn, r) >> 11
+        episode = Episode.resume(copy, policy, t, turn, seed, keep_answer=False)
+        if same_dice:
+            copy.rollout = t.rollout
+        if given is not None:
+            episode.give(given, policy.context)
+        episodes.append(episode)
+    outcomes = play_on(episodes, CachedSampler(policy, temperature), policy.context, on_progress=on_progress)
+    outcomes = [replace(o, id=f"{t.id}~{r}", group=t.group, rollout=r) for r, o in enumerate(outcomes)]
+    _recall(outcomes, t, turn, given, policy)
+    earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
+    own = t.turn_records[turn]
+    request = {"trajectory": t.id, "turn": turn, "token": token, "action": action, "text": text, "end": end,
+               "rollouts": rollouts, "same_dice": same_dice, "temperature": temperature, "seed": seed,
+               "policy": policy.fingerprint}
+    result = {"policy": policy.name, "forced": forced, "earlier": earlier, **_figures(outcomes, turn),
+              "original": {"actions": own.actions, "valid": own.valid, "to_go": t.ret - earlier, "return": t.ret,
+                           "success": t.success, "optimal": _value(env, t, turn)},
+              "optimal": _optimal(env, own.state), "tree": _tree(outcomes, turn, env)}
+    return WhatIf("branch", request, result, outcomes)
+
+
+def again(run: Run, id: str, policy: Policy, turn: int) -> Trajectory:
+    """A trajectory from a turn on with its own answers and its own dice: it must be as it is stored.
+
+    Of the policy only the tokenizer is asked. Raises as ``branch`` does.
+    """
+    t, env = _state(run, id, policy)
+    turn, _ = _place(t, turn, None)
+    env.restore(t.turn_records[turn].state)
+    episode = Episode.resume(env, policy, t, turn, 0, keep_answer=True)
+    for later in range(turn + 1, len(t.turn_records)):
+        where = _written(t, later)
+        ids = t.token_ids[where].tolist()
+        episode.take(Reply(ids, t.logprobs[where], np.full(len(ids), np.nan, np.float32),
+                           ids[-1] in policy.chat.stop_ids()), policy.context)
+    return replace(episode.trajectory(), id=t.id, group=t.group, model=t.model)
+
+
+def env_of(run: Run, t: Trajectory, policy: Policy) -> Env:
+    """The environment of a trajectory, with the run's options. Raises ActFocusError where there is none."""
+    stored = run.info["config"].get("env_options")
+    return make_env(t.env, **{**policy.env_options.get(t.env, {}), **(stored if isinstance(stored, dict) else {})})
+
+
+def demand_tokenizer(t: Trajectory, policy: Policy) -> None:
+    """Raise ActFocusError where the policy's tokenizer reads a trajectory's replies otherwise than they are stored."""
+    where = np.flatnonzero(t.response_mask)
+    known = t.token_ids.max() < policy.model.get_input_embeddings().weight.shape[0]
+    if not known or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
+        raise ActFocusError(f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there")
+
+
+def encoded(text: str, policy: Policy) -> tuple[list[int], list[str]]:
+    """The ids and texts of a piece of a reply. Raises ActFocusError where it holds a token of the template."""
+    segment = encode_parts(policy.tokenizer, [[(text, TokenKind.FORMAT)]])[0]
+    foreign = [piece for id, piece in zip(segment.ids, segment.texts) if id in template_ids(policy.tokenizer)]
+    if foreign:
+        raise ActFocusError(f"text: {foreign[0]!r} is a token of the chat template, which nobody writes; leave it out")
+    return segment.ids, segment.texts
+
+
+# --- where to branch -------------------------------------------------------------------------
+
+
+def _state(run: Run, id: str, policy: Policy) -> tuple[Trajectory, Env]:
+    t = run.trajectory(id)
+    env = env_of(run, t, policy)
+    try:
+        for record in t.turn_records:
+            env.restore(record.state)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ActFocusError(f"{run.path}: trajectory {id}: its turns were stored without a state to return to") from None
+    return t, env
+
+
+def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int | None]:
+    """The turn, and the token unless it is the turn's first."""
+    if token is not None:
+        if not 0 <= token < len(t) or not t.response_mask[token]:
+            raise ActFocusError(f"{t.id}: token {token} is not one the policy wrote; the stream has {len(t)} tokens, "
+                                f"the first of the policy's is {int(np.flatnonzero(t.response_mask)[0])}")
+        if turn not in (None, int(t.turns[token])):
+            raise ActFocusError(f"{t.id}: token {token} belongs to turn {t.turns[token]}, not to turn {turn}")
+        turn = int(t.turns[token])
+    if turn is None or not 0 <= turn < len(t.turn_records):
+        raise ActFocusError(f"{t.id}: has no turn {turn}; it has 0 to {len(t.turn_records) - 1}")
+    where = _written(t, turn)
+    if not len(where):
+        raise ActFocusError(f"{t.id}: the policy wrote nothing in turn {turn}")
+    return turn, None if token == where[0] else token
+
+
+def _written(t: Trajectory, turn: int) -> np.ndarray:
+    """int64: where the response tokens of a turn stand."""
+    return np.flatnonzero((t.turns == turn) & t.response_mask)
+
+
+# --- what is forced --------------------------------------------------------------------------
+
+
+def _given(t: Trajectory, turn: int, token: int | None, action: str | None, text: str | None, end: bool,
+           policy: Policy, env: Env) -> Reply | None:
+    """The beginning of the turn's reply, or all of it; None: the policy writes it all."""
+    if token is None and action is None and text is None:
+        return None
+    where = _written(t, turn)
+    kept = where[where < token].tolist() if token is not None else []
+    ids = t.token_ids[kept].tolist()
+    if action is not None:
+        ids, closed = _with_action(t, where, action, policy, env), True
+    else:
+        ids += encoded(text, policy)[0] if text else []
+        closed = end and text is not None
+        ids += [policy.chat.end_id] if closed else []
+    if text == "" and not closed:
+        raise ActFocusError("text: is empty; give some, or leave it away and let the policy write")
+    limit = min(env.options.response_tokens, policy.context - int(where[0]))
+    if len(ids) > limit:
+        raise ActFocusError(f"text: the reply would have {len(ids)} tokens; there is room for {limit}")
+    unknown = np.full(len(ids), np.nan, np.float32)
+    logprobs = unknown.copy()
+    logprobs[:len(kept)] = t.logprobs[kept]
+    return Reply(ids, logprobs, unknown, closed)
+
+
+def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, env: Env) -> list[int]:
+    """The stored reply with another answer: its other ids stay where the answer is made of whole tokens."""
+    wanted = split_actions(action)
+    wrong = [one for one in wanted if env.parse(one) is None]
+    if wrong or not wanted:
+        legal = env.legal_actions()
+        raise ActFocusError(f"action {(wrong or [action])[0]!r}: is not one of {env.name}; legal now: "
+                            f"{', '.join(legal[:12])}{' ...' if len(legal) > 12 else ''}; {SEPARATOR} stands between two")
+    ids, texts = t.token_ids[where].tolist(), [t.texts[i] for i in where]
+    inside = np.flatnonzero(t.kinds[where] == TokenKind.ACTION)
+    if len(inside):
+        new = [*ids[:inside[0]], *encoded(action, policy)[0], *ids[inside[-1] + 1:]]
+        if _answer(policy, new) == action:
+            return new
+    # No answer, or one that shares a token with its tags: the reply is written anew around the thoughts.
+    text, opened = "".join(texts), policy.chat.opens_thinking
+    thought = find_spans(text, opened).reasoning
+    head = text[:thought[1]] if thought else "" if opened else THINK[0]
+    return [*encoded(f"{head}</think><answer>{action}</answer>", policy)[0], policy.chat.end_id]
+
+
+def _answer(policy: Policy, ids: list[int]) -> str | None:
+    text = "".join(policy.chat.texts(ids))
+    found = find_spans(text, policy.chat.opens_thinking).answer
+    return text[slice(*found)] if found else None
+
+
+def _recall(outcomes: list[Trajectory], t: Trajectory, turn: int, given: Reply | None, policy: Policy) -> None:
+    """Entropies of the stored beginning, and the policy's own numbers of what was forced; in place."""
+    first = int(_written(t, turn)[0])
+    known = t.signals.get("entropy", np.full(len(t), np.nan, np.float32))[:first]
+    forced = slice(first, first + len(given.ids) if given else first)
+    scored = score([replace(outcomes[0], signals={})], policy)[0] if given else None
+    for o in outcomes:
+        o.signals["entropy"][:first] = known
+        if scored is not None:
+            missing = np.isnan(o.logprobs[forced])
+            o.logprobs[forced][missing] = scored.signals["ref_logprob"][forced][missing]
+            o.signals["entropy"][forced] = scored.signals["ref_entropy"][forced]
+
+
+# --- the tree --------------------------------------------------------------------------------
+
+
+def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict]:
+    groups: dict[tuple, list[Trajectory]] = {}
+    for t in outcomes:
+        record, ended = t.turn_records[turn], turn + 1 == len(t.turn_records)
+        led_to = (t.success, t.terminated) if ended else t.turn_records[turn + 1].state_key
+        groups.setdefault((tuple(record.actions), record.valid, record.reward, ended, led_to), []).append(t)
+    nodes = []
+    for (actions, valid, _, ended, _), own in sorted(groups.items(), key=lambda item: -len(item[1])):
+        nodes.append({"actions": list(actions), "valid": valid, "count": len(own), "share": len(own) / len(outcomes),
+                      **_figures(own, turn), "ids": [t.id for t in own], "ended": ended,
+                      "optimal": _value(env, own[0], turn),
+                      "children": [] if ended else _tree(own, turn + 1, env)})
+    return nodes
+
+
+def _figures(outcomes: list[Trajectory], turn: int) -> dict:
+    """Mean and interval of the return from a turn on, of the whole return, and the rate of success."""
+    from scipy.stats import binomtest
+
+    whole = np.array([t.ret for t in outcomes])
+    to_go = np.array([sum(r.reward + r.penalty for r in t.turn_records[turn:]) for t in outcomes])
+    wins = sum(t.success for t in outcomes)
+    interval = binomtest(wins, len(outcomes)).proportion_ci(CONFIDENCE, method="wilson")
+    return {"to_go": _mean(to_go), "return": _mean(whole),
+            "success": {"rate": wins / len(outcomes), "low": float(interval.low), "high": float(interval.high)}}
+
+
+def _mean(values: np.ndarray) -> dict:
+    """Without spread the interval has no width: n rollouts agreed, and that is all it says."""
+    from scipy.stats import t as student
+
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return {"mean": mean, "low": None, "high": None, "n": n}
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / n ** 0.5)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
+
+
+def _optimal(env: Env, state: dict) -> dict | None:
+    if env.name not in ORACLES:
+        return None
+    env.restore(state)
+    values = optimal_values(env)
+    return {"value": values.value, "actions": values.actions, "facts": values.facts}
+
+
+def _value(env: Env, t: Trajectory, turn: int) -> dict | None:
+    """Perfect play's value before a turn, of the turn, and after it."""
+    if env.name not in ORACLES:
+        return None
+    env.restore(t.turn_records[turn].state)
+    found = judge(env, answers(t)[turn])
+    return {"before": found.value, "turn": found.value + found.skill, "after": found.after, "luck": found.luck}

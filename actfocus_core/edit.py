@@ -1,0 +1,183 @@
+"""A stored trajectory with other words in one place: scored again, its weights and credit beside the original's.
+
+Nothing is played: the environment is not asked, and what follows the edit stays as it was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from actfocus_core.branch import demand_tokenizer, encoded
+from actfocus_core.credit import Batch, Credit, get_scheme
+from actfocus_core.credit.base import VALUE_SIGNALS
+from actfocus_core.dialogue import response_kinds
+from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import Policy
+from actfocus_core.runs import Run, slug
+from actfocus_core.signals import score
+from actfocus_core.spans import SpanRule, span_rule
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+from actfocus_core.whatif import WhatIf
+
+WEIGHT, CREDIT = "weight", "credit"
+"""Signals of an edit's two trajectories, each with ``:SCHEME``."""
+NOT_ASKED = "the environment was not asked: what follows the edit is as it was stored"
+
+
+def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = None, span: tuple[int, int] | None = None,
+         schemes: Sequence[str] = ("uniform", "actfocus"), params: dict[str, dict] | None = None) -> WhatIf:
+    """Put ``text`` in place of a turn's reply, or of the tokens [start, stop) of ``span``, and score again.
+
+    The text is tokenised alone; every other id stays. A reply keeps its end-of-turn token. The span lies
+    in one turn and is the policy's or an observation's, never the template's. ``reference`` scores the
+    trajectory; where it has not scored the step, all of it. What only the rollout policy could say (log-probs,
+    entropy, values) is NaN from the edit on, unless the reference is that policy. Weights are those of the
+    step's batch with the edited trajectory in the original's place: mean and spread of the signal follow.
+
+    The trajectories are the original and the edited one (``ID~edit``), with ``weight:SCHEME`` (keep * weight)
+    and ``credit:SCHEME`` (the effective credit) as signals. The result: ``span`` and ``new_span``; ``replaced``; ``shift``,
+    by how much later tokens moved; ``actions``, what the edited reply says, and ``carried_out``, what was done;
+    ``energy``, means before and after by part (``span``, ``later``); ``schemes``: name -> ``missing``, or the share of the
+    trajectory's weight by kind and its sum of |credit|, each ``[original, edited]``; ``badges``.
+
+    Raises ActFocusError for a span that is not there, text with tokens of the template, or a reference of
+    another tokenizer. Nothing is written.
+    """
+    rule = span_rule(run.info["config"].get("spans") or "think_answer")
+    t, others = _batch(run, id, reference)
+    start, stop, turn = _span(t, turn, span, reference)
+    edited = _edited(t, text, start, stop, turn, reference, rule)
+    score([edited], reference, top_k=0 if t.alternatives is None else t.alternatives.ids.shape[1])
+    if _sampled_by(run, t, reference):
+        later = slice(start, None)
+        edited.logprobs[later] = edited.signals["ref_logprob"][later]
+        if "entropy" in edited.signals:
+            edited.signals["entropy"][later] = edited.signals["ref_entropy"][later]
+    end = start + len(edited) - len(t) + (stop - start)
+    found = {}
+    for name in schemes:
+        credits = [_credit(others, t, one, name, (params or {}).get(name, {})) for one in (t, edited)]
+        found[name] = _of_scheme(name, credits, (t, edited))
+    said = _actions(edited, turn, reference, rule)
+    carried_out = t.turn_records[turn].actions if 0 <= turn < len(t.turn_records) else []
+    badges = [NOT_ASKED]
+    if said != _actions(t, turn, reference, rule):
+        badges.append("the reply now names other actions than those that were carried out")
+    request = {"trajectory": id, "turn": turn, "span": [start, stop], "text": text, "schemes": list(schemes),
+               "params": params or {}, "reference": reference.fingerprint}
+    result = {"reference": reference.name, "span": [start, stop], "new_span": [start, end], "shift": len(edited) - len(t),
+              "replaced": "".join(t.texts[start:stop]), "text": text, "actions": said, "carried_out": carried_out,
+              "energy": {"span": [_mean(t, start, stop), _mean(edited, start, end)],
+                         "later": [_mean(t, stop, len(t)), _mean(edited, end, len(edited))]},
+              "schemes": found, "badges": badges}
+    return WhatIf("edit", request, result, [t, edited])
+
+
+def _batch(run: Run, id: str, reference: Policy) -> tuple[Trajectory, list[Trajectory]]:
+    """The trajectory and its whole batch, scored by this reference."""
+    asked = run.trajectory(id)
+    demand_tokenizer(asked, reference)
+    step = asked.step
+    own = slug(reference.name) in run.references(step)
+    batch = run.trajectories(step, reference.name if own else None)
+    if not own:
+        score(batch, reference)
+    return next(t for t in batch if t.id == id), batch
+
+
+def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, reference: Policy) -> tuple[int, int, int]:
+    if (turn is None) == (span is None):
+        raise ActFocusError("an edit needs a turn, whose reply is replaced, or a span of tokens; give one of them")
+    if span is None:
+        where = np.flatnonzero((t.turns == turn) & t.response_mask)
+        if not len(where):
+            raise ActFocusError(f"{t.id}: has no reply in turn {turn}; it has turns 0 to {len(t.turn_records) - 1}")
+        closed = t.token_ids[where[-1]] in reference.chat.stop_ids()
+        return int(where[0]), int(where[-1]) + 1 - closed, turn
+    start, stop = span
+    if not 0 <= start < stop <= len(t):
+        raise ActFocusError(f"{t.id}: tokens {start} to {stop} are not there; it has {len(t)}, and a span has at least one")
+    kinds, turns = t.kinds[start:stop], np.unique(t.turns[start:stop])
+    if (kinds == TokenKind.TEMPLATE).any() or len(turns) > 1 or len(np.unique(t.response_mask[start:stop])) > 1:
+        raise ActFocusError(f"{t.id}: tokens {start} to {stop} are not all of one reply or one observation; "
+                            "what the chat template writes stays")
+    if any(token in reference.chat.stop_ids() for token in t.token_ids[start:stop]):
+        raise ActFocusError(f"{t.id}: token {stop - 1} ends the turn and stays; end the span before it")
+    return int(start), int(stop), int(turns[0])
+
+
+def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, reference: Policy,
+            rule: SpanRule) -> Trajectory:
+    ids, texts = encoded(text, reference)
+
+    def put(old: np.ndarray, new) -> np.ndarray:
+        return np.concatenate([old[:start], np.asarray(new, old.dtype), old[stop:]])
+
+    unknown = np.full(len(ids), np.nan, np.float32)
+    kinds, turns = put(t.kinds, np.full(len(ids), t.kinds[start])), put(t.turns, np.full(len(ids), turn))
+    spelt = [*t.texts[:start], *texts, *t.texts[stop:]]
+    records = list(t.turn_records)
+    if t.response_mask[start]:
+        where = np.flatnonzero((turns == turn) & (kinds >= TokenKind.REASONING))
+        own = [spelt[i] for i in where]
+        kinds[where] = response_kinds(own, rule.find("".join(own), reference.chat.opens_thinking))
+    if 0 <= turn < len(records):
+        token_ids = put(t.token_ids, ids)
+        part = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] >= TokenKind.REASONING
+                and token_ids[i] not in reference.chat.stop_ids()]
+        seen = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] == TokenKind.USER]
+        records[turn] = replace(records[turn], response="".join(part), observation="".join(seen))
+    logprobs = put(t.logprobs, unknown)
+    logprobs[start:] = np.nan
+    signals = {}
+    for name, values in t.signals.items():
+        signals[name] = put(values, unknown)
+        # A value of a turn stands on all its tokens; of the others those before the edit still hold.
+        of_turn = name in VALUE_SIGNALS and name != "value"
+        signals[name][(turns >= turn) if of_turn else slice(start, None)] = np.nan
+    return replace(t, id=f"{t.id}~edit", token_ids=put(t.token_ids, ids), kinds=kinds, turns=turns, texts=spelt,
+                   turn_records=records, logprobs=logprobs, signals=signals, alternatives=None)
+
+
+def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
+    """Whether the reference is the policy that sampled: the run's first, and not trained yet."""
+    trained = run.info["config"].get("command") == "train" and t.step > 1
+    return not trained and reference.fingerprint == run.info.get("model", {}).get("fingerprint")
+
+
+def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> list[str]:
+    """What the reply of a turn says."""
+    text = "".join(x for x, k, i in zip(t.texts, t.kinds, t.turns) if i == turn and k >= TokenKind.REASONING)
+    return rule.actions(text, rule.find(text, reference.chat.opens_thinking))
+
+
+def _credit(batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict) -> tuple[Credit, np.ndarray]:
+    """The credit of the batch with ``one`` in place of ``t``, and which of its tokens are this one's."""
+    laid = Batch.of([one if other is t else other for other in batch])
+    place = next(i for i, other in enumerate(batch) if other is t)
+    return get_scheme(scheme).compute(laid, **params), laid.index == place
+
+
+def _of_scheme(name: str, credits: list[tuple[Credit, np.ndarray]], pair: tuple[Trajectory, Trajectory]) -> dict:
+    """Store weight and credit on the two trajectories, and say what became of them."""
+    missing = sorted({m for credit, _ in credits for m in credit.missing})
+    if missing:
+        return {"missing": missing}
+    shares, sums = [], []
+    for (credit, mine), t in zip(credits, pair):
+        weight, effective = (credit.weight * credit.keep)[mine], credit.effective()[mine]
+        for signal, values in ((WEIGHT, weight), (CREDIT, effective)):
+            t.signals[f"{signal}:{name}"] = np.where(t.response_mask, values, np.nan).astype(np.float32)
+        total = float(weight.sum())
+        shares.append({kind.name.lower(): float(weight[t.kinds == kind].sum()) / total if total else None
+                       for kind in RESPONSE_KINDS})
+        sums.append(float(np.abs(effective).sum()))
+    return {"missing": [], "share": shares, "credit": sums}
+
+
+def _mean(t: Trajectory, start: int, stop: int) -> float | None:
+    own = t.signals["ref_energy"][start:stop]
+    return float(np.nanmean(own)) if np.isfinite(own).any() else None

@@ -1,0 +1,371 @@
+"""One stored update taken again, under its own scheme and under others.
+
+The learner is put back to where the step began (train/history.py) and takes the step with the
+trainer's own code, once a scheme: the same rollouts, mini-batches in the same order, the same
+state of the optimiser. So the run's own scheme arrives at the run's own next checkpoint, and what
+differs between two schemes is the schemes' doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from actfocus_core.credit import Credit, get_scheme, signal_stats
+from actfocus_core.credit.weights import sigmoid
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.signals import signal_values
+from actfocus_core.train import TrainConfig, first_policy, preset
+from actfocus_core.train import metrics as names
+from actfocus_core.train.batch import TrainingBatch
+from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
+from actfocus_core.train.evaluate import NORMAL_95, evaluate, prompt_means, summary
+from actfocus_core.train.history import PREPARE, UPDATE, kept_rollouts, learner_before
+from actfocus_core.train.learner import Learner, Prepared, Progress
+from actfocus_core.train.openings import SharedOpenings
+from actfocus_core.train.update import autocast, forward, per_token
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+from actfocus_core.whatif import WhatIf
+
+Match = Literal["rate", "norm"]
+BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
+"""Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
+FRESH = "a fresh optimiser: this is not an update that happened"
+TOLERANCE = 1e-6
+"""In any parameter or moment, against the stored checkpoint."""
+EVALUATION_ROLLOUTS = 4
+
+
+def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: dict[str, dict] | None = None,
+           match: Match = "rate", evaluation: int = 0, rebuild: bool = False, fresh: bool = False,
+           groups: Sequence[str] | None = None, settings: dict | None = None, device: str | None = None,
+           on_progress: Progress | None = None) -> WhatIf:
+    """Take the update of a step again under each of several schemes.
+
+    ``schemes``: names; ``own`` is the run's. ``params``: name -> parameters in place of the scheme's
+    own (of the run's scheme: in place of the run's). ``match``: ``rate`` takes the learning rate for all;
+    ``norm`` scales the gradient of every mini-batch to the length it has under the first scheme. Adam
+    divides by the gradient's recent size, so this changes less than it would for plain descent, and on a
+    fresh optimiser almost nothing but the clipping. ``evaluation``: play that many of the fixed
+    evaluation prompts before and after, with the same dice. ``rebuild``: see ``learner_before``.
+
+    ``fresh``: for a run that was not trained: the run's own model, GRPO, and an optimiser that has not
+    stepped, on ``groups`` (names; by default the first of the step, as many as a training step has);
+    ``settings`` replace fields of that training config.
+
+    The result: ``updates``, one a scheme: ``scheme, params, own``; ``gradient_norms`` of the optimiser steps
+    before clipping; ``gradient_norm`` of their sum; ``update_norm``, the length of the change of all
+    parameters; ``metrics`` of the update; ``divisors``, Z of every trajectory in the first epoch;
+    ``change``, the mean change of log-prob by kind and sign of the advantage; ``signal``, what the weights
+    were made from with its mean and standard deviation; ``reproduced``, the largest difference to the
+    stored next checkpoint (None where it is not the run's own update, or not kept). ``cosine_gradient``,
+    ``cosine_update``: matrices. ``badges``: what a reader must know. The trajectories have the signals
+    named at the top of this module, NaN where the policy sampled nothing.
+
+    Raises ActFocusError where the step cannot be replayed, a scheme is unknown or lacks what it needs.
+    Nothing is written; ``whatif.store`` does that.
+    """
+    if match not in ("rate", "norm"):
+        raise ActFocusError(f"match {match!r}: must be rate or norm")
+    if evaluation < 0:
+        raise ActFocusError(f"evaluation={evaluation}: must be 0 or above")
+    learner, kept, own = (_fresh(run, step, groups, settings, device, on_progress) if fresh else
+                          _stored(run, step, rebuild, groups, settings, device, on_progress))
+    # The rollouts of an untrained run are those of step 0; an update is the first at least.
+    number = 1 if fresh else step
+    chosen = _chosen(schemes, params or {}, learner.config)
+    config, start = learner.config, _copied(learner)
+    played = _Evaluation(learner, evaluation, step) if evaluation else None
+    before, results = None, []
+    for i, (scheme, given) in enumerate(chosen.items()):
+        learner.config = config.model_copy(update={"scheme": scheme, "scheme_params": given})
+        if i:
+            learner.take_up(start)
+        made = PREPARE[config.algorithm](learner, kept)
+        before = _logprobs(learner, kept) if before is None else before
+        is_own = own and (scheme, given) == (config.scheme, config.scheme_params)
+        norms = results[0].norms if results and match == "norm" else None
+        results.append(_update(learner, made, number, start, norms, is_own, before))
+        if is_own:
+            results[-1].row["reproduced"] = _difference(run, learner, step)
+        if played:
+            results[-1].row["evaluation"] = played.after()
+        learner.progress("replay", i + 1, len(chosen))
+    request = {"step": step, "schemes": [{"scheme": s, "params": p} for s, p in chosen.items()], "match": match, "evaluation": evaluation, "fresh": fresh,
+               "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None, "settings": settings or {}}
+    result = {
+        "updates": [r.row for r in results], "algorithm": config.algorithm, "own": config.scheme if own else None,
+        "lr": learner.adam.rate(number), "trajectories": len(kept), "tokens": made.tokens.tokens(np.arange(len(kept))),
+        "cosine_gradient": _cosines([r.gradient for r in results]), "cosine_update": _cosines([r.change for r in results]),
+        "badges": _badges(results, fresh), "seconds": learner.notes, **({"before": played.first} if played else {})}
+    return WhatIf("replay", request, result, _annotated(kept, before, results))
+
+
+def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
+    """One update walked through on one trajectory: exactly the numbers it was made of, step by step.
+
+    Lists are over the trajectory's T tokens, None where the policy sampled nothing. ``rollout``: texts,
+    kinds, turns, log-probs; ``rewards``: a row a turn, the return, and the returns of the group;
+    ``advantages``; ``energies``: the signal, where the scheme reads one; ``z``: (signal - mean) / std on
+    action tokens, with mean, std and the number of action tokens of the batch; ``weights``, with what of
+    each action's weight is the sigmoid; ``loss``: -w A / Z, the token's term at ratio 1, and Z;
+    ``mass``: |w A| as a share of the batch's; ``logprobs``: before, after and the change. Raises
+    ActFocusError for a trajectory or a scheme that is not in the replay.
+    """
+    by_id = {t.id: t for t in replayed.trajectories}
+    rows = {row["scheme"]: row for row in replayed.result["updates"]}
+    if id not in by_id:
+        raise ActFocusError(f"{replayed.id}: trajectory {id!r} was not updated on; {len(by_id)} others were")
+    if scheme not in rows:
+        raise ActFocusError(f"{replayed.id}: has no scheme {scheme!r}; it has {', '.join(rows)}")
+    t, row = by_id[id], rows[scheme]
+    weight, advantage = (t.signals[f"{name}:{scheme}"] for name in (WEIGHT, ADVANTAGE))
+    before, after = t.signals[BEFORE], t.signals[f"{AFTER}:{scheme}"]
+    divisor = row["divisors"][id]
+    mass = np.abs(weight * advantage)
+    total = sum(float(np.nansum(np.abs(o.signals[f"{WEIGHT}:{scheme}"] * o.signals[f"{ADVANTAGE}:{scheme}"])))
+                for o in by_id.values())
+    group = [o for o in by_id.values() if o.group == t.group]
+    steps = {
+        "rollout": {"texts": t.texts, "kinds": t.kinds, "turns": t.turns, "logprobs": t.logprobs},
+        "rewards": {"turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
+                    "return": t.ret, "group": {o.id: o.ret for o in group}},
+        "advantages": {"values": advantage},
+        "energies": None, "z": None, "weights": {"values": weight},
+        "loss": {"values": -weight * advantage / divisor, "divisor": divisor, "ratio": 1.0},
+        "mass": {"values": mass / total if total else mass, "total": total},
+        "logprobs": {"before": before, "after": after, "change": after - before}}
+    if row["signal"]:
+        stats = row["signal"]
+        signal = signal_values(t, stats["name"])
+        z = np.where(t.kinds == TokenKind.ACTION, (signal - stats["mean"]) / stats["std"], np.float32(np.nan))
+        steps |= {"energies": {"signal": stats["name"], "values": signal},
+                  "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
+                  "weights": {"values": weight, "sigmoid": sigmoid(z)}}
+    return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}
+
+
+def _listed(value):
+    if not isinstance(value, np.ndarray):
+        return value
+    return [None if isinstance(v, float) and not np.isfinite(v) else v for v in value.tolist()]
+
+
+# --- where the step began --------------------------------------------------------------------
+
+
+def _stored(run: Run, step: int, rebuild: bool, groups, settings, device, on_progress):
+    if groups is not None or settings:
+        raise ActFocusError("groups and settings are for a fresh replay; a stored update has its own")
+    if run.info["config"].get("command") != "train":
+        raise ActFocusError(f"{run.path}: was not trained, so there is no update to replay; --fresh takes one from the "
+                            "run's own model with a fresh optimiser")
+    learner = learner_before(run, step, rebuild, device, on_progress)
+    return learner, kept_rollouts(run, step, learner.config), True
+
+
+def _fresh(run: Run, step: int, groups, settings, device, on_progress):
+    stored = run.info["config"]
+    if stored.get("command") == "train":
+        raise ActFocusError(f"{run.path}: was trained, so its updates can be replayed as they were; leave --fresh away")
+    if step not in run.steps():
+        raise ActFocusError(f"{run.path}: has no trajectories of step {step}; it has {run.steps()}")
+    model = str(stored.get("policy") or run.info.get("model", {}).get("name") or "")
+    if not model:
+        raise ActFocusError(f"{run.path}: its run.json names no policy, so there is nothing to update")
+    values = preset("quick") if model == "tiny" else {}
+    config = TrainConfig.of(**{**values, "env": str(stored.get("env") or ""), "env_options": stored.get("env_options") or {},
+                               "model": model, "device": device or "auto", **(settings or {})})
+    if config.algorithm != "grpo":
+        raise ActFocusError(f"algorithm={config.algorithm!r}: a fresh replay has no critic; it is GRPO's")
+    every = kept_rollouts(run, step, config)
+    present = list(dict.fromkeys(t.group for t in every))
+    wanted = present[:config.prompts] if groups is None else list(groups)
+    unknown = [g for g in wanted if g not in present]
+    if unknown or not wanted:
+        raise ActFocusError(f"{run.path}: step {step} has no group {unknown[0] if unknown else ''!r}; it has {len(present)}, "
+                            f"the first is {present[0]!r}")
+    learner = Learner(config, first_policy(run, config), on_progress)
+    return learner, [t for t in every if t.group in wanted], False
+
+
+def _chosen(schemes: Sequence[str], params: dict[str, dict], config: TrainConfig) -> dict[str, dict]:
+    """Scheme -> its parameters, in the order asked for."""
+    chosen = {}
+    for name in schemes:
+        name = config.scheme if name == "own" else name
+        get_scheme(name)
+        chosen[name] = params.get(name, config.scheme_params if name == config.scheme else {})
+    if not chosen:
+        raise ActFocusError("no scheme: give at least one, for instance own")
+    return chosen
+
+
+def _copied(learner: Learner) -> dict[str, dict[str, torch.Tensor]]:
+    return {file: {name: tensor.detach().clone() for name, tensor in named.items()}
+            for file, named in learner.stored().items()}
+
+
+# --- one update ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Updated:
+    row: dict
+    norms: list[float]
+    gradient: torch.Tensor
+    change: torch.Tensor
+    after: list[np.ndarray]
+    credit: Credit
+    advantages: list[np.ndarray]
+
+
+class _Gradients:
+    """Watches the gradient of every mini-batch; ``norms``: scales each to this length."""
+
+    def __init__(self, learner: Learner, norms: list[float] | None):
+        self.parameters, self.wanted = list(learner.adam.named.values()), norms
+        self.norms: list[float] = []
+        self.sum = torch.zeros(sum(p.numel() for p in self.parameters), dtype=torch.float64)
+
+    def __call__(self) -> None:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        if self.wanted and norm:
+            for gradient in gradients:
+                gradient.mul_(self.wanted[len(self.norms)] / norm)
+        self.sum += _flat(torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters)
+        self.norms.append(norm)
+
+
+def _update(learner: Learner, made: Prepared, step: int, start: dict, norms: list[float] | None, critic: bool,
+            before: list[np.ndarray]) -> _Updated:
+    watch = learner.adam.on_gradient = _Gradients(learner, norms)
+    also = {"critic": critic} if learner.critic is not None else {}
+    with learner.updating():
+        updates = UPDATE[learner.config.algorithm](learner, made, step, **also)
+    after = _logprobs(learner, made.tokens.trajectories)
+    change = _flat(p.detach() - start["policy"][name].to(p.device) for name, p in learner.adam.named.items())
+    parts, trajectories = learner.minibatches(made.tokens, made.credit, step, epoch=0), made.tokens.trajectories
+    config, credit = learner.config, made.credit
+    row = {"scheme": config.scheme, "params": config.scheme_params, "own": critic, "gradient_norms": watch.norms,
+           "gradient_norm": float(watch.sum.norm()), "update_norm": float(change.norm()), "metrics": names.mean_of(updates),
+           "divisors": {t.id: float(z) for t, z in zip(trajectories, parts[0][1])}, "signal": _signal(made),
+           "change": _changes(made, before, after), "reproduced": None}
+    return _Updated(row, watch.norms, watch.sum, change, after, credit, made.tokens.columns["advantages"])
+
+
+def _logprobs(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
+    """float32 [T] a trajectory: log-probs under the policy as it is, in the arithmetic of the update."""
+    device, batch = learner.policy.device, TrainingBatch(kept, {})
+    with learner.phase("logprobs"), torch.no_grad():
+        openings, rows = None, np.arange(len(kept))
+        if SharedOpenings.worth_it(learner.model, batch, rows):
+            with autocast(device, learner.config.precision):
+                openings = SharedOpenings(learner.model, batch, rows, device)
+        return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
+                         learner.config.micro_tokens, device, learner.config.precision)
+
+
+def _flat(tensors) -> torch.Tensor:
+    return torch.cat([t.detach().flatten().cpu() for t in tensors]).double()
+
+
+def _cosines(vectors: list[torch.Tensor]) -> list[list[float | None]]:
+    lengths = [float(v.norm()) for v in vectors]
+    return [[float(a @ b) / (m * n) if m and n else None for b, n in zip(vectors, lengths)] for a, m in zip(vectors, lengths)]
+
+
+def _signal(made: Prepared) -> dict | None:
+    """What the weights were made from, where the scheme reads a signal of the action tokens."""
+    name = made.credit.params.get("signal")
+    if name is None or not made.credit.params.get("beta") or not made.batch.has(name):
+        return None
+    return {"name": name, **signal_stats(made.batch.kinds, made.batch.signals[name])._asdict()}
+
+
+def _changes(made: Prepared, before: list[np.ndarray], after: list[np.ndarray]) -> dict:
+    """Kind -> sign of the advantage -> tokens, and the mean and mean absolute change of their log-prob."""
+    change = (np.concatenate(after) - np.concatenate(before)).astype(np.float64)
+    advantage, kinds = np.concatenate(made.tokens.columns["advantages"]), made.batch.kinds
+    signs = {"up": advantage > 0, "down": advantage < 0, "none": advantage == 0}
+    found = {}
+    for kind in RESPONSE_KINDS:
+        rows = {sign: change[(kinds == kind) & chosen] for sign, chosen in signs.items()}
+        found[kind.name.lower()] = {sign: {"tokens": len(own), "mean": float(own.mean()) if len(own) else None,
+                                           "mean_absolute": float(np.abs(own).mean()) if len(own) else None}
+                                    for sign, own in rows.items()}
+    return found
+
+
+def _difference(run: Run, learner: Learner, step: int) -> float | None:
+    """How far the learner is at most, in any number, from the stored checkpoint of this step."""
+    folder = run.path / "checkpoints"
+    if step not in checkpoints(folder):
+        return None
+    mine = learner.stored()
+    stored, _ = load_checkpoint(folder, step, list(mine))
+    return max(float((tensor.detach().cpu() - stored[file][name]).abs().max())
+               for file, named in mine.items() for name, tensor in named.items())
+
+
+def _badges(results: list[_Updated], fresh: bool) -> list[str]:
+    badges = [FRESH] if fresh else []
+    for r in results:
+        if (r.row["reproduced"] or 0.0) > TOLERANCE:
+            badges.append(f"not the update that happened: it arrives {r.row['reproduced']:.1g} beside the stored checkpoint; "
+                          "another machine or number of threads rounds differently")
+    return badges
+
+
+def _annotated(kept: list[Trajectory], before: list[np.ndarray], results: list[_Updated]) -> list[Trajectory]:
+    ends = np.cumsum([len(t) for t in kept])[:-1]
+    columns: dict[str, list[np.ndarray]] = {BEFORE: before}
+    for r in results:
+        columns |= {f"{AFTER}:{r.row['scheme']}": r.after, f"{ADVANTAGE}:{r.row['scheme']}": r.advantages,
+                    f"{WEIGHT}:{r.row['scheme']}": np.split(r.credit.weight * r.credit.keep, ends)}
+    return [replace(t, signals={**t.signals, **{
+        name: np.where(t.response_mask, values[i], np.float32(np.nan)) for name, values in columns.items()}})
+        for i, t in enumerate(kept)]
+
+
+# --- the evaluation set ----------------------------------------------------------------------
+
+
+class _Evaluation:
+    """The fixed evaluation prompts, played before the update and after it with the same dice."""
+
+    def __init__(self, learner: Learner, prompts: int, step: int):
+        self.learner, self.prompts, self.step = learner, prompts, step
+        self.rollouts = self._play()
+        self.logprobs = _logprobs(learner, self.rollouts)
+        self.first = summary(self.rollouts)
+
+    def _play(self) -> list[Trajectory]:
+        c = self.learner.config
+        with self.learner.phase("evaluate"):
+            return evaluate(self.learner.player, c.env, prompts=self.prompts, rollouts=EVALUATION_ROLLOUTS,
+                            temperature=c.temperature, step=self.step, env_options=c.env_options,
+                            batch_size=c.rollout_batch)
+
+    def after(self) -> dict:
+        """``summary`` of new rollouts; ``gain`` in success with a 95 % interval over prompts (paired); and the mean
+        change of log-prob of the tokens of earlier rollouts, of those that succeeded and of the others."""
+        played = self._play()
+        found = summary(played)
+        d = (prompt_means(played, [t.success for t in played])
+             - prompt_means(self.rollouts, [t.success for t in self.rollouts]))
+        found["gain"] = float(d.mean())
+        if len(d) > 1:
+            half = NORMAL_95 * float(d.std(ddof=1)) / len(d) ** 0.5
+            found |= {"gain_low": found["gain"] - half, "gain_high": found["gain"] + half}
+        changes = [now - then for now, then in zip(_logprobs(self.learner, self.rollouts), self.logprobs)]
+        for name, of in (("succeeded", True), ("failed", False)):
+            own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
+            found[f"change_{name}"] = float(np.concatenate(own).mean()) if own else None
+        return found

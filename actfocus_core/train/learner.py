@@ -1,0 +1,176 @@
+"""What one update needs: the models, their optimisers, the frozen reference, and kept trajectories as a batch.
+
+A training session is a learner with a run folder around it (session.py); a replay is one without (replay.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from actfocus_core.credit import Batch, Credit, get_scheme
+from actfocus_core.errors import ActFocusError
+from actfocus_core.losses import normalisers
+from actfocus_core.policy import Policy, load_policy
+from actfocus_core.policy.logits import SplitModel
+from actfocus_core.signals import score
+from actfocus_core.train import metrics as names
+from actfocus_core.train.batch import TrainingBatch, minibatches
+from actfocus_core.train.config import TrainConfig
+from actfocus_core.train.critic import Critic
+from actfocus_core.train.lora import add_adapters
+from actfocus_core.train.update import Adam, forward, gradient_by_kind, in_half, per_token
+from actfocus_core.trajectory import Trajectory
+
+Progress = Callable[[str, int, int], None]
+"""phase, done, total"""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The kept trajectories of a step with all that the update reads of them."""
+
+    batch: Batch
+    credit: Credit
+    tokens: TrainingBatch
+
+
+class Learner:
+    """Policy, critic and optimisers, and how far they are. Trains ``policy.model`` in place."""
+
+    def __init__(self, config: TrainConfig, policy: Policy, on_progress: Progress | None = None):
+        self.config, self.policy = config, policy
+        self.progress = on_progress or (lambda phase, done, total: None)
+        self.model = SplitModel(policy.model)
+        policy.model.requires_grad_(True)
+        self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
+        if config.gradient_checkpointing:
+            policy.model.activation_checkpointing_enable({"use_reentrant": False})
+        self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
+        # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
+        self.player = half(policy) if in_half(config.precision, policy.device) else policy
+        self.critic, self.critic_adam = None, None
+        if config.algorithm == "ppo":
+            self.critic = Critic(policy)
+            self.critic_adam = Adam(self.critic.named_parameters(), config.critic_lr, config.warmup,
+                                    config.max_grad_norm)
+        self._reference: Policy | None = None
+        self.step = 0
+        """steps done"""
+        self.notes: dict[str, float] = {}
+        """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
+
+    @contextmanager
+    def phase(self, name: str):
+        """Time a part of the step."""
+        began = time.perf_counter()
+        yield
+        self.notes[f"seconds/{name}"] = self.notes.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+
+    def credit(self, kept: list[Trajectory]) -> tuple[Batch, Credit]:
+        """The scheme's credit; the frozen reference scores the rollouts where scheme or KL needs it."""
+        scheme, batch = get_scheme(self.config.scheme), Batch.of(kept)
+        credit = scheme.compute(batch, **self.config.scheme_params)
+        if credit.missing or self.config.kl_coef:
+            score(kept, self.reference, tokens_per_batch=self.config.micro_tokens,
+                  on_progress=lambda d, n: self.progress("score", d, n))
+            batch = Batch.of(kept)
+            credit = scheme.compute(batch, **self.config.scheme_params)
+        if credit.missing:
+            raise ActFocusError(f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
+                                "does not record; choose another scheme")
+        return batch, credit
+
+    def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
+              **more: np.ndarray) -> TrainingBatch:
+        """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
+        columns = {"old_logprobs": np.concatenate(self._old_logprobs(kept)), "advantages": advantages,
+                   "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale,
+                   "kinds": batch.kinds, **more}
+        if self.config.kl_coef:
+            columns["ref_logprobs"] = np.concatenate([t.signals["ref_logprob"] for t in kept])
+        if credit.ratio_unit != "token":
+            turns = batch.turns if credit.ratio_unit == "turn" else np.zeros_like(batch.turns)
+            columns["units"] = batch.index * (1 << 16) + turns
+        return TrainingBatch(kept, columns)
+
+    def minibatches(self, batch: TrainingBatch, credit: Credit, step: int, epoch: int):
+        """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
+        parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
+        # A normaliser that the config names goes before the scheme's own.
+        z = normalisers(batch.total("weights"), parts, self.config.normaliser or credit.normaliser,
+                        None if self.config.normaliser else credit.divisor)
+        return [(rows, z) for rows in parts]
+
+    @contextmanager
+    def updating(self):
+        """The policy in training mode where it makes its activations twice; the player follows it."""
+        models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
+        for model in models:
+            model.train(self.config.gradient_checkpointing)
+        yield
+        for model in models:
+            model.eval()
+        if self.player is not self.policy:
+            with torch.no_grad():
+                for mine, new in zip(self.player.model.parameters(), self.policy.model.parameters()):
+                    mine.copy_(new)
+
+    def gradient_by_kind(self, made: Prepared, step: int) -> dict[str, float]:
+        """``update.gradient_by_kind`` of the step's first mini-batch."""
+        with self.phase("measure"):
+            rows, z = self.minibatches(made.tokens, made.credit, step, epoch=0)[0]
+            return gradient_by_kind(self.model, self.adam, made.tokens, rows, z, self.config)
+
+    # --- what the next step depends on ---------------------------------------------------
+
+    def parts(self) -> dict:
+        """File name -> (what gives its tensors, what takes them up)."""
+        parts = {}
+        for name, adam in (("policy", self.adam), ("critic", self.critic_adam)):
+            if adam is not None:
+                parts |= {name: (adam.parameters, adam.restore), f"{name}-adam": (adam.tensors, adam.load)}
+        return parts
+
+    def stored(self) -> dict[str, dict[str, torch.Tensor]]:
+        """File name -> name -> tensor; these are the living tensors, not copies."""
+        return {name: give() for name, (give, _) in self.parts().items()}
+
+    def take_up(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Go on from what ``stored`` gave once."""
+        for name, (_, take) in self.parts().items():
+            take(tensors[name])
+        with self.updating():
+            pass
+
+    # --- the rest ------------------------------------------------------------------------
+
+    @property
+    def reference(self) -> Policy:
+        """The policy as it was before training, frozen; loaded when it is first needed."""
+        if self._reference is None:
+            kind = str(self.player.model.dtype).removeprefix("torch.")
+            self._reference = load_policy(self.config.model, str(self.policy.device), kind)
+        return self._reference
+
+    def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
+        """Log-probs under the policy that sampled. In bfloat16 its arithmetic differs: they are made again."""
+        if self.player is self.policy:
+            return [t.logprobs for t in kept]
+        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device,
+                          self.config.precision)
+        d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
+        self.notes["kl/rollout"] = names.mean_kl(d)
+        return again
+
+
+def half(policy: Policy) -> Policy:
+    """A copy in bfloat16, without gradients."""
+    model = copy.deepcopy(policy.model).to(torch.bfloat16).requires_grad_(False).eval()
+    return Policy(policy.name, model, policy.tokenizer, policy.env_options)

@@ -1,0 +1,110 @@
+"""What would have happened: replays, branches and edits, kept beside the run they ask about.
+
+    NAME/whatif/
+      replay-3fa2c1d0.json       what was asked, and the answer in numbers
+      replay-3fa2c1d0.parquet    its trajectories, with a value a token as signals
+
+The id is made from what was asked: the same question has the same id and one answer. Facts of
+the run are never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import appearing
+from actfocus_core.runs import Run, read_trajectories, write_trajectories
+from actfocus_core.trajectory import Trajectory
+
+KINDS = ("replay", "branch", "edit")
+FORMAT = "actfocus-whatif"
+_ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """One question to a run, with its answer. Plain JSON but for the trajectories."""
+
+    kind: str
+    """one of KINDS"""
+    request: dict
+    """all that decides the answer"""
+    result: dict
+    trajectories: list[Trajectory] = field(repr=False)
+
+    @cached_property
+    def id(self) -> str:
+        """KIND and twelve hex digits of the request: it can be linked to."""
+        digest = hashlib.blake2b(json.dumps(plain(self.request), sort_keys=True).encode(), digest_size=6)
+        return f"{self.kind}-{digest.hexdigest()}"
+
+
+def store(run: Run, what: WhatIf) -> Path:
+    """Put a what-if into its run, in place of an earlier answer to the same; the path of the JSON.
+
+    Raises ActFocusError where the run's folder cannot be written; then nothing is left.
+    """
+    content = {"format": FORMAT, "id": what.id, "kind": what.kind, "request": what.request, "result": what.result,
+               "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    text = json.dumps(plain(content), allow_nan=False)
+    file = _folder(run) / f"{what.id}.json"
+    try:
+        file.parent.mkdir(exist_ok=True)
+        # Two files: the second says that it is there.
+        with appearing(file.with_suffix(".parquet")) as part:
+            write_trajectories(what.trajectories, part)
+        with appearing(file) as part:
+            part.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
+    return file
+
+
+def load(run: Run, id: str) -> WhatIf:
+    """A stored what-if. Raises ActFocusError for an id that is not there, or a broken file."""
+    file = _folder(run) / f"{id}.json"
+    if not _ID.fullmatch(id) or not file.is_file():
+        raise ActFocusError(f"{run.path}: has no what-if {id!r}; `actfocus whatif {run.path}` lists them")
+    content = _read(file)
+    return WhatIf(content["kind"], content["request"], content["result"], read_trajectories(file.with_suffix(".parquet")))
+
+
+def listing(run: Run) -> list[dict]:
+    """``id, kind, created, request`` of all what-ifs of a run, the newest first."""
+    found = [_read(file) for file in _folder(run).glob("*.json") if _ID.fullmatch(file.stem)]
+    rows = [{name: one[name] for name in ("id", "kind", "created", "request")} for one in found]
+    return sorted(rows, key=lambda row: (row["created"], row["id"]), reverse=True)
+
+
+def plain(value):
+    """A value as JSON has it: no NaN or infinity (None), no NumPy numbers, no tuples."""
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _folder(run: Run) -> Path:
+    return run.path / "whatif"
+
+
+def _read(file: Path) -> dict:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ActFocusError(f"{file}: not readable JSON ({error})") from None
+    wanted = ("id", "kind", "created", "request", "result")
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not all(name in content for name in wanted):
+        raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
+    return content
