@@ -18,6 +18,8 @@ from actfocus_core.losses import normalisers
 from actfocus_core.paths import share
 from actfocus_core.policy import Policy, load_policy
 from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.sampler import CachedSampler, Sampler
+from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run
 from actfocus_core.signals import score, signal_values
@@ -56,8 +58,11 @@ class Session:
         if config.gradient_checkpointing:
             policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
+        self.half = in_half(config.precision, policy.device)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
-        self.player = half(policy) if in_half(config.precision, policy.device) else policy
+        self.player = half(policy) if self.half and config.sampler == "transformers" else policy
+        self.engine: VllmEngine | None = None
+        """started when it is first needed"""
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
@@ -112,12 +117,16 @@ class Session:
         """The rollouts of a step: P new prompts, G rollouts each."""
         c = self.config
         first = TRAINING_SEED + (step - 1) * c.prompts
-        return collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
-                       temperature=c.temperature, seed=c.seed, step=step, env_options=c.env_options,
-                       batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
+        rollouts = collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
+                           seed=c.seed, step=step, env_options=c.env_options, sampler=self._sampler(c.temperature),
+                           batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
+        if self.engine:
+            self.engine.rest()
+        return rollouts
 
     def credit(self, kept: list[Trajectory]) -> tuple[Batch, Credit]:
         """The scheme's credit; the frozen reference scores the rollouts where scheme or KL needs it."""
+        self._old = self._old_logprobs(kept)
         batch = Batch.of(kept)
         credit = self.scheme.compute(batch, **self.config.scheme_params)
         if credit.missing or self.config.kl_coef:
@@ -133,7 +142,7 @@ class Session:
     def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
               **more: np.ndarray) -> TrainingBatch:
         """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
-        columns = {"old_logprobs": np.concatenate(self._old_logprobs(kept)), "advantages": advantages,
+        columns = {"old_logprobs": np.concatenate(self._old), "advantages": advantages,
                    "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale,
                    "kinds": batch.kinds, **more}
         if self.config.kl_coef:
@@ -164,6 +173,8 @@ class Session:
             with torch.no_grad():
                 for mine, new in zip(self.player.model.parameters(), self.policy.model.parameters()):
                     mine.copy_(new)
+        if self.engine:
+            self.engine.stale = True
 
     def store(self, step: int, trajectories: list[Trajectory]) -> None:
         """Put the rollouts of a step into the run folder, with the reference's signals where all have them."""
@@ -279,8 +290,8 @@ class Session:
     def reference(self) -> Policy:
         """The policy as it was before training, frozen; loaded when it is first needed."""
         if self._reference is None:
-            kind = str(self.player.model.dtype).removeprefix("torch.")
-            self._reference = load_policy(self.config.model, str(self.policy.device), kind)
+            self._reference = load_policy(self.config.model, str(self.policy.device),
+                                          "bfloat16" if self.half else "float32")
         return self._reference
 
     @property
@@ -304,7 +315,7 @@ class Session:
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(
                     self.player, c.env, prompts=c.eval_prompts, rollouts=c.eval_rollouts, temperature=temperature,
-                    step=step, env_options=c.env_options, batch_size=c.rollout_batch,
+                    step=step, env_options=c.env_options, sampler=self._sampler(temperature), batch_size=c.rollout_batch,
                     on_progress=lambda d, n: self.progress("evaluate", d, n))
                 found |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
                 if c.store_evaluation:
@@ -327,15 +338,37 @@ class Session:
         self._since = time.perf_counter()
         self.tell("running")
 
+    def _sampler(self, temperature: float) -> Sampler:
+        """What plays the policy as it is now."""
+        if self.config.sampler == "transformers":
+            return CachedSampler(self.player, temperature)
+        if self.engine is None:
+            self.engine = VllmEngine(self.policy, self.half, self.config.sampler_memory)
+        if self.engine.stale:
+            self.engine.sync(self.policy.model)
+        return VllmSampler(self.engine, temperature)
+
     def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
-        """Log-probs under the policy that sampled. In bfloat16 its arithmetic differs: they are made again."""
-        if self.player is self.policy:
+        """Log-probs under the policy that sampled, before it is updated.
+
+        Where the sampler's arithmetic is not the trainer's (bfloat16, vLLM) they are made again, so
+        that the first ratio is 1, and how far the two are apart is noted. Entropies the sampler did not
+        give are made with them.
+        """
+        if self.player is self.policy and self.engine is None:
             return [t.logprobs for t in kept]
-        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device,
-                          self.config.precision)
-        d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
-        self.notes["kl/rollout"] = names.mean_kl(d)
-        return again
+
+        def again(micro):
+            logprobs, entropies = forward(self.model, micro, entropy=True)
+            return torch.stack([logprobs, entropies], dim=1)
+
+        made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,))
+        d = np.concatenate([(t.logprobs - new[:, 0])[t.response_mask] for t, new in zip(kept, made)])
+        self.notes |= {"kl/rollout": names.mean_kl(d), "ratio/rollout_mean": float(np.abs(d).mean()),
+                       "ratio/rollout_max": float(np.abs(d).max())}
+        for t, new in zip(kept, made):
+            t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), new[:, 1], t.signals["entropy"])
+        return [new[:, 0] for new in made]
 
 
 def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:

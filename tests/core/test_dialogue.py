@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from actfocus_core.dialogue import ChatFormat, Segment, encode_parts, find_spans, response_kinds, split_actions
+from actfocus_core.dialogue import (
+    ChatFormat,
+    Segment,
+    encode_parts,
+    find_spans,
+    response_kinds,
+    split_actions,
+)
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
 from tests.conftest import CHATML, make_tokenizer
