@@ -21,8 +21,8 @@ from actfocus_core.trajectory import TokenKind
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 SEPARATOR = "||"
 _REPLY_TAG = re.compile(r"</?(?:think|answer|action|tool_call|tool_response)>")
-_SYSTEM, _USER, _NEXT = "actfocus-system-51c9", "actfocus-user-51c9", "actfocus-next-51c9"
-_REPLY = "<think>\nactfocus-51c9\n</think>\n<answer>actfocus-51c9</answer>"
+_SYSTEM, _USER, _NEXT, _THOUGHT = (f"actfocus-{word}-51c9" for word in ("system", "user", "next", "thought"))
+_REPLY = f"<think>\n{_THOUGHT}\n</think>\n<answer>actfocus-51c9</answer>"
 """Stand-ins for messages: what the template writes around them is the template."""
 
 
@@ -38,8 +38,9 @@ class Segment:
 class ChatFormat:
     """A tokenizer's chat template, taken apart once into what surrounds each message.
 
-    Raises ActFocusError where the tokenizer has no chat template or no offsets, or where the
-    template rewrites earlier turns (then a dialogue cannot be continued token by token).
+    Raises ActFocusError where the tokenizer has no chat template or no offsets, or where a dialogue
+    cannot be continued token by token: the template rewrites earlier turns, or the tokenizer
+    encodes a piece of the dialogue otherwise than the whole.
     """
 
     def __init__(self, tokenizer):
@@ -54,33 +55,65 @@ class ChatFormat:
         self.texts = TokenTexts(tokenizer, self.end_id)
 
     def _take_apart(self) -> None:
-        """Split the rendered template at the stand-ins."""
-        system = [{"role": "system", "content": _SYSTEM}]
-        user = {"role": "user", "content": _USER}
-        try:
-            opening = self._render([*system, user])
-        except Exception:
-            # Templates without a system role (Gemma's) raise: the task goes into the first message.
-            system, user = [], {"role": "user", "content": f"{_SYSTEM}\n\n{_USER}"}
-            try:
-                opening = self._render([user])
-            except Exception as error:
-                raise ActFocusError(f"{self.name}: the chat template refused a user message "
-                                    f"({error})") from None
+        """Split the rendered template at the stand-ins, and check that it only appends."""
+        messages, opening = self._first_messages()
         self.opens_thinking = opening.rstrip().endswith(THINK[0])
         """The template itself writes ``<think>``: a response begins inside the span."""
-        # In the history the opened tag stands in the reply, so it is not looked for twice.
-        before = opening[:opening.rindex(THINK[0])] if self.opens_thinking else opening
-        later = [*system, user, {"role": "assistant", "content": _REPLY}]
-        dialogue = self._render([*later, {"role": "user", "content": _NEXT}])
-        if not dialogue.startswith(before + _REPLY):
-            raise ActFocusError(f"{self.name}: the chat template writes an earlier turn differently "
-                                "once a later one follows, so a dialogue cannot be continued token by "
-                                "token; use a chat template that only appends")
+        turn = [{"role": "assistant", "content": _REPLY}, {"role": "user", "content": _NEXT}]
+        dialogue, longer = self._render([*messages, *turn]), self._render([*messages, *turn, *turn])
+        before = self._without_opener(opening) + _REPLY
+        if not dialogue.startswith(before):
+            raise self._rewrites(opening, dialogue)
+        closing = dialogue[len(before):]
+        if longer != before + self._without_opener(closing) + _REPLY + closing:
+            raise self._rewrites(opening, longer)
         self._before_system, rest = opening.split(_SYSTEM)
         self._before_user, self._header = rest.split(_USER)
-        closing, _ = dialogue[len(before) + len(_REPLY):].split(_NEXT)
-        self._end, self._before_next = self._split_end(closing)
+        following, header = closing.split(_NEXT)
+        if header != self._header:
+            raise ActFocusError(f"{self.name}: the chat template writes {header!r} before a later reply and "
+                                f"{self._header!r} before the first; use one that writes the same before all")
+        self._end, self._before_next = self._split_end(following)
+        ids = self._encode(closing)["input_ids"]
+        if self._encode(dialogue)["input_ids"][-len(ids):] != ids:
+            raise ActFocusError(f"{self.name}: the tokenizer encodes what follows a reply otherwise than in the "
+                                "whole dialogue, so a dialogue cannot be continued token by token")
+
+    def _first_messages(self) -> tuple[list[dict], str]:
+        """The first messages as the template takes them, and what it makes of them."""
+        system, user = {"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}
+        try:
+            messages = [system, user]
+            opening = self._render(messages)
+        except Exception:
+            opening = ""
+        if _SYSTEM not in opening:
+            # Without a system role (Gemma's raises, others leave it out) the task goes into the first message.
+            try:
+                messages = [{"role": "user", "content": f"{_SYSTEM}\n\n{_USER}"}]
+                opening = self._render(messages)
+            except Exception as error:
+                raise ActFocusError(f"{self.name}: the chat template refused a user message ({error})") from None
+        counts = [opening.count(word) for word in (_SYSTEM, _USER)]
+        if counts != [1, 1] or opening.index(_SYSTEM) > opening.index(_USER):
+            raise ActFocusError(f"{self.name}: the chat template does not write the system and the user message "
+                                "once each, in this order; use one that does")
+        return messages, opening
+
+    def _without_opener(self, text: str) -> str:
+        """A text that ends where a reply begins; in the history an opened ``<think>`` stands in the reply."""
+        return text[:text.rindex(THINK[0])] if self.opens_thinking else text
+
+    def _rewrites(self, opening: str, dialogue: str) -> ActFocusError:
+        """What a template does to earlier turns, as an error."""
+        if dialogue.count(_THOUGHT) < dialogue.count(_NEXT):
+            what = "leaves out the reasoning of earlier turns once a later one follows, as Qwen3's and DeepSeek-R1's do"
+        elif not dialogue.startswith(opening[:opening.index(_USER)]):
+            what = "writes the system prompt differently once a later turn follows"
+        else:
+            what = "writes an earlier turn differently once a later one follows"
+        return ActFocusError(f"{self.name}: the chat template {what}, so a dialogue cannot be continued token by "
+                             "token; put a template that only appends into the model folder (chat_template.jinja)")
 
     def _split_end(self, closing: str) -> tuple[str, str]:
         """Split what follows a reply after its end-of-turn token, the first special token."""
@@ -104,9 +137,11 @@ class ChatFormat:
 
         ``closed``: the policy ended its turn itself, so the end-of-turn token is there already.
         """
-        return self._segment(("" if closed else self._end, TokenKind.TEMPLATE),
-                             (self._before_next, TokenKind.TEMPLATE), (user, TokenKind.USER),
-                             (self._header, TokenKind.TEMPLATE))
+        whole = self._segment((self._end, TokenKind.TEMPLATE), (self._before_next, TokenKind.TEMPLATE),
+                              (user, TokenKind.USER), (self._header, TokenKind.TEMPLATE))
+        # Encoded with the end of the turn in front: alone, some tokenizers would put a space before it.
+        start = whole.ids.index(self.end_id) + 1 if closed else 0
+        return Segment(whole.ids[start:], whole.kinds[start:], whole.texts[start:])
 
     def stop_ids(self) -> list[int]:
         """Tokens that end the policy's turn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,7 @@ def rollout(
     temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 128,
+    sampler: Annotated[Literal["transformers", "vllm"], typer.Option(help="What plays them; vllm is an extra.")] = "transformers",
     score: Annotated[bool, typer.Option(help="Score with the policy as its own reference.")] = True,
     top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
@@ -58,12 +59,12 @@ def rollout(
     seeds = list(range(first_prompt, first_prompt + prompts))
     with progress_bars(progress) as show:
         trajectories = collect(loaded, env, prompts=seeds, rollouts=rollouts, temperature=temperature,
-                               seed=seed, env_options=options, batch_size=batch_size,
-                               on_progress=show("rollout"))
+                               seed=seed, env_options=options, sampler=_sampler(sampler, loaded, temperature),
+                               batch_size=batch_size, on_progress=show("rollout"))
         if score:
             score_(trajectories, loaded, top_k=top_k, on_progress=show("score"))
     config = {"command": "rollout", "policy": policy, "env": env, "env_options": options, "prompts": seeds,
-              "rollouts": rollouts, "temperature": temperature, "seed": seed}
+              "rollouts": rollouts, "temperature": temperature, "seed": seed, "sampler": sampler}
     with appearing_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
         run.add_trajectories(0, trajectories)
         if score:
@@ -131,6 +132,17 @@ def evaluate(
                                                env_options=given, on_progress=show(label(t))))
     print_result(json_, {"policy": loaded.name, "env": env, "fingerprint": loaded.fingerprint,
                     **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()}})
+
+
+def _sampler(name: str, policy, temperature: float):
+    """The sampler of that name; None stands for the loop's own, the transformers one."""
+    if name == "transformers":
+        return None
+    import torch
+
+    from actfocus_core.policy.vllm import VllmEngine, VllmSampler
+
+    return VllmSampler(VllmEngine(policy, half=policy.model.dtype == torch.bfloat16, memory=0.5), temperature)
 
 
 def _well_formed(trajectories) -> float:

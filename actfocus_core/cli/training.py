@@ -42,6 +42,7 @@ def train(
     time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
                                                       show_default="the preset's")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling and the mini-batches.")] = 0,
+    sampler: Annotated[Literal["transformers", "vllm"], typer.Option(help="What plays the episodes; vllm is an extra.")] = "transformers",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the "
                                                    "training config, for instance lr=1e-4.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
@@ -63,7 +64,7 @@ def train(
         start = values_of(preset or ("quick" if model == "tiny" else "paper"), env, algorithm, model)
         options = {**start.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
         config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
-                                   "seed": seed, "device": device, **limits, **key_values(set_ or [], "--set")})
+                                   "seed": seed, "device": device, "sampler": sampler, **limits, **key_values(set_ or [], "--set")})
         out = out or free_path(Path("runs"), f"train-{env}")
         if out.exists():
             raise ActFocusError(f"{out}: already exists; choose another name for the run")

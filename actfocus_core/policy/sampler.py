@@ -1,7 +1,7 @@
 """Sampling replies turn by turn, with the keys and values of earlier turns kept.
 
 ``Sampler`` is the protocol the rollout loop knows; ``CachedSampler`` runs it on any Hugging
-Face causal LM with ordinary or sliding-window attention.
+Face causal LM with ordinary or sliding-window attention, ``vllm.VllmSampler`` on vLLM.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Reply:
     logprobs: np.ndarray
     """float32 [n]: of the sampled tokens, at temperature 1 whatever they were sampled at"""
     entropies: np.ndarray
-    """float32 [n], nats, at temperature 1"""
+    """float32 [n], nats, at temperature 1; NaN where the sampler does not give them"""
     closed: bool
     """It ended with an end-of-turn token, and not because the limit was reached."""
 
@@ -53,6 +53,13 @@ class Sampler(Protocol):
         """Go on with these streams only."""
 
 
+def check_temperature(temperature: float) -> float:
+    """The temperature itself. Raises ActFocusError for one that is not a finite number, 0 or above."""
+    if not 0 <= temperature < np.inf:
+        raise ActFocusError(f"temperature={temperature}: must be a finite number, 0 or above")
+    return temperature
+
+
 class CachedSampler:
     """Keys and values stand at slot = position, one stream a row, without pads in between.
 
@@ -65,10 +72,8 @@ class CachedSampler:
     """
 
     def __init__(self, policy: Policy, temperature: float = 1.0):
-        if not 0 <= temperature < np.inf:
-            raise ActFocusError(f"temperature={temperature}: must be a finite number, 0 or above")
         self.model, self.device = policy.model, policy.device
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.stop = torch.tensor(policy.chat.stop_ids(), device=self.device)
         self.windows = _windows(policy)
 

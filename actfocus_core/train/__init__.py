@@ -87,11 +87,13 @@ def _check(config: TrainConfig, policy) -> None:
     """Raise ActFocusError for a wrong option of the environment or the scheme, or a missing extra."""
     from actfocus_core.credit import Batch, get_scheme
     from actfocus_core.envs import make_env
-    from actfocus_core.train.extras import demand
+    from actfocus_core.extras import demand
     from actfocus_core.train.tracking import demand_trackers
     from actfocus_core.trajectory import Trajectory
 
     demand_trackers(config.track)
+    if config.sampler == "vllm":
+        demand("vllm", "vllm")
     if config.lora_rank:
         demand("peft", "lora")
     make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})

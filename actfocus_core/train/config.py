@@ -50,6 +50,10 @@ class TrainConfig(BaseModel):
     """of the rollouts; log-probs are those at temperature 1"""
     rollout_batch: Count = 128
     """episodes played at once"""
+    sampler: Literal["transformers", "vllm"] = "transformers"
+    """what plays them; vllm is an extra"""
+    sampler_memory: Share = 0.4
+    """share of the GPU's memory that vLLM may hold; it is given back while the policy is updated"""
     filter_share: Share = 1.0
     """share of the groups kept, those whose returns spread most (StarPO-S)"""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from actfocus_core.policy import Policy
+from actfocus_core.policy.sampler import Sampler
 from actfocus_core.rollout import EVALUATION_SEED, collect
 from actfocus_core.trajectory import Trajectory
 
@@ -16,14 +17,14 @@ NORMAL_95 = 1.96
 
 def evaluate(policy: Policy, env: str, *, prompts: int = 32, rollouts: int = 16, temperature: float = 1.0,
              step: int = 0, env_options: dict | None = None, batch_size: int = 128,
-             on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+             sampler: Sampler | None = None, on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
     """Roll out on the prompts EVALUATION_SEED, EVALUATION_SEED + 1, ...: the same for every run.
 
     The dice are those of ``step``, the same for every policy. Raises as ``collect`` does.
     """
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + prompts)
     return collect(policy, env, prompts=seeds, rollouts=rollouts, temperature=temperature, seed=EVALUATION_SEED,
-                   step=step, env_options=env_options, batch_size=batch_size, on_progress=on_progress)
+                   step=step, env_options=env_options, sampler=sampler, batch_size=batch_size, on_progress=on_progress)
 
 
 def summary(trajectories: list[Trajectory]) -> dict[str, float]:

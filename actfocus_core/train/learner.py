@@ -54,7 +54,8 @@ class Learner:
             policy.model.activation_checkpointing_enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
-        self.player = half(policy) if in_half(config.precision, policy.device) else policy
+        self.half = in_half(config.precision, policy.device)
+        self.player = half(policy) if self.half and config.sampler == "transformers" else policy
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
@@ -75,6 +76,7 @@ class Learner:
 
     def credit(self, kept: list[Trajectory]) -> tuple[Batch, Credit]:
         """The scheme's credit; the frozen reference scores the rollouts where scheme or KL needs it."""
+        self._old = self._old_logprobs(kept)
         scheme, batch = get_scheme(self.config.scheme), Batch.of(kept)
         credit = scheme.compute(batch, **self.config.scheme_params)
         if credit.missing or self.config.kl_coef:
@@ -90,7 +92,7 @@ class Learner:
     def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
               **more: np.ndarray) -> TrainingBatch:
         """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
-        columns = {"old_logprobs": np.concatenate(self._old_logprobs(kept)), "advantages": advantages,
+        columns = {"old_logprobs": np.concatenate(self._old), "advantages": advantages,
                    "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale,
                    "kinds": batch.kinds, **more}
         if self.config.kl_coef:
@@ -155,19 +157,31 @@ class Learner:
     def reference(self) -> Policy:
         """The policy as it was before training, frozen; loaded when it is first needed."""
         if self._reference is None:
-            kind = str(self.player.model.dtype).removeprefix("torch.")
-            self._reference = load_policy(self.config.model, str(self.policy.device), kind)
+            self._reference = load_policy(self.config.model, str(self.policy.device),
+                                          "bfloat16" if self.half else "float32")
         return self._reference
 
     def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
-        """Log-probs under the policy that sampled. In bfloat16 its arithmetic differs: they are made again."""
-        if self.player is self.policy:
+        """Log-probs under the policy that sampled, before it is updated.
+
+        Where the sampler's arithmetic is not the trainer's (bfloat16, vLLM) they are made again, so
+        that the first ratio is 1, and how far the two are apart is noted. Entropies the sampler did not
+        give are made with them.
+        """
+        if self.player is self.policy and self.config.sampler == "transformers":
             return [t.logprobs for t in kept]
-        again = per_token(kept, lambda micro: forward(self.model, micro)[0], self.config.micro_tokens, self.policy.device,
-                          self.config.precision)
-        d = np.concatenate([(t.logprobs - new)[t.response_mask] for t, new in zip(kept, again)])
-        self.notes["kl/rollout"] = names.mean_kl(d)
-        return again
+
+        def again(micro):
+            logprobs, entropies = forward(self.model, micro, entropy=True)
+            return torch.stack([logprobs, entropies], dim=1)
+
+        made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,))
+        d = np.concatenate([(t.logprobs - new[:, 0])[t.response_mask] for t, new in zip(kept, made)])
+        self.notes |= {"kl/rollout": names.mean_kl(d), "ratio/rollout_mean": float(np.abs(d).mean()),
+                       "ratio/rollout_max": float(np.abs(d).max())}
+        for t, new in zip(kept, made):
+            t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), new[:, 1], t.signals["entropy"])
+        return [new[:, 0] for new in made]
 
 
 def half(policy: Policy) -> Policy:

@@ -7,7 +7,7 @@ import copy
 import torch
 
 from actfocus_core.envs.base import stable_seed
-from actfocus_core.train.extras import demand
+from actfocus_core.extras import demand
 
 
 def add_adapters(model, rank: int, seed: int):

@@ -38,7 +38,9 @@ METRICS = {
     "kl/update": "mean KL(old || new) over the updated tokens while updating (k3)",
     "kl/reference": "mean KL(policy || reference) over the kept response tokens before the update (k3)",
     "kl/rollout": "mean KL between sampler and trainer on the same weights (k3): rounding, and no more",
-    "entropy/mean": "entropy of the policy at its response tokens, nats, at temperature 1",
+    "ratio/rollout_mean": "mean |log ratio| of the trainer's to the sampler's probability of a sampled token, same weights",
+    "ratio/rollout_max": "the largest of these",
+    "entropy/mean": "entropy of the policy at its response tokens, nats, at temperature 1 (vLLM: at the kept ones)",
     "entropy/reasoning": "the same at reasoning tokens",
     "entropy/action": "the same at action tokens",
     "clip/low": "share of response tokens with the ratio clipped from below and A < 0",
@@ -100,7 +102,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
     groups = list(dict.fromkeys(t.group for t in kept))
     kinds = np.concatenate([t.kinds for t in trajectories])
     entropy = np.concatenate([t.signals["entropy"] for t in trajectories])
-    sampled = int((kinds >= TokenKind.REASONING).sum())
+    sampled, known = int((kinds >= TokenKind.REASONING).sum()), np.isfinite(entropy)
     metrics = {
         "reward/return": np.mean([t.ret for t in trajectories]), "reward/reward": np.mean([t.reward for t in trajectories]),
         "reward/penalty": np.mean([t.penalty for t in trajectories]),
@@ -108,10 +110,11 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
         "groups/total": len(returns), "groups/kept": len(groups),
         "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]), "groups/return_std": np.mean([*spread.values()]),
         "tokens/sampled": sampled, "tokens/trained": sum(int(t.response_mask.sum()) for t in kept),
-        "tokens/response_mean": sampled / len(trajectories), "entropy/mean": entropy[kinds >= TokenKind.REASONING].mean()}
-    for kind in (TokenKind.REASONING, TokenKind.ACTION):
-        if (kinds == kind).any():
-            metrics[f"entropy/{kind.name.lower()}"] = entropy[kinds == kind].mean()
+        "tokens/response_mean": sampled / len(trajectories)}
+    for name, chosen in (("mean", kinds >= TokenKind.REASONING), ("reasoning", kinds == TokenKind.REASONING),
+                         ("action", kinds == TokenKind.ACTION)):
+        if (chosen & known).any():
+            metrics[f"entropy/{name}"] = entropy[chosen & known].mean()
     return {name: float(value) for name, value in metrics.items()}
 
 

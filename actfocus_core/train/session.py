@@ -11,6 +11,8 @@ import numpy as np
 from actfocus_core.envs import make_env
 from actfocus_core.paths import share
 from actfocus_core.policy import Policy
+from actfocus_core.policy.sampler import CachedSampler, Sampler
+from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
@@ -37,6 +39,8 @@ class Session(Learner):
         super().__init__(config, policy, on_progress)
         self.run = run
         self.interrupt = Interrupt()
+        self.engine: VllmEngine | None = None
+        """started when it is first needed"""
         self.ended = ""
         """why the training is over; empty while it is not"""
         self.message = ""
@@ -80,9 +84,20 @@ class Session(Learner):
         """The rollouts of a step: P new prompts, G rollouts each."""
         c = self.config
         first = TRAINING_SEED + (step - 1) * c.prompts
-        return collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
-                       temperature=c.temperature, seed=c.seed, step=step, env_options=c.env_options,
-                       batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
+        rollouts = collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
+                           seed=c.seed, step=step, env_options=c.env_options, sampler=self._sampler(c.temperature),
+                           batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
+        if self.engine:
+            self.engine.rest()
+        return rollouts
+
+    @contextmanager
+    def updating(self):
+        """As the learner's; afterwards vLLM's weights are those of before."""
+        with super().updating():
+            yield
+        if self.engine:
+            self.engine.stale = True
 
     def store(self, step: int, trajectories: list[Trajectory]) -> None:
         """Put the rollouts of a step into the run folder, with the reference's signals where all have them."""
@@ -202,7 +217,7 @@ class Session(Learner):
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(
                     self.player, c.env, prompts=c.eval_prompts, rollouts=c.eval_rollouts, temperature=temperature,
-                    step=step, env_options=c.env_options, batch_size=c.rollout_batch,
+                    step=step, env_options=c.env_options, sampler=self._sampler(temperature), batch_size=c.rollout_batch,
                     on_progress=lambda d, n: self.progress("evaluate", d, n))
                 found |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
                 if c.store_evaluation:
@@ -224,6 +239,16 @@ class Session(Learner):
             time.sleep(PAUSE_POLL)
         self._since = time.perf_counter()
         self.tell("running")
+
+    def _sampler(self, temperature: float) -> Sampler:
+        """What plays the policy as it is now."""
+        if self.config.sampler == "transformers":
+            return CachedSampler(self.player, temperature)
+        if self.engine is None:
+            self.engine = VllmEngine(self.policy, self.half, self.config.sampler_memory)
+        if self.engine.stale:
+            self.engine.sync(self.policy.model)
+        return VllmSampler(self.engine, temperature)
 
 
 def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from actfocus_core.train.extras import demand
+from actfocus_core.extras import demand
 
 PROJECT = "actfocus"
 

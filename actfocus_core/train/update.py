@@ -243,10 +243,10 @@ def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, conf
 
 @torch.no_grad()
 def per_token(trajectories: list, of_micro, tokens: int, device: torch.device,
-              precision: str = "float32") -> list[np.ndarray]:
-    """float32 [T] a trajectory: ``of_micro(micro)`` [n] at its response tokens, NaN elsewhere."""
+              precision: str = "float32", shape: tuple[int, ...] = ()) -> list[np.ndarray]:
+    """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere."""
     batch = TrainingBatch(trajectories, {})
-    values = [np.full(len(t), np.nan, np.float32) for t in trajectories]
+    values = [np.full((len(t), *shape), np.nan, np.float32) for t in trajectories]
     for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device):
         with autocast(device, precision):
             numbers = of_micro(micro).float().cpu().numpy()

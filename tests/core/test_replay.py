@@ -18,7 +18,7 @@ from actfocus_core.replay import FRESH, replay, slow_motion
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
-from actfocus_core.train.batch import keep_groups
+from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.history import policy_before, replayable
 from actfocus_core.trajectory import TokenKind
 
