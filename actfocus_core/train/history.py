@@ -11,9 +11,9 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
 from actfocus_core.runs import Run, slug
 from actfocus_core.train import config_of, first_policy
-from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.config import TrainConfig
+from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.grpo import prepare_grpo, update_grpo
 from actfocus_core.train.learner import Learner, Progress
 from actfocus_core.train.ppo import prepare_ppo, update_ppo
