@@ -30,6 +30,9 @@ STAGES = [Stage("short", 1200, turns=2, batch=20, doubt=0.15, learn_slips=False)
           Stage("whole", 3200, turns=9, batch=10, doubt=0.15, learn_slips=False),
           Stage("doubt", 400, turns=9, batch=10, doubt=None, learn_slips=True)]
 RATE = 3e-3
+POLISH = [Stage("polish", 600, turns=9, batch=10, doubt=None, learn_slips=True, more=("webshop",) * 8)]
+POLISH_RATE = 6e-4
+"""The shop has the largest number of things to read: it is practised longer, after all the rest."""
 CORPUS, VOCABULARY = 400, 900
 PROMPTS, ROLLOUTS = 64, 8
 
@@ -44,8 +47,9 @@ def main() -> None:
     started = time.process_time()
     tokenizer = train_tokenizer(corpus(Random(options.seed)), VOCABULARY)
     model = make_model(tokenizer)
-    for stage in train(model, ChatFormat(tokenizer), STAGES, RATE, options.seed):
-        print(f"{stage.name}: done, {(time.process_time() - started) / 60:.1f} CPU minutes", flush=True)
+    for stages, rate, seed in ((STAGES, RATE, options.seed), (POLISH, POLISH_RATE, options.seed + 1)):
+        for stage in train(model, ChatFormat(tokenizer), stages, rate, seed):
+            print(f"{stage.name}: done, {(time.process_time() - started) / 60:.1f} CPU minutes", flush=True)
     minutes = (time.process_time() - started) / 60
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
@@ -55,7 +59,7 @@ def main() -> None:
     card = (Path(__file__).parent / "tiny_policy" / "card.md").read_text(encoding="utf-8")
     (options.out / "README.md").write_text(card.format(
         parameters=sum(p.numel() for p in model.parameters()), vocabulary=len(tokenizer), minutes=minutes,
-        seed=options.seed, steps=sum(s.steps for s in STAGES), scores="\n".join(scores)), encoding="utf-8")
+        seed=options.seed, steps=sum(s.steps for s in STAGES + POLISH), scores="\n".join(scores)), encoding="utf-8")
     print("\n".join(scores), f"\n{minutes:.1f} CPU minutes")
 
 

@@ -54,7 +54,7 @@ class Customer:
         """
         shown = env.page()
         if shown.search:
-            others = [*(f"search[{query}]" for query in env.queries()), "search[words]"]
+            others = [f"search[{rng.choice(env.queries())}]", "search[words]"]
         elif shown.kind == "results":
             others = [b.action for b in shown.group("product")] + [f"click[{BACK}]"]
         else:

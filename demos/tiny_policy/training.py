@@ -31,6 +31,8 @@ class Stage:
     """How likely an action departs from the plan; None: as the demonstrators say."""
     learn_slips: bool
     """Whether the departing answers are learned, or only what to do after them."""
+    more: tuple[str, ...] = ()
+    """Environments that are practised more than their share, once for every mention."""
 
 
 def make_model(tokenizer) -> LlamaForCausalLM:
@@ -72,7 +74,8 @@ def _dialogues(rng: Random):
 
     def following(stage: Stage) -> Dialogue:
         nonlocal played
-        demonstrator, env = players[played % len(players)]
+        turn = players + [next(one for one in players if one[0].env == name) for name in stage.more]
+        demonstrator, env = turn[played % len(turn)]
         played += 1
         return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubt)
 
