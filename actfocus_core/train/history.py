@@ -70,7 +70,9 @@ def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None
     """
     stored = run.info["config"]
     if stored.get("command") == "train":
-        return learner_before(run, step, rebuild, device).player
+        trained = learner_before(run, step, rebuild, device).player
+        # A policy of its own: the learner's knows the fingerprint it began with.
+        return Policy(trained.name, trained.model.requires_grad_(False), trained.tokenizer, trained.env_options)
     name = stored.get("policy") or run.info.get("model", {}).get("name")
     if not name:
         raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")
