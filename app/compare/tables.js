@@ -127,7 +127,7 @@
       }))), lacking.length ? el('p', 'af-quiet', `Without a score, for what they need is not recorded: ${lacking.join(', ')}.`) : '');
   }
 
-  const HEADS = { where_advantage: 'where: ρ with |A|', where_advantage_auroc: 'where: AUROC, top |A|', where_criticality: 'where: ρ with criticality',
+  const HEADS = { where_advantage: 'where: ρ with |A|', where_advantage_tau: 'where: τ-b with |A|', where_criticality_tau: 'where: τ-b with criticality', where_advantage_auroc: 'where: AUROC, top |A|', where_criticality: 'where: ρ with criticality',
     where_criticality_auroc: 'where: AUROC, top criticality', right_group: 'right: ρ in the group', right_within: 'right: ρ in the rollout',
     right_sign: 'right: same sign', luck: 'mass on luck' };
 
