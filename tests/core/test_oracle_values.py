@@ -91,7 +91,7 @@ class Lake:
 
     def turn(self, cell, turn, left, answer, value):
         """Q of an answer, given what the states after it are worth."""
-        kept = [a for a in answer[: self.o["actions_per_turn"]]]
+        kept = list(answer[: self.o["actions_per_turn"]])
         penalty = self.o["format_penalty"] if not kept or any(a not in MOVES for a in kept) else 0.0
         return penalty + self.walk(cell, turn, left, [a for a in kept if a in MOVES], value)
 
@@ -141,7 +141,7 @@ def test_a_known_policys_advantage_is_that_of_brute_force(slippery, dry, options
         def value(cell, turn, left, lake=lake):
             ahead = "Down" if cell[0] < lake.goal[0] else "Right"
             chances = [(0.4, [ahead]), (0.25, ["Left", ahead]), (0.2, ["Up", "Right"]), (0.1, ["jump"]), (0.05, [])]
-            return lake.v((cell, turn, left), lambda *at: sum(p * lake.turn(*at, a, value) for p, a in chances))
+            return lake.v((cell, turn, left), lambda *place: sum(p * lake.turn(*place, a, value) for p, a in chances))
 
         for k, turn in enumerate(t.turn_records):
             v, q = value(*here(turn)), lake.turn(*here(turn), given(t, k), value)
@@ -162,7 +162,7 @@ def test_perfect_play_and_criticality_are_those_of_brute_force(slippery, dry, op
         lake = Lake(t.turn_records[0].state, o)
 
         def value(cell, turn, left, lake=lake):
-            return lake.v((cell, turn, left), lambda *at: max(lake.turn(*at, a, value) for a in every))
+            return lake.v((cell, turn, left), lambda *place: max(lake.turn(*place, a, value) for a in every))
 
         for k, turn in enumerate(t.turn_records):
             at = here(turn)
