@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from actfocus_core.cli import app
+from actfocus_core.cli.oracle import _show
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import oracle_of
+from actfocus_core.oracle import stored as stored_truth
 from actfocus_core.oracle.policy import position_values
 from actfocus_core.oracle.turns import restored
 from actfocus_core.oracle.values import UNSOLVED, add_answers, add_optimal, add_policy, solutions
@@ -376,7 +378,8 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     stamps = {p: p.stat().st_mtime_ns for p in (bare / "signals").iterdir()}
     [again] = json.loads(actfocus(capsys, *command, "--json", "--progress", "none").out)["steps"]
     assert again == step and stamps == {p: p.stat().st_mtime_ns for p in stamps}
-    text = actfocus(capsys, *command, "--progress", "none").out
+    _show(json.loads(json.dumps(step)))
+    text = capsys.readouterr().out
     assert "Where:" in text and "Right:" in text and "no ranking" in text and "ceiling" in text and "unavailable: ppo_gae" in text
     with pytest.raises(ActFocusError, match=f"values of {K} rollouts, not of 7; --again"):
         actfocus(capsys, "oracle", bare, "--rollouts", 7)
@@ -399,6 +402,14 @@ def test_weights_that_did_not_sample_the_run_are_refused(bare, tiny, capsys, tmp
     (bare / "run.json").write_text(json.dumps(info))
     with pytest.raises(ActFocusError, match=f"fingerprint 0123456789abcdef; tiny is now {tiny.fingerprint}"):
         actfocus(capsys, "oracle", bare)
+    run = Run.open(bare)
+    run.info = {"config": {"command": "train", "model": "tiny", "env": "frozen_lake", "env_options": {"max_turns": 4}},
+                "model": {"fingerprint": tiny.fingerprint}}
+    own = stored_truth.env_options(run)
+    assert own["max_turns"] == 4 and own["observation"] == "compact", "training stores what differs from the model's options"
+    stored_truth.demand_own(run, 1, tiny)
+    with pytest.raises(ActFocusError, match="step 3 was sampled by weights that 2 training steps had moved"):
+        stored_truth.demand_own(run, 3, tiny)
     # Named outright it is taken at its log-probs: the embedded policy's own fit, others do not.
     noisy = tmp_path / "noisy"
     tiny.model.save_pretrained(noisy)
