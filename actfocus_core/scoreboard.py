@@ -35,7 +35,7 @@ class Truth:
     luck: np.ndarray | None = None
     """r + V(s') - Q: what the dice gave after the turn was chosen"""
     criticality: np.ndarray | None = None
-    """standard deviation of the return over what else could have been done"""
+    """standard deviation of perfect play's Q over the legal first actions"""
     replica: np.ndarray | None = None
     """the advantage estimated again, independently"""
     exact: bool = False

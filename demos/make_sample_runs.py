@@ -1,16 +1,21 @@
 """Make the sample runs in assets/runs: real rollouts of the embedded policy, scored by itself.
 
-    python demos/make_sample_runs.py
+    python demos/make_sample_runs.py [--out FOLDER] [--only NAME ...] [--policy-rollouts K]
 
+Every run gets the exact values of perfect play; FrozenLake without slips also the policy's own, each
+the mean of K fresh rollouts (and a second one of as many).
 Everything is seeded: the prompts are the evaluation seeds 123, 124, ..., the sampling seed is
 0. The trajectories are the same on every machine but for the rounding of its matrix products.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
+from pathlib import Path
 
 from actfocus_core.envs import make_env
+from actfocus_core.oracle.stored import ensure_optimal, ensure_policy
 from actfocus_core.paths import assets
 from actfocus_core.policy import load_policy
 from actfocus_core.rollout import EVALUATION_SEED, collect
@@ -25,12 +30,20 @@ RUNS = {
     "webshop": ("webshop", {}),
 }
 PROMPTS, ROLLOUTS, TOP_K = 32, 8, 5
+PLAYED_ON = ("frozen-lake",)
+"""Runs with the policy's values: one a turn is a minute of fresh rollouts."""
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=assets() / "runs")
+    parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--policy-rollouts", type=int, default=4)
+    args = parser.parse_args()
     policy = load_policy("tiny", device="cpu")
-    for name, (env, changes) in RUNS.items():
-        path = assets() / "runs" / name
+    for name in args.only:
+        env, changes = RUNS[name]
+        path = args.out / name
         shutil.rmtree(path, ignore_errors=True)
         options = make_env(env, **{**policy.env_options[env], **changes}).options.model_dump(mode="json")
         seeds = list(range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS))
@@ -42,8 +55,15 @@ def main() -> None:
                          {"name": policy.name, "fingerprint": policy.fingerprint})
         run.add_trajectories(0, trajectories)
         run.annotate(0, policy.name, trajectories)
+        ensure_optimal(run, 0, trajectories, silent)
+        if name in PLAYED_ON:
+            ensure_policy(run, 0, trajectories, lambda: policy, silent, args.policy_rollouts)
         print(f"{path}: {len(trajectories)} trajectories, "
               f"success {sum(t.success for t in trajectories) / len(trajectories):.2f}")
+
+
+def silent(phase: str):
+    return lambda done, total: None
 
 
 if __name__ == "__main__":

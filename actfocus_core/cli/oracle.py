@@ -43,11 +43,13 @@ def oracle(
     last = step_of(opened, step)
 
     @cache
+    def loaded():
+        return load(policy or stored.policy_name(opened), device)
+
     def player():
-        loaded = load(policy or stored.policy_name(opened), device)
-        if policy is None and (opened.info.get("config") or {}).get("command") != "train":
-            stored.demand_own(opened, loaded)
-        return loaded
+        if policy is None:
+            stored.demand_own(opened, one, loaded())
+        return loaded()
 
     found = []
     with progress_bars(progress) as show:
@@ -65,11 +67,7 @@ def oracle(
     if json_:
         return print_result(True, {"run": str(opened.path), "steps": found})
     for result in found:
-        for name in ("policy", "optimal"):
-            if name in result["boards"]:
-                _print_board(name, result)
-        for scheme, why in result["unscored"].items():
-            print(f"unavailable: {scheme}: {why}")
+        _show(result)
 
 
 def _boards(trajectories: list, with_policy: bool, bootstrap: int, seed: int, on_progress) -> dict:
@@ -86,6 +84,14 @@ def _boards(trajectories: list, with_policy: bool, bootstrap: int, seed: int, on
               for name, signals in truths.items()}
     return {"boards": boards, "unscored": {name: f"no {', '.join(c.missing)}; {HOW_TO_GET[c.missing[0]]}"
                                            for name, c in credits.items() if c.missing}}
+
+
+def _show(result: dict) -> None:
+    """The tables of one step."""
+    for name in result["boards"]:
+        _print_board(name, result)
+    for scheme, why in result["unscored"].items():
+        print(f"unavailable: {scheme}: {why}")
 
 
 TRUTHS = {"policy": "the policy's own advantage A_pi", "optimal": "perfect play, A*"}

@@ -19,7 +19,7 @@ VALUE_SIGNALS = ("value", "policy_q", "policy_v", "oracle_q", "oracle_v", "polic
 """Read off ``Trajectory.signals`` under their own names. ``value``: a critic's, before each token. The
 others belong to a turn and stand on all its response tokens: Q of the turn taken and V before it, of
 the policy and of perfect play, in the environment's rewards from that turn on; a second estimate of
-the policy's (``_replica``); the standard deviation of the return over other actions there
+the policy's (``_replica``); the standard deviation of perfect play's Q over the legal actions there
 (``criticality``); the mean log-prob of the solution's text given all that was before the turn, and
 with the turn."""
 

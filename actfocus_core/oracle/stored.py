@@ -49,8 +49,12 @@ def policy_name(run: Run) -> str:
     return str(name)
 
 
-def demand_own(run: Run, policy: Policy) -> None:
-    """Raises ActFocusError where a run's own model has other weights now than when the run was made."""
+def demand_own(run: Run, step: int, policy: Policy) -> None:
+    """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
+    changed since the run was made, or training had moved them before this step."""
+    if (run.info.get("config") or {}).get("command") == "train" and step > 1:
+        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that {step - 1} training steps had moved from "
+                            f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy")
     recorded = (run.info.get("model") or {}).get("fingerprint")
     if recorded and recorded != policy.fingerprint:
         raise ActFocusError(f"{run.path}: was sampled by {policy.name} with the fingerprint {recorded}; {policy.name} is now "

@@ -71,7 +71,7 @@ def add_policy(trajectories: list[Trajectory], policy: Policy | Table, rollouts:
     ``add_optimal`` and ``position_values`` do.
     """
     found = (_estimates(trajectories, policy, rollouts, env_options, temperature, seed, on_progress)
-             if isinstance(policy, Policy) else [_exact(t, policy, env_options) for t in trajectories])
+             if isinstance(policy, Policy) else _exact(trajectories, policy, env_options))
     for t, turns in zip(trajectories, found):
         for part, estimates in zip("qv", zip(*turns) if turns else ((), ())):
             rows = [(e.value, e.replica, e.n, e.half) for e in estimates]
@@ -160,10 +160,16 @@ def _put(t: Trajectory, rows: list[tuple], names) -> None:
             t.signals[name][(t.turns == k) & t.response_mask] = value
 
 
-def _exact(t: Trajectory, table: Table, env_options: dict) -> list[tuple[Estimate, Estimate]]:
-    exact = ExactValues(table)
-    pairs = [(exact.turn(env, tuple(given)), exact.value(env)) for _, env, given in _turns(t, env_options)]
-    return [(_known(q), _known(v)) for q, v in pairs]
+def _exact(trajectories: list[Trajectory], table: Table, env_options: dict) -> list[list[tuple[Estimate, Estimate]]]:
+    """(Q, V) of every turn of every trajectory, each world walked through once."""
+    worlds: dict[Hashable, ExactValues] = {}
+    found = []
+    for t in trajectories:
+        found.append([])
+        for _, env, given in _turns(t, env_options):
+            exact = worlds.setdefault(env.world_key(), ExactValues(table))
+            found[-1].append((_known(exact.turn(env, tuple(given))), _known(exact.value(env))))
+    return found
 
 
 def _known(value: float) -> Estimate:
