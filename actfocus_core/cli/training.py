@@ -26,7 +26,8 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed; of "
                                                 "the options below only --steps and --time-budget count.",
                                                 show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="quick or paper; the options below change it.",
+    preset: Annotated[str | None, typer.Option(help="quick, paper, or a row of the paper such as sokoban-3B, "
+                                               "which names environment and model; the options below change it.",
                                                show_default="quick for tiny, else paper")] = None,
     algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
     scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
@@ -55,8 +56,10 @@ def train(
     from actfocus_core.train import preset as values_of
     from actfocus_core.train import resume as go_on
     from actfocus_core.train import train as begin
+    from actfocus_core.train.presets import ROWS
 
     if resume is None:
+        env, model = ROWS.get(preset or "", (env, model))
         given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
         limits = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
         if steps is not None and time_budget is None:

@@ -75,7 +75,7 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     if not local and not _HUB_ID.fullmatch(name):
         raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model "
                             "folder, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
-    device = _device(device)
+    device = device_of(device)
     import torch
     import transformers
 
@@ -126,6 +126,25 @@ def load_tokenizer(name: str):
         raise ActFocusError(f"{name}: not a tokenizer that can be loaded ({reason})") from None
 
 
+def load_config(name: str):
+    """The Hugging Face config of a policy, by the names ``load_policy`` takes; no weights are read or fetched.
+
+    Raises ActFocusError for one that cannot be found or read.
+    """
+    folder = _named(name) if name in NAMES else Path(name)
+    if not folder.is_dir() and not _HUB_ID.fullmatch(name):
+        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model folder, or a hub "
+                            "id such as Qwen/Qwen2.5-0.5B-Instruct")
+    import transformers
+
+    where = str(folder) if folder.is_dir() else _fetched(name, _TOKENIZER_FILES)
+    try:
+        return transformers.AutoConfig.from_pretrained(where, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ActFocusError(f"{name}: not a policy that can be loaded ({reason})") from None
+
+
 def _fetched(hub_id: str, patterns: list[str]) -> str:
     """The local folder of a hub model's files: from the cache, else downloaded once."""
     import huggingface_hub
@@ -143,7 +162,8 @@ def _fetched(hub_id: str, patterns: list[str]) -> str:
                                 "model folder") from None
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """The device's name; "auto" is CUDA where there is one. Raises ActFocusError where there is none and it is asked for."""
     import torch
 
     if wanted == "auto":

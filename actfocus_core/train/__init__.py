@@ -34,6 +34,7 @@ def train(config: TrainConfig, out: str | Path, on_progress: Progress | None = N
     out = Path(out)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
+    _demand_room(config)
     policy = _policy(config)
     if Path(config.model).is_dir():
         config = config.model_copy(update={"model": str(Path(config.model).resolve())})
@@ -81,6 +82,24 @@ def _policy(config: TrainConfig):
 
     # Parameters are trained in float32; on a GPU the arithmetic is bfloat16 (update.autocast).
     return load_policy(config.model, config.device, "float32")
+
+
+def _demand_room(config: TrainConfig) -> None:
+    """Raise ActFocusError where the run cannot fit the device; before any weight is read."""
+    import psutil
+    import torch
+
+    from actfocus_core.policy.loading import device_of, load_config
+    from actfocus_core.train.memory import Shape, demand_room
+    from actfocus_core.train.update import in_half
+
+    device = torch.device(device_of(config.device))
+    loaded = load_config(config.model)
+    if not hasattr(loaded.get_text_config(), "intermediate_size"):
+        return  # Not of the kinds the arithmetic knows.
+    shape = Shape.of(loaded)
+    available, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else (psutil.virtual_memory().available, 0)
+    demand_room(config, shape, in_half(config.precision, device), available, total)
 
 
 def _check(config: TrainConfig, policy) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from actfocus_core.errors import ActFocusError
 
 PRESETS = ("quick", "paper")
+SIZES = ("0.5B", "1.5B", "3B")
+"""The paper's models, Qwen2.5-Instruct."""
 
 _PAPER = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
@@ -18,6 +20,8 @@ _PAPER = {
     "webshop": {"env_options": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1}, "prompts": 16,
                 "rollouts": 8, "steps": 100, "eval_prompts": 256, "eval_rollouts": 1},
 }
+ROWS = {f"{env}-{size}": (env, f"Qwen/Qwen2.5-{size}-Instruct") for env in _PAPER for size in SIZES}
+"""The paper's rows as presets: name -> (environment, model); the rest is that of ``paper``."""
 _COMMON = {"prompts": 8, "rollouts": 16, "steps": 200, "lr": 1e-6, "critic_lr": 1e-5, "minibatch": 32,
            "clip_low": 0.2, "clip_high": 0.28, "entropy_coef": 0.001, "gamma": 1.0, "lam": 1.0,
            "eval_every": 10, "eval_prompts": 32, "eval_rollouts": 16}
@@ -29,14 +33,16 @@ _QUICK = {"prompts": 8, "rollouts": 8, "steps": 60, "time_budget": 110.0, "lr": 
 def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict:
     """The values of a preset, for ``TrainConfig.of(**values)``; what it does not say has a default.
 
-    ``name``: ``quick`` or ``paper``. ``model`` decides, in ``paper``, how many tokens go through it
+    ``name``: ``quick``, ``paper``, or one of ROWS, which brings ``env`` and ``model``. ``model`` decides, in ``paper``, how many tokens go through it
     at once. Raises ActFocusError for an unknown name, or an environment the paper has not.
     """
+    if name in ROWS:
+        name, (env, model) = "paper", ROWS[name]
     chosen = {"env": env, "algorithm": algorithm, "model": model}
     if name == "quick":
         return {**chosen, **_QUICK}
     if name != "paper":
-        raise ActFocusError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+        raise ActFocusError(f"unknown preset {name!r}; there are {', '.join((*PRESETS, *ROWS))}")
     if env not in _PAPER:
         raise ActFocusError(f"the paper has no setting for {env!r}; it has {', '.join(_PAPER)}")
     values = {**chosen, **_COMMON, **_PAPER[env]}
@@ -49,7 +55,11 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
 
 
 def _of_size(model: str) -> dict:
-    """What fits a GPU of 80 GB, by the number of parameters in the model's name."""
-    billions = {"0.5B": 0.5, "1.5B": 1.5, "3B": 3.0}
-    size = next((n for label, n in billions.items() if label in model), 0.0)
-    return {"micro_tokens": 32768 if size <= 0.5 else 16384, "gradient_checkpointing": size >= 1.5}
+    """What fits a GPU of 80 GB by the arithmetic of ``memory``, by the parameters in the model's name.
+
+    PPO with 3B trains a critic of 3B beside it and needs 141 GB.
+    """
+    for label, rollout_batch, micro_tokens in (("1.5B", 64, 16384), ("0.5B", 128, 16384), ("3B", 32, 4096)):
+        if label in model:
+            return {"micro_tokens": micro_tokens, "rollout_batch": rollout_batch, "gradient_checkpointing": label != "0.5B"}
+    return {"micro_tokens": 16384}

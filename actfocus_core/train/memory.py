@@ -1,0 +1,159 @@
+"""The memory a training run needs, by arithmetic that is shown, and what to change where it does not fit.
+
+Counted are the large parts; what a framework keeps for itself is not (SPARE covers it). Sizes are
+bytes. Ours: the paper gives no memory. The bytes of activations a token are exact for models of
+the Llama and Qwen2 kind with the fused attention (a test counts what autograd holds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.train.config import TrainConfig
+
+GB = 1e9
+SPARE = 1.1
+"""For fragments of memory, buffers and the context of the device."""
+CONTEXT = {"webshop": 8192}
+"""Tokens of the longest dialogue (method.md section 6); 3,600 in the games."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the sizes of a causal LM."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head: int
+    """numbers a head"""
+    mlp: int
+    vocabulary: int
+    tied: bool
+    """the output layer is the embedding"""
+    qkv_bias: bool = False
+
+    @classmethod
+    def of(cls, config) -> Shape:
+        """From the config of a Hugging Face model."""
+        c = config.get_text_config()
+        head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+        return cls(c.num_hidden_layers, c.hidden_size, c.num_attention_heads,
+                   getattr(c, "num_key_value_heads", None) or c.num_attention_heads, head, c.intermediate_size,
+                   c.vocab_size, bool(c.tie_word_embeddings), c.model_type == "qwen2" or bool(getattr(c, "attention_bias", False)))
+
+    @property
+    def linear(self) -> list[tuple[int, int]]:
+        """(in, out) of the linear layers of one block."""
+        q, kv = self.heads * self.head, self.kv_heads * self.head
+        return [(self.width, q), (self.width, kv), (self.width, kv), (q, self.width),
+                (self.width, self.mlp), (self.width, self.mlp), (self.mlp, self.width)]
+
+    @property
+    def block(self) -> int:
+        """Parameters of one block."""
+        bias = (self.heads + 2 * self.kv_heads) * self.head * self.qkv_bias
+        return sum(a * b for a, b in self.linear) + bias + 2 * self.width
+
+    @property
+    def backbone(self) -> int:
+        """Parameters without an output layer of its own."""
+        return self.vocabulary * self.width + self.layers * self.block + self.width
+
+    @property
+    def parameters(self) -> int:
+        return self.backbone + (0 if self.tied else self.vocabulary * self.width)
+
+    def adapters(self, rank: int) -> int:
+        """Parameters of low-rank adapters on all linear layers."""
+        return self.layers * sum(rank * (a + b) for a, b in self.linear)
+
+    def activations(self, half: bool, checkpointing: bool) -> int:
+        """Bytes a token that wait for the backward pass.
+
+        A block keeps, in the numbers of the arithmetic (2 or 4 bytes): queries and attention's output,
+        keys and values, the gate's four; of the residual stream, in float32, six copies (with bfloat16
+        five, and three more in half); log-sum-exps of the heads and two norms.
+        """
+        size = 2 if half else 4
+        q, kv = self.heads * self.head, self.kv_heads * self.head
+        block = (26 if half else 24) * self.width + size * (4 * self.mlp + 2 * q + 2 * kv) + 4 * self.heads + 8
+        # With checkpointing a block keeps its input alone, and one block at a time is made again.
+        return self.layers * 4 * self.width + block if checkpointing else self.layers * block
+
+
+QWEN = {"0.5B": Shape(24, 896, 14, 2, 64, 4864, 151936, True, True),
+        "1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, True, True),
+        "3B": Shape(36, 2048, 16, 2, 128, 11008, 151936, True, True)}
+"""Qwen2.5-Instruct, the paper's models."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by part. ``held`` stand there all the time; the larger of ``sampling`` and ``updating`` is added."""
+
+    held: dict[str, float]
+    sampling: dict[str, float]
+    updating: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return SPARE * (sum(self.held.values()) + max(sum(self.sampling.values()), sum(self.updating.values())))
+
+    def __str__(self) -> str:
+        """The parts that count at the peak, in GB, largest first."""
+        peak = max(self.sampling, self.updating, key=lambda parts: sum(parts.values()))
+        parts = sorted({**self.held, **peak}.items(), key=lambda part: -part[1])
+        return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts if size > 0.005 * self.total)
+
+
+def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float = 0.0) -> Memory:
+    """What a run needs at most. ``half``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
+    size = 2 if half else 4
+    trained = shape.adapters(config.lora_rank) if config.lora_rank else shape.parameters
+    held = {"weights": 4 * (shape.parameters + (trained if config.lora_rank else 0)), "Adam": 8 * trained,
+            "reference": size * shape.parameters}
+    if config.algorithm == "ppo":
+        held["critic and its Adam"] = 12 * shape.backbone
+    if half and config.sampler == "transformers":
+        held["copy that plays"] = 2 * shape.parameters
+    sampling = ({"vLLM": config.sampler_memory * device_memory} if config.sampler == "vllm" else
+                {"keys and values": config.rollout_batch * CONTEXT.get(config.env, 3600) * size
+                 * 2 * shape.layers * shape.kv_heads * shape.head})
+    chunk = min(config.micro_tokens, max(256, (1 << 27) // shape.vocabulary))
+    updating = {"gradients": 4 * trained, "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
+                # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
+                "logits": chunk * shape.vocabulary * (12 + size)}
+    if half:
+        updating["weights in bfloat16"] = 2 * shape.parameters
+    if config.algorithm == "ppo":
+        updating["critic's gradients"] = 4 * shape.backbone
+    return Memory(held, sampling, updating)
+
+
+CHANGES = ({"micro_tokens": 4096}, {"gradient_checkpointing": True}, {"rollout_batch": 32}, {"lora_rank": 32},
+           {"micro_tokens": 1024, "rollout_batch": 8})
+"""What needs less memory, in the order it is proposed; each is added to those before."""
+
+
+def demand_room(config: TrainConfig, shape: Shape, half: bool, available: float, device_memory: float = 0.0) -> None:
+    """Raise ActFocusError, with the arithmetic and what to change, where a run needs more than ``available`` bytes."""
+    needed = estimate(config, shape, half, device_memory)
+    if needed.total <= available:
+        return
+    given: dict = {}
+    for change in CHANGES:
+        # A change that would ask for more than is set already is none.
+        given |= {k: v for k, v in change.items() if k not in ("micro_tokens", "rollout_batch") and not getattr(config, k)
+                  or k in ("micro_tokens", "rollout_batch") and getattr(config, k) > v}
+        less = estimate(config.model_copy(update=given), shape, half, device_memory).total
+        if given and less <= available:
+            hope = " ".join(f"--set {k}={str(v).lower()}" for k, v in given.items())
+            hope = f"{hope} needs {less / GB:.1f}"
+            break
+    else:
+        hope = "nothing that can be set makes it fit: take a smaller model or a device with more memory"
+    raise ActFocusError(f"{config.model}: training needs {needed.total / GB:.1f} GB ({needed}; {SPARE:.0%} of the sum), "
+                        f"{available / GB:.1f} GB are free; {hope}")
