@@ -171,7 +171,7 @@ def test_under_eight_groups_there_is_no_rho_and_it_says_why(page, studio):
     opened(page, studio, "run=plain")
     text = page.locator(".af-charts.three .af-chart").last.inner_text()
     assert "No \u03c1" in text and "6 groups are fewer than 8" in text and "[" not in text
-    page.get_by_label("Groups of").select_option("all")
+    page.get_by_label("Groups of", exact=True).select_option("all")
     page.wait_for_function(f"{STATE}.data.groups.label.length === 12")
     page.wait_for_function("document.querySelector('.af-charts.three').innerText.includes('n 12')")
     page.wait_for_function("location.search.includes('over=all')")
