@@ -202,8 +202,9 @@ def test_the_setting_is_written_down_and_runs(page, studio):
 
 
 @browser
-@pytest.mark.parametrize("width", [420, 800])
-def test_the_page_fits_a_narrow_screen(page, studio, width):
-    page.set_viewport_size({"width": width, "height": 900})
+def test_the_page_fits_a_narrow_screen(page, studio):
+    page.set_viewport_size({"width": 800, "height": 900})
     opened(page, studio, "run=plain")
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 800
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.wait_for_function("document.scrollingElement.scrollWidth <= 420")
