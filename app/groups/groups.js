@@ -27,12 +27,13 @@
     page.empty = el('div', 'af-empty', 'Opening …');
     page.live = el('p', 'af-spoken');
     page.live.setAttribute('aria-live', 'polite');
-    page.body = el('div', 'af-pagebody', { hidden: true }, controls(), charts(), opened(), table());
+    page.bar = controls();
+    page.body = el('div', 'af-pagebody', { hidden: true }, charts(), opened(), table());
     element.className += ' af-page af-groups';
-    element.replaceChildren(page.alert, page.empty, page.body, page.live);
+    element.replaceChildren(page.alert, page.bar, page.empty, page.body, page.live);
     page.built = true;
     store.onTab(wake);
-    store.onPlace(wake);
+    store.onPlace(() => { if (!store.place.run) page.empty.textContent = 'Nothing is open.'; wake(); });
     store.on(later);
     AF.frame.onTheme(later);
     new ResizeObserver(later).observe(page.body);
@@ -79,7 +80,7 @@
 
   function opened() {
     page.group = el('section', 'af-chart af-open', { hidden: true });
-    page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.asked.run, reference: page.asked.reference, filter: 'all', trajectory: r.id }); });
+    page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.source.run, reference: page.source.reference, filter: 'all', trajectory: r.id }); });
     page.groupTitle = el('h3', '');
     page.groupTitle.tabIndex = -1;
     page.groupTold = el('p', 'af-chart-told');
@@ -128,12 +129,12 @@
     const whose = JSON.stringify([run, reference, over, over === 'step' ? step : null]);
     const other = whose !== page.whose;
     const first = page.whose === undefined;
-    Object.assign(page, { key, whose, asked: request });
+    Object.assign(page, { key, whose });
     if (other) {
       page.brush = null;
       if (!first) store.place.group = '';
     }
-    channel.ask(request, ({ groups }) => { if (key === page.key) show(groups, other); });
+    channel.ask(request, ({ groups }) => { if (key === page.key) show(groups, other, request); });
   }
 
   function say(text) {
@@ -141,11 +142,19 @@
     page.alert.hidden = !text;
     if (!text) return;
     page.key = '';
-    if (!page.data) page.empty.textContent = 'Nothing to compare here.';
+    if (page.data && page.shown === page.whose) return;
+    // What is on the page belongs to something else than what was asked for.
+    page.data = null;
+    page.body.hidden = true;
+    page.empty.hidden = false;
+    page.empty.textContent = 'Nothing to compare here.';
+    page.facts.textContent = '';
   }
 
-  function show(data, other) {
+  function show(data, other, source) {
     page.data = data;
+    page.source = source;
+    page.shown = page.whose;
     page.empty.hidden = true;
     page.body.hidden = false;
     page.revision += 1;
@@ -413,7 +422,7 @@
     page.groupTold.textContent = 'Opening …';
     page.ribbons.node.replaceChildren();
     page.ribbons.rows = [];
-    const { run, reference } = page.asked;
+    const { run, reference } = page.source;
     channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (told) => {
       if (page.open !== i) return;
       page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${percent(groups.success[i])}, mean return ${number(groups.mean_return[i], 2)}, `

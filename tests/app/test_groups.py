@@ -273,7 +273,10 @@ def test_another_run_changes_the_page_and_hostile_names_stay_text(page, studio):
 
 
 @browser
-def test_what_was_not_recorded_is_unavailable(page, studio):
+def test_what_was_not_recorded_is_unavailable_and_a_broken_run_is_one_line(page, studio):
+    page.goto(f"{studio}/?tab=groups&run=broken")
+    page.locator(".af-groups .af-alert").get_by_text("not readable JSON").wait_for(timeout=90_000)
+    assert not page.locator(".af-charts.three").is_visible()
     opened(page, studio, "run=unscored")
     assert page.locator(".af-charts.three").inner_text().count("unavailable") == 3
     assert "unavailable" in page.locator(".af-groups section .af-grid tbody").inner_text()
