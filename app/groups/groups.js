@@ -27,12 +27,13 @@
     page.empty = el('div', 'af-empty', 'Opening …');
     page.live = el('p', 'af-spoken');
     page.live.setAttribute('aria-live', 'polite');
-    page.body = el('div', 'af-pagebody', { hidden: true }, controls(), charts(), opened(), table());
+    page.bar = controls();
+    page.body = el('div', 'af-pagebody', { hidden: true }, charts(), opened(), table());
     element.className += ' af-page af-groups';
-    element.replaceChildren(page.alert, page.empty, page.body, page.live);
+    element.replaceChildren(page.alert, page.bar, page.empty, page.body, page.live);
     page.built = true;
     store.onTab(wake);
-    store.onPlace(wake);
+    store.onPlace(() => { if (!store.place.run) page.empty.textContent = 'Nothing is open.'; wake(); });
     store.on(later);
     AF.frame.onTheme(later);
     new ResizeObserver(later).observe(page.body);
@@ -42,6 +43,7 @@
   function pick(label, options, name, then) {
     const node = el('select', '', { onchange: () => { store.place[name] = node.value; store.remember(); then(); } },
       ...Object.entries(options).map(([value, text]) => el('option', '', { value }, text)));
+    node.setAttribute('aria-label', label);
     page[`${name}Pick`] = node;
     return el('label', 'af-pick', el('span', 'af-quiet', label), node);
   }
@@ -68,7 +70,7 @@
     page.bars = el('div', 'af-scroll');
     return el('div', '',
       el('p', 'af-lead', 'Does the spread σ of a group’s returns follow how uncertain the reference is of its actions? '
-        + 'A point is a group, the rollouts of one prompt. Drag over points to select them, click one to open it.'),
+        + 'A point is a group, the rollouts of one prompt. Drag over points to select them (a double click selects all again), click one to open it.'),
       el('div', 'af-charts three', ...page.scatters.map((c) => c.node)),
       el('div', 'af-charts two', page.confound.node, page.returns.node),
       el('p', 'af-quiet', 'Filled: kept by the filter; hollow: dropped; a cross: all returns equal, so the advantage is 0 and nothing is learned. '
@@ -78,7 +80,7 @@
 
   function opened() {
     page.group = el('section', 'af-chart af-open', { hidden: true });
-    page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.asked.run, reference: page.asked.reference, filter: 'all', trajectory: r.id }); });
+    page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.source.run, reference: page.source.reference, filter: 'all', trajectory: r.id }); });
     page.groupTitle = el('h3', '');
     page.groupTitle.tabIndex = -1;
     page.groupTold = el('p', 'af-chart-told');
@@ -127,12 +129,12 @@
     const whose = JSON.stringify([run, reference, over, over === 'step' ? step : null]);
     const other = whose !== page.whose;
     const first = page.whose === undefined;
-    Object.assign(page, { key, whose, asked: request });
+    Object.assign(page, { key, whose });
     if (other) {
       page.brush = null;
       if (!first) store.place.group = '';
     }
-    channel.ask(request, ({ groups }) => { if (key === page.key) show(groups, other); });
+    channel.ask(request, ({ groups }) => { if (key === page.key) show(groups, other, request); });
   }
 
   function say(text) {
@@ -140,11 +142,19 @@
     page.alert.hidden = !text;
     if (!text) return;
     page.key = '';
-    if (!page.data) page.empty.textContent = 'Nothing to compare here.';
+    if (page.data && page.shown === page.whose) return;
+    // What is on the page belongs to something else than what was asked for.
+    page.data = null;
+    page.body.hidden = true;
+    page.empty.hidden = false;
+    page.empty.textContent = 'Nothing to compare here.';
+    page.facts.textContent = '';
   }
 
-  function show(data, other) {
+  function show(data, other, source) {
     page.data = data;
+    page.source = source;
+    page.shown = page.whose;
     page.empty.hidden = true;
     page.body.hidden = false;
     page.revision += 1;
@@ -223,7 +233,8 @@
     plot.heard = true;
     plot.on('plotly_click', (event) => clicked(plot, event.points[0]));
     plot.on('plotly_selected', (event) => event && brushed(plot, event.points));
-    plot.on('plotly_deselect', () => brush(null));
+    // Not on deselecting, which drawing anew does as well.
+    plot.on('plotly_doubleclick', () => brush(null));
   };
 
   /* Symbols: kept, dropped, without spread. */
@@ -245,7 +256,7 @@
       marker: { size: groups.label.map((_, i) => (i === page.open ? SIZE + 6 : SIZE)), symbol: symbols(),
         color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)),
         line: { width: 1.6, color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)) } } };
-    react(c.plot, [...guide, points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], uirevision: 'groups',
+    react(c.plot, [...guide, points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], selectionrevision: page.revision, uirevision: 'groups',
       x: { text: `mean ${MEASURES[store.place.measure].replace(' (ours)', '')}`, showticklabels: Boolean(row(c.part)) }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
   }
 
@@ -266,7 +277,7 @@
       text: at.map((g) => `${g.length} group${g.length > 1 ? 's' : ''}<br>success ${percent(groups.success[g[0]])}, σ ${number(groups.sigma[g[0]], 3)}`),
       hovertemplate: '%{text}<extra></extra>', selectedpoints: chosen, unselected: { marker: { opacity: 0.15 } },
       marker: { size: at.map((g) => Math.min(30, 6 + 4 * Math.sqrt(g.length))), color: at.map((g) => (g.includes(page.open) ? '#d55e00' : t.accent)), opacity: 0.8 } };
-    react(page.confound.plot, [...curve(t), points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], uirevision: 'groups',
+    react(page.confound.plot, [...curve(t), points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], selectionrevision: page.revision, uirevision: 'groups',
       x: { text: 'success rate p of the group', range: [-0.05, 1.05], tickformat: '.0%' }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
   }
 
@@ -319,7 +330,8 @@
 
   function brushed(plot, points) {
     const groups = new Set(points.flatMap((point) => (Array.isArray(point.customdata) ? point.customdata : [])));
-    brush(groups.size ? { groups, text: 'in the box' } : null);
+    // An empty box is no choice; taking an old box away says the same.
+    if (groups.size) brush({ groups, text: 'in the box' });
   }
 
   function bin(k) {
@@ -331,6 +343,7 @@
   /* `chosen`: {groups, text}, or null for all. */
   function brush(chosen) {
     page.brush = chosen;
+    page.revision += 1; // the box that was drawn goes away; the points chosen stay bright
     fillTable();
     later();
   }
@@ -409,7 +422,7 @@
     page.groupTold.textContent = 'Opening …';
     page.ribbons.node.replaceChildren();
     page.ribbons.rows = [];
-    const { run, reference } = page.asked;
+    const { run, reference } = page.source;
     channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (told) => {
       if (page.open !== i) return;
       page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${percent(groups.success[i])}, mean return ${number(groups.mean_return[i], 2)}, `

@@ -98,6 +98,7 @@
         AF.frame.show(data);
         page.empty.textContent = 'Nothing is open.';
       }
+      store.placed();
       return;
     }
     AF.frame.show(data);

@@ -40,7 +40,7 @@
     element.replaceChildren(page.alert, page.empty, page.body);
     page.built = true;
     store.onTab(wake);
-    store.onPlace(wake);
+    store.onPlace(() => { if (store.place.step === null) page.empty.textContent = 'Nothing is open.'; wake(); });
     store.on(moved);
     AF.frame.onTheme(() => { page.mapKey = ''; later(); });
     new ResizeObserver(later).observe(page.body);
@@ -119,7 +119,10 @@
     page.alert.hidden = !text;
     if (!text) return;
     page.key = page.textKey = '';
-    if (!page.data) page.empty.textContent = 'There is nothing to tune on here.';
+    page.data = null;
+    page.body.hidden = true;
+    page.empty.hidden = false;
+    page.empty.textContent = 'There is nothing to tune on here.';
   }
 
   function show(batch) {

@@ -25,7 +25,9 @@ def test_a_view_survives_its_query_string():
     ({"token": True}, "token", None), ({"signal": "zzz"}, "signal", "energy"), ({"signal": None}, "signal", "energy"),
     ({"scope": "world"}, "scope", "batch"), ({"color": "${x}"}, "color", "weight"), ({"adv": "yes"}, "adv", False),
     ({"tab": "admin"}, "tab", "trace"), ({"filter": "x"}, "filter", "all"), ({"run": "a\nb"}, "run", ""),
-    ({"run": 7}, "run", ""), ({"step": ""}, "step", None),
+    ({"run": 7}, "run", ""), ({"step": ""}, "step", None), ({"keep": "0.3"}, "keep", ""), ({"keep": 0.5}, "keep", ""),
+    ({"over": "world"}, "over", "step"), ({"measure": "luck"}, "measure", "energy"), ({"ribbons": []}, "ribbons", "kind"),
+    ({"export": "rm"}, "export", "python"), ({"group": "a\tb"}, "group", ""), ({"tab": "tune"}, "tab", "tune"),
 ])
 def test_what_is_not_valid_is_the_default(query, field, value):
     assert getattr(View.parse(query), field) == value

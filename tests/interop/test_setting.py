@@ -1,0 +1,62 @@
+"""A setting as text: what it says is the setting, and what can run does run."""
+
+import ast
+import json
+import shlex
+
+import click
+import pytest
+from typer.main import get_command
+
+from actfocus_core.cli import app
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.setting import EXPORTS, Setting, command_text, trl_text, verl_text
+
+TUNED = Setting(0.3, 1.25, "entropy", "sokoban", {"max_turns": 7, "actions_per_turn": 2, "observation": "compact", "unknown": 1}, "a folder")
+
+
+def test_the_command_line_is_one_of_ours_and_says_the_setting():
+    words = shlex.split(command_text(TUNED).replace("\\\n", " "))
+    assert words[:2] == ["actfocus", "train"]
+    command = get_command(app)
+    train = command.get_command(click.Context(command), "train")
+    given = train.make_context("train", words[2:]).params
+    assert (given["scheme"], given["alpha"], given["beta"], given["signal"]) == ("actfocus", 0.3, 1.25, "entropy")
+    assert (given["env"], given["model"]) == ("sokoban", "a folder")
+    # Only what is not the environment's default.
+    assert list(given["option"]) == ["max_turns=7", 'observation="compact"']
+
+
+def test_trl_s_script_is_python_that_names_the_plug_in():
+    text = trl_text(TUNED)
+    calls = {node.func.id: {k.arg: k.value for k in node.keywords} for node in ast.walk(ast.parse(text))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert ast.literal_eval(calls["ActFocusGRPOTrainer"]["scheme_params"]) == TUNED.params
+    assert ast.literal_eval(calls["GRPOConfig"]["beta"]) == 0 and "actfocus_core.plugins.trl" in text.splitlines()[0]
+
+
+def test_verl_s_command_is_a_line_of_shell_with_the_setting_as_json():
+    words = shlex.split(verl_text(TUNED).split("\n", 1)[1].replace("\\\n", " "))
+    environment = dict(word.split("=", 1) for word in words[:2])
+    assert json.loads(environment["ACTFOCUS_PARAMS"]) == TUNED.params
+    assert environment["VERL_USE_EXTERNAL_MODULES"] == "actfocus_core.plugins.verl"
+    overrides = dict(word.split("=", 1) for word in words[5:])
+    assert overrides["actor_rollout_ref.actor.policy_loss.loss_mode"] == "actfocus"
+
+
+def test_what_is_not_here_says_so():
+    for name, text in EXPORTS.items():
+        written = text.write(TUNED)
+        assert text.installed == ("which this version does not have" not in written), name
+    assert EXPORTS["python"].installed and EXPORTS["command"].installed
+
+
+def test_another_trainer_s_environment_leaves_the_command_general():
+    assert "--env" not in command_text(Setting(0.1, 0.5)) and "--model" not in command_text(Setting(0.1, 0.5))
+
+
+@pytest.mark.parametrize("values", [(-0.1, 0.5), (1.1, 0.5), (float("nan"), 0.5), (0.1, -1), (0.1, float("inf")),
+                                    (0.1, 0.5, "luck"), (0.1, 0.5, "energy", "chess")])
+def test_a_setting_out_of_range_is_refused(values):
+    with pytest.raises(ActFocusError):
+        Setting(*values)
