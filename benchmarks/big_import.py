@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--format", choices=("chat", "jsonl"), default="chat")
-    parser.add_argument("--folder", type=Path, help="write the file and the run here; by default they go again")
+    parser.add_argument("--folder", type=Path, help="where the file and the run are written for the while")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

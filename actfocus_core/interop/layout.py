@@ -38,7 +38,8 @@ class Layout:
         self.tokenizer, self.rule, self.model, self.success_at = tokenizer, rule, model, success_at
         self.special = template_ids(tokenizer)
         self.texts = TokenTexts(tokenizer, min(self.special, default=0))
-        self.between = lru_cache(4096)(self._between)
+        # Both ask the tokenizer, and the same few times over.
+        self.between, self.split_end = lru_cache(4096)(self._between), lru_cache(4096)(self._split_end)
         self._rollouts: dict[str, int] = {}
 
     # --- laying out ----------------------------------------------------------------------
@@ -90,13 +91,13 @@ class Layout:
                 if message.content.lstrip().startswith(THINK[0]):
                     before = _OPENED_THOUGHT.sub("", before)
             if number and messages[number - 1].role == "assistant":
-                end, before = self._split_end(before)
+                end, before = self.split_end(before)
                 parts.append(Part(end, SAMPLED))
             parts += [Part(before, TokenKind.TEMPLATE), Part(message.content, _KIND[message.role])]
         if messages[-1].role != "assistant":
             parts.append(Part(between[-1], TokenKind.TEMPLATE))
         elif not sample.truncated:
-            parts.append(Part(self._split_end(between[-1])[0], SAMPLED))
+            parts.append(Part(self.split_end(between[-1])[0], SAMPLED))
         return parts
 
     def _between(self, roles: tuple[str, ...]) -> list[str] | str:
@@ -182,9 +183,9 @@ class Layout:
             pieces = self.between(("system", "user", "assistant", "user"))
             self._known_headers, self._end = [], ""
             if isinstance(pieces, list):
-                self._end = self._split_end(pieces[3])[0]
+                self._end = self.split_end(pieces[3])[0]
                 kinds = (TokenKind.SYSTEM, TokenKind.USER, TokenKind.TEMPLATE)
-                headers = [pieces[0], *(self._split_end(piece)[1] for piece in pieces[1:3])]
+                headers = [pieces[0], *(self.split_end(piece)[1] for piece in pieces[1:3])]
                 self._known_headers = [(header.lstrip(), kind) for header, kind in zip(headers, kinds)
                                        if header.strip()]
         return self._known_headers

@@ -4,6 +4,7 @@ import csv
 import html.parser
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,45 @@ def test_a_scheme_without_its_signal_is_one_line(rollouts, tmp_path):
     with pytest.raises(ActFocusError, match="no energy, which actfocus needs"):
         export_run(run, tmp_path / "a.jsonl", "advantages")
     assert export_run(run, tmp_path / "a.jsonl", "advantages", scheme="uniform")[1] == len(rollouts)
+
+
+def test_a_setting_in_place_of_the_scheme_s_own(run, rollouts, tmp_path):
+    path, _ = export_run(run, tmp_path / "a.jsonl", "advantages", params={"alpha": 0.7, "beta": 0.0})
+    weights = np.concatenate([json.loads(line)["weights"] for line in path.read_text().splitlines()])
+    kinds = np.concatenate([t.kinds for t in rollouts])
+    assert set(weights[kinds == TokenKind.ACTION]) == {1.0} and weights[kinds == TokenKind.REASONING] == pytest.approx(0.7)
+    with pytest.raises(ActFocusError, match="alpha"):
+        export_run(run, tmp_path / "b.jsonl", "advantages", params={"alpha": 7})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_rollout_that_was_never_scored_has_no_advantages(rollouts, tmp_path):
+    run = Run.create(tmp_path / "r", {})
+    run.add_trajectories(0, [replace(rollouts[0], reward=float("nan")), *rollouts[1:]])
+    with pytest.raises(ActFocusError, match=f"'{rollouts[0].id}' was never scored"):
+        export_run(run, tmp_path / "a.jsonl", "advantages", scheme="uniform")
+    # The page shows it all the same, and others' steps are whole.
+    assert export_run(run, tmp_path / "p.html", "html", Selection(limit=2), scheme="uniform")[1] == 2
+    run.add_trajectories(1, [replace(t, step=1, id=f"1-{t.id}") for t in rollouts])
+    assert export_run(run, tmp_path / "b.jsonl", "advantages", Selection(step=1), scheme="uniform")[1] == len(rollouts)
+
+
+def test_weighted_advantages_hold_no_text_of_a_step_in_memory(run, tmp_path, monkeypatch):
+    """Of a whole step there are numbers alone; of a page's, texts of what is on it."""
+    seen = []
+    of = Batch.of
+    monkeypatch.setattr("actfocus_core.interop.exporting.Batch.of", lambda batch: seen.append(batch) or of(batch))
+    export_run(run, tmp_path / "a.jsonl", "advantages", Selection(limit=1))
+    export_run(run, tmp_path / "p.html", "html", Selection(limit=1))
+    told = [[any(t.texts) or any(r.response for r in t.turn_records) for t in batch] for batch in seen]
+    assert told == [[False] * 24, [True] + [False] * 23] and all(t.alternatives is None for t in seen[0])
+
+
+def test_a_page_of_too_many_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("actfocus_core.interop.exporting.PAGE_LIMIT", 5)
+    with pytest.raises(ActFocusError, match="24 trajectories are more than a page shows \\(5\\); select fewer"):
+        export_run(run, tmp_path / "p.html", "html")
+    assert list(tmp_path.iterdir()) == []
 
 
 class Page(html.parser.HTMLParser):
