@@ -409,7 +409,7 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     """What ``write_trajectories`` wrote. Raises ActFocusError for a file that is not of that kind."""
     table = _read(path, None)
     trajectories = _trajectories(table, path)
-    _annotate(trajectories, table, path)
+    _add_alternatives(trajectories, table, range(len(trajectories)))
     return trajectories
 
 
@@ -683,8 +683,6 @@ def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name:
     stray = next((s for row in signals for s in row if not _holds(name, s)), None)
     if stray:
         raise ActFocusError(f"{file}: holds {stray!r}, which is no part of {name}; {_again(name)} writes it again")
-    top = {n: table[n] for n in ("top_ids", "top_logprobs", "top_texts") if n in table.column_names}
-    ids, logprobs = (_ragged(top[n]) if n in top else None for n in ("top_ids", "top_logprobs"))
     for t in trajectories:
         if t.id not in rows:
             raise ActFocusError(f"{file}: trajectory {t.id!r} is not annotated here; "
@@ -695,8 +693,16 @@ def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name:
             if len(values) != len(t):
                 raise ActFocusError(f"{file}: {signal} of {t.id!r} has {len(values)} values for "
                                     f"{len(t)} tokens")
-        if len(top) == 3 and ids[row] is not None:
+    _add_alternatives(trajectories, table, [rows[t.id] for t in trajectories])
+
+
+def _add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iterable[int]) -> None:
+    """The reference's likeliest next tokens, where the table has them."""
+    if not {"top_ids", "top_logprobs", "top_texts"} <= set(table.column_names):
+        return
+    ids, logprobs = _ragged(table["top_ids"]), _ragged(table["top_logprobs"])
+    for t, row in zip(trajectories, rows):
+        if ids[row] is not None:
             k = len(ids[row]) // max(len(t), 1)
-            t.alternatives = Alternatives(ids[row].reshape(len(t), k),
-                                          logprobs[row].reshape(len(t), k),
-                                          top["top_texts"][row].as_py())
+            t.alternatives = Alternatives(ids[row].reshape(len(t), k), logprobs[row].reshape(len(t), k),
+                                          table["top_texts"][row].as_py())

@@ -188,7 +188,7 @@ def test_without_vllm_one_line_names_the_extra(policy, wide_folder, tmp_path):
 
 
 def test_a_library_that_is_there_and_does_not_fit_is_not_called_missing(tmp_path, monkeypatch):
-    (tmp_path / "halfway.py").write_text("import something_that_is_not_there\n")
+    (tmp_path / "halfway.py").write_text("from os import something_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ActFocusError, match="is installed and cannot be imported .*something_that_is_not_there"):
         demand("halfway", "halfway")
