@@ -17,6 +17,7 @@ from random import Random
 import numpy as np
 import torch
 from tiny_policy.demonstrators import DEMONSTRATORS, environments, play
+from tiny_policy.shop import Wanderer
 from tiny_policy.tokenizer import train_tokenizer
 from tiny_policy.training import FIRST_SEED, Stage, make_model, train
 
@@ -30,7 +31,7 @@ STAGES = [Stage("short", 1200, turns=2, batch=20, doubt=0.15, learn_slips=False)
           Stage("whole", 3200, turns=9, batch=10, doubt=0.15, learn_slips=False),
           Stage("doubt", 400, turns=9, batch=10, doubt=None, learn_slips=True)]
 RATE = 3e-3
-POLISH = [Stage("polish", 600, turns=9, batch=10, doubt=None, learn_slips=True, more=("webshop",) * 8)]
+POLISH = [Stage("polish", 500, turns=9, batch=8, doubt=None, learn_slips=True, more=(Wanderer(),) * 8)]
 POLISH_RATE = 6e-4
 """The shop has the largest number of things to read: it is practised longer, after all the rest."""
 CORPUS, VOCABULARY = 400, 900

@@ -54,9 +54,22 @@ class Customer:
         """
         shown = env.page()
         if shown.search:
-            others = [f"search[{rng.choice(env.queries())}]", "search[words]"]
+            others = [*(f"search[{query}]" for query in env.queries()), "search[words]"]
         elif shown.kind == "results":
             others = [b.action for b in shown.group("product")] + [f"click[{BACK}]"]
         else:
             others = [b.action for b in shown.buttons if b.group in ("buy", "move")]
         return rng.choice([a for a in others if a != action] or [action])
+
+
+class Wanderer(Customer):
+    """A customer whose doubts lead where the first one seldom comes: pages without products, and
+    products that do not come in the wanted option, which a list of results does not show."""
+
+    def other(self, env: WebShop, action: str, rng: Random) -> str:
+        shown = env.page()
+        if shown.search and rng.random() < 0.5:
+            return "search[words]"
+        lacking = [b.action for b in shown.group("product") if b.action != action and any(
+            value not in env.shop.by_asin[b.target.asin].options.get(name, ()) for name, value in env.goal.options)]
+        return rng.choice(lacking) if lacking else super().other(env, action, rng)

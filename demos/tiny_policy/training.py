@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from actfocus_core.dialogue import ChatFormat
-from tiny_policy.demonstrators import DEMONSTRATORS, Dialogue, environments, play
+from tiny_policy.demonstrators import DEMONSTRATORS, Demonstrator, Dialogue, environments, play
 
 FIRST_SEED = 10_000_000
 """Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""
@@ -31,8 +31,8 @@ class Stage:
     """How likely an action departs from the plan; None: as the demonstrators say."""
     learn_slips: bool
     """Whether the departing answers are learned, or only what to do after them."""
-    more: tuple[str, ...] = ()
-    """Environments that are practised more than their share, once for every mention."""
+    more: tuple[Demonstrator, ...] = ()
+    """Who plays besides, once for every mention."""
 
 
 def make_model(tokenizer) -> LlamaForCausalLM:
@@ -74,8 +74,8 @@ def _dialogues(rng: Random):
 
     def following(stage: Stage) -> Dialogue:
         nonlocal played
-        turn = players + [next(one for one in players if one[0].env == name) for name in stage.more]
-        demonstrator, env = turn[played % len(turn)]
+        in_turn = players + [(d, environments(d)[0]) for d in stage.more]
+        demonstrator, env = in_turn[played % len(in_turn)]
         played += 1
         return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubt)
 
