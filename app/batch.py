@@ -9,8 +9,6 @@ the batch and without the server.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +18,7 @@ from actfocus_core.credit.weights import EPSILON, sigmoid
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+from app.latest import Latest, stamp
 from app.url import SCOPES
 
 
@@ -72,25 +71,11 @@ class BatchCache:
     """The constants of the steps looked at last; reading a whole step takes half a second."""
 
     def __init__(self, size: int = 32):
-        self._size = size
-        self._found: OrderedDict[tuple, BatchConstants] = OrderedDict()
-        self._lock = threading.Lock()
+        self._latest: Latest[BatchConstants] = Latest(size)
 
     def get(self, run: Run, step: int, reference: str | None) -> BatchConstants:
         """The constants of a step under a reference; read once until the run's files change."""
-        key = (run.path, step, reference, stamp(run, step))
-        with self._lock:
-            if key not in self._found:
-                self._found[key] = constants(run.trajectories(step, reference))
-            self._found.move_to_end(key)
-            if len(self._found) > self._size:
-                self._found.popitem(last=False)
-            return self._found[key]
-
-
-def stamp(run: Run, step: int) -> tuple:
-    """Changes when the step is scored again."""
-    return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(run.path.glob(f"*/step-{step:05d}.*")))
+        return self._latest.get((reference, stamp(run, [step])), lambda: constants(run.trajectories(step, reference)))
 
 
 def _advantages(trajectories: list[Trajectory]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +20,6 @@ from app.jobs import Worker
 from app.transfers import SEND, check, transfers
 from app.url import FILTERS, NAME_MAX, View
 
-REQUEST_MAX = 5000
-"""Characters of a request."""
 PATTERN_MAX = 200
 """Characters of a pattern."""
 EXPORTS = {"parquet": "Parquet", "jsonl": "JSONL", "csv": "CSV, a row a token", "html": "HTML page",
@@ -44,19 +41,13 @@ class Exchange(Worker):
 
     # --- what a page asks for ------------------------------------------------------------
 
-    def answer(self, text: object) -> str:
-        """The JSON for a request of the page."""
-        number = 0
-        try:
-            asked = _request(text)
-            number = asked["number"]
-            op = self._OPS.get(asked.get("op"))
-            if op is None:
-                raise ActFocusError("the page asked for something unknown; reload it")
-            found = op(self, asked)
-        except ActFocusError as error:
-            found = {"error": " ".join(str(error).split())}
-        return json.dumps({**found, "number": number}, allow_nan=False)
+    def tell(self, asked: dict) -> dict:
+        """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+        op = asked.get("op")
+        work = self._OPS.get(op) if isinstance(op, str) else None
+        if work is None:
+            raise ActFocusError("the page asked for something unknown; reload it")
+        return work(self, asked)
 
     def _announce(self, asked: dict) -> dict:
         return {"ticket": transfers().announce(asked.get("name"), asked.get("size"))}
@@ -149,17 +140,6 @@ class Exchange(Worker):
     def _name(self, run: Run) -> str:
         """The run's name in the list, by which pages open it."""
         return next((name for name, path in self.catalog.paths().items() if path == run.path), run.name)
-
-
-def _request(text: object) -> dict:
-    """The page's request with its number. Raises ActFocusError for anything else."""
-    try:
-        value = json.loads(text) if isinstance(text, str) and len(text) <= REQUEST_MAX else None
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or type(value.get("number")) is not int or not isinstance(value.get("op"), str):
-        raise ActFocusError("the page's request could not be read; reload it")
-    return value
 
 
 def _text(value: object, name: str) -> str:

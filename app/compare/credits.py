@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,7 @@ from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.scoreboard import Truth, credits_of, scoreboard
-from app.batch import stamp
+from app.latest import Latest, stamp
 from app.payload import numbers, plain
 from app.url import View
 
@@ -48,20 +46,11 @@ class Batches:
     """The batches looked at last."""
 
     def __init__(self, size: int = 4):
-        self._size = size
-        self._found: OrderedDict[tuple, Compared] = OrderedDict()
-        self._lock = threading.Lock()
+        self._latest: Latest[Compared] = Latest(size)
 
     def get(self, run: Run, step: int, reference: str | None) -> Compared:
         """The batch of a step under a reference; read once until the run's files change."""
-        key = (run.path, step, reference, stamp(run, step))
-        with self._lock:
-            if key not in self._found:
-                self._found[key] = Compared.of(run, step, reference)
-            self._found.move_to_end(key)
-            if len(self._found) > self._size:
-                self._found.popitem(last=False)
-            return self._found[key]
+        return self._latest.get((reference, stamp(run, [step])), lambda: Compared.of(run, step, reference))
 
 
 def params(view: View) -> dict[str, dict]:

@@ -7,7 +7,7 @@ from actfocus_core.spans import RULES
 from app.exchange import EXPORTS, PARTS, PATTERN_MAX, Exchange
 from app.frame.components import Ask, PageView, Told
 from app.payload import dump
-from app.requests import PRIVATE
+from app.requests import PRIVATE, answer
 from app.transfers import RECEIVE, UPLOAD_MAX
 
 
@@ -16,4 +16,4 @@ def drawer(exchange: Exchange) -> None:
     PageView("drawer", menu=dump({"formats": [format.title for format in FORMATS.values()], "rules": list(RULES), "exports": list(EXPORTS.items()),
                  "parts": list(PARTS.items()), "pattern_max": PATTERN_MAX, "upload_max": UPLOAD_MAX, "receive": RECEIVE[1:]}))
     asked, told = Ask("drawer"), Told("drawer")
-    asked.ask(exchange.answer, [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, exchange.tell), [asked], [told], trigger_mode="multiple", **PRIVATE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pandas as pd
@@ -14,16 +13,14 @@ from actfocus_core.runs import Run, slug
 from actfocus_core.scoreboard import COLUMNS
 from app.catalog import Place, locate
 from app.compare.credits import boards, table, token_credit
-from app.compare.view import CompareAnswer, CompareRequest, CompareView
+from app.frame.components import Ask, PageView, Told
 from app.jobs import REFERENCES
 from app.payload import dump, env_options, finite, played
+from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.url import View
 
 NAME, TITLE = "compare", "Compare"
-PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-REQUEST_MAX = 8000
-"""Characters of a request."""
 PLACES_MAX = 200
 """Steps and runs offered for the same prompt."""
 FROM_REFERENCE = ("energy", "entropy", "centred_energy", "shift")
@@ -32,9 +29,9 @@ FROM_REFERENCE = ("energy", "entropy", "centred_energy", "shift")
 
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are JSON strings."""
-    CompareView(menu())
-    asked, answered = CompareRequest(), CompareAnswer()
-    asked.ask(lambda text: answer(studio, text), [asked], [answered], trigger_mode="multiple", **PRIVATE)
+    PageView("compare", menu=menu())
+    asked, told = Ask("compare"), Told("compare")
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:
@@ -45,18 +42,9 @@ def menu() -> str:
                  "references": list(REFERENCES)})
 
 
-def answer(studio: Studio, text: object) -> str:
-    """The JSON for a page's request; bad input gives one clear line."""
-    number = 0
-    try:
-        asked = _request(text)
-        number = asked["number"]
-        return dump({**_answer(studio, asked, View.parse(asked)), "number": number})
-    except ActFocusError as error:
-        return dump({"error": " ".join(str(error).split()), "number": number})
-
-
-def _answer(studio: Studio, asked: dict, view: View) -> dict:
+def tell(studio: Studio, asked: dict) -> dict:
+    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+    view = View.parse(asked)
     what = asked.get("op")
     if what == "job":
         return {"job": vars(studio.scores.status())}
@@ -186,14 +174,3 @@ def step_of(run: Run, id: str) -> int:
     if steps.empty:
         raise ActFocusError(f"there is no trajectory \u201c{id}\u201d in the run \u201c{run.name}\u201d")
     return int(steps.iloc[0])
-
-
-def _request(text: object) -> dict:
-    """The page's request with its number. Raises ActFocusError for anything else."""
-    try:
-        value = json.loads(text) if isinstance(text, str) and len(text) <= REQUEST_MAX else None
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or type(value.get("number")) is not int:
-        raise ActFocusError("the page's request could not be read; reload it")
-    return value

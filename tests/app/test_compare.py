@@ -19,7 +19,8 @@ from actfocus_core.trajectory import TokenKind, response_mask
 from app.catalog import Catalog
 from app.compare.credits import Batches, Compared, boards, table, token_credit
 from app.jobs import Scores
-from app.pages import compare as page_
+from app.pages.compare import tell
+from app.requests import answer
 from app.studio import Studio
 from app.url import COMPARED, View
 from tests.app.sample import make_run
@@ -66,7 +67,7 @@ def desk(extra):
 
 
 def asked(desk, op, **view):
-    return json.loads(page_.answer(desk, json.dumps({"op": op, "number": 7, "run": "plain", **view})))
+    return json.loads(answer(json.dumps({"op": op, "number": 7, "run": "plain", **view}), lambda one: tell(desk, one)))
 
 
 # --- the server -----------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def test_the_other_trajectory_of_the_address_is_checked(desk):
                                   '{"op":{},"number":1}', '{"op":"schemes","number":1,"run":"../x"}', '{"op":"score","with":"../m","number":1,"run":"plain"}',
                                   '{"op":"score","with":["tiny"],"number":1,"run":"plain"}', '{"op":"report","number":1,"run":"broken"}'])
 def test_a_bad_request_gives_one_clear_line(desk, text):
-    got = json.loads(page_.answer(desk, text))
+    got = json.loads(answer(text, lambda one: tell(desk, one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

@@ -18,6 +18,7 @@ from app import transfers
 from app.catalog import Catalog
 from app.exchange import Exchange, _selection
 from app.guard import BODY_MAX, Guard
+from app.requests import answer as answer_to
 from tests.conftest import make_tokenizer
 from tests.interop.files import records, same, write
 
@@ -37,7 +38,7 @@ def client():
 
 
 def ask(exchange, **request) -> dict:
-    answer = json.loads(exchange.answer(json.dumps({"number": 3, **request})))
+    answer = json.loads(answer_to(json.dumps({"number": 3, **request}), exchange.tell))
     assert answer.pop("number") == 3
     return answer
 
@@ -194,7 +195,7 @@ def test_hostile_requests_get_one_line(request_, says, exchange):
 
 @pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', '{"op": ["look"], "number": 1}', "x" * 9000])
 def test_requests_that_are_none(text, exchange):
-    assert json.loads(exchange.answer(text)) == {"error": "the page's request could not be read; reload it", "number": 0}
+    assert json.loads(answer_to(text, exchange.tell)) == {"error": "the page's request could not be read; reload it", "number": 0}
 
 
 @pytest.mark.parametrize(("tokenizer", "spans", "says"), [
