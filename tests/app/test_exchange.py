@@ -193,9 +193,14 @@ def test_hostile_requests_get_one_line(request_, says, exchange):
     assert says in answer["error"] and "\n" not in answer["error"]
 
 
-@pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', '{"op": ["look"], "number": 1}', "x" * 9000])
+@pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', "x" * 9000])
 def test_requests_that_are_none(text, exchange):
     assert json.loads(answer_to(text, exchange.tell)) == {"error": "the page's request could not be read; reload it", "number": 0}
+
+
+@pytest.mark.parametrize("op", [["look"], {}, None, "rm", 7])
+def test_requests_for_something_unknown(op, exchange):
+    assert ask(exchange, op=op) == {"error": "the page asked for something unknown; reload it"}
 
 
 @pytest.mark.parametrize(("tokenizer", "spans", "says"), [
