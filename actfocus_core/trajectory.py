@@ -140,6 +140,14 @@ class Trajectory:
         """bool [T], True where the policy sampled the token."""
         return response_mask(self.kinds)
 
+    @property
+    def answered(self) -> set[int]:
+        """The turns whose reply is well formed: the demanded thinking and an answer. Others have no action tokens.
+
+        Whether the answer's actions are legal is another matter: ``Turn.valid``.
+        """
+        return {int(k) for k in self.turns[self.kinds == TokenKind.ACTION]}
+
     def text(self, kind: TokenKind | None = None, turn: int | None = None) -> str:
         """The text of all tokens, or of those of one kind or one turn."""
         keep = np.ones(len(self), bool)

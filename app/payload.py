@@ -18,7 +18,7 @@ from actfocus_core.oracle import TurnValue, judge
 from actfocus_core.oracle.turns import answers
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_core.trajectory import Trajectory
 from app.batch import BatchConstants
 from app.catalog import Place
 from app.url import View
@@ -127,8 +127,7 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
 
 def played(t: Trajectory) -> list[dict]:
     """What was done in every turn, without a world to draw or to judge it by."""
-    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
-    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
+    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in t.answered, "reward": finite(turn.reward),
              "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
 
 

@@ -84,10 +84,10 @@ def evaluate(folder: str, env: str, variant: dict) -> str:
     half = 1.96 * groups.mean(1).std(ddof=1) / np.sqrt(PROMPTS)
     entropy = {kind: np.concatenate([t.signals["entropy"][t.kinds == kind] for t in rollouts]).mean()
                for kind in (TokenKind.REASONING, TokenKind.ACTION)}
-    answered = sum(len({int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}) for t in rollouts) / len(turns)
+    well_formed = sum(len(t.answered) for t in rollouts) / len(turns)
     thinking = sum((t.kinds == TokenKind.REASONING).sum() for t in rollouts) / len(turns)
     return (f"| {env} {json.dumps(variant)} | {groups.mean():.3f} ± {half:.3f} | "
-            f"{answered:.4f} | {np.mean([turn.valid for turn in turns]):.4f} | {(groups.std(1) > 0).mean():.2f} | "
+            f"{well_formed:.4f} | {np.mean([turn.valid for turn in turns]):.4f} | {(groups.std(1) > 0).mean():.2f} | "
             f"{thinking:.1f} | {entropy[TokenKind.REASONING]:.3f} | {entropy[TokenKind.ACTION]:.3f} |")
 
 

@@ -53,6 +53,7 @@ def rollout(
     make_env(env, **given)
     from actfocus_core.rollout import collect
     from actfocus_core.signals import score as score_
+    from actfocus_core.train.metrics import legal, well_formed
 
     loaded = load(policy, device)
     options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
@@ -71,7 +72,7 @@ def rollout(
             run.annotate(0, loaded.name, trajectories)
     print_result(json_, {"run": str(run.path), "trajectories": len(trajectories), "groups": prompts,
                     "success": sum(t.success for t in trajectories) / len(trajectories),
-                    "well_formed": _well_formed(trajectories), "reference": loaded.name if score else None})
+                    "well_formed": well_formed(trajectories), "legal": legal(trajectories), "reference": loaded.name if score else None})
 
 
 @app.command()
@@ -143,8 +144,3 @@ def _sampler(name: str, policy, temperature: float):
     from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 
     return VllmSampler(VllmEngine(policy, half=policy.model.dtype == torch.bfloat16, memory=0.5), temperature)
-
-
-def _well_formed(trajectories) -> float:
-    turns = [turn for t in trajectories for turn in t.turn_records]
-    return sum(turn.valid for turn in turns) / len(turns)

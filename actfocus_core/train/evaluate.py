@@ -10,6 +10,7 @@ import numpy as np
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import Sampler
 from actfocus_core.rollout import EVALUATION_SEED, collect
+from actfocus_core.train.metrics import legal, well_formed
 from actfocus_core.trajectory import Trajectory
 
 NORMAL_95 = 1.96
@@ -28,7 +29,7 @@ def evaluate(policy: Policy, env: str, *, prompts: int = 32, rollouts: int = 16,
 
 
 def summary(trajectories: list[Trajectory]) -> dict[str, float]:
-    """Success with its interval, return and well-formed share of an evaluation.
+    """Success with its interval, return, well-formed and legal share of an evaluation.
 
     ``success_low`` and ``success_high`` bound the mean with 95 % confidence. Rollouts of one prompt
     are not independent, so the interval is over the prompts' means (normal approximation, cut to
@@ -37,9 +38,8 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     """
     success = prompt_means(trajectories, [t.success for t in trajectories])
     mean = float(success.mean())
-    turns = [turn for t in trajectories for turn in t.turn_records]
     result = {"success": mean, "return": float(prompt_means(trajectories, [t.ret for t in trajectories]).mean()),
-              "well_formed": sum(turn.valid for turn in turns) / len(turns), "trajectories": len(trajectories)}
+              "well_formed": well_formed(trajectories), "legal": legal(trajectories), "trajectories": len(trajectories)}
     if len(success) > 1:
         half = NORMAL_95 * float(success.std(ddof=1)) / math.sqrt(len(success))
         result |= {"success_low": max(0.0, mean - half), "success_high": min(1.0, mean + half)}

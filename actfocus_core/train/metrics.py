@@ -20,7 +20,8 @@ METRICS = {
     "reward/reward": "mean of the environment's rewards alone",
     "reward/penalty": "mean of the format penalties alone",
     "success/rate": "share of the rollouts that reached the goal, at the training temperature",
-    "format/well_formed": "share of turns with a well-formed answer of legal actions",
+    "format/well_formed": "share of turns with a well-formed reply: the demanded thinking and an answer",
+    "format/legal": "share of turns with a well-formed reply whose actions are all legal",
     "format/collapsed": "1 where the well-formed share is below format_floor",
     "groups/total": "groups rolled out",
     "groups/kept": "groups left by the filter",
@@ -76,6 +77,7 @@ EVALUATION = {
     "success_high": "upper end of its 95 % interval over prompts",
     "return": "mean return on the evaluation set",
     "well_formed": "share of well-formed turns on the evaluation set",
+    "legal": "share of turns with legal actions on the evaluation set",
     "trajectories": "number of trajectories evaluated",
     "purchase": "share of WebShop episodes that bought anything",
     "strict_success": "share of WebShop episodes whose purchase met every demand",
@@ -107,6 +109,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
         "reward/return": np.mean([t.ret for t in trajectories]), "reward/reward": np.mean([t.reward for t in trajectories]),
         "reward/penalty": np.mean([t.penalty for t in trajectories]),
         "success/rate": np.mean([t.success for t in trajectories]), "format/well_formed": well_formed(trajectories),
+        "format/legal": legal(trajectories),
         "groups/total": len(returns), "groups/kept": len(groups),
         "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]), "groups/return_std": np.mean([*spread.values()]),
         "tokens/sampled": sampled, "tokens/trained": sum(int(t.response_mask.sum()) for t in kept),
@@ -146,6 +149,11 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def well_formed(trajectories: Sequence[Trajectory]) -> float:
-    """Share of turns with a well-formed answer of legal actions."""
+    """Share of turns with the demanded thinking and an answer."""
+    return sum(len(t.answered) for t in trajectories) / sum(len(t.turn_records) for t in trajectories)
+
+
+def legal(trajectories: Sequence[Trajectory]) -> float:
+    """Share of turns whose answer is well formed and its actions legal."""
     turns = [turn for t in trajectories for turn in t.turn_records]
     return sum(turn.valid for turn in turns) / len(turns)

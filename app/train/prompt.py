@@ -13,7 +13,7 @@ from actfocus_core.policy import Policy, load_policy
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.trajectory import TokenKind
-from app.payload import finite, numbers
+from app.payload import finite, numbers, played
 
 
 @cache
@@ -39,7 +39,7 @@ def over_time(run: Run, evaluation: Path, seed: int) -> dict:
     weights = own_weights(run, trajectories)
     return {"prompt": seed, "weighted": weights is not None,
             "steps": [{"step": int(step), "id": t.id, "success": float(share), "own": bool(t.success), "return": finite(t.ret),
-                       "text": t.texts, "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": turns(t),
+                       "text": t.texts, "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t),
                        "weight": numbers(weights[k]) if weights else None, "share": action_share(t, weights[k] if weights else None)}
                       for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))]}
 
@@ -59,9 +59,3 @@ def action_share(trajectory, weights: np.ndarray | None) -> float | None:
     if weights is None or not np.nansum(weights) > 0:
         return None
     return float(np.nansum(weights[trajectory.kinds == TokenKind.ACTION]) / np.nansum(weights))
-
-
-def turns(t) -> list[dict]:
-    answered = {int(k) for k in t.turns[t.kinds == TokenKind.ACTION]}
-    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
-             "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
