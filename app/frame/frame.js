@@ -109,6 +109,7 @@
       ['trajectories', `${all.toLocaleString('en')} · ${AF.dom.percent(place.counts.success / all)} success`]];
     loaded.replaceChildren(...facts.map(([name, value]) =>
       el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)));
+    select.title = facts.map(([name, value]) => `${name}: ${value}`).join('\n');
     if (run.approximate) {
       loaded.append(el('span', 'af-badge', { title: 'The text of these rollouts was tokenised again at import: ids and borders may differ '
         + 'from what was sampled.' }, 'approximate'));
