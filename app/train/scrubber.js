@@ -9,23 +9,23 @@
   function create(found, title, open) {
     const steps = found.steps;
     const top = Math.max(...steps.flatMap((s) => s.weight || [1]).filter(Number.isFinite), 1e-9);
-    const box = el('div', 'af-scrub-text af-text');
-    const told = el('p', 'af-scrub-told');
+    const box = el('div', 'af-overtime-text af-text');
+    const told = el('p', 'af-overtime-told');
     told.setAttribute('aria-live', 'polite');
     const slider = el('input', '', { type: 'range', min: 0, max: steps.length - 1, step: 1, value: steps.length - 1, oninput: () => at(+slider.value) });
     slider.setAttribute('aria-label', 'evaluated step');
     const play = el('button', 'af-button', { type: 'button', onclick: toggle }, 'Play');
     const look = el('button', 'af-link', { type: 'button', onclick: () => open(steps[place].id, steps[place].step) }, 'open in Trace');
-    const strip = el('div', 'af-scrub-strip', ...steps.map((s, k) => {
+    const strip = el('div', 'af-overtime-strip', ...steps.map((s, k) => {
       const cell = el('button', 'af-cell', { type: 'button', title: `step ${s.step}`, onclick: () => at(k) }, `${Math.round(100 * s.success)}`);
       cell.style.setProperty('--share', s.success);
       return cell;
     }));
-    const node = el('section', 'af-scrub', el('h4', '', `Prompt ${found.prompt} over time: ${title}`),
+    const node = el('section', 'af-overtime', el('h4', '', `Prompt ${found.prompt} over time: ${title}`),
       el('p', 'af-quiet', found.weighted
         ? 'Its first rollout at each evaluated step, shaded by the weight this run’s scheme gives; energies are the frozen reference’s, μ and σ over the rollouts shown here. Below: success of all its rollouts in per cent.'
         : 'Its first rollout at each evaluated step. Weights unavailable: this run’s scheme needs more than these rollouts. Below: success of all its rollouts in per cent.'),
-      strip, el('p', 'af-scrub-tools', slider, play, look), told, box);
+      strip, el('p', 'af-overtime-tools', slider, play, look), told, box);
     let place = -1;
     let timer = null;
 
