@@ -142,7 +142,7 @@ def lake():
 
 
 @browser
-@pytest.mark.parametrize("name", ["frozen-lake", "sudoku"])
+@pytest.mark.parametrize("name", ["frozen-lake", pytest.param("sudoku", marks=pytest.mark.slow)])
 def test_the_numbers_on_the_page_are_the_library_s(page, studio, name):
     opened(page, studio, f"run={name}&measure=entropy")
     run = Run.open(assets() / "runs" / name)
@@ -215,6 +215,7 @@ def test_a_brush_a_bar_and_a_point_select(page, studio, lake):
         const i = far.indexOf(Math.max(...far)); return [r.x + f.xaxis.l2p(d.x[i]), r.y + f.yaxis.l2p(d.y[i]), i]; }""")
     page.mouse.move(at[0] - 3, at[1])
     page.mouse.move(at[0], at[1])
+    page.wait_for_timeout(300)
     page.mouse.click(at[0], at[1])
     page.wait_for_function(f"i => {STATE}.open === i && {STATE}.ribbons.rows.length", arg=at[2])
 

@@ -54,6 +54,7 @@ def test_the_original_answers_lead_where_they_led(name, tiny):
                 stored.ret, stored.success, stored.terminated, stored.truncated)
 
 
+@pytest.mark.slow
 def test_the_policy_answers_again_from_exact_ids(lake, tiny, first):
     t, what = long_one(lake), branch(lake, long_one(lake).id, tiny, 1, rollouts=3)
     begin = int(np.flatnonzero((t.turns == 1) & t.response_mask)[0])

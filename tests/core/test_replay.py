@@ -73,6 +73,7 @@ def test_the_log_probs_are_those_of_the_checkpoints(grpo, second, tiny):
     assert np.isnan(t.signals["logprob_before"][~t.response_mask]).all()
 
 
+@pytest.mark.slow
 def test_schemes_start_from_one_place_in_any_order(grpo, second):
     turned = replay(grpo, 2, ("role_only", "own"))
     rows = {row["scheme"]: row for row in second.result["updates"]}
@@ -133,6 +134,7 @@ def test_a_foreign_annotation_does_not_bend_the_replay(grpo, tmp_path):
     assert replay(copied, 2).result["updates"][0]["reproduced"] <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
     copied = Run.open(shutil.copytree(run.path, tmp_path / "lake"))
     with pytest.raises(ActFocusError, match="was not trained.*--fresh"):
@@ -165,6 +167,7 @@ def test_what_cannot_be_replayed_says_so_in_a_line(grpo, asked, says):
     assert "\n" not in str(error.value) and not (grpo.path / "whatif").exists()
 
 
+@pytest.mark.slow
 def test_the_evaluation_set_before_and_after(grpo):
     what = replay(grpo, 2, evaluation=2)
     before, rows = what.result["before"], what.result["updates"]

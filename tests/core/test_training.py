@@ -105,6 +105,7 @@ def test_the_policy_moves_under_ppo_and_the_critic_learns(ppo, tiny):
     assert all(row["grad/norm"] > 0 and row["grad/critic_norm"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_uniform_without_kl_never_runs_the_reference(tmp_path):
     run = train(config(steps=1, scheme="uniform", eval_every=0, mass_every=0), tmp_path / "run")
     assert "kl/reference" not in results(run.path)[0] and run.references() == []
@@ -170,6 +171,7 @@ def test_a_player_in_half_precision_follows_the_policy(tmp_path):
 # --- going on --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_never_stopped(grpo, tmp_path):
     """A request after step 2, a checkpoint only every third step."""
     path = tmp_path / "run"

@@ -474,7 +474,7 @@ def brute_force(env):
     return value, met
 
 
-@pytest.mark.parametrize("reward", ["strict", "score"])
+@pytest.mark.parametrize("reward", ["strict", pytest.param("score", marks=pytest.mark.slow)])
 def test_the_solver_equals_brute_force(tmp_path, reward):
     env = small_shop(tmp_path, reward)
     values = set()
