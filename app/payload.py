@@ -14,7 +14,7 @@ import numpy as np
 from actfocus_core.envs import Env, make_env
 from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
-from actfocus_core.oracle import TurnValue, judge
+from actfocus_core.oracle import TurnValue, judge, stored
 from actfocus_core.oracle.turns import answers
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
@@ -75,9 +75,13 @@ def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
 
 
 def env_options(run: Run) -> dict:
-    """The options the run's environment was made with; none where the run does not say."""
-    options = (run.info.get("config") or {}).get("env_options")
-    return options if isinstance(options, dict) else {}
+    """The options the run's environment was made with, as far as the run says."""
+    try:
+        return stored.env_options(run)
+    except ActFocusError:
+        # Another trainer's run, or one whose model is not here any more.
+        options = (run.info.get("config") or {}).get("env_options")
+        return options if isinstance(options, dict) else {}
 
 
 def _trajectory(t: Trajectory) -> dict:

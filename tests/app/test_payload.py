@@ -15,7 +15,7 @@ from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
 from app.batch import BatchCache, constants
 from app.catalog import Catalog, locate
-from app.payload import columns, trace_payload
+from app.payload import columns, env_options, trace_payload
 from app.url import View
 from tests.app.sample import make_run
 
@@ -200,3 +200,11 @@ def test_a_rollout_that_was_never_scored_reads_unavailable(tmp_path):
     assert data["trajectory"]["return"] is None and data["turns"][-2]["reward"] is None
     assert data["batch"]["advantage"] is None and data["batch"]["advantage_max"] >= 0
     assert [member["return"] is None for member in data["place"]["members"]] == [True, False, False, False]
+
+
+def test_a_training_run_is_drawn_with_the_options_its_policy_brings(tmp_path):
+    run = Run.create(tmp_path / "run", {"command": "train", "model": "tiny", "env": "webshop", "env_options": {"max_turns": 4}})
+    options = env_options(run)
+    assert options["departments"] == ["fashion"] and options["observation"] == "compact" and options["max_turns"] == 4
+    lost = Run.create(tmp_path / "lost", {"command": "train", "model": "no-such-model", "env": "webshop", "env_options": {"max_turns": 4}})
+    assert env_options(lost) == {"max_turns": 4}
