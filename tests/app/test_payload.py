@@ -206,5 +206,5 @@ def test_a_training_run_is_drawn_with_the_options_its_policy_brings(tmp_path):
     run = Run.create(tmp_path / "run", {"command": "train", "model": "tiny", "env": "webshop", "env_options": {"max_turns": 4}})
     options = env_options(run)
     assert options["departments"] == ["fashion"] and options["observation"] == "compact" and options["max_turns"] == 4
-    lost = Run.create(tmp_path / "lost", {"command": "train", "model": "no-such-model", "env": "webshop", "env_options": {"max_turns": 4}})
-    assert env_options(lost) == {"max_turns": 4}
+    unknown = Run.create(tmp_path / "unknown", {"env": "chess", "env_options": {"clock": 5}})
+    assert env_options(unknown) == {"clock": 5} and env_options(Run.create(tmp_path / "silent", {})) == {}
