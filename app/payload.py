@@ -131,7 +131,8 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
 
 def played(t: Trajectory) -> list[dict]:
     """What was done in every turn, without a world to draw or to judge it by."""
-    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in t.answered, "reward": finite(turn.reward),
+    answered = t.answered
+    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
              "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
 
 

@@ -234,8 +234,9 @@ class Races:
         """Seconds of training still to be done in the races that are kept going."""
         total = 0.0
         for id in list(self._going):
-            race = self._race(id)
-            total += self.estimate(RaceRequest(**race["request"]))["seconds"] * len(self._pending(id)) / len(race["runs"])
+            if left := len(self._pending(id)):
+                race = self._race(id)
+                total += self.estimate(RaceRequest(**race["request"]))["seconds"] * left / len(race["runs"])
         return total
 
     def _pending(self, id: str) -> list[dict]:

@@ -13,6 +13,7 @@ from actfocus_core.cli.options import (
     Reference,
     RunArgument,
     Step,
+    names_in,
     step_of,
 )
 from actfocus_core.cli.show import percent, plain, print_result, print_table
@@ -36,7 +37,7 @@ def credit(
     from actfocus_core.credit import SCHEMES, Batch, get_scheme
     from actfocus_core.runs import Run
 
-    names = list(SCHEMES) if scheme == "all" else [name.strip() for name in scheme.split(",") if name.strip()]
+    names = list(SCHEMES) if scheme == "all" else names_in(scheme)
     schemes = [get_scheme(name) for name in names]
     given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     opened = Run.open(run)

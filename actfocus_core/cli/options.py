@@ -35,6 +35,11 @@ def key_values(pairs: list[str], flag: str = "--option") -> dict:
     return options
 
 
+def names_in(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def catalogue_option(env: str, path: Path | None) -> dict:
     """The environment's option for a product file, in full: a run remembers where it was."""
     if path is None:

@@ -13,6 +13,7 @@ from actfocus_core.cli.options import (
     RunArgument,
     key_values,
     load,
+    names_in,
     spare_a_core,
     step_of,
 )
@@ -53,7 +54,7 @@ def replay(
 
     opened = Run.open(run)
     step = step_of(opened, step)
-    wanted = [name.strip() for name in schemes.split(",") if name.strip()]
+    wanted = names_in(schemes)
     own = str(opened.info["config"].get("scheme") or "uniform")
     names = [own if name == "own" else name for name in wanted]
     given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
@@ -142,7 +143,7 @@ def edit(
     from actfocus_core.whatif import store
 
     what = put(opened, trajectory, text, who, turn=turn, span=span,
-               schemes=[one.strip() for one in schemes.split(",") if one.strip()])
+               schemes=names_in(schemes))
     store(opened, what)
     if json_:
         return _print_json(opened, what)

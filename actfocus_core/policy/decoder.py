@@ -3,7 +3,7 @@
 A model of a million parameters spends most of a decoding step between its operations, not in
 them. Here the projections of a layer are one product, the rotation of queries and keys is
 folded into it, and attention is two batched products. The numbers are the model's own but for
-rounding; the weights are read again at every ``refresh``, as training changes them in place.
+rounding. A decoder copies weights: after training has changed them another one is made.
 """
 
 from __future__ import annotations

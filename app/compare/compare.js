@@ -87,13 +87,14 @@
     page.element = element;
     page.menu = JSON.parse(props.menu);
     store.onTab(wake);
-    store.onView(() => { if (page.built) { note(); soon(); } });
+    store.onView(wake);
     wake();
   }
 
   function wake() {
     if (store.place.tab !== 'compare') return;
     if (!page.built) build();
+    note();
     soon();
   }
 

@@ -179,7 +179,7 @@
 
   // --- drawing ---------------------------------------------------------------------------------------
 
-  const later = perFrame(() => { if (page.data && page.body.offsetWidth) { draw(); paint(); } });
+  const later = perFrame(() => { if (page.data && store.place.tab === 'groups' && page.body.offsetWidth) { draw(); paint(); } });
 
   function redraw() {
     if (!page.data) return;

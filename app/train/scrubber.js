@@ -41,7 +41,7 @@
         + `${s.turns.length} turn${s.turns.length === 1 ? '' : 's'}; action tokens carry ${share(s)} of the weight`
         + (before ? `. ${changed(before, s)}` : '.');
       const model = { n: s.text.length, text: s.text, kinds: s.kind, turn: s.turn, turns: s.turns, weights: s.weight || s.text.map(() => NaN), weightTop: top,
-        shown: s.kind.map((kind, i) => (kind === AF.weights.KIND.FORMAT && s.turn[i] >= 0 && s.turns[s.turn[i]].malformed ? AF.tokens.MALFORMED : kind)) };
+        shown: AF.tokens.shownKinds(s.kind, s.turn, s.turns) };
       const view = AF.tokens.build(box, model, () => {}, () => {});
       AF.tokens.paint(view, 'weight');
     }
