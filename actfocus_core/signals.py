@@ -110,7 +110,7 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
     with torch.no_grad():
         hidden = split.hidden(ids)[rows, columns - 1]
         targets = ids[rows, columns]
-        chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0])
+        chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0], reference.device)
         parts = [_of_logits(split.logits(h), y, top_k)
                  for h, y in zip(hidden.split(chunk), targets.split(chunk))]
     columns = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []

@@ -4,11 +4,15 @@
 
 The work: P prompts, G completions each of exactly N sampled tokens (the end of a turn does not end
 them), a reward, group advantages, one clipped update of all parameters with Adam. Same model, prompts
-and counts of tokens; the dice differ. Every setting runs in a process of its own, so that its peak of
-memory is its own. TRL samples with ``generate``; it is given its faster ways (no gradient
-checkpointing, no reference, old log-probs not made again, two micro-batch sizes, three precisions),
-and its best counts. Ours are ``CachedSampler``, ``TrainingBatch`` and ``policy_step``, as training uses them.
-Seconds are those of the process on the CPU; the first step warms up and is left out.
+and counts of tokens; the dice differ. With ``--dialogues`` the work is what agents are trained on: P boards
+of FrozenLake, G whole episodes of several turns each; TRL plays them by its ``rollout_func``, all of a
+step at once, with ``generate`` on the dialogue so far. Its tokens are those the policy sampled.
+
+Every setting runs in a process of its own, so that its peak of memory is its own. TRL samples with
+``generate``; it is given its faster ways (no gradient checkpointing, no reference, old log-probs not
+made again, two micro-batch sizes, three precisions), and its best counts. Ours are ``CachedSampler``,
+``TrainingBatch`` and ``policy_step``, as training uses them. Seconds are those of the process on the
+CPU; the first step warms up and is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import time
 
 import numpy as np
 import torch
+from sampling import GenerateSampler
 
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.envs import make_env
@@ -30,7 +35,7 @@ from actfocus_core.losses import normalisers
 from actfocus_core.policy import Policy, load_policy
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.policy.sampler import CachedSampler
-from actfocus_core.rollout import TRAINING_SEED
+from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch
 from actfocus_core.train.learner import half
@@ -51,8 +56,8 @@ def reward(text: str) -> float:
     return (sum(map(ord, text)) % 97) / 97
 
 
-def ours(policy: Policy, o: argparse.Namespace) -> list[float]:
-    """Seconds of every step."""
+def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
+    """Seconds and sampled tokens of every step."""
     config = TrainConfig.of(lr=LR, precision="float32" if o.precision == "float32" else "bfloat16",
                             micro_tokens=o.micro_tokens, entropy_coef=0.0)
     model = SplitModel(policy.model)
@@ -60,15 +65,19 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[float]:
     adam = Adam(policy.model.named_parameters(), LR, 0, 1.0)
     player = policy if config.precision == "float32" else half(policy)
     sampler = CachedSampler(player)
-    sampler.stop = sampler.stop[:0]
+    if not o.dialogues:
+        sampler.stop = sampler.stop[:0]
     blocks = [ids for ids in openings(policy, o.prompts) for _ in range(o.rollouts)]
-    dice, seconds = np.random.default_rng(0), []
+    dice, steps = np.random.default_rng(0), []
     for step in range(1, o.steps + 1):
         began = time.process_time()
-        sampler.begin(len(blocks))
-        replies = sampler.reply(blocks, o.tokens, dice.random((len(blocks), o.tokens)))
-        kept = [trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
-                for i, (block, r) in enumerate(zip(blocks, replies))]
+        if o.dialogues:
+            kept = collect(player, "frozen_lake", prompts=o.prompts, rollouts=o.rollouts, step=step, sampler=sampler)
+        else:
+            sampler.begin(len(blocks))
+            replies = sampler.reply(blocks, o.tokens, dice.random((len(blocks), o.tokens)))
+            kept = [trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
+                    for i, (block, r) in enumerate(zip(blocks, replies))]
         batch = Batch.of(kept)
         credit = get_scheme("uniform").compute(batch)
         # Half precision samples with other arithmetic than it trains with: log-probs are made again.
@@ -83,8 +92,8 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[float]:
             with torch.no_grad():
                 for mine, new in zip(player.model.parameters(), policy.model.parameters()):
                     mine.copy_(new)
-        seconds.append(time.process_time() - began)
-    return seconds
+        steps.append((time.process_time() - began, sum(int(t.response_mask.sum()) for t in kept)))
+    return steps
 
 
 def trajectory(policy: Policy, number: int, rollouts: int, block: list[int], reply: list[int], logprobs) -> Trajectory:
@@ -98,8 +107,8 @@ def trajectory(policy: Policy, number: int, rollouts: int, block: list[int], rep
                       success=False, terminated=True, truncated=False)
 
 
-def theirs(policy: Policy, o: argparse.Namespace) -> list[float]:
-    """Seconds of every step."""
+def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
+    """Seconds and sampled tokens of every step."""
     import datasets
     import transformers
     import trl
@@ -111,7 +120,9 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[float]:
     texts = [policy.tokenizer.decode(ids) for ids in prompts]
     if policy.tokenizer(texts, add_special_tokens=False)["input_ids"] != prompts:
         print("the prompts are encoded a little differently from their text", file=sys.stderr)
+    rows = o.prompts * o.rollouts
     seconds: list[float] = []
+    sampled: list[int] = []
 
     class Clock(transformers.TrainerCallback):
         def on_step_begin(self, *args, **kwargs):
@@ -120,8 +131,24 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[float]:
         def on_step_end(self, *args, **kwargs):
             seconds[-1] += time.process_time()
 
+    def episodes(given: list[str], trainer) -> dict:
+        """All episodes of a step, a group after the other, as the trainer repeats the prompts."""
+        was_training = policy.model.training
+        policy.model.eval()
+        kept = collect(policy, "frozen_lake", prompts=[TRAINING_SEED + texts.index(text) for text in given[::o.rollouts]],
+                       rollouts=o.rollouts, step=len(seconds), sampler=GenerateSampler(policy))
+        policy.model.train(was_training)
+        sampled.append(sum(int(t.response_mask.sum()) for t in kept))
+        firsts = [int(t.response_mask.argmax()) for t in kept]
+        return {"prompt_ids": [t.token_ids[:n].tolist() for t, n in zip(kept, firsts)],
+                "completion_ids": [t.token_ids[n:].tolist() for t, n in zip(kept, firsts)],
+                "env_mask": [t.response_mask[n:].astype(int).tolist() for t, n in zip(kept, firsts)],
+                "logprobs": None, "earned": [t.ret for t in kept]}
+
+    def earned(completions: list[str], **given) -> list[float]:
+        return given["earned"] if o.dialogues else [reward(text) for text in completions]
+
     with tempfile.TemporaryDirectory() as folder:
-        rows = o.prompts * o.rollouts
         config = trl.GRPOConfig(
             output_dir=folder, use_cpu=True, bf16=o.precision == "autocast", learning_rate=LR, beta=0.0,
             per_device_train_batch_size=o.micro_rows, gradient_accumulation_steps=rows // o.micro_rows,
@@ -129,11 +156,11 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[float]:
             generation_kwargs={"min_new_tokens": o.tokens}, gradient_checkpointing=False, report_to="none",
             save_strategy="no", logging_strategy="no", disable_tqdm=True, epsilon=0.2, epsilon_high=0.28)
         trainer = trl.GRPOTrainer(
-            model=policy.model, reward_funcs=lambda completions, **_: [reward(text) for text in completions], args=config,
+            model=policy.model, reward_funcs=earned, args=config,
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in texts]),
-            processing_class=policy.tokenizer, callbacks=[Clock()])
+            processing_class=policy.tokenizer, callbacks=[Clock()], rollout_func=episodes if o.dialogues else None)
         trainer.train()
-    return seconds
+    return list(zip(seconds, sampled or [rows * o.tokens] * len(seconds)))
 
 
 def child(o: argparse.Namespace) -> None:
@@ -141,11 +168,9 @@ def child(o: argparse.Namespace) -> None:
     torch.set_num_threads(o.threads)
     policy = load_policy(o.policy, "cpu", "float32")
     held = _peak()
-    seconds = (ours if o.side == "ours" else theirs)(policy, o)
-    mean = float(np.mean(seconds[1:]))
-    sampled = o.prompts * o.rollouts * o.tokens
+    seconds, sampled = np.array((ours if o.side == "ours" else theirs)(policy, o))[1:].mean(0)
     print(json.dumps({"side": o.side, "precision": o.precision, "micro": o.micro_tokens if o.side == "ours" else o.micro_rows,
-                      "seconds_a_step": mean, "tokens_per_second": sampled / mean, "peak_mb": _peak(),
+                      "seconds_a_step": seconds, "tokens_per_second": sampled / seconds, "peak_mb": _peak(),
                       "peak_above_the_loaded_model_mb": _peak() - held}))
 
 
@@ -159,6 +184,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rollouts", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--dialogues", action="store_true", help="whole episodes of several turns")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precisions", default="float32,autocast,bfloat16", help="of TRL; ours: float32, autocast")
@@ -179,7 +205,7 @@ def main() -> None:
         found.append(json.loads(out.splitlines()[-1]))
         print(json.dumps(found[-1]), flush=True)
     best = {side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"]) for side in ("ours", "trl")}
-    print(json.dumps({"policy": o.policy, "work": [o.prompts, o.rollouts, o.tokens], "threads": o.threads,
+    print(json.dumps({"policy": o.policy, "work": [o.prompts, o.rollouts, "episodes" if o.dialogues else o.tokens], "threads": o.threads,
                       "tokens_per_second_ratio": best["ours"]["tokens_per_second"] / best["trl"]["tokens_per_second"],
                       "peak_memory_ratio": best["ours"]["peak_mb"] / best["trl"]["peak_mb"]}))
 

@@ -49,14 +49,15 @@ def resume(path: str | Path, steps: int | None = None, time_budget: float | None
     """Go on with a run that was stopped or killed, exactly as it would have gone on.
 
     ``steps``, ``time_budget``: instead of those it was begun with. Raises ActFocusError where the
-    folder is no training run, the model it started from is not the same any more, or it is
-    finished already.
+    folder is no training run, the model it started from is not the same any more, it is
+    finished already, or cannot fit this device.
     """
     run = Run.open(path)
     changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
     config = TrainConfig.of(**{**config_of(run).model_dump(), **changes})
     if not changes and read_status(run.path).get("state") == "finished":
         raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
+    _demand_room(config)
     return _work(config, first_policy(run, config), run, on_progress)
 
 

@@ -122,7 +122,7 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     sampling = ({"vLLM": config.sampler_memory * device_memory} if config.sampler == "vllm" else
                 {"keys and values": config.rollout_batch * CONTEXT.get(config.env, 3600) * size
                  * 2 * shape.layers * shape.kv_heads * shape.head})
-    chunk = min(config.micro_tokens, max(256, (1 << 27) // shape.vocabulary))
+    chunk = min(config.micro_tokens, max(32, (1 << 24) // shape.vocabulary))
     updating = {"gradients": 4 * trained, "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
                 # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
                 "logits": chunk * shape.vocabulary * (12 + size)}

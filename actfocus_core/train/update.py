@@ -85,7 +85,7 @@ def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
               model.hidden(micro.ids[:, :-1])[micro.rows, micro.positions - 1])
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
-        rows = chunk_rows(vocabulary) if not hidden.is_cuda else max(256, (1 << 27) // vocabulary)
+        rows = chunk_rows(vocabulary, hidden.device)
     else:
         rows = len(micro)
     parts = []

@@ -7,7 +7,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.logits import SplitModel
-from actfocus_core.train import TrainConfig, preset, train
+from actfocus_core.runs import Run
+from actfocus_core.train import TrainConfig, preset, resume, train
 from actfocus_core.train.memory import GB, QWEN, Shape, demand_room, estimate
 from actfocus_core.train.presets import ROWS, SIZES
 
@@ -135,6 +136,18 @@ def test_training_is_refused_before_weights_are_read(model_folder, tmp_path, mon
     with pytest.raises(ActFocusError, match="0.0 GB are free"):
         train(TrainConfig(model=str(model_folder), device="cpu"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_resumed_where_it_cannot_fit(model_folder, tmp_path, monkeypatch):
+    psutil = pytest.importorskip("psutil")
+    config = TrainConfig(model=str(model_folder), device="cpu")
+    run = Run.create(tmp_path / "run", {"command": "train", **config.model_dump(mode="json")}, {"name": "x", "fingerprint": "y"})
+    before = sorted(p.name for p in run.path.rglob("*"))
+    free = psutil.virtual_memory()._replace(available=1_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(ActFocusError, match="0.0 GB are free"):
+        resume(run.path)
+    assert sorted(p.name for p in run.path.rglob("*")) == before
 
 
 def test_a_vllm_sampler_takes_its_share():

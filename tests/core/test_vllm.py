@@ -171,6 +171,20 @@ def test_training_with_vllm_logs_the_gap_and_hands_every_update_over(wide_folder
 
 
 @vllm
+@pytest.mark.slow
+def test_a_real_language_model_is_played_with_the_trainers_log_probs():
+    small = load_policy("smollm2", device="cpu")
+    engine = VllmEngine(small)
+    prompt = small.tokenizer("The capital of France is", add_special_tokens=False)["input_ids"]
+    said = engine.generate([prompt], 8, 0.0, [0])[0].ids
+    with torch.no_grad():
+        greedy = small.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False, eos_token_id=-1)[0, len(prompt):]
+    assert said == greedy.tolist() and "Paris" in small.tokenizer.decode(said)
+    gap = max(_gap(engine, small, prompt * 20, seed) for seed in range(4))
+    assert gap < CLOSE * 10  # thirty layers
+
+
+@vllm
 def test_a_model_that_vllm_cannot_compute_is_refused_before_anything_is_played(model_folder):
     if torch.cuda.is_available():
         pytest.skip("heads of 16 are refused on a CPU alone")
