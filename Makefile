@@ -8,11 +8,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 app: .venv/.ready
 	$(BIN)/actfocus app
 
+# Two at a time, each file of tests in one process, which computes on one core.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: .venv/.ready-for-tests
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-all: .venv/.ready-for-tests
-	$(BIN)/python -m pytest -m ""
+	$(TEST) -m ""
 
 lint: .venv/.ready-for-tests
 	$(BIN)/ruff check .

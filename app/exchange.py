@@ -10,8 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import recognise
 from actfocus_core.interop.exporting import SUFFIXES
 from actfocus_core.interop.importing import run_name
-from actfocus_core.policy.loading import NAMES
-from actfocus_core.policy.smollm2 import is_here
+from actfocus_core.policy.loading import NAMES, at_hand
 from actfocus_core.runs import Run, free_path, slug
 from actfocus_core.signals import SIGNALS
 from actfocus_core.spans import PATTERN, RULES, span_rule
@@ -128,9 +127,9 @@ class Exchange(Worker):
         ``first``: the run whose own stands first.
         """
         own = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
-        here = [name for name in NAMES if name != "smollm2" or is_here()]
+        here = at_hand()
         names = [*self._given, own.get(first) if isinstance(first, str) else None, *here, *own.values()]
-        return list(dict.fromkeys(name for name in names if name and (name != "smollm2" or is_here())))
+        return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in here)))
 
     # --- the process ---------------------------------------------------------------------
 

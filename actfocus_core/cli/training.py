@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ def train(
                                                 show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(help="quick, paper, or a row of the paper such as sokoban-3B, "
                                                "which names environment and model; the options below change it.",
-                                               show_default="quick for tiny, else paper")] = None,
+                                               show_default="quick for what comes with the package, else paper")] = None,
     algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
     scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
     alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
@@ -38,7 +39,7 @@ def train(
     option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
                                                      help="An option of the environment.")] = None,
     catalogue: Catalogue = None,
-    model: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
+    model: Annotated[str, typer.Option("--model", "--policy", help="tiny, smollm2, smollm2-agent, a model folder, or a hub id.")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
     time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
                                                       show_default="the preset's")] = None,
@@ -51,6 +52,7 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train a policy by PPO or GRPO with a credit scheme; Ctrl-C ends it after the step it is in."""
+    from actfocus_core.policy.loading import NAMES
     from actfocus_core.runs import free_path
     from actfocus_core.train import TrainConfig, read_status
     from actfocus_core.train import preset as values_of
@@ -64,7 +66,7 @@ def train(
         limits = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
         if steps is not None and time_budget is None:
             limits["time_budget"] = None
-        start = values_of(preset or ("quick" if model == "tiny" else "paper"), env, algorithm, model)
+        start = values_of(preset or ("quick" if model in NAMES else "paper"), env, algorithm, model)
         options = {**start.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
         config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
                                    "seed": seed, "device": device, "sampler": sampler, **limits, **key_values(set_ or [], "--set")})
@@ -74,6 +76,11 @@ def train(
     elif out is not None:
         raise ActFocusError(f"--out {out}: a resumed run stays in its folder; leave --out or --resume away")
     spare_a_core()
+    if resume is None:
+        from actfocus_core.train.pace import warning
+
+        if line := warning(config):
+            print(line, file=sys.stderr)
     with progress_bars(progress) as show:
         phases = {}
 

@@ -46,6 +46,8 @@ class EnvOptions(BaseModel):
     observation: Literal["full", "compact"] = "full"
     """``full``: the drawn board and the demand for the format in every turn. ``compact``:
     coordinates only, the demand in the system message alone; for very small policies."""
+    examples: int = Field(0, ge=0, le=2)
+    """Worked examples in the system message, for models that do not know the format."""
 
 
 class Env(ABC):
@@ -55,6 +57,8 @@ class Env(ABC):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     presets: ClassVar[dict[str, dict]] = {}
     """Options by name; ``paper``: what the paper says of this task (method.md section 6)."""
+    worked: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
+    """Worked examples: what is seen, what is thought of it, what is done."""
 
     def __init__(self, preset: str | None = None, **options):
         if preset is not None and preset not in self.presets:
@@ -146,9 +150,14 @@ class Env(ABC):
 
     def system_prompt(self) -> str:
         """The system message: who you are, the task, the symbols, the legal actions."""
-        if self.options.observation == "compact":
-            return f"{self.task_text()} {self._demand()}"
-        return self.task_text()
+        compact = self.options.observation == "compact"
+        prompt = f"{self.task_text()} {self._demand()}" if compact else self.task_text()
+        return "\n".join([prompt, *self._examples()])
+
+    def _examples(self) -> list[str]:
+        return [f"For example, to\n{seen}\nyou may answer\n<think> {thought} </think> <answer> "
+                f"{' || '.join(actions[:self.options.actions_per_turn])} </answer>"
+                for seen, thought, actions in self.worked[:self.options.examples]]
 
     def _demand(self) -> str:
         o = self.options

@@ -28,6 +28,11 @@ class FrozenLakeOptions(EnvOptions):
 
 class FrozenLake(Env):
     name = "frozen_lake"
+    worked = (
+        ("Start (1,0). Goal (1,3). Player (1,1). Holes (0,2).",
+         "I am at (1,1). The goal (1,3) is two cells to the right, and no hole lies between.", ("Right", "Right")),
+        ("Start (0,0). Goal (2,2). Player (0,2). Holes (1,1) (0,3).",
+         "I am at (0,2). The goal (2,2) is two cells below. The hole (0,3) is to my right, below me is ice.", ("Down", "Down")))
     Options = FrozenLakeOptions
     options: FrozenLakeOptions
     presets = {

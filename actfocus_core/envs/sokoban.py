@@ -34,6 +34,11 @@ class SokobanOptions(EnvOptions):
 
 class Sokoban(Env):
     name = "sokoban"
+    worked = (
+        ("Player (2,1). Boxes (2,2). Targets (2,4).",
+         "The box is right of me and its target two cells further right. I push it there.", ("Right", "Right")),
+        ("Player (1,3). Boxes (3,3). Targets (4,3).",
+         "The box is two cells below me and its target under it. I walk to the box and push it down.", ("Down", "Down")))
     Options = SokobanOptions
     options: SokobanOptions
     presets = {

@@ -39,6 +39,11 @@ class SudokuOptions(EnvOptions):
 
 class Sudoku(Env):
     name = "sudoku"
+    worked = (
+        ("Candidates of the empty cells: (1,1): 4; (2,3): 1, 2.",
+         "Row 1, column 1 can hold nothing but 4.", ("place 4 at row 1 col 1",)),
+        ("Candidates of the empty cells: (3,2): 1; (4,4): 3.",
+         "Both cells have one candidate left.", ("place 1 at row 3 col 2", "place 3 at row 4 col 4")))
     Options = SudokuOptions
     options: SudokuOptions
     presets = {

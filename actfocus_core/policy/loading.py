@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 
 from actfocus_core.dialogue import ChatFormat
 from actfocus_core.errors import ActFocusError
+from actfocus_core.extras import demand
 from actfocus_core.paths import assets
-from actfocus_core.policy.smollm2 import smollm2_folder
+from actfocus_core.policy import smollm2
 
 if TYPE_CHECKING:
     import torch
 
-EMBEDDED = {"tiny": "tiny-policy"}
-"""Names of the policies that come with the package, and their folders in the assets."""
+EMBEDDED = {"tiny": "tiny-policy", "smollm2-agent": "smollm2-adapter"}
+"""Names of the policies that come with the package, and their folders in the assets. The second is an
+adapter: the weights under it are those of ``smollm2``."""
 _TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 NAMES = (*EMBEDDED, "smollm2")
 """All policies with a name of their own."""
@@ -62,13 +64,16 @@ class Policy:
 
 
 def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
-    """Load ``"tiny"``, ``"smollm2"``, a Hugging Face folder, or a hub id (``Qwen/Qwen2.5-0.5B-Instruct``).
+    """Load ``"tiny"``, ``"smollm2"``, ``"smollm2-agent"``, a Hugging Face folder, or a hub id (``Qwen/Qwen2.5-0.5B-Instruct``).
 
     ``device``: "auto" takes CUDA where there is one. ``dtype``: "auto" is bfloat16 on CUDA and
-    float32 on a CPU. Only safetensors are read, never a pickle. Raises ActFocusError for a
+    float32 on a CPU. A folder of a LoRA adapter (extra ``lora``) is added into the weights of the
+    model it names. Only safetensors are read, never a pickle. Raises ActFocusError for a
     model that cannot be found or read.
     """
     folder = _named(name) if name in NAMES else Path(name)
+    if base := _base_of(folder):
+        return _adapted(name, folder, load_policy(base, device, dtype))
     local = folder.is_dir()
     if local and not (folder / "config.json").is_file():
         raise ActFocusError(f"{folder}: not a model folder, it has no config.json")
@@ -96,7 +101,39 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
 
 
 def _named(name: str) -> Path:
-    return smollm2_folder() if name == "smollm2" else assets() / EMBEDDED[name]
+    return smollm2.smollm2_folder() if name == "smollm2" else assets() / EMBEDDED[name]
+
+
+def at_hand() -> list[str]:
+    """Those of NAMES that can be loaded without a further package."""
+    return [name for name in NAMES if "smollm2" not in name or smollm2.is_here()]
+
+
+def _base_of(folder: Path) -> str:
+    """The model a LoRA adapter's folder names; empty where it is none. Raises ActFocusError for one on top of another."""
+    file = folder / "adapter_config.json"
+    if not file.is_file() or (folder / "config.json").is_file():
+        return ""
+    try:
+        base = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ActFocusError(f"{file}: does not say which model it adapts ({error})") from None
+    if not isinstance(base, str) or base not in NAMES and (Path(base) / "adapter_config.json").is_file():
+        raise ActFocusError(f"{file}: adapts {base!r}, which is no model; merge the adapters into a model folder")
+    return base
+
+
+def _adapted(name: str, folder: Path, base: Policy) -> Policy:
+    """The base with an adapter added into its weights."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ActFocusError(f"{folder}: has no adapter_model.safetensors; save the adapter as safetensors")
+    peft = demand("peft", "lora")
+    try:
+        model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ActFocusError(f"{name}: not an adapter of {base.name} ({reason})") from None
+    return Policy(name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder))
 
 
 def trained_options(name: str) -> dict[str, dict]:
@@ -111,6 +148,8 @@ def load_tokenizer(name: str):
     Raises ActFocusError for one that cannot be found or read.
     """
     folder = _named(name) if name in NAMES else Path(name)
+    if base := _base_of(folder):
+        return load_tokenizer(base)
     local = folder.is_dir()
     if not local and not _HUB_ID.fullmatch(name):
         raise ActFocusError(f"{name}: no such tokenizer; give {', '.join(map(repr, NAMES))}, a folder, "
@@ -132,6 +171,8 @@ def load_config(name: str):
     Raises ActFocusError for one that cannot be found or read.
     """
     folder = _named(name) if name in NAMES else Path(name)
+    if base := _base_of(folder):
+        return load_config(base)
     if not folder.is_dir() and not _HUB_ID.fullmatch(name):
         raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model folder, or a hub "
                             "id such as Qwen/Qwen2.5-0.5B-Instruct")

@@ -2,7 +2,7 @@
 
 ``paper`` is method.md section 6. It says nothing on what only decides speed and memory; those
 values are ours and follow the size of the model. ``quick`` is ours, found with the embedded
-policy on FrozenLake, the same for every scheme.
+policy on FrozenLake, the same for every scheme; for SmolLM2 it is as short as it can be.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ _QUICK = {"prompts": 8, "rollouts": 8, "steps": 60, "time_budget": 110.0, "lr": 
           "minibatch": 32, "entropy_coef": 0.0, "eval_every": 20, "eval_prompts": 32, "eval_rollouts": 4,
           "mass_every": 10, "micro_tokens": 1536}
 
+_QUICK_LANGUAGE = {"prompts": 2, "rollouts": 4, "steps": 10, "time_budget": 1800.0, "lr": 1e-5, "critic_lr": 1e-4, "minibatch": 8,
+                   "eval_every": 10, "eval_prompts": 4, "eval_rollouts": 1, "eval_temperatures": (1.0,), "mass_every": 0}
+"""Instead, for a language model on a CPU: few and short rollouts. It shows that it runs, not what is learned."""
+
 
 def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict:
     """The values of a preset, for ``TrainConfig.of(**values)``; what it does not say has a default.
@@ -40,7 +44,8 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
         name, (env, model) = "paper", ROWS[name]
     chosen = {"env": env, "algorithm": algorithm, "model": model}
     if name == "quick":
-        return {**chosen, **_QUICK}
+        short = {**_QUICK_LANGUAGE, "env_options": {"response_tokens": 80}} if model in ("smollm2", "smollm2-agent") else {}
+        return {**chosen, **_QUICK, **short}
     if name != "paper":
         raise ActFocusError(f"unknown preset {name!r}; there are {', '.join((*PRESETS, *ROWS))}")
     if env not in _PAPER:

@@ -56,7 +56,7 @@ def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: 
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (step + 1) / 50) * (1 - 0.95 * step / total)
             optimiser.zero_grad()
-            loss = _accumulate(model, batch)
+            loss = accumulate(model, batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             step += 1
@@ -94,7 +94,7 @@ def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[lis
     return ids, written
 
 
-def _accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> float:
+def accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> float:
     """Backward of the mean cross-entropy over the tokens the policy writes; returns the mean.
 
     Dialogues of like length go together: less padding, the same gradient.

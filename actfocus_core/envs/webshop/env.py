@@ -58,6 +58,11 @@ class WebShopOptions(EnvOptions):
 
 class WebShop(Env):
     name = "webshop"
+    worked = (
+        ("Instruction: Find me red wool scarf, and price lower than 20.00 dollars\nYou can choose from: search[words].",
+         "I look for a red wool scarf.", ("search[red wool scarf]",)),
+        ("Wool scarf, price 15.00. Color: [red] (chosen).\nYou can choose from: click[buy now], click[back to search].",
+         "It is a wool scarf for less than 20 dollars, and red is chosen. It meets every demand.", ("click[buy now]",)))
     Options = WebShopOptions
     options: WebShopOptions
     presets = {

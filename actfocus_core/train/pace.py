@@ -1,0 +1,70 @@
+"""How slow training is going to be where there is no GPU: measured in a few seconds, said before it starts."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from actfocus_core.envs import make_env
+from actfocus_core.policy import Policy
+from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.train.config import TrainConfig
+
+STREAMS, WRITTEN, READ = 8, 8, 128
+"""What is measured: replies side by side, tokens of each, and tokens of the text before and of an update."""
+SLOW = 20_000_000
+"""Parameters from which a CPU is slow enough to be warned of."""
+
+
+def pace(policy: Policy, config: TrainConfig) -> tuple[float, float, float]:
+    """(tokens written a second, tokens learned from a second, seconds a step at most).
+
+    At most: every rollout has all turns, every reply its full length. Leaves the policy as it was.
+    """
+    sampler = CachedSampler(policy)
+    sampler.stop = sampler.stop[:0]
+    sampler.begin(STREAMS)
+    ids = (np.arange(READ) % 100).tolist()
+    sampler.reply([ids] * STREAMS, 1, np.full((STREAMS, 1), 0.5))
+    began = time.perf_counter()
+    sampler.reply([ids[:1]] * STREAMS, WRITTEN, np.full((STREAMS, WRITTEN), 0.5))
+    writing = STREAMS * WRITTEN / (time.perf_counter() - began)
+    learning = READ / _update(policy)
+    options = make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options}).options
+    tokens = config.prompts * config.rollouts * options.max_turns * options.response_tokens
+    # The reference reads in a third of the time of an update, which also goes back.
+    return writing, learning, tokens * (1 / writing + (4 / 3) / learning)
+
+
+def _update(policy: Policy) -> float:
+    """Seconds of one forward and backward pass over READ tokens."""
+    parameters = list(policy.model.parameters())
+    before = [p.requires_grad for p in parameters]
+    policy.model.requires_grad_(True)
+    model = SplitModel(policy.model)
+    began = time.perf_counter()
+    loss = model.logits(model.hidden(torch.arange(READ)[None] % 100)[0]).logsumexp(-1).sum()
+    torch.autograd.grad(loss, parameters, allow_unused=True)
+    seconds = time.perf_counter() - began
+    for p, needed in zip(parameters, before):
+        p.requires_grad_(needed)
+    return seconds
+
+
+def warning(config: TrainConfig) -> str:
+    """One line for a model that is slow on this CPU; empty where there is a GPU or the model is small."""
+    from actfocus_core.policy import load_policy
+    from actfocus_core.policy.loading import device_of, load_config
+    from actfocus_core.train.memory import Shape
+
+    loaded = load_config(config.model).get_text_config()
+    if device_of(config.device) != "cpu" or not hasattr(loaded, "intermediate_size") or Shape.of(loaded).parameters < SLOW:
+        return ""
+    writing, learning, seconds = pace(load_policy(config.model, "cpu", "float32"), config)
+    count = config.prompts * config.rollouts
+    return (f"{config.model} is slow on this CPU: it writes about {writing:.0f} tokens a second and learns from {learning:.0f}; a step "
+            f"of {count} rollouts takes up to {seconds / 60:.0f} minutes. Fewer: --set prompts=1 --set rollouts=4; shorter: "
+            f"-o response_tokens=60")
