@@ -2,7 +2,7 @@
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
-  const { el } = AF.dom;
+  const { duration, el } = AF.dom;
   const POLL_MS = 1000;
   const IDLE_MS = 5000;
   const PATIENCE_MS = 20000;
@@ -89,8 +89,6 @@
     ask({ op: 'start', request: wanted() }, ({ started }) => { show(started); list(); });
     root.setTimeout(() => { page.form.start.disabled = false; }, 1500);
   }
-
-  const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
 
   // --- which race is shown -------------------------------------------------------------------------
 
