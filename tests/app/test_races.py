@@ -97,7 +97,8 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
         nonlocal most
         look = races.look(id, cursors)
         for run in look["runs"]:
-            seen.setdefault(run["name"], []).extend(run["rows"])
+            columns = run["columns"]
+            seen.setdefault(run["name"], []).extend(dict(zip(columns, values)) for values in zip(*columns.values()))
             cursors[run["name"]] = run["cursor"]
         busy = [run for run in look["runs"] if run["state"] in ("starting", "running")]
         most = max(most, len(busy))
