@@ -66,6 +66,7 @@
       for (let i = a; i < b; i++) into.push(i);
       return;
     }
+    into.push(a);
     for (let k = 0; k < pieces; k++) {
       const [from, to] = [a + Math.floor(k * (b - a) / pieces), a + Math.floor((k + 1) * (b - a) / pieces)];
       let [low, high] = [from, from];
@@ -73,10 +74,8 @@
         if (y[i] < y[low]) low = i;
         if (y[i] > y[high]) high = i;
       }
-      into.push(Math.min(low, high));
-      if (low !== high) into.push(Math.max(low, high));
+      for (const i of [Math.min(low, high), Math.max(low, high), k === pieces - 1 ? b - 1 : -1]) if (i > into[into.length - 1]) into.push(i);
     }
-    if (into[into.length - 1] !== b - 1) into.push(b - 1);
   }
 
   /* How many of the growing numbers are below a value. */
