@@ -267,6 +267,15 @@ class Run:
         _write(table.replace_schema_metadata({_MADE: json.dumps(made or {})}), file)
         return file
 
+    def demand_writable(self) -> None:
+        """Raises ActFocusError where nothing can be stored: asked before long work, not after it."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path / "signals"):
+                pass
+        except OSError as error:
+            raise ActFocusError(f"{self.path}: nothing can be stored with this run ({error.strerror}); copy the folder to where "
+                                "it can be written, and open the copy") from None
+
     def made(self, step: int, name: str) -> dict:
         """How an annotation of this step was made, as ``annotate`` was told."""
         file = self._annotation(step, name)

@@ -19,13 +19,18 @@ from typing import IO
 
 import actfocus_core
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import free_path, hidden_path
+from actfocus_core.oracle import stored
+from actfocus_core.runs import Run, free_path, hidden_path
 
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
                 "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
 REFERENCES = ("tiny",)
 """Models that a page may score a run with: those that come with the package."""
+VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "--answers"]}
+"""What a page may have the oracle compute -> the options of ``actfocus oracle``."""
+LEAST_RESAMPLES = 10
+"""The page has its own intervals: those that the command prints are not looked at."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
@@ -186,19 +191,31 @@ class Rollouts(Worker):
              "--out", str(out), "--score"], out)
 
 
-class Scores(Worker):
-    """The one scoring with a reference model that may run."""
+class Signals(Worker):
+    """The one piece of work on a run's signals that may run: scoring by a reference model, or the oracle's values."""
 
     def __init__(self):
-        super().__init__("a run is already being scored, perhaps from another page; wait for it")
+        super().__init__("signals of a run are already being computed, perhaps from another page; wait for that or cancel it")
 
-    def start(self, name: str, path: Path, reference: str) -> Status:
-        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, or while
-        another scoring runs."""
+    def score(self, run: Run, name: str, reference: object) -> Status:
+        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, where the run
+        cannot be written, or while another work is done."""
         if reference not in REFERENCES:
             raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
+        return self._begin(["score", "--reference", reference], run, name)
+
+    def judge(self, run: Run, name: str, step: int, values: object) -> Status:
+        """Compute the oracle's values of a step. Raises ActFocusError for others than VALUES has, where the run does not
+        say what was played or cannot be written, or while another work is done."""
+        if not isinstance(values, str) or values not in VALUES:
+            raise ActFocusError(f"unknown values; there are {', '.join(VALUES)}")
+        stored.env_options(run)
+        return self._begin(["oracle", "--step", str(step), "--bootstrap", str(LEAST_RESAMPLES), *VALUES[values]], run, name)
+
+    def _begin(self, arguments: list[str], run: Run, name: str) -> Status:
+        run.demand_writable()
         # An absolute path: whatever the run is called, it is no option.
-        return self.launch(["score", "--reference", reference, str(Path(path).resolve())], None, name)
+        return self.launch([*arguments, str(run.path.resolve())], None, name)
 
 
 def _printed(file: IO[bytes]) -> dict | None:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,17 +36,21 @@ ALGORITHMS = ("grpo", "ppo")
 CHOICES = ("uniform", "actfocus", "role_only", "energy_only")
 """Schemes a page may ask for."""
 SEEDS_MAX = 5
-RATES = {("frozen_lake", "grpo"): 2.0, ("frozen_lake", "ppo"): 3.5, ("sokoban", "grpo"): 4.0, ("sokoban", "ppo"): 7.0,
-         ("sudoku", "grpo"): 6.0, ("sudoku", "ppo"): 10.0, ("webshop", "grpo"): 5.0, ("webshop", "ppo"): 9.0}
-"""Seconds a step on two cores, evaluations included: a first guess until this machine has trained once."""
+RATES = {("frozen_lake", "grpo"): (1.3, 4.0), ("frozen_lake", "ppo"): (2.0, 4.0), ("sokoban", "grpo"): (4.0, 7.0), ("sokoban", "ppo"): (7.0, 7.0),
+         ("sudoku", "grpo"): (6.0, 7.0), ("sudoku", "ppo"): (10.0, 7.0), ("webshop", "grpo"): (5.0, 9.0), ("webshop", "ppo"): (9.0, 9.0)}
+"""Seconds a step and an evaluation, of the quick preset on one core: a first guess until this machine has trained once."""
 EVALUATIONS = 6
-"""After the one before training."""
+"""After the one before training, about."""
+LEAST_STEPS = 4
+"""Of a run, however slow its steps are."""
 QUEUE_MAX = 4 * 3600
 """Seconds of training that may stand in the queue."""
 DISK_FREE = 500_000_000
 """Bytes that must be free before a run is begun."""
-LOG_TAIL = 4000
-"""Characters of a log that a page is sent."""
+LOG_TAIL, LOG_MAX = 4000, 400_000
+"""Bytes of the end of a log that a page is sent: of a run that failed, and of one whose log it asks for."""
+ACTFOCUS = (sys.executable, "-m", "actfocus_core.cli")
+QUIET = ("--progress", "lines", "--json")
 ROWS_MAX = 1000
 """Rows of metrics a look brings; the page asks again at once where there are more."""
 POLL = 0.5
@@ -99,21 +104,26 @@ class Races:
     # --- what a page asks for ------------------------------------------------------------
 
     def estimate(self, asked: RaceRequest) -> dict:
-        """Steps of each run and seconds of the whole race, from the rate measured last."""
-        rate, measured = self.rate(ENVIRONMENTS[asked.environment][0], asked.algorithm)
-        steps = max(4, int(TIMES[asked.time] / rate))
-        runs = len(asked.schemes) * asked.seeds
-        return {"steps": steps, "runs": runs, "seconds": steps * rate * runs, "rate": rate, "measured": measured}
+        """Steps of each run and seconds of the whole race, from the rates measured last.
 
-    def rate(self, env: str, algorithm: str) -> tuple[float, bool]:
-        """Seconds a step: of the newest run of this kind that took some steps, else a first guess."""
+        ``rate``: seconds a step, its share of the evaluations included.
+        """
+        time, runs = TIMES[asked.time], len(asked.schemes) * asked.seeds
+        (step, evaluation), measured = self.rates(ENVIRONMENTS[asked.environment][0], asked.algorithm)
+        steps = max(LEAST_STEPS, int((time - (EVALUATIONS + 1) * evaluation) / step))
+        seconds = steps * step + evaluations(steps) * evaluation
+        return {"steps": steps, "runs": runs, "seconds": seconds * runs, "rate": seconds / steps, "measured": measured}
+
+    def rates(self, env: str, algorithm: str) -> tuple[tuple[float, float], bool]:
+        """Seconds a step and an evaluation, and whether they were measured: on the newest run of this kind that
+        took some steps."""
         for path in sorted(self.runs_dir.glob("*/metrics.jsonl"), key=lambda p: p.stat().st_mtime, reverse=True):
             try:
-                config = Run.open(path.parent).info.get("config") or {}
-                status = read_status(path.parent)
+                run = Run.open(path.parent)
+                config = run.info.get("config") or {}
                 same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (env, algorithm)
-                if same and config.get("model") == "tiny" and status.get("step", 0) >= 3 and status.get("elapsed"):
-                    return status["elapsed"] / status["step"], True
+                if same and config.get("model") == "tiny" and (found := _rates(run.metrics(0, ROWS_MAX)[0])):
+                    return found, True
             except ActFocusError:
                 continue
         return RATES[env, algorithm], False
@@ -125,10 +135,7 @@ class Races:
             raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
                                 f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less")
         self.runs_dir.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.runs_dir).free
-        if free < DISK_FREE:
-            raise ActFocusError(f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
-                                f"{DISK_FREE // 1_000_000} MB first")
+        self._demand_disk()
         with self._lock:
             self.folder.mkdir(exist_ok=True)
             env, _ = ENVIRONMENTS[asked.environment]
@@ -157,6 +164,7 @@ class Races:
             if read_status(path).get("state") in ("running", "paused"):
                 request(path, what)
         if what == "go":
+            self._demand_disk()
             self._work()
 
     def races(self) -> list[dict]:
@@ -172,22 +180,30 @@ class Races:
         return sorted(found, key=lambda race: race["made"], reverse=True)
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
-        """A race as it stands, with each run's metrics since a cursor."""
+        """A race as it stands, with each run's metrics since a cursor, as columns."""
         race = self._race(id)
-        runs = []
+        runs, queue = [], self._queue()
         for run in race["runs"]:
             path = self.runs_dir / run["name"]
             rows, cursor = ([], 0)
             if path.is_dir():
                 rows, cursor = Run.open(path).metrics(cursors.get(run["name"], 0), ROWS_MAX)
-            kept = [{key: _number(row[key]) for key in row if KEYS.fullmatch(key)} for row in rows]
-            runs.append({**run, **self._state(race, run), "rows": kept, "cursor": cursor, "more": len(rows) == ROWS_MAX,
-                         "command": " ".join(self._command(race, run)[2:]).replace("actfocus_core.cli", "actfocus", 1)})
+            runs.append({**run, **self._state(race, run), "columns": _columns(rows), "cursor": cursor, "more": len(rows) == ROWS_MAX,
+                         "place": queue.index(run["name"]) + 1 if run["name"] in queue else None})
         return {**race, "runs": runs, "going": id in self._going}
 
-    def log(self, id: str, name: str) -> str:
-        """The last of what a run's process wrote."""
-        return _tail(self.folder / f"{self.path(id, name).name}.log")
+    def log(self, id: str, name: str) -> dict:
+        """What a run's process wrote, its config, and how to repeat it: as a command, and in Python."""
+        path = self.path(id, name)
+        race = self._race(id)
+        run = next(run for run in race["runs"] if run["name"] == name)
+        again = path.with_name(f"{name}-again")
+        config = Run.open(path).info.get("config") if path.is_dir() else None
+        python = ["from actfocus_core.runs import Run", "from actfocus_core.train import TrainConfig, train", "",
+                  f"config = Run.open({str(path)!r}).info[\"config\"]", 'config.pop("command")',
+                  f"train(TrainConfig.of(**config), {str(again)!r})"]
+        return {"log": _tail(self.folder / f"{name}.log", LOG_MAX), "config": config, "python": "\n".join(python),
+                "command": shlex.join(["actfocus", *self._arguments(race, run, again)])}
 
     def path(self, id: str, name: str) -> Path:
         """The folder of a race's run. Raises ActFocusError for any other name."""
@@ -196,6 +212,13 @@ class Races:
         return self.runs_dir / name
 
     # --- the slot ------------------------------------------------------------------------
+
+    def _demand_disk(self) -> None:
+        """Raises ActFocusError where too little is free to begin a run."""
+        free = shutil.disk_usage(self.runs_dir).free
+        if free < DISK_FREE:
+            raise ActFocusError(f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
+                                f"{DISK_FREE // 1_000_000} MB first")
 
     def close(self) -> None:
         """The studio ends in good order: what it trains is asked to stop, so that it can be resumed."""
@@ -224,6 +247,12 @@ class Races:
                 if not self._going:
                     return
                 if not self._busy():
+                    try:
+                        self._demand_disk()
+                    except ActFocusError:
+                        # The races wait: who presses Go on is told why.
+                        self._going.clear()
+                        return
                     id = self._going[0]
                     race, run = self._race(id), self._pending(id)[0]
                     if run["name"] not in self._processes or self._processes[run["name"]].poll() is not None:
@@ -247,6 +276,11 @@ class Races:
             return []
         return [run for run in race["runs"] if self._state(race, run)["state"] not in ("finished", "failed")]
 
+    def _queue(self) -> list[str]:
+        """Names of the runs that wait for the slot, the next one first."""
+        return [run["name"] for id in list(self._going) for run in self._pending(id)
+                if self._state(self._race(id), run)["state"] == "queued"]
+
     def _busy(self) -> bool:
         """Whether any process trains here, begun by this studio or by another."""
         if any(process.poll() is None for process in self._processes.values()):
@@ -258,7 +292,7 @@ class Races:
         path = self.runs_dir / run["name"]
         if path.exists():
             request(path, "go")
-            command = [sys.executable, "-m", "actfocus_core.cli", "train", "--resume", str(path), "--progress", "none", "--json"]
+            command = [*ACTFOCUS, "train", "--resume", str(path), *QUIET]
         else:
             command = self._command(race, run)
         with open(self.folder / f"{run['name']}.log", "ab") as log:
@@ -266,17 +300,21 @@ class Races:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True)
 
     def _command(self, race: dict, run: dict) -> list[str]:
+        return [*ACTFOCUS, *self._arguments(race, run, self.runs_dir / run["name"]), *QUIET]
+
+    def _arguments(self, race: dict, run: dict, out: Path) -> list[str]:
+        """Of the ``actfocus`` command: what trains a run of the race into a folder."""
         asked, steps = race["request"], race["steps"]
         env, options = ENVIRONMENTS[asked["environment"]]
         own = SCHEMES[run["scheme"]].defaults
         given = {key: asked[key] for key in ("alpha", "beta", "signal") if key in own and run["scheme"] == "actfocus"}
         pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
         params = [text for key, value in given.items() for text in (f"--{key}", str(value))]
-        return [sys.executable, "-m", "actfocus_core.cli", "train", "--preset", "quick", "--env", env, *pairs,
+        return ["train", "--preset", "quick", "--env", env, *pairs,
                 "--algorithm", asked["algorithm"], "--scheme", run["scheme"], *params, "--seed", str(run["seed"]),
                 "--steps", str(steps), "--time-budget", str(4 * TIMES[asked["time"]]),
-                "--set", f"eval_every={max(1, steps // EVALUATIONS)}", "--set", "store_evaluation=true",
-                "--out", str(self.runs_dir / run["name"]), "--progress", "none", "--json"]
+                "--set", f"eval_every={every(steps)}", "--set", "store_evaluation=true",
+                "--out", str(out)]
 
     # --- what is in the folders ----------------------------------------------------------
 
@@ -316,18 +354,44 @@ class Races:
         found = {"state": state, "step": step, "phase": status.get("phase", ""), "elapsed": elapsed, "left": left,
                  "message": status.get("message") or ""}
         if state in ("failed", "killed"):
-            found["log"] = _tail(self.folder / f"{run['name']}.log")
+            found["log"] = _tail(self.folder / f"{run['name']}.log", LOG_TAIL)
         return found
+
+
+def every(steps: int) -> int:
+    """Steps between the evaluations of a run."""
+    return max(1, steps // EVALUATIONS)
+
+
+def evaluations(steps: int) -> int:
+    """How many a run has, those before its first step and after its last included."""
+    return 1 + math.ceil(steps / every(steps))
+
+
+def _rates(rows: list[dict]) -> tuple[float, float] | None:
+    """Seconds a step and an evaluation; None where too few steps were taken or they do not say."""
+    took = [row["seconds/evaluate"] for row in rows if row.get("seconds/evaluate")]
+    if not took or not rows[-1].get("seconds/elapsed") or rows[-1].get("step", 0) < LEAST_STEPS - 1:
+        return None
+    step = (rows[-1]["seconds/elapsed"] - sum(took)) / rows[-1]["step"]
+    return (step, sum(took) / len(took)) if step > 0 else None
+
+
+def _columns(rows: list[dict]) -> dict[str, list]:
+    """The metrics that a page draws, a value a row, None where a row has none: half the size of the rows."""
+    names = dict.fromkeys(name for row in rows for name in row if KEYS.fullmatch(name))
+    return {name: [_number(row.get(name)) for row in rows] for name in names}
 
 
 def _number(value: object) -> float | None:
     return value if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
-def _tail(file: Path) -> str:
+def _tail(file: Path, size: int) -> str:
+    """The last bytes of a text file; nothing where there is none."""
     try:
         with open(file, "rb") as stream:
-            stream.seek(max(0, os.path.getsize(file) - LOG_TAIL))
+            stream.seek(max(0, os.path.getsize(file) - size))
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

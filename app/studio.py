@@ -10,7 +10,7 @@ from app.batch import BatchCache
 from app.catalog import Catalog
 from app.compare.credits import Batches
 from app.frame.controls import Controls
-from app.jobs import Scores
+from app.jobs import Signals
 from app.races import Races
 
 
@@ -24,4 +24,4 @@ class Studio:
     races: Races
     batches: BatchCache = field(default_factory=BatchCache)
     compared: Batches = field(default_factory=Batches)
-    scores: Scores = field(default_factory=Scores)
+    signals: Signals = field(default_factory=Signals)

@@ -23,8 +23,10 @@ MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
 KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
 RIBBONS = ("kind", "weight")
 EXPORTS = ("python", "command", "trl", "verl")
-COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
-"""Schemes and their null controls."""
+KEPT = "kept"
+"""The scheme of a pane that is ActFocus as it was kept as B."""
+COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS), KEPT)
+"""Schemes and their null controls, and the setting kept as B."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -51,6 +53,8 @@ class View:
     filter: str = "all"
     tab: str = "trace"
     race: str = ""
+    kept: str = ""
+    """The setting kept as B: alpha, beta, signal, scope and adv with commas between them; empty: none."""
     group: str = ""
     """The group that is open on the Groups page."""
     measure: str = "energy"
@@ -75,7 +79,10 @@ class View:
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
         """A view from a query string or a request of the page, whatever it holds."""
+        kept = _kept(query.get("kept"))
+        compared = COMPARED if kept else COMPARED[:-1]
         return cls(
+            kept=kept,
             run=_name(query.get("run")), reference=_name(query.get("reference")),
             step=_whole(query.get("step"), None), trajectory=_name(query.get("trajectory")),
             turn=_whole(query.get("turn"), cls.turn), token=_whole(query.get("token"), None),
@@ -91,10 +98,15 @@ class View:
             measure=_choice(query.get("measure"), MEASURES, cls.measure), over=_choice(query.get("over"), OVERS, cls.over),
             keep=_choice(query.get("keep"), KEEPS, cls.keep), ribbons=_choice(query.get("ribbons"), RIBBONS, cls.ribbons),
             export=_choice(query.get("export"), EXPORTS, cls.export),
-            scheme_a=_choice(query.get("scheme_a"), COMPARED, cls.scheme_a),
-            scheme_b=_choice(query.get("scheme_b"), COMPARED, cls.scheme_b),
+            scheme_a=_choice(query.get("scheme_a"), compared, cls.scheme_a),
+            scheme_b=_choice(query.get("scheme_b"), compared, cls.scheme_b),
             other_run=_name(query.get("other_run")), other=_name(query.get("other")),
             controls=query.get("controls") in ("1", 1, True))
+
+    def kept_params(self) -> dict:
+        """Parameters of ActFocus as it was kept as B; those of now where nothing was kept."""
+        alpha, beta, signal, *_ = self.kept.split(",") if self.kept else (self.alpha, self.beta, self.signal)
+        return {"alpha": float(alpha), "beta": float(beta), "signal": signal}
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
@@ -104,6 +116,15 @@ class View:
 
 def _name(value: object) -> str:
     return value[:NAME_MAX] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _kept(value: object) -> str:
+    """A setting written as ``View.kept`` says, all five parts valid; else nothing."""
+    parts = value.split(",") if isinstance(value, str) and len(value) <= NAME_MAX else []
+    if len(parts) != 5 or parts[2] not in SIGNALS or parts[3] not in SCOPES or parts[4] not in ("0", "1"):
+        return ""
+    alpha, beta = _number(parts[0], math.nan, ALPHA_MAX), _number(parts[1], math.nan, BETA_MAX)
+    return "" if math.isnan(alpha + beta) else f"{alpha:g},{beta:g},{','.join(parts[2:])}"
 
 
 def _choice(value: object, allowed: tuple[str, ...], default: str) -> str:

@@ -12,7 +12,7 @@ import typer
 from actfocus_core.errors import ActFocusError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-ProgressMode = Annotated[Literal["bar", "jsonl", "none"],
+ProgressMode = Annotated[Literal["bar", "lines", "jsonl", "none"],
                          typer.Option(help="How to show progress, on stderr.")]
 Step = Annotated[int | None, typer.Option(min=0, help="The batch is one training step.", show_default="the last")]
 Reference = Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")]

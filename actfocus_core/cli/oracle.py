@@ -41,6 +41,7 @@ def oracle(
     if all_ and step is not None:
         raise ActFocusError(f"--step {step} --all: give one of them")
     last = step_of(opened, step)
+    wanted = {"oracle-optimal", *(["oracle-policy"] if with_policy else []), *(["oracle-answers"] if answers else [])}
 
     @cache
     def loaded():
@@ -55,6 +56,8 @@ def oracle(
     with progress_bars(progress) as show:
         for one in opened.steps() if all_ else [last]:
             trajectories = opened.trajectories(one, reference)
+            if again or not wanted <= set(opened.annotations(one)):
+                opened.demand_writable()
             stored.ensure_optimal(opened, one, trajectories, show, again)
             made = {}
             if with_policy:

@@ -91,6 +91,7 @@ def score(
     steps = opened.steps()
     if not steps:
         raise ActFocusError(f"{run}: has no trajectories to score yet")
+    opened.demand_writable()
     from actfocus_core.signals import score as score_
 
     loaded, count = load(reference, device), 0

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from contextlib import contextmanager
+
+LOG_SECONDS = 10.0
+"""Between two lines of one phase in a log."""
 
 
 def print_result(as_json: bool, result: dict) -> None:
@@ -49,16 +53,30 @@ def percent(value: float) -> str:
     return f"{value:.1%}" if math.isfinite(value) else "-"
 
 
+def _json_lines(phase: str):
+    return lambda done, total: print(json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True)
+
+
+def _log_lines(phase: str):
+    """A line with the time when the phase ends, and now and then before."""
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last > LOG_SECONDS:
+            last = time.monotonic()
+            print(f"{time.strftime('%H:%M:%S')} {phase}: {done} of {total}", file=sys.stderr, flush=True)
+    return report
+
+
 @contextmanager
 def progress_bars(mode: str, files: bool = False):
-    """Yields a function: phase -> callback(done, total); ``files``: what is counted is bytes."""
+    """Yields a function: phase -> callback(done, total); ``files``: what is counted is bytes.
+
+    ``mode``: bar; jsonl, for programs; lines, for logs; none.
+    """
     if mode != "bar":
-        def show(phase: str):
-            def report(done: int, total: int) -> None:
-                if mode == "jsonl":
-                    print(json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True)
-            return report
-        yield show
+        yield {"jsonl": _json_lines, "lines": _log_lines}.get(mode, lambda phase: lambda done, total: None)
         return
     from rich.console import Console
     from rich.progress import (

@@ -20,6 +20,7 @@
 
   const scheme = (side) => store.place[`scheme_${side}`] || DEFAULT[side];
   const tuned = (name) => name.split(':').pop() === 'actfocus';
+  const KEPT = 'kept'; // ActFocus as it was kept as B in the left bar
 
   /* Part -> what its answer depends on. */
   function keys() {
@@ -27,7 +28,8 @@
     const method = [s.alpha, s.beta, s.signal];
     const at = [p.run, p.reference, p.trajectory, p.other_run, p.other];
     const batch = [p.run, p.reference, p.step, p.controls, ...method];
-    return { panes: at, credit: [...at, scheme('a'), scheme('b'), ...(tuned(scheme('a')) || tuned(scheme('b')) ? method : [])],
+    const shown = [scheme('a'), scheme('b')];
+    return { panes: at, credit: [...at, ...shown, ...(shown.some(tuned) ? method : []), ...(shown.includes(KEPT) ? [p.kept] : [])],
       places: [p.run, p.trajectory], schemes: batch, truth: batch };
   }
 
@@ -40,9 +42,9 @@
     if (!action && !part) return;
     busy = { op: action ? action.op : part, key: action ? null : JSON.stringify(wanted[part]), number: ++number_, since: performance.now() };
     if (busy.op === 'truth' || busy.op === 'schemes') page[busy.op].setAttribute('aria-busy', 'true');
-    const { run, reference, step, trajectory, scheme_a, scheme_b, other_run, other, controls } = store.place;
+    const { run, reference, step, trajectory, scheme_a, scheme_b, kept, other_run, other, controls } = store.place;
     const { alpha, beta, signal } = store.settings;
-    send({ run, reference, step, trajectory, scheme_a, scheme_b, other_run, other, controls, alpha, beta, signal,
+    send({ run, reference, step, trajectory, scheme_a, scheme_b, kept, other_run, other, controls, alpha, beta, signal,
       ...action, op: busy.op, number: busy.number });
   }
 
@@ -95,6 +97,10 @@
     if (store.place.tab !== 'compare') return;
     if (!page.built) build();
     note();
+    if (page.adopted && page.kept !== store.place.kept) {
+      page.kept = store.place.kept;
+      fillPickers();
+    }
     soon();
   }
 
@@ -109,6 +115,10 @@
     page.controls = el('input', '', { type: 'checkbox', onchange: () => { store.place.controls = page.controls.checked ? '1' : ''; store.remember(); } });
     page.report = el('button', 'af-button', { type: 'button', onclick: () => { page.report.disabled = true; act({ op: 'report' }); } }, 'Report of this batch');
     page.file = el('span', '');
+    page.asTable = el('button', 'af-button', { type: 'button', onclick: () => { page.rows.hidden = !page.rows.hidden; listTokens(); } }, 'Tokens as a table');
+    page.rows = wide('The tokens and their credit as tables');
+    page.rows.classList.add('af-rows');
+    page.rows.hidden = true;
     page.legend = el('div', 'af-legend');
     page.readout = el('p', 'af-readout');
     page.live = el('div', 'af-spoken');
@@ -126,8 +136,8 @@
     page.element.replaceChildren(page.alert,
       el('div', 'af-picker', el('label', '', el('b', '', 'A '), page.pickers.a), el('label', '', el('b', '', 'B '), page.pickers.b), swap,
         el('span', 'af-beside', el('span', 'af-quiet', 'B shows '), page.where, page.member),
-        el('label', 'af-check', page.controls, 'null controls'), page.report, page.file),
-      page.note, el('div', 'af-sticky', page.legend, page.readout), page.grid,
+        el('label', 'af-check', page.controls, 'null controls'), page.asTable, page.report, page.file),
+      page.note, el('div', 'af-sticky', page.legend, page.readout), page.grid, page.rows,
       page.job, page.schemes, page.truth, page.spearman, page.live);
     page.built = true;
     note();
@@ -157,11 +167,14 @@
     for (const side of ['a', 'b']) {
       const names = listed.includes(scheme(side)) ? listed : [...listed, scheme(side)];
       const option = (name) => el('option', '', { value: name, disabled: lacking.has(name) && name !== scheme(side) },
-        tables.facts(page.menu, name).title + (lacking.has(name) ? ' (unavailable)' : ''));
-      page.pickers[side].replaceChildren(...names.map(option));
+        titleOf(name) + (lacking.has(name) ? ' (unavailable)' : ''));
+      const kept = el('option', '', { value: KEPT, disabled: !store.kept() }, titleOf(KEPT));
+      page.pickers[side].replaceChildren(...names.filter((name) => name !== KEPT).map(option), kept);
       page.pickers[side].value = scheme(side);
     }
   }
+
+  const titleOf = (name) => (name === KEPT ? `Kept as B: ${store.kept() ? store.describe(store.kept()) : 'nothing yet, see the left bar'}` : tables.facts(page.menu, name).title);
 
   function choose(changes) {
     for (const [side, name] of Object.entries(changes)) store.place[`scheme_${side}`] = name;
@@ -243,6 +256,16 @@
       el('span', 'af-quiet', 'credit: blue is made likelier, brown less likely')),
     tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
     if (page.focus) tell(...page.focus);
+    listTokens();
+  }
+
+  /* The tokens of the panes as rows of numbers instead of text in colours, where that is wished for. */
+  function listTokens() {
+    const on = !page.rows.hidden;
+    page.asTable.setAttribute('aria-pressed', String(on));
+    page.grid.hidden = on;
+    const texts = page.panes.filter((p) => p.side !== 'difference' && (p.side === 'a' || !page.same));
+    page.rows.replaceChildren(...(on ? texts.map((p) => tables.tokens(p, page.same ? page.panes : [p])) : []));
   }
 
   function about(p, data) {
@@ -252,7 +275,7 @@
     const reason = lacking.length ? `unavailable: no ${lacking.join(', ')}; ${page.menu.how[lacking[0]]}`
       : p.model.known ? '' : 'unavailable: this rollout has no return';
     const where = t.run === store.place.run ? `step ${t.step}` : `${t.run}, step ${t.step}`;
-    return `${tables.facts(page.menu, scheme(p.side)).title} · ${where}, rollout ${t.rollout}, return ${number(t.return, 2)}`
+    return `${titleOf(scheme(p.side))} · ${where}, rollout ${t.rollout}, return ${number(t.return, 2)}`
       + `, ${t.success ? 'success' : 'failure'}${reason ? ` · ${reason}` : ''}`;
   }
 
@@ -379,7 +402,7 @@
 
   function drawSchemes() {
     page.schemes.replaceChildren(tables.schemes(page.menu, page.data.table, { a: scheme('a'), b: scheme('b') },
-      (side, name) => choose({ [side]: name }), (name) => act({ op: 'score', with: name })));
+      (side, name) => choose({ [side]: name }), compute));
   }
 
   function showTable({ table }) {
@@ -391,18 +414,24 @@
 
   function showTruth({ boards, command }) {
     page.data.boards = boards;
-    page.truth.replaceChildren(...(boards.length ? boards.map((b) => tables.board(page.menu, b))
-      : [el('h3', '', 'Against the truth'), el('p', '', el('span', 'na', 'unavailable: '), 'run ', el('code', '', command))]));
+    page.truth.replaceChildren(boards.length ? '' : el('h3', '', 'Against the truth'), ...boards.map((b) => tables.board(page.menu, b)),
+      tables.truths(page.menu, command, boards.map((b) => b.values), compute));
   }
+
+  /* Have missing signals computed: `score` by a reference, or `judge` by the oracle. */
+  const compute = (op, what) => act({ op, with: what });
 
   function showJob({ job }) {
     const was = page.state;
     page.state = job.state;
     const mine = job.run === store.place.run;
-    const text = { running: `Scoring ${job.run}: ${job.total ? `${job.done} of ${job.total} rollouts, ${job.phase}` : 'loading the reference'} …`,
-      failed: mine && was === 'running' ? `Scoring ${job.run} failed: ${job.message}` : '',
-      done: mine && was === 'running' ? `${job.run} is scored.` : '' }[job.state] || '';
-    page.job.textContent = text;
+    const left = job.seconds_left ? `, about ${AF.dom.duration(job.seconds_left)} left` : '';
+    const text = { running: `Computing signals of ${job.run}: ${job.total ? `${job.phase}, ${job.done} of ${job.total}${left}` : 'starting'} … `,
+      failed: mine && was === 'running' ? `Computing signals of ${job.run} failed: ${job.message}` : '',
+      cancelled: was === 'running' ? `Computing signals of ${job.run} was cancelled; what was finished before is kept.` : '',
+      done: mine && was === 'running' ? `The signals of ${job.run} are computed and stored with it.` : '' }[job.state] || '';
+    if (text || job.state === 'running') page.job.textContent = text;
+    if (job.state === 'running') page.job.append(el('button', 'af-button', { type: 'button', onclick: () => act({ op: 'cancel' }) }, 'Cancel'));
     if (job.state === 'running') root.setTimeout(() => act({ op: 'job' }), POLL_MS);
     if (job.state === 'done' && was === 'running') {
       page.done = {};
@@ -422,7 +451,7 @@
   }
 
   const HANDLERS = { panes: showPanes, credit: showCredit, places: showPlaces, schemes: showTable, truth: showTruth,
-    job: showJob, score: showJob, report: showReport };
+    job: showJob, score: showJob, judge: showJob, cancel: showJob, report: showReport };
 
   /* Whether all that the view asks for has been answered. */
   function idle() {

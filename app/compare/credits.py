@@ -13,15 +13,15 @@ from actfocus_core.runs import Run
 from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 from app.latest import Latest, stamp
 from app.payload import numbers, plain
-from app.url import View
+from app.url import KEPT, View
 
 TUNED = "actfocus"
 """The scheme that follows the controls in the sidebar; all others have their own defaults."""
 TOP = 95
 """Percentile of |credit| over the response tokens at which the colour is full: a few outliers do not
 bleach all the rest."""
-TRUTHS = {"policy": "the policy’s own advantage", "oracle": "perfect play"}
-"""Whose values -> how the page says it."""
+TRUTHS = {"policy": ("policy", "the policy’s own advantage"), "oracle": ("optimal", "perfect play")}
+"""Whose values -> what the page calls them and how it says it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def token_credit(compared: Compared, name: str, view: View, id: str) -> tuple[di
     signal (``missing``) or the trajectory has no return.
     """
     batch = compared.batch
-    credit = get_scheme(name).compute(batch, **params(view).get(name.rpartition(":")[2], {}))
+    given = view.kept_params() if name == KEPT else params(view).get(name.rpartition(":")[2], {})
+    credit = get_scheme(TUNED if name == KEPT else name).compute(batch, **given)
     if credit.missing or id not in batch.ids:
         return {"credit": None, "missing": list(credit.missing)}, 0.0
     scaled = credit.effective() * batch.response.sum()
@@ -89,4 +90,5 @@ def boards(compared: Compared, view: View) -> list[dict]:
     if not known:
         return []
     credits = credits_of(batch, list(SCHEMES), view.controls, params(view))
-    return [plain(scoreboard(batch, credits, Truth.of(batch, of)).to_dict()) | {"truth": TRUTHS[of]} for of in known]
+    return [plain(scoreboard(batch, credits, Truth.of(batch, of)).to_dict())
+            | {"values": TRUTHS[of][0], "truth": TRUTHS[of][1], "rollouts": len(batch.ids)} for of in known]

@@ -2,10 +2,14 @@
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
-  const { el, number } = AF.dom;
+  const { el, number, visible } = AF.dom;
 
   const KINDS = ['action', 'reasoning', 'format'];
   const READ = { code: 'read in code', paper: 'read in the paper', 'second hand': 'second hand', ours: 'ours' };
+  /* What the oracle computes, as its buttons say it. */
+  const VALUES = { optimal: 'Compute perfect play’s values', policy: 'Compute the policy’s own values', answers: 'Compute the solutions’ log-probs' };
+  const ABOUT = { optimal: 'Exact; seconds to a minute.', policy: 'The policy plays on from every turn: 16 fresh rollouts a value, and 16 more for a replica. Minutes; it can be cancelled.',
+    answers: 'Perfect play’s values as well, and a forward pass of the policy a turn: a minute or so.' };
   const COST = { C0: 'arithmetic on what a rollout has', C1: 'one more forward pass', C2: 'a trained extra network',
     C3: 'extra rollouts from restored states' };
   const EVIDENCE = { proxy: 'rests on a proxy, such as uncertainty: it does not say what an action was worth',
@@ -24,8 +28,8 @@
       read: 'ours', evidence: 'proxy', control } : own;
   }
 
-  /* `set` ('a' | 'b', name) puts a scheme into a pane; `score` (reference) starts the scoring. */
-  function schemes(menu, data, chosen, set, score) {
+  /* `set` ('a' | 'b', name) puts a scheme into a pane; `compute` ('score' | 'judge', with) starts the work. */
+  function schemes(menu, data, chosen, set, compute) {
     const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', colSpan: span || 1 }, text);
     const shares = () => KINDS.map((kind) => head(kind));
     const weight = data.schemes.find((row) => !row.missing.length);
@@ -42,10 +46,10 @@
           head(''), ...shares(), head('eff. tokens', 'effective: the number of tokens that the weight is spread over'),
           ...shares(), head('eff. tokens', 'effective: the number of tokens that the credit is spread over'),
           head('flips, %', 'share of tokens whose sign is not that of Uniform'))),
-      el('tbody', '', ...data.schemes.map((row) => schemeRow(menu, data, row, chosen, set, score))));
+      el('tbody', '', ...data.schemes.map((row) => schemeRow(menu, data, row, chosen, set, compute))));
   }
 
-  function schemeRow(menu, data, row, chosen, set, score) {
+  function schemeRow(menu, data, row, chosen, set, compute) {
     const about = facts(menu, row.scheme);
     const lacking = row.missing.length > 0;
     const tuned = row.params.signal !== undefined && row.scheme.split(':').pop() === 'actfocus';
@@ -61,20 +65,36 @@
     const told = el('td', 'af-provenance', el('span', '', about.source), el('span', 'af-quiet', ` ${READ[about.read]} · `),
       el('span', 'af-quiet', { title: EVIDENCE[about.evidence] }, `${about.unit}, ${about.evidence}`),
       el('span', 'af-quiet', needs.length ? ` · needs ${needs.join(', ')}` : ''));
-    const cells = lacking ? [el('td', '', { colSpan: 10 }, ...reason(menu, data, row, score))]
+    const cells = lacking ? [el('td', '', { colSpan: 10 }, ...reason(menu, data, row, compute))]
       : [stack(row), ...mass(row), ...mass(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token gets credit from both' : '' }, percent(row.sign_flips))];
     const node = el('tr', lacking ? 'af-lacking' : about.control ? 'af-control' : '', name, into, told, el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
     node.dataset.scheme = row.scheme;
     return node;
   }
 
-  function reason(menu, data, row, score) {
+  function reason(menu, data, row, compute) {
     const parts = [el('span', 'na', `unavailable: no ${row.missing.join(', ')}; ${menu.how[row.missing[0]]}`)];
     if (row.missing.every((name) => menu.from_reference.includes(name))) {
-      parts.push(...menu.references.map((name) => el('button', 'af-button af-score', { type: 'button', onclick: () => score(name),
-        title: `Runs ${data.score} --reference ${name} in a process of its own. For another model run it yourself.` }, `Score with “${name}”`)));
+      parts.push(...menu.references.map((name) => starter(`Score with “${name}”`,
+        `Runs ${data.score} --reference ${name} in a process of its own. For another model run it yourself.`, () => compute('score', name))));
     }
+    const values = menu.values[row.missing[0]];
+    if (values && row.missing.every((name) => menu.values[name] === values)) parts.push(judge(menu, data.judge, values, compute));
     return parts;
+  }
+
+  const starter = (text, title, onclick) => el('button', 'af-button af-score', { type: 'button', title, onclick }, text);
+
+  /* The button that has the oracle compute some of its values. */
+  const judge = (menu, command, values, compute) => starter(VALUES[values],
+    `${ABOUT[values]} Runs ${command} ${menu.options[values]} in a process of its own.`, () => compute('judge', values));
+
+  /* What stands where one of the truths is missing. `known`: the truths that are there. */
+  function truths(menu, command, known, compute) {
+    const lacking = ['optimal', 'policy'].filter((values) => !known.includes(values));
+    return lacking.length ? el('p', 'af-lacking-truth', el('span', 'na', 'unavailable: '),
+      lacking.map((values) => ({ optimal: 'what perfect play would have made of every turn', policy: 'what every turn was worth to the policy' })[values]).join(', and '), ' ',
+      ...lacking.map((values) => judge(menu, command, values, compute)), el('span', 'af-quiet', ' or run '), el('code', '', command)) : '';
   }
 
   function stack(of) {
@@ -115,7 +135,8 @@
     const lacking = Object.keys(data.unscored).map((name) => facts(menu, name).title);
     return el('div', 'af-board', el('table', 'af-scores',
       el('caption', '', `Against ${data.truth}`, el('span', 'af-quiet', ` ${noise}; ${data.turns - data.left_out} turns`
-        + (data.left_out ? `, ${data.left_out} without an action left out` : '') + '. Intervals: 95 % bootstrap over trajectories.')),
+        + (data.left_out ? `, ${data.left_out} without an action left out` : '') + '. Intervals: 95 % bootstrap over trajectories.'
+        + (data.skipped ? ` ${whole(data.skipped)} of ${whole(data.rollouts)} rollouts have fewer than 3 different true values: they rank nothing and are left out of “${HEADS.right_within}”.` : ''))),
       el('thead', '', el('tr', '', el('th', '', { scope: 'col' }, 'Scheme'), ...names.map((name) => el('th', '', { scope: 'col', title: data.columns[name] }, HEADS[name] || name)))),
       el('tbody', '', ...rows.map((row) => {
         const title = row.name === 'ceiling' ? 'the truth itself' : facts(menu, row.name).title;
@@ -137,5 +158,17 @@
     return el('td', 'num', { title: `n = ${score.n}` }, el('b', '', number(score.value, 2)), el('span', 'af-quiet', range));
   }
 
-  AF.compareTables = { schemes, spearman, board, facts };
+  /* A trajectory's tokens as rows: `own` is a pane that shows it, `panes` those whose credit stands beside. */
+  function tokens(own, panes) {
+    const { model } = own;
+    const name = (p) => (p.side === 'difference' ? 'A − B' : `credit ${p.side.toUpperCase()}`);
+    const value = (p, i) => (model.kinds[i] < AF.weights.KIND.REASONING ? '–' : number(p.model.signed[i]));
+    return el('table', 'af-token-rows', el('caption', '', panes.length > 1 ? 'The tokens' : `The tokens of ${own.side.toUpperCase()}`,
+      el('span', 'af-quiet', ' – where the policy only read them')),
+    el('thead', '', el('tr', '', ...['position', 'turn', 'kind', 'text', ...panes.map(name)].map((text) => el('th', '', { scope: 'col' }, text)))),
+    el('tbody', '', ...model.text.map((text, i) => el('tr', '', el('td', 'num', String(i)), el('td', 'num', model.turn[i] < 0 ? '–' : String(model.turn[i] + 1)),
+      el('td', '', AF.tokens.NAMES[model.shown[i]]), el('td', 'mono', visible(text)), ...panes.map((p) => el('td', 'num', value(p, i)))))));
+  }
+
+  AF.compareTables = { tokens, schemes, spearman, board, truths, facts };
 })(self);

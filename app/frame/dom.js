@@ -66,5 +66,8 @@
     return svg;
   }
 
-  AF.dom = { el, button, number, percent, perFrame, visible, smooth, icon };
+  /* Seconds for reading. */
+  const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
+
+  AF.dom = { duration, el, button, number, percent, perFrame, visible, smooth, icon };
 })(self);

@@ -6,19 +6,20 @@
   const PRESETS = { uniform: [1, 0], actfocus: [0.1, 0.5], role_only: [0.1, 0], energy_only: [1, 0.5] };
   const TITLES = { uniform: 'Uniform', actfocus: 'ActFocus', role_only: 'Role only', energy_only: 'Energy only' };
   const SIGNALS = { energy: 'energy', entropy: 'entropy', nll: 'surprise', shift: 'shift' };
+  const SCOPES = ['batch', 'group', 'trajectory'];
   const ORDER = ['alpha', 'beta', 'signal', 'scope', 'adv'];
 
   const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
                   color: 'weight', filter: 'all', tab: 'trace', race: '',
                   group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python',
-                  scheme_a: '', scheme_b: '', other_run: '', other: '', controls: '' };
+                  scheme_a: '', scheme_b: '', kept: '', other_run: '', other: '', controls: '' };
   /* What other pages than Trace keep here: read from the address at once, for they may be used before
      the first trajectory has come. */
-  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'other_run', 'other', 'controls'];
+  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls'];
   for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
   const listeners = [];
-  let kept = null;
+  let kept = readKept(place.kept);
   let shownPreset = 'actfocus';
   let native = null;
 
@@ -66,15 +67,30 @@
 
   const copy = () => Object.assign({}, settings);
 
-  function keep() {
+  /* The setting kept as B as the address writes it, and back; what is not one is none. */
+  function readKept(text) {
+    const [alpha, beta, signal, scope, adv, ...more] = text.split(',');
+    const good = !more.length && alpha !== '' && +alpha >= 0 && +alpha <= 1 && beta !== '' && +beta >= 0 && +beta <= 2
+      && Object.hasOwn(SIGNALS, signal) && SCOPES.includes(scope) && ['0', '1'].includes(adv);
+    if (!good) place.kept = '';
+    return good ? { alpha: +alpha, beta: +beta, signal, scope, adv: adv === '1' } : null;
+  }
+
+  function hold() {
     kept = copy();
+    place.kept = [+kept.alpha.toFixed(4), +kept.beta.toFixed(4), kept.signal, kept.scope, kept.adv ? 1 : 0].join(',');
+  }
+
+  function keep() {
+    hold();
     for (const listener of listeners) listener(ORDER);
+    remember();
   }
 
   function swap() {
     if (!kept) return keep();
     const other = kept;
-    kept = copy();
+    hold();
     set(other, true);
   }
 

@@ -313,10 +313,15 @@
     const t = plots.theme();
     const on = page.bins.map((bin) => !page.brush || page.brush.bin === undefined || page.bins[page.brush.bin] === bin);
     const few = page.bins.every((b) => b.low === b.high);
-    const bars = { type: 'bar', x: page.bins.map((b) => (few ? b.text : (b.low + b.high) / 2)), text: page.bins.map((b) => b.text), textposition: 'none', y: page.bins.map((b) => b.rollouts), customdata: page.bins.map((_, k) => k),
-      hovertemplate: 'return %{text}: %{y} rollouts<extra></extra>', marker: { color: t.accent, opacity: on.map((o) => (o ? 0.85 : 0.2)) } };
-    react(page.returns.plot, [bars], plots.layout(page.figure, { height: 250, bargap: 0.12, uirevision: 'groups',
-      x: { text: 'return', type: few ? 'category' : 'linear', showgrid: false, ...(few ? { nticks: 0 } : {}) }, y: { text: 'rollouts' } }));
+    const x = page.bins.map((b) => (few ? b.text : (b.low + b.high) / 2));
+    const high = 1.15 * Math.max(...page.bins.map((b) => b.rollouts));
+    const bars = { type: 'bar', x, y: page.bins.map((b) => b.rollouts), text: page.bins.map((b) => (b.rollouts ? String(b.rollouts) : '')), textposition: 'outside',
+      hoverinfo: 'skip', marker: { color: t.accent, opacity: on.map((o) => (o ? 0.85 : 0.2)) } };
+    // A bar of one rollout among hundreds has no height to be hit: the whole column above it is its own.
+    const columns = { type: 'bar', x, y: page.bins.map((b) => (b.rollouts ? high : 0)), customdata: page.bins.map((_, k) => k), marker: { color: 'rgba(0,0,0,0)' },
+      hovertext: page.bins.map((b) => `return ${b.text}: ${b.rollouts} rollout${b.rollouts === 1 ? '' : 's'}`), hovertemplate: '%{hovertext}<extra></extra>' };
+    react(page.returns.plot, [bars, columns], plots.layout(page.figure, { height: 250, bargap: 0.12, barmode: 'overlay', uirevision: 'groups',
+      x: { text: 'return', type: few ? 'category' : 'linear', showgrid: false, ...(few ? { nticks: 0 } : {}) }, y: { text: 'rollouts', range: [0, high] } }));
   }
 
   // --- selecting -----------------------------------------------------------------------------------

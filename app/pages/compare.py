@@ -9,12 +9,12 @@ import pandas as pd
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, SCHEMES
 from actfocus_core.errors import ActFocusError
 from actfocus_core.report import render
-from actfocus_core.runs import Run, slug
+from actfocus_core.runs import ANNOTATIONS, Run, slug
 from actfocus_core.scoreboard import COLUMNS
 from app.catalog import Place, locate
 from app.compare.credits import boards, table, token_credit
 from app.frame.components import Ask, PageView, Told
-from app.jobs import REFERENCES
+from app.jobs import REFERENCES, VALUES
 from app.payload import dump, env_options, finite, played
 from app.requests import PRIVATE, answer
 from app.studio import Studio
@@ -25,6 +25,8 @@ PLACES_MAX = 200
 """Steps and runs offered for the same prompt."""
 FROM_REFERENCE = ("energy", "entropy", "centred_energy", "shift")
 """What scoring with a reference model brings."""
+FROM_ORACLE = {"optimal": "oracle-optimal", "policy": "oracle-policy", "answers": "oracle-answers"}
+"""Of VALUES, what each brings."""
 
 
 def build(studio: Studio) -> None:
@@ -39,7 +41,9 @@ def menu() -> str:
     facts = ("title", "description", "source", "read", "cost", "unit", "evidence", "needs")
     return dump({"schemes": {name: {fact: getattr(scheme, fact) for fact in facts} for name, scheme in SCHEMES.items()},
                  "controls": CONTROLS, "how": HOW_TO_GET, "columns": COLUMNS, "from_reference": list(FROM_REFERENCE),
-                 "references": list(REFERENCES)})
+                 "references": list(REFERENCES), "values": {signal: value for value, annotation in FROM_ORACLE.items()
+                                                            for signal in ANNOTATIONS[annotation]},
+                 "options": {value: " ".join(options) for value, options in VALUES.items()}})
 
 
 def tell(studio: Studio, asked: dict) -> dict:
@@ -47,7 +51,10 @@ def tell(studio: Studio, asked: dict) -> dict:
     view = View.parse(asked)
     what = asked.get("op")
     if what == "job":
-        return {"job": vars(studio.scores.status())}
+        return {"job": vars(studio.signals.status())}
+    if what == "cancel":
+        studio.signals.cancel()
+        return {"job": vars(studio.signals.status())}
     if not isinstance(what, str) or what not in ANSWERS:
         raise ActFocusError("the page asked for something unknown; reload it")
     name = view.run or studio.catalog.default()
@@ -138,18 +145,24 @@ def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> 
     """Mass by kind, effective tokens, sign flips, and how alike the schemes are."""
     name = reference(run, place.step, view)
     return {"table": table(studio.compared.get(run, place.step, name), view) | {
-        "run": view.run, "step": place.step, "reference": name, "score": f"actfocus score {run.path}"}}
+        "run": view.run, "step": place.step, "reference": name, "score": f"actfocus score {run.path}",
+        "judge": f"actfocus oracle {run.path} --step {place.step}"}}
 
 
 def truth(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
     """How every scheme scores against the truth, where the batch carries it."""
     batch = studio.compared.get(run, place.step, reference(run, place.step, view))
-    return {"boards": boards(batch, view), "command": f"actfocus oracle {run.path}"}
+    return {"boards": boards(batch, view), "command": f"actfocus oracle {run.path} --step {place.step}"}
 
 
 def score(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
     """Start scoring the run with a reference model, in a process of its own."""
-    return {"job": vars(studio.scores.start(view.run, run.path, str(asked.get("with"))))}
+    return {"job": vars(studio.signals.score(run, view.run, asked.get("with")))}
+
+
+def judge(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """Start computing the oracle's values of the step, in a process of its own."""
+    return {"job": vars(studio.signals.judge(run, view.run, place.step, asked.get("with")))}
 
 
 def report(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
@@ -158,7 +171,7 @@ def report(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> d
     return {"report": html, "name": f"{slug(run.name)}-step-{place.step}.html"}
 
 
-ANSWERS = {f.__name__: f for f in (panes, credit, places, schemes, truth, score, report)}
+ANSWERS = {f.__name__: f for f in (panes, credit, places, schemes, truth, score, judge, report)}
 
 
 def reference(run: Run, step: int, view: View) -> str | None:

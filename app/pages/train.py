@@ -54,7 +54,7 @@ def tell(races: Races, asked: dict) -> dict:
         races.ask(id, asked.get("what"))
         return {"done": True}
     if what == "log":
-        return {"log": races.log(id, asked.get("name"))}
+        return races.log(id, asked.get("name"))
     if what == "evaluation":
         return {"evaluation": evaluation(races, id, asked.get("name"))}
     if what == "prompt":

@@ -2,13 +2,11 @@
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
-  const { el } = AF.dom;
+  const { duration, el } = AF.dom;
   const POLL_MS = 1000;
   const IDLE_MS = 5000;
+  const LIST_MS = 10000;
   const PATIENCE_MS = 20000;
-  const OVER = ['finished', 'failed', 'stopped', 'killed', 'waiting'];
-  const WORDS = { queued: 'in the queue', waiting: 'not going: press Go on', starting: 'starting', running: 'training', paused: 'paused',
-    stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Go on to resume' };
 
   const channel = AF.channel(say);
   const { ask } = channel;
@@ -90,8 +88,6 @@
     root.setTimeout(() => { page.form.start.disabled = false; }, 1500);
   }
 
-  const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
-
   // --- which race is shown -------------------------------------------------------------------------
 
   function wake() {
@@ -101,11 +97,12 @@
       estimate();
       list(() => show(AF.store.place.race || (page.races[0] && page.races[0].id)));
     }
-    root.setTimeout(() => { if (page.race) AF.charts.update(page.charts, merged()); }, 60);
   }
 
   function list(then) {
+    page.listed = performance.now();
     ask({ op: 'list' }, ({ races }) => {
+      if (JSON.stringify(races) === JSON.stringify(page.races)) return then && then();
       page.races = races;
       page.list.replaceChildren(...races.map((race) => {
         const going = race.states.some((s) => ['running', 'starting', 'paused', 'queued'].includes(s));
@@ -115,14 +112,14 @@
         node.classList.toggle('on', race.id === AF.store.place.race);
         return el('li', '', node);
       }));
-      if (then) then();
+      return then && then();
     });
   }
 
   function show(id) {
     if (!id) return;
     if (id !== AF.store.place.race || !page.race) {
-      Object.assign(page, { race: null, rows: new Map(), cursors: {}, evaluations: new Map() });
+      Object.assign(page, { race: null, rows: new Map(), cursors: {} });
       page.after.replaceChildren();
       page.details.replaceChildren();
     }
@@ -143,12 +140,12 @@
       for (const run of race.runs) {
         // A row that is there already is one the run made again after it was resumed.
         const rows = page.rows.get(run.name) || [];
-        for (const row of run.rows) if (!rows.length || row.step > rows[rows.length - 1].step) rows.push(row);
+        for (const row of AF.series.rows(run.columns)) if (!rows.length || row.step > rows[rows.length - 1].step) rows.push(row);
         page.rows.set(run.name, rows);
         page.cursors[run.name] = run.cursor;
       }
-      draw();
       if (race.runs.some((run) => run.more)) look();
+      else draw();
     });
   }
 
@@ -156,7 +153,8 @@
     if (AF.store.place.tab !== 'train' || document.hidden) return;
     wake();
     if (!page.race || (page.looking && performance.now() - page.looked < PATIENCE_MS)) return;
-    const going = page.race.runs.some((run) => !OVER.includes(run.state));
+    if (performance.now() - page.listed > LIST_MS) list();
+    const going = !AF.standing.over(page.race);
     if (performance.now() - page.looked > (going ? POLL_MS : IDLE_MS)) look();
   }
 
@@ -168,48 +166,17 @@
     const { race } = page;
     page.nothing.hidden = true;
     page.shown.hidden = false;
-    const done = race.runs.reduce((sum, run) => sum + Math.min(run.step, race.steps), 0);
-    const total = race.steps * race.runs.length;
-    const bar = el('progress', 'af-progress', { max: total, value: done });
-    bar.setAttribute('aria-label', 'progress of the race');
-    const going = race.runs.some((run) => !OVER.includes(run.state));
-    const paused = race.runs.some((run) => run.state === 'paused');
-    const rest = race.runs.some((run) => ['stopped', 'killed', 'waiting'].includes(run.state));
-    const act = (text, what, off) => el('button', 'af-button', { type: 'button', disabled: off, onclick: () => ask({ op: 'ask', id: race.id, what }, look) }, text);
-    const pace = race.runs.filter((run) => run.step && run.elapsed).map((run) => run.elapsed / run.step);
-    const left = going && pace.length ? `, about ${duration((total - done) * pace.reduce((a, b) => a + b, 0) / pace.length)} left` : '';
-    page.head.replaceChildren(el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}`), bar,
-      el('span', 'af-quiet', `${done} of ${total} steps${left}`),
-      el('span', 'af-play-tools', act('Pause', 'pause', !going || paused), act('Go on', 'go', !(paused || rest)), act('Stop', 'stop', !going)));
-    page.claim.textContent = claim(race);
+    if (!page.standing || page.standing.race.id !== race.id) {
+      page.standing = AF.standing.create(race, (scheme) => AF.charts.title(page.charts, scheme),
+        (what) => ask({ op: 'ask', id: race.id, what }, look),
+        { rollouts: (run) => open({ run: run.name, step: run.step }), evaluations, details });
+      page.head.replaceChildren(...page.standing.head);
+      page.runs.replaceChildren(page.standing.table);
+    }
+    AF.standing.update(page.standing, race, page.rows);
+    AF.standing.write(page.claim, claim(race));
     AF.charts.update(page.charts, merged());
-    page.runs.replaceChildren(table(race));
   }
-
-  function table(race) {
-    const head = el('tr', '', ...['run', 'state', 'steps', 'success at first', 'success now', 'return now', ''].map((text) => el('th', '', text)));
-    return el('table', 'af-runs', el('caption', '', 'Runs'), el('thead', '', head), el('tbody', '', ...race.runs.map((run, place) => {
-      const rows = page.rows.get(run.name) || [];
-      const found = rows.filter((row) => Number.isFinite(row['eval/t1/success']));
-      const last = rows[rows.length - 1] || {};
-      const state = run.state === 'queued' ? `in the queue, place ${race.runs.slice(0, place).filter((r) => r.state === 'queued').length + 1}` : WORDS[run.state] || run.state;
-      const cell = el('td', '', state, run.phase && run.state === 'running' ? el('span', 'af-quiet', ` ${run.phase}`) : '', run.message ? el('span', 'af-flag', run.message) : '');
-      if (run.log) cell.append(el('pre', 'af-log', run.log.split('\n').slice(-8).join('\n')));
-      return el('tr', '', el('td', '', `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`), cell, el('td', 'num', `${run.step} of ${race.steps}`),
-        el('td', 'num', found.length ? interval(found[0]) : '–'), el('td', 'num', found.length > 1 ? interval(found[found.length - 1]) : '–'),
-        el('td', 'num', Number.isFinite(last['reward/return']) ? last['reward/return'].toFixed(2) : '–'),
-        el('td', '', el('span', 'af-race-links',
-          link('rollouts', run.step < 1, () => open({ run: run.name, step: run.step })), link('evaluations', !found.length, () => evaluations(run)),
-          link('log and commands', false, () => details(run)))));
-    })));
-  }
-
-  function interval(row) {
-    const [mid, low, high] = ['', '_low', '_high'].map((end) => row[`eval/t1/success${end}`]);
-    return low === undefined ? mid.toFixed(2) : `${mid.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
-  }
-
-  const link = (text, off, onclick) => el('button', 'af-link', { type: 'button', disabled: off, onclick }, text);
 
   /* To the Trace page. */
   function open(place) {
@@ -222,8 +189,8 @@
     const schemes = [...new Set(race.runs.map((run) => run.scheme))];
     if (schemes.length < 2 || !schemes.includes('uniform')) return '';
     const ends = (scheme) => new Map(race.runs.filter((run) => run.scheme === scheme && run.state === 'finished').map((run) => {
-      const found = (page.rows.get(run.name) || []).filter((row) => Number.isFinite(row['eval/t1/success']));
-      return [run.seed, found.length ? found[found.length - 1]['eval/t1/success'] : NaN];
+      const found = AF.series.of(page.rows.get(run.name) || [], 'eval/t1/success').y;
+      return [run.seed, found.length ? found[found.length - 1] : NaN];
     }));
     const base = ends('uniform');
     const parts = schemes.filter((s) => s !== 'uniform').map((scheme) => {
@@ -293,20 +260,19 @@
     });
   }
 
-  /* The log, and how to repeat the run. */
+  /* The log, the config, and how to repeat the run. */
   function details(run) {
-    ask({ op: 'log', id: page.race.id, name: run.name }, ({ log }) => {
-      const name = AF.charts.title(page.charts, run.scheme);
-      const text = [`# ${run.name}`, run.command, '', log].join('\n');
-      const file = el('a', 'af-link', { href: URL.createObjectURL(new Blob([text], { type: 'text/plain' })), download: `${run.name}.log.txt` }, 'Download');
-      page.details.replaceChildren(el('h3', '', `${name}, seed ${run.seed}`), el('h4', '', 'The same on the command line'), el('pre', 'af-log', run.command),
-        el('h4', '', 'The same in Python'), el('pre', 'af-log', python(run.name)), el('h4', '', 'Log'), el('pre', 'af-log', log || 'nothing written yet'), file);
+    ask({ op: 'log', id: page.race.id, name: run.name }, ({ log, config, command, python }) => {
+      const written = config ? JSON.stringify(config, null, 1) : '';
+      const file = (text, name) => el('a', 'af-link', { href: URL.createObjectURL(new Blob([text], { type: 'text/plain' })), download: name }, `Download ${name}`);
+      const part = (head, text, ...more) => [el('h4', '', head), el('pre', 'af-log', text), ...more];
+      page.details.replaceChildren(el('h3', '', `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
+        ...part('The same on the command line', command), ...part('The same in Python', python),
+        ...part('Config', written || 'not written yet', written && file(written, `${run.name}.config.json`)),
+        ...part('Log', log || 'nothing written yet', file(log, `${run.name}.log.txt`)));
       page.details.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
     });
   }
-
-  const python = (name) => ['from actfocus_core.runs import Run', 'from actfocus_core.train import TrainConfig, train', '',
-    `config = Run.open(${JSON.stringify(`runs/${name}`)}).info["config"]`, 'config.pop("command")', `train(TrainConfig.of(**config), ${JSON.stringify(`runs/${name}-again`)})`].join('\n');
 
   function say(text) {
     page.error.textContent = text;

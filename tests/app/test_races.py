@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from actfocus_core.train import read_status
 from actfocus_core.trajectory import TokenKind
 from app.races import RaceRequest, Races
 from app.train.prompt import over_time
+from tests.core.command import actfocus
 
 GOOD = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "schemes": ["uniform", "actfocus"], "seeds": 1,
         "time": "30 seconds"}
@@ -78,13 +81,13 @@ def wait(check, seconds=120):
 def short(monkeypatch):
     """Races of four steps and little evaluation: what is tested is the queue, not the learning."""
     monkeypatch.setattr("app.races.TIMES", {"30 seconds": 8})
-    command = Races._command
+    arguments = Races._arguments
 
-    def smaller(self, race, run):
-        return [*command(self, race, run), "--set", "prompts=2", "--set", "rollouts=4", "--set", "eval_prompts=2",
-                "--set", "eval_rollouts=2", "--set", "eval_every=2", "--set", "mass_every=0"]
+    def smaller(self, race, run, out):
+        return [*arguments(self, race, run, out), "--set", "prompts=2", "--set", "rollouts=4", "--set", "eval_prompts=2",
+                "--set", "eval_rollouts=2", "--set", "eval_every=2", "--set", "mass_every=0", "--time-budget", "900"]
 
-    monkeypatch.setattr(Races, "_command", smaller)
+    monkeypatch.setattr(Races, "_arguments", smaller)
 
 
 def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, short):
@@ -97,7 +100,8 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
         nonlocal most
         look = races.look(id, cursors)
         for run in look["runs"]:
-            seen.setdefault(run["name"], []).extend(run["rows"])
+            columns = run["columns"]
+            seen.setdefault(run["name"], []).extend(dict(zip(columns, values)) for values in zip(*columns.values()))
             cursors[run["name"]] = run["cursor"]
         busy = [run for run in look["runs"] if run["state"] in ("starting", "running")]
         most = max(most, len(busy))
@@ -116,6 +120,58 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
     wait(lambda: not races.look(id, {})["going"])
     for run in races.look(id, {})["runs"]:
         check_a_prompt_over_time(races.path(id, run["name"]), run["scheme"])
+    check_what_repeats_a_run(races, id, races.look(id, {})["runs"][1]["name"])
+
+
+def check_what_repeats_a_run(races, id, name):
+    """The command and the Python that the page shows are run as they stand; the log and the config are told."""
+    told = races.log(id, name)
+    again = races.path(id, name).with_name(f"{name}-again")
+    stored = Run.open(races.path(id, name))
+    assert told["config"] == stored.info["config"] and "train: 4 of 4" in told["log"]
+    program, *arguments = shlex.split(told["command"])
+    assert program == "actfocus"
+    for repeat in (lambda: actfocus(*arguments).returncode, lambda: exec(told["python"], {})):
+        assert not repeat()
+        repeated = Run.open(again)
+        assert {**repeated.info["config"], "command": "train"} == stored.info["config"]
+        assert [row["success/rate"] for row in repeated.metrics()[0][1:]] == [row["success/rate"] for row in stored.metrics()[0][1:]]
+        shutil.rmtree(again)
+
+
+def test_places_in_the_queue_count_all_races_before(tmp_path, monkeypatch):
+    races = Races(tmp_path)
+    monkeypatch.setattr(Races, "_work", lambda self: None)
+    first, second = races.start(RaceRequest(**GOOD)), races.start(RaceRequest(**GOOD))
+    assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[1, 2], [3, 4]]
+    races.ask(first, "stop")
+    assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[None, None], [1, 2]]
+
+
+def test_a_full_disk_begins_nothing_and_says_why(tmp_path, monkeypatch):
+    races = Races(tmp_path)
+    monkeypatch.setattr(Races, "_work", lambda self: None)
+    id = races.start(RaceRequest(**GOOD))
+    monkeypatch.undo()
+    monkeypatch.setattr("app.races.DISK_FREE", 1 << 60)
+    races._loop()
+    assert races.look(id, {})["going"] is False and races.look(id, {})["runs"][0]["state"] == "waiting"
+    for attempt in (lambda: races.ask(id, "go"), lambda: races.start(RaceRequest(**GOOD))):
+        with pytest.raises(ActFocusError, match="MB are free where the runs are kept"):
+            attempt()
+
+
+def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
+    races = Races(tmp_path)
+    (step, evaluation), measured = races.rates("sudoku", "ppo")
+    assert not measured and step > 0 and evaluation > 0
+    run = Run.create(tmp_path / "made", {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "model": "tiny"})
+    for k in range(7):
+        run.log({"step": k, "seconds/elapsed": 3.0 * (k > 2) + 3.0 + 0.5 * k} | ({"seconds/evaluate": 3.0} if k in (0, 3) else {}))
+    assert races.rates("frozen_lake", "grpo") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
+    found = races.estimate(RaceRequest(**{**GOOD, "time": "2 minutes"}))
+    assert found["steps"] == int((120 - 7 * 3) / 0.5) and found["measured"] and found["runs"] == 2
+    assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), "a last evaluation may be added"
 
 
 def check_a_prompt_over_time(path, scheme):

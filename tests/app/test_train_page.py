@@ -1,28 +1,147 @@
 """The Train page in a real browser, with a real training process behind it."""
 
+import json
 import os
+import shutil
 import signal
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
+from actfocus_core.train.control import the_only_trainer, write_status
 
 pytestmark = pytest.mark.browser
 
 STATE = "ActFocus.train.state"
 PATIENCE = 240_000
+ROWS = 250
 
 
 @pytest.fixture
 def short(monkeypatch):
-    """Twenty seconds a run, and evaluations of four prompts."""
+    """Twenty steps a run, of two prompts each: what is shown is the page, not the learning."""
     from app.races import Races
 
+    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm: ((1.0, 0.0), False))
     monkeypatch.setattr("app.races.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
-    command = Races._command
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: [
-        *command(self, race, run), "--set", "eval_prompts=4", "--set", "eval_rollouts=2"])
+    arguments = Races._arguments
+    small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
+    monkeypatch.setattr(Races, "_arguments", lambda self, race, run, out: [
+        *arguments(self, race, run, out), "--time-budget", "900", *(part for text in small for part in ("--set", text))])
+
+
+@pytest.fixture
+def long_race(runs_dir):
+    """A race whose two runs have more rows than one answer brings; the second one is still being trained."""
+    from app.races import RaceRequest
+
+    names = [{"name": f"race-long-1-{scheme}-s0", "scheme": scheme, "seed": 0} for scheme in ("uniform", "actfocus")]
+    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 1, "5 minutes")
+    races = runs_dir / ".races"
+    races.mkdir(exist_ok=True)
+    file = races / "race-long-1.json"
+    file.write_text(json.dumps({"id": "race-long-1", "made": 0.0, "request": asdict(asked), "steps": 900, "runs": names}))
+    rng = np.random.default_rng(3)
+    runs = [Run.create(runs_dir / name["name"], {"command": "train", "env": "frozen_lake", "scheme": name["scheme"]}) for name in names]
+    for run in runs:
+        for step in range(ROWS):
+            run.log(row(step, rng))
+        write_status(run.path, state="running" if run is runs[-1] else "finished", step=ROWS - 1, elapsed=float(ROWS))
+    with the_only_trainer(runs[-1].path):
+        yield runs
+    file.unlink()
+    for run in runs:
+        shutil.rmtree(run.path)
+
+
+def row(step, rng):
+    """Only the metrics that a page draws are sent: ``private`` is none."""
+    return {"step": step, "success/rate": float(rng.random()), "kl/update": float(rng.random()), "private": 1.0} | (
+        {"eval/t1/success": 0.5} if step % 100 == 0 else {})
+
+
+def test_a_long_run_is_sent_once_and_then_only_what_is_new(page, studio, runs_dir, long_race, monkeypatch):
+    monkeypatch.setattr("app.races.ROWS_MAX", 100)
+    answers = []
+    page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
+    page.goto(f"{studio}/?tab=train&race=race-long-1")
+    run = long_race[-1]
+    count = f"({STATE}.rows.get({run.path.name!r}) || []).length"
+    until(page, f"{count} === {ROWS}")
+    page.wait_for_function("document.querySelectorAll('.af-race-plot .scatterlayer .trace path.js-line').length >= 4", timeout=PATIENCE)
+    first = sent(answers)
+    assert sum(first) == 2 * ROWS and max(first) <= 200 and len(first) >= 4, "in pieces"
+    stop, plot = page.get_by_role("button", name="Stop"), page.locator(".af-race-plot").nth(1)
+    stop.focus()
+    held = stop.element_handle()
+    zoomed = zoom(page, plot)
+    answers.clear()
+    rng = np.random.default_rng(4)
+    for step in range(ROWS, ROWS + 3):
+        run.log(row(step, rng))
+    write_status(run.path, state="running", step=ROWS + 2, elapsed=float(ROWS))
+    page.wait_for_function(f"{count} === {ROWS + 3}", timeout=PATIENCE)
+    page.get_by_text(f"{ROWS + 2} of 900").wait_for()
+    assert sum(sent(answers)) == 3, "only new rows"
+    stored = run.metrics()[0]
+    rows = page.evaluate(f"{STATE}.rows.get({run.path.name!r})")
+    assert rows == [{name: value for name, value in one.items() if name != "private"} for one in stored]
+    # The button under a person's finger is still the same one, and the zoom stays.
+    assert held.evaluate("node => node.isConnected && document.activeElement === node")
+    page.wait_for_function(f"plot => plot.data[1].x.at(-1) === {ROWS + 2}", arg=plot.element_handle(), timeout=PATIENCE)
+    assert page.evaluate("plot => plot.layout.xaxis.range", plot.element_handle()) == pytest.approx(zoomed)
+
+
+def sent(answers):
+    """Rows of metrics in every answer that brought a race."""
+    told = [data[0] for answer in list(answers) if (data := answer.json().get("data"))]
+    races = [json.loads(one)["race"] for one in told if isinstance(one, str) and one.startswith('{"race":')]
+    return [sum(len(run["columns"].get("step", [])) for run in race["runs"]) for race in races]
+
+
+def zoom(page, plot):
+    """Drag over a part of a chart; returns the steps in sight."""
+    box = plot.locator(".nsewdrag").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], y, steps=5)
+    page.mouse.up()
+    page.wait_for_function("plot => plot.layout.xaxis.range && plot.layout.xaxis.range[0] > 0", arg=plot.element_handle())
+    return page.evaluate("plot => plot.layout.xaxis.range", plot.element_handle())
+
+
+def test_a_thinned_line_keeps_its_extremes_and_what_is_in_sight(page, studio):
+    page.goto(f"{studio}/?tab=train")
+    page.wait_for_function("window.ActFocus && ActFocus.series")
+    rng = np.random.default_rng(5)
+    x, y = np.arange(10_000), rng.normal(size=10_000).cumsum()
+    thin = lambda sight: page.evaluate("([x, y, sight]) => ActFocus.series.thin(x, y, sight, 800)", [x.tolist(), y.tolist(), sight])  # noqa: E731
+    whole = thin(None)
+    assert len(whole["x"]) <= 803 and whole["x"] == sorted(set(whole["x"])) and (whole["x"][0], whole["x"][-1]) == (0, 9999)
+    assert whole["y"] == y[whole["x"]].tolist() and (min(whole["y"]), max(whole["y"])) == (y.min(), y.max())
+    for k in range(100):
+        near = [v for at, v in zip(whole["x"], whole["y"]) if 100 * k <= at < 100 * (k + 1)]
+        assert min(near) <= np.quantile(y[100 * k:100 * (k + 1)], 0.1), "every piece keeps its lowest"
+    close = thin([4000.5, 4300])
+    assert set(range(4000, 4302)) <= set(close["x"]) and len(close["x"]) < 600 and close["x"][-1] == 9999
+
+
+def test_the_mean_of_several_seeds_is_over_the_steps_that_all_have(page, studio):
+    page.goto(f"{studio}/?tab=train")
+    page.wait_for_function("window.ActFocus && ActFocus.series")
+    found = page.evaluate("""() => {
+      const { of, across } = ActFocus.series;
+      const seeds = [[0, 1, 2, 4], [0, 2, 3, 4, 6], [0, 2, 4, 5]].map((steps, k) => steps.map((step) => ({ step, m: 10 * step + k })));
+      const first = across(seeds.map((rows) => of(rows, 'm'))).x.slice();
+      seeds.forEach((rows, k) => rows.push({ step: 9, m: 90 + k }, { step: 10 }));
+      const { x, mean, low, high } = across(seeds.map((rows) => of(rows, 'm')));
+      return { first, x, mean, low, high };
+    }""")
+    assert found == {"first": [0, 2, 4], "x": [0, 2, 4, 9], "mean": [1, 21, 41, 91], "low": [0, 20, 40, 90], "high": [2, 22, 42, 92]}
 
 
 def opened(page, studio, query=""):
