@@ -48,8 +48,8 @@
 
   function difference(what, titles) {
     const [a, b] = what.result.updates.map((row) => row.scheme);
-    const p = panes.create(`${titles[a]} − ${titles[b]}`, 'what the first moved more (blue) or less (brown)', what.pane);
-    p.model.signed = Float64Array.from(what.schemes[a].change, (x, i) => (x === null ? NaN : x - what.schemes[b].change[i]));
+    const p = panes.create(`${titles[b]} − ${titles[a]}`, 'what the second made likelier (blue) or less likely (brown) than the first', what.pane);
+    p.model.signed = Float64Array.from(what.schemes[b].change, (x, i) => (x === null ? NaN : x - what.schemes[a].change[i]));
     p.model.signedTop = what.top || 1;
     return p;
   }

@@ -51,8 +51,7 @@
       page.alert, el('div', 'af-whatif-body', el('aside', 'af-whatif-side', page.formBox, page.job, el('h3', '', 'Asked before'), page.listBox), page.answer));
     page.node.setAttribute('role', 'dialog');
     page.node.setAttribute('aria-label', 'What if');
-    document.body.append(page.node);
-    element.hidden = true;
+    element.replaceChildren(page.node);
     document.addEventListener('keydown', keydown, true);
     store.onPlace(placed);
     store.onTab(() => { if (page.open) close(); });
@@ -98,12 +97,14 @@
     store.place.whatif = where;
     store.remember();
     page.what = page.motion = null;
-    page.answer.replaceChildren();
+    page.answer.replaceChildren(nothing());
     page.kind = ID.test(where) ? (store.place.motion ? 'motion' : where.split('-')[0]) : where;
     page.heading.focus();
     refresh();
     if (ID.test(where)) show(where);
   }
+
+  const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
 
   function close() {
     page.open = false;
@@ -119,7 +120,7 @@
     Object.assign(store.place, { whatif: kind, motion: '', stage: '' });
     store.remember();
     page.what = page.motion = null;
-    page.answer.replaceChildren();
+    page.answer.replaceChildren(nothing());
     say('');
     drawForm();
     if (kind === 'motion') walkThrough(tuned());
@@ -315,7 +316,7 @@
   function begin(request) {
     say('');
     page.answer.setAttribute('aria-busy', 'true');
-    page.began = performance.now();
+    page.answered = 0;
     ask({ op: 'start', ...request }, (data) => { page.mine = data.job.id; took(data); });
   }
 
@@ -326,14 +327,15 @@
     if (job.state !== 'running') page.answer.removeAttribute('aria-busy');
     const mine = page.mine && page.mine === job.id;
     if (mine && job.state === 'failed') say(job.message);
-    busy();
     if (mine && job.state === 'done') {
+      page.answered = job.seconds;
       page.mine = '';
       store.place.whatif = job.answer;
       store.remember();
       show(job.answer);
       ask({ op: 'list' }, ({ list }) => listed(list));
     } else if (mine && job.state !== 'running') page.mine = '';
+    busy();
   }
 
   function busy() {
@@ -341,7 +343,7 @@
     const running = Boolean(job && job.state === 'running');
     if (page.go) page.go.disabled = running;
     if (!running) {
-      page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && job.state === 'done' && job.seconds ? el('p', 'af-quiet', `Answered in ${job.seconds.toFixed(1)} s.`) : '');
+      page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `Answered in ${page.answered.toFixed(1)} s.`) : '');
       return;
     }
     const bar = el('progress', 'af-progress', { max: job.total || 1 });
