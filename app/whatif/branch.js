@@ -74,10 +74,12 @@
       return open;
     });
     const told = `return from there ${number(node.to_go.mean, 2)}${interval(node.to_go)}${exact ? `; oracle ${number(exact.turn, 2)}` : ''}`;
-    return el('li', '', el('div', 'af-branch', fold, el('span', 'af-branch-what', el('b', '', node.actions.join(' → ') || 'no action'),
+    const line = el('div', 'af-branch', fold, el('span', 'af-branch-what', el('b', '', node.actions.join(' → ') || 'no action'),
       node.valid ? '' : el('span', 'af-flag', 'not valid'), node.ended ? el('span', 'af-quiet', ' end') : ''),
     el('span', 'af-branch-count', `${node.count} of ${what.result.to_go.n}`), lane(node, scale, told), el('span', 'af-branch-told', told),
-    el('span', 'af-quiet', `success ${percent(node.success.rate)}`), el('span', 'af-chips', ...ids)), children);
+    el('span', 'af-quiet', `success ${percent(node.success.rate)}`), el('span', 'af-chips', ...ids));
+    line.style.setProperty('--depth', depth);
+    return el('li', '', line, children);
   }
 
   /* Interval, mean and the oracle's value on the common scale. */

@@ -71,7 +71,7 @@ class Panel:
             return {"facts": {**found, "run": name}}
         if op == "start":
             kind = asked.get("kind")
-            if kind not in asking.KINDS:
+            if not isinstance(kind, str) or kind not in asking.KINDS:
                 raise ActFocusError(f"kind: must be one of {', '.join(asking.KINDS)}")
             asking.model_of(run)
             return {"job": asdict(self.process.start(run, name, kind, asking.KINDS[kind](run, view, asked, t)))}
