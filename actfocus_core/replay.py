@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from actfocus_core.credit import Credit, get_scheme, signal_stats
-from actfocus_core.credit.weights import sigmoid
 from actfocus_core.errors import ActFocusError
+from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT
 from actfocus_core.runs import Run
-from actfocus_core.signals import signal_values
 from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
 from actfocus_core.train.batch import TrainingBatch
@@ -29,12 +28,10 @@ from actfocus_core.train.history import PREPARE, UPDATE, kept_rollouts, learner_
 from actfocus_core.train.learner import Learner, Prepared, Progress
 from actfocus_core.train.openings import SharedOpenings
 from actfocus_core.train.update import autocast, forward, per_token
-from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
 from actfocus_core.whatif import WhatIf
 
 Match = Literal["rate", "norm"]
-BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
-"""Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
 FRESH = "a fresh optimiser: this is not an update that happened"
 TOLERANCE = 1e-6
 """In any parameter or moment, against the stored checkpoint."""
@@ -65,7 +62,7 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
     were made from with its mean and standard deviation; ``reproduced``, the largest difference to the
     stored next checkpoint (None where it is not the run's own update, or not kept). ``cosine_gradient``,
     ``cosine_update``: matrices. ``badges``: what a reader must know. The trajectories have the signals
-    named at the top of this module, NaN where the policy sampled nothing.
+    named in motion.py, NaN where the policy sampled nothing.
 
     Raises ActFocusError where the step cannot be replayed, a scheme is unknown or lacks what it needs.
     Nothing is written; ``whatif.store`` does that.
@@ -104,56 +101,6 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
         "cosine_gradient": _cosines([r.gradient for r in results]), "cosine_update": _cosines([r.change for r in results]),
         "badges": _badges(results, fresh), "seconds": learner.notes, **({"before": played.first} if played else {})}
     return WhatIf("replay", request, result, _annotated(kept, before, results))
-
-
-def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
-    """One update walked through on one trajectory: exactly the numbers it was made of, step by step.
-
-    Lists are over the trajectory's T tokens, None where the policy sampled nothing. ``rollout``: texts,
-    kinds, turns, log-probs; ``rewards``: a row a turn, the return, and the returns of the group;
-    ``advantages``; ``energies``: the signal, where the scheme reads one; ``z``: (signal - mean) / std on
-    action tokens, with mean, std and the number of action tokens of the batch; ``weights``, with what of
-    each action's weight is the sigmoid; ``loss``: -w A / Z, the token's term at ratio 1, and Z;
-    ``mass``: |w A| as a share of the batch's; ``logprobs``: before, after and the change. Raises
-    ActFocusError for a trajectory or a scheme that is not in the replay.
-    """
-    by_id = {t.id: t for t in replayed.trajectories}
-    rows = {row["scheme"]: row for row in replayed.result["updates"]}
-    if id not in by_id:
-        raise ActFocusError(f"{replayed.id}: trajectory {id!r} was not updated on; {len(by_id)} others were")
-    if scheme not in rows:
-        raise ActFocusError(f"{replayed.id}: has no scheme {scheme!r}; it has {', '.join(rows)}")
-    t, row = by_id[id], rows[scheme]
-    weight, advantage = (t.signals[f"{name}:{scheme}"] for name in (WEIGHT, ADVANTAGE))
-    before, after = t.signals[BEFORE], t.signals[f"{AFTER}:{scheme}"]
-    divisor = row["divisors"][id]
-    mass = np.abs(weight * advantage)
-    total = sum(float(np.nansum(np.abs(o.signals[f"{WEIGHT}:{scheme}"] * o.signals[f"{ADVANTAGE}:{scheme}"])))
-                for o in by_id.values())
-    group = [o for o in by_id.values() if o.group == t.group]
-    steps = {
-        "rollout": {"texts": t.texts, "kinds": t.kinds, "turns": t.turns, "logprobs": t.logprobs},
-        "rewards": {"turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
-                    "return": t.ret, "group": {o.id: o.ret for o in group}},
-        "advantages": {"values": advantage},
-        "energies": None, "z": None, "weights": {"values": weight},
-        "loss": {"values": -weight * advantage / divisor, "divisor": divisor, "ratio": 1.0},
-        "mass": {"values": mass / total if total else mass, "total": total},
-        "logprobs": {"before": before, "after": after, "change": after - before}}
-    if row["signal"]:
-        stats = row["signal"]
-        signal = signal_values(t, stats["name"])
-        z = np.where(t.kinds == TokenKind.ACTION, (signal - stats["mean"]) / stats["std"], np.float32(np.nan))
-        steps |= {"energies": {"signal": stats["name"], "values": signal},
-                  "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
-                  "weights": {"values": weight, "sigmoid": sigmoid(z)}}
-    return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}
-
-
-def _listed(value):
-    if not isinstance(value, np.ndarray):
-        return value
-    return [None if isinstance(v, float) and not np.isfinite(v) else v for v in value.tolist()]
 
 
 # --- where the step began --------------------------------------------------------------------

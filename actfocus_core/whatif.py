@@ -47,15 +47,16 @@ class WhatIf:
         return f"{self.kind}-{digest.hexdigest()}"
 
 
-def store(run: Run, what: WhatIf) -> Path:
+def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     """Put a what-if into its run, in place of an earlier answer to the same; the path of the JSON.
 
-    Raises ActFocusError where the run's folder cannot be written; then nothing is left.
+    ``folder``: instead of the run's own, where that is not to be written. Raises ActFocusError
+    where the folder cannot be written; then nothing is left.
     """
     content = {"format": FORMAT, "id": what.id, "kind": what.kind, "request": what.request, "result": what.result,
                "created": datetime.now(UTC).isoformat(timespec="seconds")}
     text = json.dumps(plain(content), allow_nan=False)
-    file = _folder(run) / f"{what.id}.json"
+    file = (folder or _folder(run)) / f"{what.id}.json"
     try:
         file.parent.mkdir(exist_ok=True)
         # Two files: the second says that it is there.
@@ -68,18 +69,23 @@ def store(run: Run, what: WhatIf) -> Path:
     return file
 
 
-def load(run: Run, id: str) -> WhatIf:
+def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
     """A stored what-if. Raises ActFocusError for an id that is not there, or a broken file."""
-    file = _folder(run) / f"{id}.json"
-    if not _ID.fullmatch(id) or not file.is_file():
+    file = (folder or _folder(run)) / f"{id}.json"
+    if not is_id(id) or not file.is_file():
         raise ActFocusError(f"{run.path}: has no what-if {id!r}; `actfocus whatif {run.path}` lists them")
     content = _read(file)
     return WhatIf(content["kind"], content["request"], content["result"], read_trajectories(file.with_suffix(".parquet")))
 
 
-def listing(run: Run) -> list[dict]:
+def is_id(text: str) -> bool:
+    """Whether a what-if could be called this."""
+    return _ID.fullmatch(text) is not None
+
+
+def listing(run: Run, folder: Path | None = None) -> list[dict]:
     """``id, kind, created, request`` of all what-ifs of a run, the newest first."""
-    found = [_read(file) for file in _folder(run).glob("*.json") if _ID.fullmatch(file.stem)]
+    found = [_read(file) for file in (folder or _folder(run)).glob("*.json") if is_id(file.stem)]
     rows = [{name: one[name] for name in ("id", "kind", "created", "request")} for one in found]
     return sorted(rows, key=lambda row: (row["created"], row["id"]), reverse=True)
 

@@ -33,6 +33,7 @@ from app.races import Races  # noqa: E402
 from app.studio import Studio  # noqa: E402
 from app.theme import studio_theme  # noqa: E402
 from app.url import View  # noqa: E402
+from app.whatif.panel import whatif_panel  # noqa: E402
 
 SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
 """The tab of the address is selected before the studio's script is there, which reads it by itself."""
@@ -51,6 +52,7 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: 
             rollout_form(demo, Rollouts(runs_dir))
         drawer(Exchange(catalog, tokenizers))
         studio = Studio(demo, catalog, controls, Races(runs_dir))
+        whatif_panel(studio)
         with gr.Tabs(elem_id="af-tabs") as tabs:
             for page in PAGES:
                 with gr.Tab(page.TITLE, id=page.NAME, render_children=True) as tab:

@@ -31,7 +31,7 @@ def trace_payload(run: Run, trajectory: Trajectory, batch: BatchConstants, place
     return dump({
         "runs": runs, "run": _run(run, name, reference, place), "place": vars(place),
         "trajectory": _trajectory(trajectory), "tokens": columns(trajectory),
-        "alternatives": _alternatives(trajectory), "turns": _turns(run, trajectory),
+        "alternatives": _alternatives(trajectory), "turns": drawn_turns(run, trajectory),
         "batch": batch.of(trajectory), "notes": notes, "filter": view.filter,
         "view": vars(view) if restore else None,
     })
@@ -109,7 +109,7 @@ def _alternatives(t: Trajectory) -> dict | None:
     return {"ids": a.ids.tolist(), "texts": a.texts, "logprobs": [numbers(row) for row in a.logprobs]}
 
 
-def _turns(run: Run, t: Trajectory) -> list[dict]:
+def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
     """One entry a turn, and one for how it ended; the worlds drawn, the choices judged."""
     turns = [{**turn, "picture": None, "page": None} for turn in played(t)]
     end = {"end": True, "picture": None, "page": None}

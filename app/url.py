@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from actfocus_core.credit import CONTROLS, SCHEMES
 from actfocus_core.signals import SIGNALS
+from actfocus_core.whatif import is_id
 
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
@@ -27,6 +28,10 @@ KEPT = "kept"
 """The scheme of a pane that is ActFocus as it was kept as B."""
 COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS), KEPT)
 """Schemes and their null controls, and the setting kept as B."""
+PANELS = ("replay", "branch", "edit", "motion")
+"""What the what-if panel may be open at; else it is open at a what-if that was made, by its id."""
+STAGES = 9
+"""Of slow motion."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -75,6 +80,12 @@ class View:
     other: str = ""
     controls: bool = False
     """Compare: the null controls are in the tables."""
+    whatif: str = ""
+    """The what-if panel: one of PANELS, the id of a stored one, or closed."""
+    motion: str = ""
+    """The scheme whose update is walked through in slow motion."""
+    stage: int = 0
+    """How far it is."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -101,7 +112,8 @@ class View:
             scheme_a=_choice(query.get("scheme_a"), compared, cls.scheme_a),
             scheme_b=_choice(query.get("scheme_b"), compared, cls.scheme_b),
             other_run=_name(query.get("other_run")), other=_name(query.get("other")),
-            controls=query.get("controls") in ("1", 1, True))
+            controls=query.get("controls") in ("1", 1, True), whatif=_panel(query.get("whatif")),
+            motion=_choice(query.get("motion"), tuple(SCHEMES), cls.motion), stage=min(_whole(query.get("stage"), cls.stage), STAGES - 1))
 
     def kept_params(self) -> dict:
         """Parameters of ActFocus as it was kept as B; those of now where nothing was kept."""
@@ -125,6 +137,10 @@ def _kept(value: object) -> str:
         return ""
     alpha, beta = _number(parts[0], math.nan, ALPHA_MAX), _number(parts[1], math.nan, BETA_MAX)
     return "" if math.isnan(alpha + beta) else f"{alpha:g},{beta:g},{','.join(parts[2:])}"
+
+
+def _panel(value: object) -> str:
+    return value if isinstance(value, str) and (value in PANELS or is_id(value)) else ""
 
 
 def _choice(value: object, allowed: tuple[str, ...], default: str) -> str:

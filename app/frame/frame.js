@@ -12,7 +12,7 @@
   const KEYS = [
     ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next heavy token'],
     ['1 – 6', 'colour by weight, kind, energy, entropy, surprise, credit'], ['B', 'swap settings A and B'],
-    ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'take over: answer yourself from this turn on'], ['C', 'copy a link to this view'],
+    ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'take over: answer yourself from this turn on'], ['W', 'what if: branch, edit, replay the update'], ['C', 'copy a link to this view'],
     ['T', 'table of the tokens'], ['?', 'this list'], ['Esc', 'unpin, close, leave the text'],
     ['Tab, then ← →', 'into the text, from token to token'],
   ];

@@ -22,7 +22,8 @@
     player.setAttribute('aria-label', 'Turns');
     rail.takeover = el('button', 'af-button af-takeover', { type: 'button', title: 'Answer yourself from this turn on (P)', onclick: () => onPlay(rail.turn) }, 'Play from here');
     rail.takeover.setAttribute('aria-pressed', 'false');
-    rail.node = el('aside', 'af-rail', el('div', 'af-stage', rail.picture, rail.caption, player, rail.takeover), rail.list);
+    rail.whatif = AF.whatif.opener('branch', 'What if …', 'Branch or edit this trajectory, replay its update (W)');
+    rail.node = el('aside', 'af-rail', el('div', 'af-stage', rail.picture, rail.caption, player, rail.takeover, rail.whatif), rail.list);
     rail.node.setAttribute('aria-label', 'Turns of the trajectory');
     return rail;
   }

@@ -461,7 +461,7 @@
     ArrowLeft: ready(() => AF.play.key(page.game, 'ArrowLeft') || goTurn(store.place.turn - 1)),
     ArrowRight: ready(() => AF.play.key(page.game, 'ArrowRight') || goTurn(store.place.turn + 1)),
     ArrowUp: ready(() => AF.play.key(page.game, 'ArrowUp')), ArrowDown: ready(() => AF.play.key(page.game, 'ArrowDown')),
-    p: ready(() => takeOver(store.place.turn)),
+    p: ready(() => takeOver(store.place.turn)), w: ready(() => AF.whatif.open('branch')),
     'token:ArrowLeft': ready(() => walk(-1)), 'token:ArrowRight': ready(() => walk(1)),
     'token:Enter': ready(() => pin(page.text.rover)),
     j: ready(() => go(placeOf().next)), k: ready(() => go(placeOf().previous)),

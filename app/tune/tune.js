@@ -35,7 +35,7 @@
     page.body = el('div', 'af-pagebody', { hidden: true }, page.lead,
       el('div', 'af-charts two', page.share.node, page.spread.node),
       el('details', 'af-tables', el('summary', '', 'The maps as a table'), page.mapTable),
-      page.curve.node, el('details', 'af-tables', el('summary', '', 'The distribution as a table'), page.curveTable), exporter());
+      page.curve.node, el('details', 'af-tables', el('summary', '', 'The distribution as a table'), page.curveTable), replayed(), exporter());
     element.className += ' af-page af-tune';
     element.replaceChildren(page.alert, page.empty, page.body);
     page.built = true;
@@ -76,6 +76,12 @@
     page.needs = el('p', 'af-quiet');
     return el('section', 'af-chart', el('div', 'af-open-head', el('h3', '', 'Take the setting with you'), page.kinds,
       el('button', 'af-button', { type: 'button', onclick: copy }, 'Copy')), page.needs, page.text);
+  }
+
+  /* The way to the what-if panel: the same batch, the same start, two schemes. */
+  function replayed() {
+    return el('section', 'af-chart', el('div', 'af-open-head', el('h3', '', 'Replay one update'), AF.whatif.opener('replay', 'Replay …', 'The what-if panel')),
+      el('p', 'af-quiet', 'The same rollouts and the same start, two schemes: the change of every token’s log-prob, before and after.'));
   }
 
   function choose(name) {

@@ -13,8 +13,9 @@ from actfocus_core import whatif
 from actfocus_core.cli import app
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
+from actfocus_core.motion import slow_motion
 from actfocus_core.policy import load_policy
-from actfocus_core.replay import FRESH, replay, slow_motion
+from actfocus_core.replay import FRESH, replay
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train

@@ -1,0 +1,64 @@
+"""One replayed update walked through on one trajectory. Reads what a replay stored; no model is needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actfocus_core.credit.weights import sigmoid
+from actfocus_core.errors import ActFocusError
+from actfocus_core.signals import signal_values
+from actfocus_core.trajectory import TokenKind
+from actfocus_core.whatif import WhatIf
+
+BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
+"""Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
+
+
+def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
+    """One update walked through on one trajectory: exactly the numbers it was made of, step by step.
+
+    Lists are over the trajectory's T tokens, None where the policy sampled nothing. ``rollout``: texts,
+    kinds, turns, log-probs; ``rewards``: a row a turn, the return, and the returns of the group;
+    ``advantages``; ``energies``: the signal, where the scheme reads one; ``z``: (signal - mean) / std on
+    action tokens, with mean, std and the number of action tokens of the batch; ``weights``, with what of
+    each action's weight is the sigmoid; ``loss``: -w A / Z, the token's term at ratio 1, and Z;
+    ``mass``: |w A| as a share of the batch's; ``logprobs``: before, after and the change. Raises
+    ActFocusError for a trajectory or a scheme that is not in the replay.
+    """
+    by_id = {t.id: t for t in replayed.trajectories}
+    rows = {row["scheme"]: row for row in replayed.result["updates"]}
+    if id not in by_id:
+        raise ActFocusError(f"{replayed.id}: trajectory {id!r} was not updated on; {len(by_id)} others were")
+    if scheme not in rows:
+        raise ActFocusError(f"{replayed.id}: has no scheme {scheme!r}; it has {', '.join(rows)}")
+    t, row = by_id[id], rows[scheme]
+    weight, advantage = (t.signals[f"{name}:{scheme}"] for name in (WEIGHT, ADVANTAGE))
+    before, after = t.signals[BEFORE], t.signals[f"{AFTER}:{scheme}"]
+    divisor = row["divisors"][id]
+    mass = np.abs(weight * advantage)
+    total = sum(float(np.nansum(np.abs(o.signals[f"{WEIGHT}:{scheme}"] * o.signals[f"{ADVANTAGE}:{scheme}"])))
+                for o in by_id.values())
+    group = [o for o in by_id.values() if o.group == t.group]
+    steps = {
+        "rollout": {"texts": t.texts, "kinds": t.kinds, "turns": t.turns, "logprobs": t.logprobs},
+        "rewards": {"turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
+                    "return": t.ret, "group": {o.id: o.ret for o in group}},
+        "advantages": {"values": advantage},
+        "energies": None, "z": None, "weights": {"values": weight},
+        "loss": {"values": -weight * advantage / divisor, "divisor": divisor, "ratio": 1.0},
+        "mass": {"values": mass / total if total else mass, "total": total},
+        "logprobs": {"before": before, "after": after, "change": after - before}}
+    if row["signal"]:
+        stats = row["signal"]
+        signal = signal_values(t, stats["name"])
+        z = np.where(t.kinds == TokenKind.ACTION, (signal - stats["mean"]) / stats["std"], np.float32(np.nan))
+        steps |= {"energies": {"signal": stats["name"], "values": signal},
+                  "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
+                  "weights": {"values": weight, "sigmoid": sigmoid(z)}}
+    return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}
+
+
+def _listed(value):
+    if not isinstance(value, np.ndarray):
+        return value
+    return [None if isinstance(v, float) and not np.isfinite(v) else v for v in value.tolist()]

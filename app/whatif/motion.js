@@ -1,0 +1,184 @@
+/* One update in slow motion on one trajectory: nine steps, each swept over the tokens in about a second. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, number, percent } = AF.dom;
+  const { KIND } = AF.weights;
+  const { tokens, panes } = AF;
+  const SWEEP_MS = 1000;
+  const KINDS = ['reasoning', 'action', 'format'];
+
+  const short = (x) => AF.replay.short(x);
+  const small = (x) => (!Number.isFinite(x) ? '–' : x === 0 ? '0' : Math.abs(x) < 0.01 ? x.toExponential(1).replace(/-/g, '−') : number(x, 3));
+  const still = () => root.matchMedia('(prefers-reduced-motion: reduce)').matches;
+  const peak = (values) => Math.max(...values.map((x) => Math.abs(x || 0)), 1e-12);
+
+  /* key, title; `told`: what happens, with its numbers; `values`: one a token; `shade`: value -> -1 .. 1;
+     `line`: the step of one token, as a line of arithmetic. */
+  const STAGES = [
+    { key: 'rollout', title: 'Rollout', unit: 'log-prob', told: (d) => {
+      const written = count(d);
+      return [`The policy played ${d.pane.turns.length - 1} turns and wrote ${written} of these ${d.pane.text.length} tokens. Each was sampled with a log-prob; the darker, the less likely it was.`];
+    }, values: (d) => d.steps.rollout.logprobs, shade: (v, top) => -v / top, line: (d, i) => `log π(y) = ${number(d.steps.rollout.logprobs[i])}` },
+    { key: 'rewards', title: 'Rewards', unit: 'reward of the turn', told: (d) => {
+      const r = d.steps.rewards;
+      const group = Object.values(r.group);
+      return ['The environment paid ', el('b', '', r.turns.map((t) => AF.verdict.signed(t.reward + t.penalty)).join(', ')), ' for the turns: the return is ', el('b', 'af-strong', number(r.return, 2)),
+        `. The ${group.length} rollouts of the same prompt returned ${group.map((x) => number(x, 1)).join(', ')}.`];
+    }, values: (d) => d.pane.turn.map((k, i) => (written(d, i) ? d.steps.rewards.turns[k].reward + d.steps.rewards.turns[k].penalty : null)), shade: (v, top) => v / top,
+    line: (d) => `R = ${number(d.steps.rewards.return, 2)}` },
+    { key: 'advantages', title: 'Advantages', unit: 'advantage', told: (d) => {
+      const group = Object.values(d.steps.rewards.group);
+      const mean = group.reduce((a, b) => a + b, 0) / group.length;
+      const std = Math.sqrt(group.reduce((a, x) => a + (x - mean) ** 2, 0) / group.length);
+      const values = d.steps.advantages.values.filter((x) => x !== null);
+      if (Math.max(...values) - Math.min(...values) > 1e-6) return ['The advantage says how much better than expected each token turned out; here it differs from token to token.'];
+      if (std < 1e-9) return ['All rollouts of the group returned the same: the advantage is ', el('b', '', '0'), ' and this trajectory teaches nothing.'];
+      return [`Against its group: A = (R − mean) / std = (${number(d.steps.rewards.return, 2)} − ${number(mean, 2)}) / ${number(std, 2)} = `, el('b', 'af-strong', number(values[0], 2)),
+        ', the same for every token. ', values[0] < 0 ? 'Below the mean: all is to become less likely.' : 'Above the mean: all is to become likelier.'];
+    }, values: (d) => d.steps.advantages.values, shade: (v, top) => v / top, line: (d, i) => `A = ${number(d.steps.advantages.values[i], 2)}` },
+    { key: 'energies', title: 'Energies', unit: 'energy', told: (d) => (d.steps.energies
+      ? [`The frozen reference looks at every token: its ${AF.store.signalTitle(d.steps.energies.signal) || d.steps.energies.signal} says where it is undecided. The darker, the higher.`]
+      : [`${AF.whatif.title(d.scheme)} reads no signal: nothing happens in this step.`]),
+    values: (d) => d.steps.energies && d.steps.energies.values, shade: (v, top, low) => (v - low) / Math.max(top - low, 1e-9), whole: true,
+    line: (d, i) => d.steps.energies && `${d.steps.energies.signal === 'energy' ? 'E' : d.steps.energies.signal} = ${number(d.steps.energies.values[i])}` },
+    { key: 'z', title: 'z', unit: 'z', told: (d) => (d.steps.z
+      ? [`On the action tokens alone: z = (E − μ) / σ with μ = ${number(d.steps.z.mean)} and σ = ${number(d.steps.z.std)} over the ${d.steps.z.count.toLocaleString('en')} action tokens of the batch.`]
+      : [`${AF.whatif.title(d.scheme)} has nothing to standardise.`]),
+    values: (d) => d.steps.z && d.steps.z.values, shade: (v, top) => v / top, line: (d, i) => d.steps.z && d.steps.z.values[i] !== null && `z = ${number(d.steps.z.values[i], 2)}` },
+    { key: 'weights', title: 'Weights', unit: 'weight', told: (d) => {
+      const p = d.params;
+      if (!d.steps.weights.sigmoid) return ['Every token gets its weight from the scheme.'];
+      return ['Thoughts weigh α', p.alpha === undefined ? '' : ` = ${number(p.alpha, 2)}`, ', actions 1 + β · sigmoid(z)', p.beta === undefined ? '.' : ` with β = ${number(p.beta, 2)}.`];
+    }, values: (d) => d.steps.weights.values, shade: (v, top) => v / Math.max(top, 1), line: (d, i) => `w = ${number(d.steps.weights.values[i])}` },
+    { key: 'loss', title: 'Loss term', unit: '−w A / Z', told: (d) => [`Its term of the loss at ratio 1: −w · A / Z, with Z = ${number(d.steps.loss.divisor, 1)}, the weights of the mini-batch in all. Blue pulls a token up, brown pushes it down.`],
+      values: (d) => d.steps.loss.values, shade: (v, top) => -v / top, line: (d, i) => `−w A / Z = ${small(d.steps.loss.values[i])}` },
+    { key: 'mass', title: 'Gradient mass', unit: 'share of |w A|', told: (d) => {
+      const own = d.steps.mass.values.reduce((a, b) => a + (b || 0), 0);
+      return ['|w A| as a share of the whole batch: this trajectory has ', el('b', 'af-strong', percent(own)), ` of it, one of ${d.trajectories}.`];
+    }, values: (d) => d.steps.mass.values, shade: (v, top) => v / top, sum: true, line: (d, i) => `|w A| / Σ = ${small(d.steps.mass.values[i])}` },
+    { key: 'logprobs', title: 'New log-probs', unit: 'change of log-prob', told: (d) => [`The optimiser takes its steps at learning rate ${d.lr.toPrecision(2)}: the gradient is ${short(d.gradient_norm)} long, the parameters move by ${short(d.update_norm)}, and the log-probs of these tokens with them. `,
+      'A token also moves by what was learned on others that share its context.'],
+    values: (d) => d.steps.logprobs.change, shade: (v, top) => v / top, line: (d, i) => `log π(y) = ${number(d.steps.logprobs.before[i])} → ${number(d.steps.logprobs.after[i])} (${AF.replay.signed(d.steps.logprobs.change[i])})` },
+  ];
+
+  const written = (d, i) => d.pane.kind[i] >= KIND.REASONING;
+  const count = (d) => d.pane.kind.filter((k) => k >= KIND.REASONING).length;
+
+  /* `on.stage(n)`: the step was gone to. */
+  function draw(d, on) {
+    const m = { d, stage: -1, frame: 0, on, focus: d.pane.kind.indexOf(KIND.ACTION) };
+    if (m.focus < 0) m.focus = d.pane.kind.findIndex((k) => k >= KIND.REASONING);
+    m.tabs = STAGES.map((stage, n) => el('button', 'af-stage-tab', { type: 'button', onclick: () => go(m, n) }, el('span', 'af-stage-n', String(n + 1)), stage.title));
+    m.told = el('p', 'af-sentence');
+    m.live = el('p', 'af-spoken');
+    m.live.setAttribute('aria-live', 'polite');
+    m.bar = el('span', 'af-sweep');
+    m.table = el('div', 'af-wide', { tabIndex: 0 });
+    m.table.setAttribute('role', 'region');
+    m.table.setAttribute('aria-label', 'The step by kind');
+    m.chain = el('ol', 'af-chain');
+    m.token = el('p', 'af-readout');
+    m.pane = panes.create(`Rollout ${d.pane.rollout} of group ${d.pane.group}`, `return ${number(d.pane.return, 2)}, ${d.pane.success ? 'success' : 'failure'}`, d.pane);
+    m.pane.model.signed.fill(0);
+    m.pane.model.signedTop = 1;
+    const group = panes.link([m.pane], (from, to, i) => i, (p, i) => { m.focus = i; chain(m); });
+    m.back = el('button', 'af-button', { type: 'button', onclick: () => go(m, m.stage - 1) }, '← Back');
+    m.next = el('button', 'af-button primary', { type: 'button', onclick: () => go(m, m.stage + 1) }, 'Next →');
+    const list = el('ol', 'af-stages', ...m.tabs.map((node) => el('li', '', node)));
+    m.group = group;
+    m.nodes = [el('div', 'af-motion-head', el('h3', '', `One update of ${AF.whatif.title(d.scheme)} in slow motion`), el('span', 'af-player', m.back, m.next, el('span', 'af-quiet', '← → · Space again'))),
+      list, m.bar, m.told, el('div', 'af-motion', m.pane.node, el('aside', 'af-motion-side', el('h3', '', 'One token'), m.token, m.chain, m.table)), m.live];
+    return m;
+  }
+
+  /* Go to a step; its values sweep over the tokens from the first to the last. */
+  function go(m, n, again = false) {
+    if (n < 0 || n >= STAGES.length || (n === m.stage && !again)) return;
+    m.stage = n;
+    const stage = STAGES[n];
+    m.tabs.forEach((node, k) => { node.classList.toggle('on', k === n); node.classList.toggle('done', k < n); if (k === n) node.setAttribute('aria-current', 'step'); else node.removeAttribute('aria-current'); });
+    m.back.disabled = n === 0;
+    m.next.disabled = n === STAGES.length - 1;
+    m.told.replaceChildren(el('b', '', `${n + 1}. ${stage.title}. `), ...stage.told(m.d));
+    m.live.textContent = m.told.textContent;
+    byKind(m, stage);
+    chain(m);
+    sweep(m, shades(m.d, stage));
+    m.on.stage(n);
+  }
+
+  function shades(d, stage) {
+    const values = stage.values(d);
+    if (!values) return null;
+    const known = values.filter((x, i) => x !== null && written(d, i));
+    const low = known.length ? known.reduce((a, b) => Math.min(a, b)) : 0;
+    const top = stage.whole ? known.reduce((a, b) => Math.max(a, b), low) : peak(known);
+    return Float64Array.from(values, (v) => (v === null ? 0 : stage.shade(v, top, low)));
+  }
+
+  function sweep(m, to) {
+    const { signed } = m.pane.model;
+    const target = to || new Float64Array(signed.length);
+    root.cancelAnimationFrame(m.frame);
+    const began = performance.now();
+    let reached = 0;
+    function paint(share) {
+      const end = Math.ceil(share * signed.length);
+      for (; reached < end; reached++) signed[reached] = target[reached];
+      tokens.paint(m.pane.view, 'signed');
+      m.bar.style.transform = `scaleX(${share})`;
+      m.done = share === 1;
+    }
+    m.done = false;
+    if (still()) return paint(1);
+    (function frame() {
+      const share = Math.min((performance.now() - began) / SWEEP_MS, 1);
+      paint(share);
+      if (share < 1) m.frame = root.requestAnimationFrame(frame);
+    })();
+    return undefined;
+  }
+
+  /* What has happened to one token so far, a line a step. */
+  function chain(m) {
+    const { d, focus: i } = m;
+    if (i < 0) return;
+    tokens.hot(m.pane.view, i);
+    m.token.replaceChildren(...panes.name(m.pane, i));
+    const lines = written(d, i) ? STAGES.slice(0, m.stage + 1).map((stage) => [stage.title, stage.line(d, i)]).filter(([, line]) => line) : [];
+    m.chain.replaceChildren(...lines.map(([title, line], k) => {
+      const node = el('li', '', el('span', 'af-quiet', title), el('code', '', line));
+      node.classList.toggle('now', k === lines.length - 1);
+      return node;
+    }));
+    if (!written(d, i)) m.chain.replaceChildren(el('li', '', 'The policy read it and did not write it: it is not in the loss.'));
+  }
+
+  function byKind(m, stage) {
+    const values = stage.values(m.d);
+    if (!values) {
+      m.table.replaceChildren();
+      return;
+    }
+    const rows = KINDS.map((kind) => {
+      const own = values.filter((x, i) => m.d.pane.kind[i] === KIND[kind.toUpperCase()] && x !== null);
+      const sum = own.reduce((a, b) => a + b, 0);
+      return [kind, own.length, own.length ? small(sum / own.length) : '–', own.length ? small(sum) : '–'];
+    });
+    m.table.replaceChildren(el('table', '', el('caption', '', `This trajectory: ${stage.unit}`),
+      el('thead', '', el('tr', '', ...['kind', 'tokens', 'mean', 'sum'].map((name) => el('th', '', { scope: 'col' }, name)))),
+      el('tbody', '', ...rows.map(([kind, ...cells]) => el('tr', '', el('th', '', { scope: 'row' }, kind), ...cells.map((text) => el('td', 'num', String(text))))))));
+  }
+
+  /* A key of the panel; true when it was one. */
+  function key(m, name) {
+    const to = { ArrowRight: m.stage + 1, ArrowLeft: m.stage - 1, Home: 0, End: STAGES.length - 1 }[name];
+    if (to !== undefined) go(m, to);
+    else if (name === ' ') go(m, m.stage, true);
+    else return false;
+    return true;
+  }
+
+  AF.motion = { draw, go, key, STAGES: STAGES.map((stage) => stage.key), SWEEP_MS };
+})(self);

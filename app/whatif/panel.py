@@ -1,0 +1,100 @@
+"""The what-if panel: one update replayed, a trajectory branched or edited, an update in slow motion."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from actfocus_core import whatif
+from actfocus_core.credit import SCHEMES
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.trajectory import Trajectory
+from app.catalog import locate
+from app.frame.components import Ask, PageView, Told
+from app.latest import Latest
+from app.payload import dump
+from app.requests import PRIVATE, answer
+from app.studio import Studio
+from app.url import View
+from app.whatif import asking, telling
+from app.whatif.process import WhatIfProcess
+
+LISTED = 50
+
+
+def whatif_panel(studio: Studio) -> None:
+    """Build the panel; requests and answers are JSON strings."""
+    PageView("whatif", menu=menu())
+    asked, told = Ask("whatif"), Told("whatif")
+    panel = Panel(studio, WhatIfProcess())
+    asked.ask(lambda text: answer(text, panel.tell), [asked], [told], trigger_mode="multiple", **PRIVATE)
+
+
+def menu() -> str:
+    """What the forms offer."""
+    return dump({"schemes": [[name, SCHEMES[name].title] for name in asking.CHOICES], "schemes_max": asking.SCHEMES_MAX,
+                 "groups": asking.GROUPS, "evaluations": asking.EVALUATIONS, "rollouts_max": asking.ROLLOUTS_MAX,
+                 "text_max": asking.TEXT_MAX})
+
+
+class Panel:
+    """What the panel of every page is told."""
+
+    def __init__(self, studio: Studio, process: WhatIfProcess):
+        self.studio, self.process = studio, process
+        self._latest: Latest[whatif.WhatIf] = Latest(4)
+
+    def tell(self, asked: dict) -> dict:
+        """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+        op = asked.get("op")
+        if op == "look":
+            return {"job": asdict(self.process.status())}
+        if op == "cancel":
+            self.process.cancel()
+            return {"job": asdict(self.process.status())}
+        view = View.parse(asked)
+        name = view.run or self.studio.catalog.default()
+        run = self.studio.catalog.open(name)
+        if op == "list":
+            return {"list": self._listing(run)}
+        if op in ("show", "motion"):
+            what, kept = self._load(run, asked.get("id"))
+            if op == "motion":
+                return {"motion": telling.motion(what, run, view.trajectory, str(asked.get("scheme")))}
+            return {"what": {**telling.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}}
+        place, _ = locate(run, view)
+        t = run.trajectory(place.id, None)
+        if op == "facts":
+            found = asking.facts(run, t)
+            if found["model"]:
+                self.process.warm()
+            return {"facts": {**found, "run": name}}
+        if op == "start":
+            kind = asked.get("kind")
+            if not isinstance(kind, str) or kind not in asking.KINDS:
+                raise ActFocusError(f"kind: must be one of {', '.join(asking.KINDS)}")
+            asking.model_of(run)
+            return {"job": asdict(self.process.start(run, name, kind, asking.KINDS[kind](run, view, asked, t)))}
+        raise ActFocusError("the page asked for something unknown; reload it")
+
+    def _listing(self, run: Run) -> list[dict]:
+        """The run's what-ifs, the newest first, and those that could not be kept in it."""
+        spare = self.process.spare(run)
+        rows = [{**row, "kept": True} for row in whatif.listing(run)]
+        rows += [{**row, "kept": False} for row in whatif.listing(run, spare)] if spare.is_dir() else []
+        return sorted(rows, key=lambda row: row["created"], reverse=True)[:LISTED]
+
+    def _load(self, run: Run, id: object) -> tuple[whatif.WhatIf, bool]:
+        """The what-if, and whether it is kept in the run."""
+        if not isinstance(id, str) or not whatif.is_id(id):
+            raise ActFocusError("the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits")
+        for folder, kept in ((run.path / "whatif", True), (self.process.spare(run), False)):
+            file = folder / f"{id}.json"
+            if file.is_file():
+                return self._latest.get((file, file.stat().st_mtime_ns), lambda: whatif.load(run, id, folder)), kept  # noqa: B023
+        return whatif.load(run, id), True
+
+
+def _original(run: Run, what: whatif.WhatIf) -> Trajectory | None:
+    """The stored trajectory a branch began from."""
+    return run.trajectory(what.request["trajectory"], None) if what.kind == "branch" else None

@@ -1,0 +1,449 @@
+/* The what-if panel: its forms, the work in its own process, what was asked before, and the answer. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, button } = AF.dom;
+  const { store } = AF;
+  const POLL_MS = 150;
+  const KINDS = [['replay', 'Replay an update'], ['branch', 'Branch'], ['edit', 'Edit'], ['motion', 'Slow motion']];
+  const LEADS = {
+    replay: 'The same rollouts, the same start, one update under each scheme: how the log-prob of every token changes.',
+    branch: 'Play on from a turn or a token: let the policy answer again, or force what it says.',
+    edit: 'Put other words into the trajectory; the reference scores it again, weights and credit follow.',
+    motion: 'One update on this trajectory, step by step, with its numbers.',
+  };
+  const ID = /^(replay|branch|edit)-[0-9a-f]{12}$/;
+  const PHASES = { starting: 'Loading the policy', replay: 'Taking the update', rollout: 'Playing', score: 'Scoring', rebuild: 'Doing earlier steps again' };
+  const WEIGHTY = { replay: 'replay', branch: 'branch', edit: 'edit', motion: 'replay' };
+
+  const page = { open: false, kind: 'replay', facts: null, what: null, motion: null, list: [], form: {}, mine: '' };
+  const channel = AF.channel((text) => say(text));
+  const ask = (request, then) => {
+    const { run, reference, trajectory } = store.place;
+    const { alpha, beta, signal } = store.settings;
+    channel.ask({ run, reference, trajectory, alpha, beta, signal, ...request }, then);
+  };
+  const title = (name) => page.titles[name] || name;
+
+  // --- the parts ---------------------------------------------------------------------------------
+
+  function mount(element, props) {
+    page.menu = JSON.parse(props.menu);
+    page.titles = Object.fromEntries(page.menu.schemes);
+    page.alert = el('p', 'af-alert error', { hidden: true });
+    page.alert.setAttribute('role', 'alert');
+    page.tabs = el('div', 'af-segments', { role: 'radiogroup' }, ...KINDS.map(([kind, name]) => {
+      const node = el('button', 'af-segment', { type: 'button', onclick: () => choose(kind) }, name);
+      node.dataset.kind = kind;
+      node.setAttribute('role', 'radio');
+      return node;
+    }));
+    page.tabs.setAttribute('aria-label', 'What if');
+    page.tabs.onkeydown = arrows;
+    page.formBox = el('form', 'af-asking', { onsubmit: (event) => { event.preventDefault(); start(); } });
+    page.job = el('div', 'af-job-line');
+    page.job.setAttribute('aria-live', 'polite');
+    page.listBox = el('ul', 'af-asked');
+    page.answer = el('main', 'af-answer');
+    page.heading = el('h2', '', { tabIndex: -1 }, 'What if');
+    page.node = el('section', 'af-whatif', { id: 'af-whatif-panel', hidden: true },
+      el('header', 'af-whatif-head', page.heading, page.tabs, el('span', 'af-quiet af-whatif-where'), button('af-tool', icon(), 'Copy a link to this', AF.frame.copyLink), button('af-tool', '×', 'Close (Esc)', close)),
+      page.alert, el('div', 'af-whatif-body', el('aside', 'af-whatif-side', page.formBox, page.job, el('h3', '', 'Asked before'), page.listBox), page.answer));
+    page.node.setAttribute('role', 'dialog');
+    page.node.setAttribute('aria-label', 'What if');
+    element.replaceChildren(page.node);
+    document.addEventListener('keydown', keydown, true);
+    store.onPlace(placed);
+    store.onTab(() => { if (page.open) close(); });
+    store.on(() => { if (page.open) drawForm(); });
+  }
+
+  const icon = () => AF.dom.icon('M10 13.5a4 4 0 0 0 6 .4l2.6-2.6a4 4 0 0 0-5.7-5.7l-1.4 1.4M14 10.5a4 4 0 0 0-6-.4l-2.6 2.6a4 4 0 0 0 5.7 5.7l1.4-1.4');
+
+  function arrows(event) {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const names = KINDS.map(([kind]) => kind);
+    choose(names[(names.indexOf(page.kind) + step + names.length) % names.length]);
+    page.tabs.querySelector('[aria-checked=true]').focus();
+  }
+
+  /* Keys of the panel, before those of the page under it. */
+  function keydown(event) {
+    if (!page.open || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open].af-help')) return;
+    const typing = event.target.closest && event.target.closest('input:not([type=checkbox]), textarea, select, [contenteditable]');
+    if (event.key === 'Escape') {
+      close();
+    } else if (typing || event.target.closest('.af-segments, [role=tab]')) {
+      if (page.node.contains(event.target)) event.stopPropagation();
+      return;
+    } else if (page.kind === 'motion' && page.motion && !event.target.classList.contains('t') && !(event.key === ' ' && event.target.closest('button'))
+      && AF.motion.key(page.motion, event.key)) {
+      event.preventDefault();
+    } else if (event.key === 'Tab' || event.key === 'Enter' || event.target.classList.contains('t') || (event.key === ' ' && event.target.closest('button'))) return;
+    event.stopPropagation();
+  }
+
+  // --- opening, closing, another trajectory ----------------------------------------------------------
+
+  /* `where`: one of KINDS, or the id of a what-if. */
+  function open(where) {
+    if (!page.node) return;
+    page.back = page.open ? page.back : document.activeElement;
+    page.open = true;
+    page.node.hidden = false;
+    document.body.classList.add('af-asking-now');
+    store.place.whatif = where;
+    store.remember();
+    page.what = page.motion = null;
+    page.answer.replaceChildren(nothing());
+    page.kind = ID.test(where) ? (store.place.motion ? 'motion' : where.split('-')[0]) : where;
+    page.heading.focus();
+    refresh();
+    if (ID.test(where)) show(where);
+  }
+
+  const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
+
+  function close() {
+    page.open = false;
+    page.node.hidden = true;
+    document.body.classList.remove('af-asking-now');
+    Object.assign(store.place, { whatif: '', motion: '', stage: '' });
+    store.remember();
+    if (page.back && page.back.isConnected) page.back.focus();
+  }
+
+  function choose(kind) {
+    page.kind = kind;
+    Object.assign(store.place, { whatif: kind, motion: '', stage: '' });
+    store.remember();
+    page.what = page.motion = null;
+    page.answer.replaceChildren(nothing());
+    say('');
+    drawForm();
+    if (kind === 'motion') walkThrough(tuned());
+  }
+
+  /* A trajectory was opened: at the first one the panel opens if the address asks for it. */
+  function placed() {
+    const { whatif } = store.place;
+    if (!page.arrived) {
+      page.arrived = true;
+      const valid = ID.test(whatif) || KINDS.some(([kind]) => kind === whatif);
+      if (!valid) Object.assign(store.place, { whatif: '', motion: '', stage: '' });
+      else if (store.place.run) open(whatif);
+    } else if (page.open) refresh();
+  }
+
+  function refresh() {
+    if (!store.place.run) return;
+    const key = JSON.stringify([store.place.run, store.place.trajectory]);
+    if (key !== page.key) page.form = { ...page.form, token: undefined, turn: undefined };
+    page.key = key;
+    drawForm();
+    ask({ op: 'facts' }, ({ facts }) => {
+      page.facts = facts;
+      drawForm();
+      if (page.kind === 'motion' && !page.motion && store.place.whatif === 'motion') ask({ op: 'list' }, ({ list }) => { listed(list); walkThrough(store.place.motion || tuned()); });
+    });
+    ask({ op: 'list' }, ({ list }) => listed(list));
+    ask({ op: 'look' }, took);
+  }
+
+  function say(text) {
+    page.alert.hidden = !text;
+    page.alert.textContent = text;
+  }
+
+  // --- the forms -----------------------------------------------------------------------------------------
+
+  const field = (text, node, hint) => el('label', 'af-field', el('b', '', text), node, hint && el('span', 'af-quiet', hint));
+  const select = (options, value, onchange) => {
+    const node = el('select', '', { onchange: () => onchange(node.value) }, ...options.map(([name, text]) => el('option', '', { value: name }, text)));
+    node.value = value;
+    return node;
+  };
+  const keep = (name) => (value) => { page.form[name] = value; };
+
+  function drawForm() {
+    for (const node of page.tabs.children) {
+      const on = node.dataset.kind === page.kind;
+      node.setAttribute('aria-checked', String(on));
+      node.tabIndex = on ? 0 : -1;
+    }
+    const { facts } = page;
+    const parts = [el('p', 'af-quiet', LEADS[page.kind])];
+    if (!facts || facts.run !== store.place.run) parts.push(el('p', 'af-quiet', 'Looking at the run …'));
+    else if (facts.why) parts.push(el('p', 'af-error', facts.why));
+    else parts.push(...FORMS[page.kind](facts));
+    const focused = page.formBox.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    page.formBox.replaceChildren(...parts);
+    page.node.querySelector('.af-whatif-where').textContent = store.place.run ? `${store.place.run}, ${store.place.trajectory}` : '';
+    if (focused) page.formBox.querySelector(`[data-name="${focused}"]`)?.focus();
+    busy();
+  }
+
+  const go = (text) => { page.go = el('button', 'af-button primary', { type: 'submit' }, text); return page.go; };
+  const tuned = () => 'actfocus';
+
+  function start_of(facts) {
+    if (!facts.trained) {
+      return `This run was sampled from the policy “${facts.model}” and never trained: the update starts from that policy, on these stored rollouts, with a fresh optimiser.`;
+    }
+    if (!facts.steps.length) return 'No checkpoint of this run is kept, so no step can be taken again.';
+    return `Starts from the checkpoint before the step; the run’s own scheme, ${title(facts.own)}, arrives at its next checkpoint.`;
+  }
+
+  const FORMS = {
+    replay(facts) {
+      const f = page.form;
+      f.schemes = f.schemes || (facts.own && facts.own !== 'uniform' ? ['uniform', facts.own] : ['uniform', tuned()]);
+      f.match = f.match || 'rate';
+      f.evaluation = f.evaluation ?? 0;
+      f.groups = f.groups || 4;
+      if (facts.trained && !facts.steps.includes(f.step)) f.step = facts.steps.includes(store.place.step) ? store.place.step : facts.steps[facts.steps.length - 1];
+      const boxes = page.menu.schemes.map(([name, text]) => {
+        const box = el('input', '', { type: 'checkbox', checked: f.schemes.includes(name), onchange: () => {
+          f.schemes = box.checked ? [...f.schemes, name] : f.schemes.filter((one) => one !== name);
+          drawForm();
+        } });
+        box.dataset.name = name;
+        box.disabled = !box.checked && f.schemes.length >= page.menu.schemes_max;
+        return el('label', 'af-check', box, `${text}${name === facts.own ? ' (own)' : ''}`);
+      });
+      const { alpha, beta, signal } = store.settings;
+      return [el('p', 'af-quiet', start_of(facts)),
+        facts.trained ? field('Step', select(facts.steps.map((s) => [s, `step ${s}`]), f.step, (v) => { f.step = +v; }))
+          : field('On', select(page.menu.groups.map((n) => [n, n === 1 ? 'this group alone' : `${n} groups, this one first`]), f.groups, (v) => { f.groups = +v; })),
+        el('fieldset', 'af-field', el('legend', '', 'Schemes'), el('span', 'af-quiet', `Up to ${page.menu.schemes_max}. ActFocus is as set on the left: α ${+alpha.toFixed(2)}, β ${+beta.toFixed(2)}, ${store.signalTitle(signal)}.`), ...boxes),
+        field('Matched', select([['rate', 'one learning rate'], ['norm', 'one gradient norm']], f.match, keep('match')),
+          f.match === 'norm' || facts.trained ? '' : 'A small α makes the gradient longer per action; see both.'),
+        field('Evaluation set', select(page.menu.evaluations.map((n) => [n, n ? `${n} prompts` : 'not now']), f.evaluation, (v) => { f.evaluation = +v; }), 'Played before and after; takes longer than the update.'),
+        go('Replay')];
+    },
+    branch(facts) {
+      const f = page.form;
+      const last = facts.turns.length - 1;
+      f.turn = Math.min(f.turn ?? store.place.turn ?? 0, last);
+      const turn = facts.turns[f.turn];
+      if (f.token === undefined) f.token = turn.span && store.place.token !== null && inside(store.place.token, turn.span) ? store.place.token : null;
+      f.force = f.force || 'nothing';
+      const text = el(f.force === 'text' ? 'textarea' : 'input', 'af-say', { value: f.said || '', maxLength: page.menu.text_max, rows: 4, spellcheck: false, oninput: () => { f.said = text.value; } });
+      text.setAttribute('aria-label', f.force === 'text' ? 'Text' : 'Action');
+      if (f.force === 'action') { text.setAttribute('list', 'af-legal'); text.placeholder = turn.legal[0] || ''; }
+      const same = el('input', '', { type: 'checkbox', checked: Boolean(f.same), onchange: () => { f.same = same.checked; } });
+      const n = (name, value, min, max, step) => { const node = el('input', 'af-number', { type: 'number', min, max, step, value, oninput: () => { f[name] = +node.value; } }); return node; };
+      f.rollouts = f.rollouts ?? 8;
+      f.temperature = f.temperature ?? 1;
+      f.seed = f.seed ?? 0;
+      return [field('From', select(facts.turns.map((t, k) => [k, `turn ${k + 1}: ${t.actions.join(' → ') || 'no action'}`]), f.turn, (v) => { f.turn = +v; f.token = null; drawForm(); })),
+        turn.span && field('Token', tokenSelect(f, turn), 'What it wrote before this token stays.'),
+        field('Then', select([['nothing', 'the policy answers again'], ...(f.token === null ? [['action', 'force an action']] : []), ['text', f.token === null ? 'force the whole reply' : 'force what comes next']], f.force, (v) => { f.force = v; drawForm(); })),
+        f.force !== 'nothing' && text, f.force === 'action' && el('datalist', '', { id: 'af-legal' }, ...turn.legal.map((one) => el('option', '', { value: one }))),
+        field('How often', n('rollouts', f.rollouts, 1, page.menu.rollouts_max, 1)),
+        field('Temperature', n('temperature', f.temperature, 0, 2, 0.1)), field('Seed', n('seed', f.seed, 0, 2 ** 31 - 1, 1)),
+        el('label', 'af-check', same, 'the environment’s dice fall as they did'), go('Branch')].filter(Boolean);
+    },
+    edit(facts) {
+      const f = page.form;
+      const last = facts.turns.length - 1;
+      f.turn = Math.min(f.turn ?? store.place.turn ?? 0, last);
+      const turn = facts.turns[f.turn];
+      const span = spanOf(f, turn);
+      const text = el('textarea', 'af-say', { rows: 5, maxLength: page.menu.text_max, spellcheck: false, value: f.edited ?? span.text, oninput: () => { f.edited = text.value; } });
+      text.setAttribute('aria-label', 'New text');
+      const whole = () => { f.edited = undefined; drawForm(); };
+      const parts = [['reply', 'its whole reply'], ['thought', 'its reasoning'], ['answer', 'its answer'], ...(store.place.token === null ? [] : [['token', 'the pinned token']])];
+      return [field('Turn', select(facts.turns.map((t, k) => [k, `turn ${k + 1}: ${t.actions.join(' → ') || 'no action'}`]), f.turn, (v) => { f.turn = +v; whole(); })),
+        field('What', select(parts.filter(([name]) => name === 'reply' || spanOf({ ...f, part: name }, turn).first !== undefined), f.part || 'reply', (v) => { f.part = v; whole(); })),
+        el('p', 'af-quiet', span.first === undefined ? 'The reply of the turn.' : `Tokens ${span.first} to ${span.end - 1}.`), text, go('Edit and score')];
+    },
+    motion(facts) {
+      return [el('p', 'af-quiet', start_of(facts)),
+        field('Scheme', select(page.menu.schemes, store.place.motion || tuned(), (v) => walkThrough(v))),
+        el('p', 'af-quiet', 'Keys: ← → one step, Home and End, Space the step again.')];
+    },
+  };
+
+  const inside = (i, [first, end]) => i >= first && i < end;
+
+  /* The tokens of the turn that begin a span, and the pinned one. */
+  function tokenSelect(f, turn) {
+    const m = AF.trace.state.model;
+    const here = m && m.trajectory.id === page.facts.trajectory;
+    const options = [['', 'the whole reply']];
+    if (here) {
+      for (let i = turn.span[0] + 1; i < turn.span[1]; i++) {
+        options.push([i, `${i}: “${AF.dom.visible(m.text[i])}” ${AF.tokens.NAMES[m.shown[i]]}`]);
+      }
+    }
+    return select(options, f.token ?? '', (v) => { f.token = v === '' ? null : +v; if (f.force === 'action') f.force = 'nothing'; drawForm(); });
+  }
+
+  /* Which tokens an edit replaces, and what stands there. */
+  function spanOf(f, turn) {
+    const m = AF.trace.state.model;
+    const part = f.part || 'reply';
+    if (part === 'reply' || !m || !turn.span || m.trajectory.id !== page.facts.trajectory) return { text: turn.response };
+    const kind = { thought: AF.weights.KIND.REASONING, answer: AF.weights.KIND.ACTION }[part];
+    let [first, end] = [-1, -1];
+    for (let i = turn.span[0]; i < turn.span[1]; i++) {
+      if (part === 'token' ? i !== store.place.token : m.kinds[i] !== kind) continue;
+      if (first < 0) first = i;
+      end = i + 1;
+    }
+    return first < 0 ? { text: turn.response } : { first, end, text: m.text.slice(first, end).join('') };
+  }
+
+  // --- the work --------------------------------------------------------------------------------------------
+
+  function start(more = {}) {
+    const f = page.form;
+    const made = {
+      replay: () => ({ kind: 'replay', schemes: f.schemes, match: f.match, evaluation: f.evaluation, groups: f.groups, step: f.step }),
+      branch: () => ({ kind: 'branch', turn: f.turn, token: f.token, rollouts: f.rollouts, temperature: f.temperature, seed: f.seed, same_dice: Boolean(f.same),
+        action: f.force === 'action' ? f.said || '' : null, text: f.force === 'text' ? f.said || '' : null }),
+      edit: () => {
+        const span = spanOf(f, page.facts.turns[f.turn]);
+        return { kind: 'edit', text: f.edited ?? span.text, ...(span.first === undefined ? { turn: f.turn } : { first: span.first, end: span.end }) };
+      },
+    }[WEIGHTY[page.kind]]();
+    begin({ ...made, ...more });
+  }
+
+  function begin(request) {
+    say('');
+    page.answer.setAttribute('aria-busy', 'true');
+    page.answered = 0;
+    ask({ op: 'start', ...request }, (data) => { page.mine = data.job.id; took(data); });
+  }
+
+  function took({ job }) {
+    root.clearTimeout(page.polling);
+    page.state = job;
+    if (job.state === 'running' && page.open) page.polling = root.setTimeout(() => ask({ op: 'look' }, took), POLL_MS);
+    if (job.state !== 'running') page.answer.removeAttribute('aria-busy');
+    const mine = page.mine && page.mine === job.id;
+    if (mine && job.state === 'failed') say(job.message);
+    if (mine && job.state === 'done') {
+      page.answered = job.seconds;
+      page.mine = '';
+      store.place.whatif = job.answer;
+      store.remember();
+      show(job.answer);
+      ask({ op: 'list' }, ({ list }) => listed(list));
+    } else if (mine && job.state !== 'running') page.mine = '';
+    busy();
+  }
+
+  function busy() {
+    const job = page.state;
+    const running = Boolean(job && job.state === 'running');
+    if (page.go) page.go.disabled = running;
+    if (!running) {
+      page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `Answered in ${page.answered.toFixed(1)} s.`) : '');
+      return;
+    }
+    const bar = el('progress', 'af-progress', { max: job.total || 1 });
+    if (job.total) bar.value = job.done;
+    else bar.removeAttribute('value');
+    bar.setAttribute('aria-label', 'progress');
+    page.job.replaceChildren(el('p', '', `${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`), bar,
+      el('button', 'af-link', { type: 'button', onclick: () => ask({ op: 'cancel' }, took) }, 'Cancel'));
+  }
+
+  // --- what was asked before -----------------------------------------------------------------------------------
+
+  function listed(list) {
+    page.list = list;
+    page.listBox.replaceChildren(...(list.length ? list.map((row) => {
+      const node = el('button', 'af-row', { type: 'button', onclick: () => { store.place.motion = store.place.stage = ''; open(row.id); } },
+        el('span', 'af-row-text', el('b', '', row.kind), el('span', 'af-row-what', asked(row))), row.kept ? '' : el('span', 'af-flag', { title: 'The run’s folder cannot be written: this is there as long as the studio runs.' }, 'not kept'));
+      node.classList.toggle('on', row.id === store.place.whatif);
+      return el('li', '', node);
+    }) : [el('li', 'af-quiet', 'Nothing yet.')]));
+  }
+
+  function asked({ kind, request: r }) {
+    if (kind === 'replay') return `step ${r.step}, ${r.schemes.map((one) => title(one.scheme)).join(', ')}${r.match === 'norm' ? ', one norm' : ''}${r.evaluation ? ', evaluated' : ''}`;
+    const where = `${r.trajectory}, turn ${r.turn + 1}`;
+    return kind === 'branch' ? `${where}, ${r.rollouts} times${r.action ? `, ${r.action}` : ''}` : `${where}: “${r.text}”`;
+  }
+
+  // --- the answer ------------------------------------------------------------------------------------------
+
+  const DRAW = { replay: AF.replay.draw, branch: AF.branch.draw, edit: AF.edit.draw };
+
+  function show(id, trajectory) {
+    if (page.kind === 'motion') return motion(id, store.place.motion || tuned());
+    return ask({ op: 'show', id, ...(trajectory ? { trajectory } : {}) }, ({ what }) => {
+      page.what = what;
+      page.kind = what.kind;
+      drawForm();
+      for (const node of page.listBox.querySelectorAll('.af-row')) node.classList.remove('on');
+      listed(page.list);
+      const drawn = DRAW[what.kind](what, page.titles, { title,
+        trajectory: (one) => show(id, one), motion: (scheme) => motion(id, scheme), evaluate: () => evaluate(what),
+        open: (one) => { close(); AF.frame.tab('Trace'); AF.go({ run: what.run, trajectory: one }); } });
+      page.group = drawn.group;
+      page.answer.replaceChildren(...[...badges(what), ...drawn.nodes].filter(Boolean));
+      page.answer.scrollTop = 0;
+    });
+  }
+
+  function badges(what) {
+    const lines = [...(what.result.badges || [])];
+    if (!what.kept) lines.push('not kept: the folder of this run cannot be written, so this answer and its link are there only as long as the studio runs');
+    return lines.map((line) => el('p', 'af-badge af-line-badge', line));
+  }
+
+  function evaluate({ request: r }) {
+    page.kind = 'replay';
+    begin({ kind: 'replay', schemes: r.schemes.map((one) => one.scheme), match: r.match, evaluation: 8, step: r.step, groups: r.groups ? nearest(r.groups.length) : undefined,
+      ...(page.what ? { trajectory: page.what.pane.id } : {}) });
+  }
+
+  const nearest = (n) => page.menu.groups.find((g) => g >= n) || page.menu.groups[page.menu.groups.length - 1];
+
+  // --- slow motion -------------------------------------------------------------------------------------------
+
+  /* A replay that holds this trajectory under this scheme, or a new one on its group. */
+  function walkThrough(scheme) {
+    const { facts } = page;
+    store.place.motion = scheme;
+    if (!facts || facts.why) return;
+    const step = facts.trained ? facts.step : facts.steps[0];
+    const fits = page.list.find(({ kind, request: r }) => kind === 'replay' && r.step === step && (!r.groups || r.groups.includes(facts.group)) && r.schemes.some((one) => one.scheme === scheme));
+    if (fits) {
+      store.place.whatif = fits.id;
+      motion(fits.id, scheme);
+    } else if (facts.steps.includes(step)) {
+      begin({ kind: 'replay', schemes: [...new Set(['uniform', scheme])], match: 'rate', evaluation: 0, groups: page.menu.groups[1], step });
+    } else say(`Step ${step} cannot be taken again: the checkpoint before it is not kept. Those that can: ${facts.steps.join(', ') || 'none'}.`);
+  }
+
+  function motion(id, scheme) {
+    page.kind = 'motion';
+    Object.assign(store.place, { whatif: id, motion: scheme });
+    store.remember();
+    const trajectory = page.what && page.what.pane ? page.what.pane.id : store.place.trajectory;
+    ask({ op: 'motion', id, scheme, trajectory }, (data) => {
+      drawForm();
+      page.motion = AF.motion.draw(data.motion, { stage: (n) => { store.place.stage = n; store.remember(); } });
+      page.answer.replaceChildren(...page.motion.nodes);
+      page.answer.scrollTop = 0;
+      const stage = Number.parseInt(store.place.stage, 10);
+      AF.motion.go(page.motion, Number.isFinite(stage) ? Math.min(Math.max(stage, 0), AF.motion.STAGES.length - 1) : 0);
+    });
+  }
+
+  /* A button that opens the panel from another page. */
+  function opener(kind, text, help) {
+    return el('button', 'af-button af-takeover', { type: 'button', title: help, onclick: () => open(kind) }, text);
+  }
+
+  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, opener, title, state: page };
+})(self);
