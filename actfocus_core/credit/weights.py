@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +37,18 @@ def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:
     if not values.size:
         return SignalStats(0.0, 1.0, 0)
     return SignalStats(float(values.mean()), float(np.sqrt(values.var() + EPSILON)), values.size)
+
+
+def pooled(parts: Iterable[SignalStats]) -> SignalStats:
+    """The statistics of a batch from those of its parts, as ``signal_stats`` gives them; in any order and split."""
+    parts = [p for p in parts if p.count]
+    count = sum(p.count for p in parts)
+    if not count:
+        return SignalStats(0.0, 1.0, 0)
+    mean = sum(p.count * p.mean for p in parts) / count
+    # Each root holds EPSILON once, so their weighted mean does too.
+    variance = sum(p.count * (p.std ** 2 + (p.mean - mean) ** 2) for p in parts) / count
+    return SignalStats(mean, math.sqrt(variance), int(count))
 
 
 def token_weights(kinds: np.ndarray, signal: np.ndarray | None, alpha: float, beta: float,

@@ -1,0 +1,256 @@
+"""ActFocus inside TRL: GRPO whose tokens are weighted by kind and by the frozen reference's signal.
+
+    trainer = ActFocusGRPOTrainer("Qwen/Qwen2.5-0.5B-Instruct", env="frozen_lake", train_dataset=boards("frozen_lake", 1600),
+                                  args=GRPOConfig(...), scheme_params={"alpha": 0.1, "beta": 0.5}, run="runs/NAME")
+
+TRL does what it always does. After it has made the advantages of a generation batch, each is multiplied, token by
+token, by w N / sum(w) (method.md section 4), with N, the sum, mu and sigma over the whole batch, of all processes. With
+``loss_type="dapo"``, TRL's mean over all tokens of that batch, this is the weighted loss, for any number of processes,
+micro-batches and accumulation steps. KL and entropy terms stay unweighted. Written against TRL 1.16.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import gather_object, is_peft_model
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from actfocus_core.credit.weights import SignalStats, check_parameters, pooled, signal_stats, token_weights
+from actfocus_core.envs import make_env
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.layout import Layout
+from actfocus_core.interop.samples import Sample, Tokens, digest
+from actfocus_core.plugins.following import RunFolder
+from actfocus_core.policy import Policy, load_policy, load_tokenizer
+from actfocus_core.policy.loading import NAMES, trained_options
+from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.rollout import TRAINING_SEED, Episode, play_on
+from actfocus_core.signals import OUR_SIGNALS, SIGNALS, score, signal_values
+from actfocus_core.spans import span_rule
+from actfocus_core.trajectory import TokenKind, Trajectory
+
+TESTED = "1.16"
+USED = {"_generate_and_score_completions": ["self", "inputs"], "_calculate_rewards": ["self", "inputs", "prompts", "completions",
+        "completion_ids_list"], "_compute_loss": ["self", "model", "inputs"]}
+"""Private methods of GRPOTrainer that are called or overridden, with their arguments."""
+GIVEN = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch")
+"""What its generation batch must hold."""
+
+
+class ActFocusGRPOTrainer(GRPOTrainer):
+    """TRL's GRPO with token weights.
+
+    ``env``: one of our environments, played turn by turn with ``env_options``; ``train_dataset`` is then what ``boards``
+    gives. Without it TRL samples, with any dataset, reward function and tools, and ``spans`` (``actfocus_core.spans``) says
+    how reasoning and actions are found in what it sampled.
+    ``scheme_params``: alpha, beta, signal, format_weight. ``reference``: the frozen model by a name that ``load_policy``
+    knows, by default the model training starts from; with adapters it is that model without them. Every process holds it
+    whole. ``run``: a run folder to write, which the studio follows. Everything else is as GRPOTrainer has it.
+
+    Raises ActFocusError for settings under which the weighted loss would not be the method's, and where this TRL is
+    not one it was written against.
+    """
+
+    def __init__(self, model, reward_funcs=None, args: GRPOConfig | None = None, *, env: str | None = None,
+                 env_options: dict | None = None, scheme_params: dict | None = None, reference: str | None = None,
+                 spans: str = "think_answer", run: str | None = None, **more):
+        check_contract()
+        self.params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None, **(scheme_params or {})}
+        _check(self.params, args or GRPOConfig(), env)
+        name = model if isinstance(model, str) else model.config.name_or_path
+        if isinstance(model, str) and model in NAMES:
+            model = load_policy(model, "cpu", "float32").model.requires_grad_(True)
+        tokenizer = more.pop("processing_class", None) or load_tokenizer(name)
+        options = trained_options(name)
+        self.env, self.reference, self.starting = env, reference, name
+        if env:
+            options = {**options, env: {**options.get(env, {}), **(env_options or {})}}
+            self.template = make_env(env, **options[env])
+            reward_funcs, more["rollout_func"] = reward_funcs or episode_return, self._play
+        super().__init__(model, reward_funcs, args, processing_class=tokenizer, **more)
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        self.policy = Policy(name, unwrapped, tokenizer, options)
+        self._layout = Layout(tokenizer, span_rule(spans), name)
+        self._frozen: Policy | None = None
+        self.folder: RunFolder | None = None
+        if run is not None:
+            self.folder = RunFolder(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
+            self.add_callback(self.folder)
+
+    # --- rollouts ------------------------------------------------------------------------
+
+    def _play(self, prompts: list, trainer: GRPOTrainer) -> dict:
+        """TRL's ``rollout_func``: this process's part of the rollouts, the same whichever process plays them."""
+        of_prompt = self.num_generations if self.model.training else self.num_generations_eval
+        first = self.accelerator.process_index * len(prompts)
+        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model, torch.no_grad():
+            training = model.training
+            model.eval()
+            self.policy.model = model.get_base_model() if is_peft_model(model) else model
+            episodes = []
+            for i, row in enumerate(self._rows):
+                env = self.template.clone()
+                env.reset(int(row["seed"]), (first + i) % of_prompt)
+                episodes.append(Episode(env, self.policy, self.state.global_step + 1, self.args.seed))
+            self._played = play_on(episodes, CachedSampler(self.policy, self.temperature), self.policy.context)
+            model.train(training)
+        starts = [int(np.argmax(t.response_mask)) for t in self._played]
+        return {"prompt_ids": [t.token_ids[:s].tolist() for t, s in zip(self._played, starts)],
+                "completion_ids": [t.token_ids[s:].tolist() for t, s in zip(self._played, starts)], "logprobs": None,
+                "env_mask": [t.response_mask[s:].astype(int).tolist() for t, s in zip(self._played, starts)],
+                "returned": [t.ret for t in self._played]}
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._rewards = (rewards * self.reward_weights.to(rewards)).nansum(1).tolist()
+        return rewards
+
+    def _generate_and_score_completions(self, inputs):
+        self._rows, self._played = inputs, None
+        output = super()._generate_and_score_completions(inputs)
+        lacking = [name for name in GIVEN if name not in output]
+        if lacking or output["advantages"].ndim != 1:
+            raise _moved(f"its generation batch has no {', '.join(lacking) or 'advantages of shape [B]'}")
+        mask = output["completion_mask"] * output.get("tool_mask", 1)
+        trajectories = self._played or self._read(output, mask)
+        weights = self.weigh(trajectories, mask)
+        total = self.accelerator.reduce((weights * mask).sum(dtype=torch.float64), "sum")
+        # alpha 0 and no action anywhere: nothing is trained on.
+        factor = weights * (output["num_items_in_batch"] / total if total > 0 else 0.0)
+        output["advantages"] = output["advantages"][:, None] * factor.to(output["advantages"])
+        if self.folder and self.model.training:
+            everyone = gather_object(trajectories)
+            if self.accelerator.is_main_process:
+                self.folder.add(self.state.global_step + 1, everyone, self.params, self._frozen and self._frozen.name)
+        return output
+
+    def weigh(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
+        """float64 [B, C]: w of every token of the completions where ``mask`` is 1; mu and sigma over all processes."""
+        p = self.params
+        if p["beta"] and p["signal"] not in ("nll", "policy_entropy"):
+            self._score(trajectories)
+        size = mask.shape[1]
+        kinds = np.full((len(trajectories), size), TokenKind.TEMPLATE, np.uint8)
+        signal = np.full((len(trajectories), size), np.nan, np.float32)
+        for i, t in enumerate(trajectories):
+            start = int(np.argmax(t.response_mask))
+            kinds[i, :len(t) - start] = t.kinds[start:]
+            if p["beta"]:
+                signal[i, :len(t) - start] = signal_values(t, p["signal"])[start:]
+        # Tokens that TRL leaves out of the loss are none of the batch.
+        kinds[mask.cpu().numpy() == 0] = TokenKind.TEMPLATE
+        stats = None
+        if p["beta"]:
+            mine = torch.tensor(signal_stats(kinds, signal), dtype=torch.float64, device=mask.device)
+            stats = pooled(SignalStats(*row) for row in self.accelerator.gather(mine).view(-1, 3).tolist())
+        return torch.from_numpy(token_weights(kinds, signal, p["alpha"], p["beta"], p["format_weight"], stats)).to(mask.device)
+
+    # --- the reference -------------------------------------------------------------------
+
+    def _score(self, trajectories: list[Trajectory]) -> None:
+        """Add the frozen reference's signals."""
+        model = self.accelerator.unwrap_model(self.model)
+        adapters = is_peft_model(model) and self.reference is None
+        if self._frozen is None:
+            if adapters:
+                self._frozen = Policy(self.starting, model.get_base_model(), self.policy.tokenizer)
+            else:
+                kind = str(model.dtype).removeprefix("torch.")
+                self._frozen = load_policy(self.reference or self.starting, str(self.accelerator.device), kind)
+        training = self._frozen.model.training
+        self._frozen.model.eval()
+        with model.disable_adapter() if adapters else nullcontext():
+            score(trajectories, self._frozen)
+        self._frozen.model.train(training)
+
+    # --- rollouts that TRL made ----------------------------------------------------------
+
+    def _read(self, output: dict, mask: torch.Tensor) -> list[Trajectory]:
+        """What TRL sampled, as trajectories: kinds found on the ids, a turn for every stretch that was sampled."""
+        count, step, samples = len(mask), self.state.global_step + 1, []
+        first = self.accelerator.process_index * count
+        for i in range(count):
+            prompt = output["prompt_ids"][i][output["prompt_mask"][i] == 1].cpu().numpy()
+            there = output["completion_mask"][i] == 1
+            ids = np.append(prompt, output["completion_ids"][i][there].cpu().numpy()).astype(np.int32)
+            sampled = np.append(np.zeros(len(prompt), bool), mask[i][there].cpu().numpy() == 1)
+            blank = np.full(len(ids), np.nan, np.float32)
+            samples.append(Sample(f"completion {first + i}", Tokens(ids, sampled, blank, {"entropy": blank}), digest(prompt.tolist()),
+                                  step, model=self.policy.name, reward=self._rewards[first + i]))
+        found = self._layout.trajectories(samples)
+        of_prompt = self.num_generations if self.model.training else self.num_generations_eval
+        for i, t in enumerate(found):
+            # The rollouts of a prompt may lie on several processes.
+            t.rollout = (first + i) % of_prompt
+            t.id = f"{t.group}-{t.rollout:02d}"
+        return found
+
+    def _described(self) -> dict:
+        """What repeats this run, for its folder."""
+        a = self.args
+        return {"command": "trl", "env": self.env or "", "env_options": self.policy.env_options.get(self.env, {}),
+                "model": self.policy.name, "algorithm": "grpo", "scheme": "actfocus", "scheme_params": self.params, "seed": a.seed,
+                "prompts": a.generation_batch_size // a.num_generations, "rollouts": a.num_generations, "steps": a.max_steps,
+                "lr": a.learning_rate, "clip_low": self.epsilon_low, "clip_high": self.epsilon_high, "temperature": a.temperature}
+
+
+def boards(env: str, count: int, **options) -> Dataset:
+    """``count`` prompts of an environment, from the first training seed on: columns ``prompt`` (messages) and ``seed``.
+
+    Raises ActFocusError for an unknown environment or option.
+    """
+    template = make_env(env, **options)
+    system = {"role": "system", "content": template.system_prompt()}
+    seeds = range(TRAINING_SEED, TRAINING_SEED + count)
+    return Dataset.from_list([{"prompt": [system, {"role": "user", "content": template.clone().reset(s)}], "seed": s} for s in seeds])
+
+
+def episode_return(prompts, completions, returned, **_) -> list[float]:
+    """TRL's reward function of the episodes that were played: the return, penalties included."""
+    return list(returned)
+
+
+def check_contract() -> None:
+    """Raise ActFocusError where this TRL is not one the trainer was written against, or its insides have moved."""
+    if not trl.__version__.startswith(f"{TESTED}."):
+        raise _moved(f"it was written against {TESTED}")
+    for name, arguments in USED.items():
+        method = getattr(GRPOTrainer, name, None)
+        if method is None or list(inspect.signature(method).parameters) != arguments:
+            raise _moved(f"GRPOTrainer.{name}({', '.join(arguments)}) is not there as such")
+
+
+def _moved(what: str) -> ActFocusError:
+    return ActFocusError(f"trl {trl.__version__}: {what}; the weighted loss would be wrong without a word. "
+                         f"pip install 'trl=={TESTED}.*'")
+
+
+def _check(params: dict, args: GRPOConfig, env: str | None) -> None:
+    """Raise ActFocusError for settings under which the loss would not be the method's."""
+    unknown = set(params) - {"alpha", "beta", "signal", "format_weight"}
+    if unknown:
+        raise ActFocusError(f"scheme_params: unknown parameter {min(unknown)!r}; there are alpha, beta, signal, format_weight")
+    check_parameters(params["alpha"], params["beta"], params["format_weight"])
+    if params["signal"] not in (*SIGNALS, *OUR_SIGNALS):
+        raise ActFocusError(f"unknown signal {params['signal']!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
+    if params["beta"] and not env and params["signal"] in ("nll", "shift", "policy_entropy"):
+        raise ActFocusError(f"signal={params['signal']!r} needs log-probs of the rollout policy, which TRL's own rollouts "
+                            "do not hand over; use energy or entropy, or play an env")
+    if args.loss_type != "dapo":
+        raise ActFocusError(f"loss_type={args.loss_type!r}: the weighted loss divides by the tokens of the whole batch, "
+                            "which in TRL is loss_type='dapo'")
+    if args.steps_per_generation % args.gradient_accumulation_steps:
+        raise ActFocusError(f"steps_per_generation={args.steps_per_generation} is no multiple of gradient_accumulation_steps="
+                            f"{args.gradient_accumulation_steps}: an update would be of several batches, each with weights of its own")
+    neutral = {"top_p": (1.0,), "top_k": (0, None), "min_p": (None, 0.0), "repetition_penalty": (1.0,)}
+    changed = [name for name, values in neutral.items() if getattr(args, name) not in values]
+    if env and (changed or args.use_vllm):
+        raise ActFocusError(f"{'use_vllm' if args.use_vllm else changed[0]}: an env is played by the transformers sampler, "
+                            "which knows the temperature alone")
