@@ -20,10 +20,10 @@ SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/cha
            "token_view/verdict.js", "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
            "token_view/line.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
            "compare/tables.js", "compare/compare.js", "groups/ribbons.js", "groups/groups.js", "tune/tune.js",
-           "train/charts.js", "train/scrubber.js", "train/train.js")
+           "train/charts.js", "train/scrubber.js", "train/train.js", "learn/learn.js")
 """In this order they make studio.js."""
 STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "compare/compare.css", "groups/groups.css", "tune/tune.css",
-          "train/train.css")
+          "train/train.css", "learn/learn.css")
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 

@@ -11,6 +11,7 @@ from app.catalog import Catalog
 from app.compare.credits import Batches
 from app.frame.controls import Controls
 from app.jobs import Scores
+from app.learn.lessons import Lesson
 from app.races import Races
 
 
@@ -22,6 +23,7 @@ class Studio:
     catalog: Catalog
     controls: Controls
     races: Races
+    lessons: dict[str, Lesson] = field(default_factory=dict)
     batches: BatchCache = field(default_factory=BatchCache)
     compared: Batches = field(default_factory=Batches)
     scores: Scores = field(default_factory=Scores)

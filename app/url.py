@@ -17,7 +17,7 @@ from actfocus_core.signals import SIGNALS
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace", "compare", "groups", "tune", "train")
+TABS = ("trace", "compare", "groups", "tune", "train", "learn")
 OVERS = ("step", "all")
 MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
 KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
@@ -71,6 +71,11 @@ class View:
     other: str = ""
     controls: bool = False
     """Compare: the null controls are in the tables."""
+    lesson: str = ""
+    """The lesson that is open, and at which step."""
+    lesson_step: int = 0
+    classroom: bool = False
+    """A teacher shows this: the controls are hidden."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -94,12 +99,14 @@ class View:
             scheme_a=_choice(query.get("scheme_a"), COMPARED, cls.scheme_a),
             scheme_b=_choice(query.get("scheme_b"), COMPARED, cls.scheme_b),
             other_run=_name(query.get("other_run")), other=_name(query.get("other")),
-            controls=query.get("controls") in ("1", 1, True))
+            controls=query.get("controls") in ("1", 1, True),
+            lesson=_name(query.get("lesson")), lesson_step=_whole(query.get("lesson_step"), cls.lesson_step),
+            classroom=query.get("classroom") in ("1", 1, True))
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
         values = {name: value for name, value in vars(self).items() if value not in ("", None)}
-        return urlencode(values | {"adv": int(self.adv), "controls": int(self.controls)})
+        return urlencode(values | {name: int(getattr(self, name)) for name in ("adv", "controls", "classroom")})
 
 
 def _name(value: object) -> str:
