@@ -68,9 +68,10 @@ class Loaded:
             raise ActFocusError(f"{credit.missing[0]} was not recorded")
         return gradient_mass(self.batch.kinds, credit.weight)
 
-    def signal(self, kind: TokenKind) -> np.ndarray:
-        values = self.batch.signals["energy"][self.batch.kinds == kind] if self.batch.has("energy") else np.zeros(0)
-        return values[np.isfinite(values)]
+    def energy(self, kind: TokenKind, of: Callable[[np.ndarray], float]) -> float | None:
+        """A statistic of the energy of all tokens of one kind."""
+        values = self.batch.signals["energy"][self.batch.kinds == kind]
+        return float(of(values)) if len(values) else None
 
     def token(self, values: np.ndarray) -> float | None:
         at = self.view.token
@@ -119,7 +120,7 @@ def _mass(kind: str, alpha: float | None = None, beta: float | None = None):
 
 
 def _rho(part: str, name: str = "rho"):
-    return lambda x: next(r[name] for r in x.groups["correlations"] if (r["signal"], r["part"]) == ("energy", part))
+    return lambda x: {(r["signal"], r["part"]): r[name] for r in x.groups["correlations"]}["energy", part]
 
 
 def _sigma_share(x: Loaded) -> float:
@@ -164,9 +165,9 @@ FACTS: dict[str, Fact] = {
     "action_mass_actfocus": Fact("of the weight on actions under ActFocus", "%", 1, _mass("action", 0.1, 0.5)),
     "effective_tokens": Fact("effective tokens, as set", "", 0, lambda x: x.mass(x.view.alpha, x.view.beta)["effective_tokens"]),
     "response_tokens": Fact("tokens that the policy wrote in the batch", "", 0, lambda x: int(x.batch.response.sum())),
-    "energy_action": Fact("mean energy of the action tokens", "", 2, lambda x: float(x.signal(TokenKind.ACTION).mean())),
-    "energy_reasoning": Fact("mean energy of the reasoning tokens", "", 2, lambda x: float(x.signal(TokenKind.REASONING).mean())),
-    "energy_spread": Fact("standard deviation of the energy of the action tokens", "", 2, lambda x: float(x.signal(TokenKind.ACTION).std())),
+    "energy_action": Fact("mean energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.mean)),
+    "energy_reasoning": Fact("mean energy of the reasoning tokens", "", 2, lambda x: x.energy(TokenKind.REASONING, np.mean)),
+    "energy_spread": Fact("standard deviation of the energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.std)),
     "token_energy": Fact("energy of the pinned token", "", 2, lambda x: x.token(signal_values(x.trajectory, "energy"))),
     "token_entropy": Fact("entropy of the reference there", "", 2, lambda x: x.token(signal_values(x.trajectory, "entropy"))),
     "token_top": Fact("probability of the reference's first choice there", "%", 0, _top),

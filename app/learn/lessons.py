@@ -163,7 +163,8 @@ def _root(file: Path) -> _Node:
     except UnicodeDecodeError as error:
         raise ActFocusError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A quote that nobody closes: where it was opened, not the end of the file.
+        mark = error.context_mark if "quoted" in (error.context or "") else error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ActFocusError(f"{file}{line}: not YAML ({error.problem or error.context})") from None
     except (yaml.YAMLError, RecursionError) as error:
