@@ -27,6 +27,7 @@ ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
 REFERENCES = ("tiny",)
 """Models that a page may score a run with: those that come with the package."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
+READ_ONLY = "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
 
@@ -189,12 +190,15 @@ class Rollouts(Worker):
 class Scores(Worker):
     """The one scoring with a reference model that may run."""
 
-    def __init__(self):
+    def __init__(self, read_only: bool = False):
         super().__init__("a run is already being scored, perhaps from another page; wait for it")
+        self.read_only = read_only
 
     def start(self, name: str, path: Path, reference: str) -> Status:
-        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, or while
-        another scoring runs."""
+        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, while
+        another scoring runs, and in a studio that is read only."""
+        if self.read_only:
+            raise ActFocusError(READ_ONLY)
         if reference not in REFERENCES:
             raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
         # An absolute path: whatever the run is called, it is no option.

@@ -24,6 +24,8 @@ class Studio:
     controls: Controls
     races: Races
     lessons: dict[str, Lesson] = field(default_factory=dict)
+    read_only: bool = False
+    """Nothing may be begun that writes, or computes for long."""
     batches: BatchCache = field(default_factory=BatchCache)
     compared: Batches = field(default_factory=Batches)
     scores: Scores = field(default_factory=Scores)

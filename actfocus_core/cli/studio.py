@@ -33,6 +33,8 @@ def open_app(
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
     lessons: Annotated[list[Path] | None, typer.Option(help="A YAML file of lessons for the Learn tab; may be repeated.",
                                                        show_default="only our own")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="For a host of many: nothing is trained, rolled out, scored, "
+                                                                "imported or exported from the page.")] = False,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -53,7 +55,7 @@ def open_app(
             _say_imported(run)
     launch([run.path for run in runs], host=host, port=port, open_browser=browser, runs_dir=runs_dir,
            auth=tuple(auth.split(":", 1)) if auth else None, tokenizers=[tokenizer] if tokenizer else [],
-           lessons=lessons or [])
+           lessons=lessons or [], read_only=read_only)
 
 
 def _say_imported(run) -> None:
