@@ -43,8 +43,8 @@ def loss(w, A, rho, low=0.2, high=0.28):
     return -(w * np.minimum(rho * A, np.clip(rho, 1 - low, 1 + high) * A)).sum() / w.sum()
 
 
-def main(run=assets() / "runs" / "frozen-lake"):
-    ts = Run.open(run).trajectories(0)
+def main(run=""):
+    ts = Run.open(run or assets() / "runs" / "frozen-lake").trajectories(0)
     kinds = np.concatenate([t.kinds for t in ts])
     s = np.concatenate([t.signals["ref_energy"] for t in ts]).astype(float)
     A = np.repeat(advantages(np.array([t.ret for t in ts]), [t.group for t in ts]), [len(t) for t in ts])

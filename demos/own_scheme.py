@@ -21,9 +21,9 @@ class Later(Scheme):
         return tokens_credit(batch, batch.grpo(), p, weight=weight)
 
 
-def main(run=assets() / "runs" / "frozen-lake"):
+def main(run=""):
     SCHEMES[Later.name] = Later()
-    batch = Batch.of(Run.open(run).trajectories(0))
+    batch = Batch.of(Run.open(run or assets() / "runs" / "frozen-lake").trajectories(0))
     return {name: gradient_mass(batch.kinds, get_scheme(name).compute(batch).weight) for name in ("uniform", "later", "shuffle:later")}
 
 

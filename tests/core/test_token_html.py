@@ -17,7 +17,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attrs = dict(attrs)
-        assert not {name for name in self.attrs} - {"class", "title"}, attrs
+        assert not set(self.attrs) - {"class", "title"}, attrs
         self.inside = tag == "i" and "title" in self.attrs
         if self.inside:
             self.tokens.append([self.attrs["class"], self.attrs["title"], ""])
