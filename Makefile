@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all lint assets clean
+.PHONY: app test test-all lint docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -19,6 +19,10 @@ test-all: .venv/.ready-for-tests
 
 lint: .venv/.ready-for-tests
 	$(BIN)/ruff check .
+
+docs: .venv/.ready
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 assets: .venv/.ready-for-tests
 	$(BIN)/python demos/make_tiny_policy.py

@@ -9,9 +9,10 @@ reasoning, action or format is found on the character offsets of the sampled ids
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, chain, groupby
 
 import numpy as np
 
@@ -209,27 +210,43 @@ class TokenTexts:
 def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> list[Segment]:
     """Encode blocks of text, each given as parts of one kind; each block is encoded by itself.
 
-    A token has the kind of the part it begins in. Needs a fast tokenizer, for its offsets.
+    A token has the kind of the part it begins in. Needs a fast tokenizer, for its offsets. Equal
+    blocks, such as the prompt of a group, are encoded once and share their segment.
     """
-    joined = ["".join(part for part, _ in parts) for parts in blocks]
-    if not joined:
+    keys = [tuple(parts) for parts in blocks]
+    unique = list(dict.fromkeys(keys))
+    if not unique:
         return []
-    encoded = tokenizer(joined, add_special_tokens=False, return_offsets_mapping=True)
-    return [_segment(text, parts, ids, offsets) for text, parts, ids, offsets in
-            zip(joined, blocks, encoded["input_ids"], encoded["offset_mapping"])]
+    encoded = tokenizer(["".join(text for text, _ in parts) for parts in unique], add_special_tokens=False,
+                        return_offsets_mapping=True, return_attention_mask=False)
+    known = dict(zip(unique, _segments(unique, encoded["input_ids"], encoded["offset_mapping"])))
+    return [known[key] for key in keys]
 
 
-def _segment(text: str, parts, ids: list[int], offsets: list[tuple[int, int]]) -> Segment:
-    if not ids:
-        return Segment([], [], [])
-    starts, ends = np.array(offsets, np.int64).T
+def _segments(blocks: list[tuple], ids: list[list[int]], offsets: list[list[tuple[int, int]]]) -> list[Segment]:
+    """The segments of all blocks, cut out of their texts joined."""
+    parts = [part for block in blocks for part in block]
+    part_ends = np.cumsum([len(text) for text, _ in parts], dtype=np.int64)
+    last_part = np.cumsum([len(block) for block in blocks]) - 1
+    block_ends = np.append(part_ends, 0)[last_part]
+    bases, counts = np.append([0], block_ends[:-1]), np.array([len(own) for own in ids])
+    stops = np.cumsum(counts)
+    flat = chain.from_iterable(chain.from_iterable(offsets))
+    starts, ends = (np.fromiter(flat, np.int64, 2 * stops[-1]).reshape(-1, 2) + np.repeat(bases, counts)[:, None]).T
+    full = counts > 0
+    first, last = (stops - counts)[full], stops[full] - 1
+    following = np.append(starts, 0)[1:]
+    following[last] = block_ends[full]
     # Tokens that share a character overlap: it goes to the last of them.
-    cuts = np.maximum.accumulate(np.minimum(ends, np.maximum(np.append(starts[1:], len(text)), starts)))
-    cuts[-1] = len(text)
-    part = np.searchsorted(np.cumsum([len(one) for one, _ in parts])[:-1], starts, side="right")
-    kinds = [kind for _, kind in parts]
-    cuts = [0, *cuts.tolist()]
-    return Segment(ids, [kinds[i] for i in part.tolist()], [text[a:b] for a, b in zip(cuts, cuts[1:])])
+    cuts = np.maximum.accumulate(np.minimum(ends, np.maximum(following, starts)))
+    cuts[last] = block_ends[full]
+    begins = np.append([0], cuts)[:-1]
+    begins[first] = bases[full]
+    part = np.minimum(np.searchsorted(part_ends[:-1], starts, side="right"), np.repeat(last_part, counts))
+    text, kinds = "".join(text for text, _ in parts), [kind for _, kind in parts]
+    texts = [text[a:b] for a, b in zip(begins.tolist(), cuts.tolist())]
+    kinds = [kinds[i] for i in part.tolist()]
+    return [Segment(own, kinds[end - len(own):end], texts[end - len(own):end]) for own, end in zip(ids, stops.tolist())]
 
 
 def template_ids(tokenizer) -> set[int]:
@@ -285,16 +302,15 @@ def find_thought(text: str, opens_thinking: bool = False) -> tuple[int, int] | N
 
 def response_kinds(texts: list[str], spans: Spans) -> list[TokenKind]:
     """The kind of each sampled token: strictly inside a span, or FORMAT (method.md section 1)."""
-    marks = sorted([(*span, TokenKind.REASONING) for span in spans.reasonings]
-                   + [(*span, TokenKind.ACTION) for span in spans.actions])
-    # Behind the last span there is one that holds nothing.
-    starts, ends = (np.array([*(mark[i] for mark in marks), np.iinfo(np.int64).max]) for i in (0, 1))
-    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    begins = np.append([0], stops[:-1]) if texts else stops
-    mark = np.searchsorted(ends, begins, side="right")
-    inside = (starts[mark] <= begins) & (stops <= ends[mark])
-    kinds = [*(kind for _, _, kind in marks), TokenKind.FORMAT]
-    return [kinds[i] for i in np.where(inside, mark, len(marks)).tolist()]
+    stops = list(accumulate(map(len, texts)))
+    begins = [0, *stops[:-1]]
+    kinds = [TokenKind.FORMAT] * len(texts)
+    for spans_of, kind in ((spans.reasonings, TokenKind.REASONING), (spans.actions, TokenKind.ACTION)):
+        for start, end in spans_of:
+            # A token without text that stands at the end of a span is outside.
+            first, last = bisect_left(begins, start), min(bisect_right(stops, end), bisect_left(begins, end))
+            kinds[first:last] = [kind] * (last - first)
+    return kinds
 
 
 def split_actions(answer: str) -> list[str]:

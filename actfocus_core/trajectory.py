@@ -156,3 +156,9 @@ class Trajectory:
         if turn is not None:
             keep &= self.turns == turn
         return "".join(t for t, k in zip(self.texts, keep) if k)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the tokens by kind, their numbers on hover."""
+        from actfocus_core.token_html import trajectory_html
+
+        return trajectory_html(self)

@@ -32,6 +32,7 @@ VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "
 LEAST_RESAMPLES = 10
 """The page has its own intervals: those that the command prints are not looked at."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
+READ_ONLY = "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
 
@@ -194,12 +195,13 @@ class Rollouts(Worker):
 class Signals(Worker):
     """The one piece of work on a run's signals that may run: scoring by a reference model, or the oracle's values."""
 
-    def __init__(self):
+    def __init__(self, read_only: bool = False):
         super().__init__("signals of a run are already being computed, perhaps from another page; wait for that or cancel it")
+        self.read_only = read_only
 
     def score(self, run: Run, name: str, reference: object) -> Status:
         """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, where the run
-        cannot be written, or while another work is done."""
+        cannot be written, while another work is done, and in a studio that is read only."""
         if reference not in REFERENCES:
             raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
         return self._begin(["score", "--reference", reference], run, name)
@@ -213,6 +215,8 @@ class Signals(Worker):
         return self._begin(["oracle", "--step", str(step), "--bootstrap", str(LEAST_RESAMPLES), *VALUES[values]], run, name)
 
     def _begin(self, arguments: list[str], run: Run, name: str) -> Status:
+        if self.read_only:
+            raise ActFocusError(READ_ONLY)
         run.demand_writable()
         # An absolute path: whatever the run is called, it is no option.
         return self.launch([*arguments, str(run.path.resolve())], None, name)

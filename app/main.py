@@ -27,7 +27,8 @@ from app.frame.controls import method_controls  # noqa: E402
 from app.frame.drawer import drawer  # noqa: E402
 from app.frame.rollouts import rollout_form  # noqa: E402
 from app.guard import Guard  # noqa: E402
-from app.jobs import Rollouts  # noqa: E402
+from app.jobs import Rollouts, Signals  # noqa: E402
+from app.learn.lessons import load_lessons  # noqa: E402
 from app.pages import PAGES  # noqa: E402
 from app.races import Races  # noqa: E402
 from app.studio import Studio  # noqa: E402
@@ -39,19 +40,25 @@ SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
 """The tab of the address is selected before the studio's script is there, which reads it by itself."""
 
 
-def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = ()) -> gr.Blocks:
+def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = (),
+          lessons: Sequence[Path] = (), read_only: bool = False) -> gr.Blocks:
     """The studio's page over these runs, the baked ones and those in ``runs_dir``.
 
     ``tokenizers``: those a page may choose for what it imports, besides the product's own.
+    ``lessons``: files of lessons besides our own. Raises ActFocusError for the first that is not right.
+    ``read_only``: nothing is trained, rolled out, scored, imported or exported from the page.
     """
+    known = load_lessons(lessons)
     catalog = Catalog(list(runs), runs_dir)
     with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as demo:
         TopBar()
         with gr.Sidebar(width=292, elem_id="af-sidebar"):
             controls = method_controls()
-            rollout_form(demo, Rollouts(runs_dir))
-        drawer(Exchange(catalog, tokenizers))
-        studio = Studio(demo, catalog, controls, Races(runs_dir))
+            if not read_only:
+                rollout_form(demo, Rollouts(runs_dir))
+        if not read_only:
+            drawer(Exchange(catalog, tokenizers))
+        studio = Studio(demo, catalog, controls, Races(runs_dir, read_only), signals=Signals(read_only), lessons=known, read_only=read_only)
         whatif_panel(studio)
         with gr.Tabs(elem_id="af-tabs") as tabs:
             for page in PAGES:
@@ -64,7 +71,8 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: 
 
 
 def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True,
-           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = ()) -> None:
+           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = (),
+           lessons: Sequence[Path] = (), read_only: bool = False) -> None:
     """Serve the studio until it is interrupted.
 
     Any other host than this machine's own demands ``auth``. Raises ActFocusError for that, and
@@ -72,7 +80,7 @@ def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open
     """
     if not is_loopback(host) and auth is None:
         raise ActFocusError(f"host {host}: others could reach the studio there; give --auth USER:PASSWORD as well")
-    demo = serve(build(runs, runs_dir, tokenizers), host, port, auth, open_browser)
+    demo = serve(build(runs, runs_dir, tokenizers, lessons, read_only), host, port, auth, open_browser)
     print(f"ActFocus Studio: {demo.local_url}  (Ctrl-C ends it)", flush=True)
     demo.block_thread()
 
@@ -104,8 +112,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _tab(request: gr.Request) -> gr.Tabs:
-    """The tab that the address asks for."""
-    return gr.Tabs(selected=View.parse(dict(request.query_params)).tab)
+    """The tab that the address asks for; a lesson begins on its own, and goes on to the others."""
+    view = View.parse(dict(request.query_params))
+    return gr.Tabs(selected="learn" if view.lesson else view.tab)
 
 
 def _free_port(host: str) -> int:

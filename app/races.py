@@ -28,7 +28,7 @@ from actfocus_core.paths import appearing
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import read_status, request
-from app.jobs import ENVIRONMENTS, environment_variables
+from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
 """For one run."""
@@ -91,8 +91,8 @@ class RaceRequest:
 class Races:
     """All races in a folder of runs, and the one slot in which their runs are trained."""
 
-    def __init__(self, runs_dir: Path):
-        self.runs_dir = Path(runs_dir).resolve()
+    def __init__(self, runs_dir: Path, read_only: bool = False):
+        self.runs_dir, self.read_only = Path(runs_dir).resolve(), read_only
         self.folder = self.runs_dir / ".races"
         self._lock = threading.Lock()
         self._going: list[str] = []
@@ -129,7 +129,9 @@ class Races:
         return RATES[env, algorithm], False
 
     def start(self, asked: RaceRequest) -> str:
-        """Put a race into the queue and return its id. Raises ActFocusError where queue or disk are nearly full."""
+        """Put a race into the queue and return its id. Raises ActFocusError where queue or disk are nearly full,
+        and in a studio that is read only."""
+        self._demand_writable()
         waiting = self._waiting()
         if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
             raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
@@ -151,6 +153,7 @@ class Races:
 
     def ask(self, id: str, what: str) -> None:
         """``pause``, ``go`` or ``stop`` a race; ``go`` resumes what was stopped, killed or left behind."""
+        self._demand_writable()
         race = self._race(id)
         if what not in ("pause", "go", "stop"):
             raise ActFocusError(f"{what!r}: must be pause, go or stop")
@@ -219,6 +222,10 @@ class Races:
         if free < DISK_FREE:
             raise ActFocusError(f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
                                 f"{DISK_FREE // 1_000_000} MB first")
+
+    def _demand_writable(self) -> None:
+        if self.read_only:
+            raise ActFocusError(READ_ONLY)
 
     def close(self) -> None:
         """The studio ends in good order: what it trains is asked to stop, so that it can be resumed."""

@@ -21,10 +21,11 @@ SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/cha
            "token_view/line.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
            "compare/tables.js", "compare/compare.js", "groups/ribbons.js", "groups/groups.js", "tune/tune.js",
            "train/series.js", "train/charts.js", "train/standing.js", "train/scrubber.js", "train/train.js",
-           "whatif/panes.js", "whatif/replay.js", "whatif/branch.js", "whatif/edit.js", "whatif/motion.js", "whatif/whatif.js")
+           "whatif/panes.js", "whatif/replay.js", "whatif/branch.js", "whatif/edit.js", "whatif/motion.js", "whatif/whatif.js",
+           "learn/learn.js")
 """In this order they make studio.js."""
 STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "compare/compare.css", "groups/groups.css", "tune/tune.css",
-          "train/train.css", "whatif/whatif.css")
+          "train/train.css", "whatif/whatif.css", "learn/learn.css")
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 

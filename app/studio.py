@@ -11,6 +11,7 @@ from app.catalog import Catalog
 from app.compare.credits import Batches
 from app.frame.controls import Controls
 from app.jobs import Signals
+from app.learn.lessons import Lesson
 from app.races import Races
 
 
@@ -22,6 +23,9 @@ class Studio:
     catalog: Catalog
     controls: Controls
     races: Races
+    lessons: dict[str, Lesson] = field(default_factory=dict)
+    read_only: bool = False
+    """Nothing may be begun that writes, or computes for long."""
     batches: BatchCache = field(default_factory=BatchCache)
     compared: Batches = field(default_factory=Batches)
     signals: Signals = field(default_factory=Signals)

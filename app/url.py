@@ -18,7 +18,7 @@ from actfocus_core.whatif import is_id
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")
 FILTERS = ("all", "success", "failure", "malformed")
-TABS = ("trace", "compare", "groups", "tune", "train")
+TABS = ("trace", "compare", "groups", "tune", "train", "learn")
 OVERS = ("step", "all")
 MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
 KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
@@ -86,6 +86,11 @@ class View:
     """The scheme whose update is walked through in slow motion."""
     stage: int = 0
     """How far it is."""
+    lesson: str = ""
+    """The lesson that is open, and at which step."""
+    lesson_step: int = 0
+    classroom: bool = False
+    """A teacher shows this: the controls are hidden."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
@@ -113,7 +118,9 @@ class View:
             scheme_b=_choice(query.get("scheme_b"), compared, cls.scheme_b),
             other_run=_name(query.get("other_run")), other=_name(query.get("other")),
             controls=query.get("controls") in ("1", 1, True), whatif=_panel(query.get("whatif")),
-            motion=_choice(query.get("motion"), tuple(SCHEMES), cls.motion), stage=min(_whole(query.get("stage"), cls.stage), STAGES - 1))
+            motion=_choice(query.get("motion"), tuple(SCHEMES), cls.motion), stage=min(_whole(query.get("stage"), cls.stage), STAGES - 1),
+            lesson=_name(query.get("lesson")), lesson_step=_whole(query.get("lesson_step"), cls.lesson_step),
+            classroom=query.get("classroom") in ("1", 1, True))
 
     def kept_params(self) -> dict:
         """Parameters of ActFocus as it was kept as B; those of now where nothing was kept."""
@@ -123,7 +130,7 @@ class View:
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
         values = {name: value for name, value in vars(self).items() if value not in ("", None)}
-        return urlencode(values | {"adv": int(self.adv), "controls": int(self.controls)})
+        return urlencode(values | {name: int(getattr(self, name)) for name in ("adv", "controls", "classroom")})
 
 
 def _name(value: object) -> str:

@@ -31,6 +31,10 @@ def open_app(
     spans: Annotated[str | None, typer.Option(help="Of rollouts: think_answer, tool_call, boxed, react, or pattern:REGEX "
                                                    "with a group (?P<action>...).", show_default="think_answer")] = None,
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
+    lessons: Annotated[list[Path] | None, typer.Option(help="A YAML file of lessons for the Learn tab; may be repeated.",
+                                                       show_default="only our own")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="For a host of many: nothing is trained, rolled out, scored, "
+                                                                "imported or exported from the page.")] = False,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -50,7 +54,8 @@ def open_app(
         for run in runs:
             _say_imported(run)
     launch([run.path for run in runs], host=host, port=port, open_browser=browser, runs_dir=runs_dir,
-           auth=tuple(auth.split(":", 1)) if auth else None, tokenizers=[tokenizer] if tokenizer else [])
+           auth=tuple(auth.split(":", 1)) if auth else None, tokenizers=[tokenizer] if tokenizer else [],
+           lessons=lessons or [], read_only=read_only)
 
 
 def _say_imported(run) -> None:

@@ -57,7 +57,7 @@ class Layout:
             segments = [next(encoded) for _ in own]
             ids = [i for s in segments for i in s.ids]
             blank = np.full(len(ids), np.nan, np.float32)
-            kinds = np.array([k for s in segments for k in s.kinds], np.uint8)
+            kinds = np.frombuffer(bytes(k for s in segments for k in s.kinds), np.uint8)
             streams.append((Tokens(np.array(ids, np.int32), kinds == SAMPLED, blank, {}, kinds),
                             [t for s in segments for t in s.texts]))
         return [self._trajectory(sample, *stream) for sample, stream in zip(samples, streams)]

@@ -13,10 +13,12 @@
   const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
                   color: 'weight', filter: 'all', tab: 'trace', race: '',
                   group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python',
-                  scheme_a: '', scheme_b: '', kept: '', other_run: '', other: '', controls: '', whatif: '', motion: '', stage: '' };
+                  scheme_a: '', scheme_b: '', kept: '', other_run: '', other: '', controls: '', whatif: '', motion: '', stage: '',
+                  lesson: '', lesson_step: '', classroom: '' };
   /* What other pages than Trace keep here: read from the address at once, for they may be used before
      the first trajectory has come. */
-  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage'];
+  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage',
+               'lesson', 'lesson_step', 'classroom'];
   for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
   const listeners = [];
   let kept = readKept(place.kept);

@@ -32,7 +32,8 @@ def build(studio: Studio) -> None:
         return [payload(studio, view, restore=True), *Controls.values(view)]
 
     def go(request: object) -> str:
-        return payload(studio, View.parse(_request(request)), restore=False)
+        asked = _request(request)
+        return payload(studio, View.parse(asked), restore=asked.get("restore") is True)
 
     studio.demo.load(first, None, [trace, *studio.controls.all()], **PRIVATE)
     # Not the event's data but the component's value: of several quick events the last one counts.

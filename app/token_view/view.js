@@ -272,6 +272,14 @@
       + (m.kinds[i] >= KIND.REASONING ? `weight ${number(m.weights[i], 2)}` : 'not in the loss');
   }
 
+  /* Pin the first token of a kind from the chosen turn on, else of all. */
+  function pinFirst(kind) {
+    const m = page.model;
+    const at = m.kinds.findIndex((k, i) => k === kind && m.turn[i] >= store.place.turn);
+    const first = at < 0 ? m.kinds.indexOf(kind) : at;
+    if (first >= 0) pin(first, true);
+  }
+
   /* The pointer is on a token, in the text or on the line: mark it in both. */
   function hover(i, node) {
     if (!page.text) return;
@@ -472,5 +480,5 @@
   COLOURS.forEach(([name], i) => { ACTIONS[String(i + 1)] = ready(() => colour(name)); });
 
   /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.trace = { mount, state: page };
+  AF.trace = { mount, pinFirst, state: page };
 })(self);

@@ -11,6 +11,7 @@ from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
 from app.catalog import locate
 from app.frame.components import Ask, PageView, Told
+from app.jobs import READ_ONLY
 from app.latest import Latest
 from app.payload import dump
 from app.requests import PRIVATE, answer
@@ -66,13 +67,15 @@ class Panel:
         t = run.trajectory(place.id, None)
         if op == "facts":
             found = asking.facts(run, t)
-            if found["model"]:
+            if found["model"] and not self.studio.read_only:
                 self.process.warm()
             return {"facts": {**found, "run": name}}
         if op == "start":
             kind = asked.get("kind")
             if not isinstance(kind, str) or kind not in asking.KINDS:
                 raise ActFocusError(f"kind: must be one of {', '.join(asking.KINDS)}")
+            if self.studio.read_only:
+                raise ActFocusError(READ_ONLY)
             asking.model_of(run)
             return {"job": asdict(self.process.start(run, name, kind, asking.KINDS[kind](run, view, asked, t)))}
         raise ActFocusError("the page asked for something unknown; reload it")

@@ -18,7 +18,7 @@ from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 from actfocus_core.trajectory import TokenKind, response_mask
 from app.catalog import Catalog
 from app.compare.credits import Batches, Compared, boards, table, token_credit
-from app.jobs import Scores
+from app.jobs import Signals
 from app.pages.compare import tell
 from app.requests import answer
 from app.studio import Studio
@@ -187,11 +187,13 @@ def test_a_bad_request_gives_one_clear_line(desk, text):
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 
-def test_only_a_model_of_the_list_scores_a_run(tmp_path):
-    scores = Scores()
+def test_only_a_model_of_the_list_scores_a_run(plain):
+    signals = Signals()
     with pytest.raises(ActFocusError, match="unknown reference"):
-        scores.start("x", tmp_path, "--help")
-    assert scores.status().state == "idle"
+        signals.score(plain, "x", "--help")
+    with pytest.raises(ActFocusError, match="unknown values"):
+        signals.judge(plain, "x", 0, "--help")
+    assert signals.status().state == "idle"
 
 
 def test_the_address_keeps_what_is_compared():

@@ -1,0 +1,1 @@
+"""Lessons: read from YAML, judged with the numbers of the loaded run."""

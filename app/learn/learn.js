@@ -1,0 +1,207 @@
+/* The Learn page, and the lesson that stays in sight while it drives the other tabs. */
+(function (root) {
+  'use strict';
+  const AF = root.ActFocus;
+  const { el, button } = AF.dom;
+  const { store } = AF;
+  const { KIND } = AF.weights;
+  const TITLES = { trace: 'Trace', compare: 'Compare', groups: 'Groups', tune: 'Tune', train: 'Train', learn: 'Learn' };
+  const SETTINGS = ['alpha', 'beta', 'signal', 'scope', 'adv'];
+
+  const page = { lessons: [], lesson: null, step: 0, then: null };
+  const channel = AF.channel((text) => fail(text));
+
+  // --- the list ------------------------------------------------------------------------------------
+
+  function mount(element, props) {
+    page.lessons = JSON.parse(props.menu);
+    page.class = el('input', '', { type: 'checkbox', onchange: () => { store.place.classroom = page.class.checked ? '1' : ''; classroom(); store.remember(); } });
+    page.alert = el('p', 'af-alert', { hidden: true });
+    page.alert.setAttribute('role', 'alert');
+    page.list = el('ol', 'af-lessons', ...page.lessons.map((lesson, i) => el('li', 'af-lesson',
+      el('h3', '', lesson.title), el('p', '', lesson.about),
+      el('p', 'af-quiet', `${lesson.minutes} ${lesson.minutes === 1 ? 'minute' : 'minutes'}`),
+      named(el('button', 'af-button primary', { type: 'button', onclick: () => start(i) }, 'Start'), `Start the lesson: ${lesson.title}`))));
+    element.className += ' af-page af-learn';
+    element.replaceChildren(page.alert, el('div', 'af-learn-head',
+      el('p', 'af-lead', 'Short lessons on the run that is open. Each moves the tabs into place, asks what you expect, and answers with the numbers of that run. '
+        + 'The address is a link to the step you are at.'),
+      el('label', 'af-check', page.class, 'Class mode: hide the controls')), page.list);
+    buildPanel();
+    classroom();
+    store.onPlace(placed);
+    page.wanted = store.place.lesson;
+    // The first trajectory may have come before this page was built.
+    if (store.place.trajectory) placed();
+  }
+
+  const named = (node, label) => { node.setAttribute('aria-label', label); return node; };
+
+  function classroom() {
+    page.class.checked = Boolean(Number(store.place.classroom));
+    document.body.classList.toggle('af-classroom', page.class.checked);
+  }
+
+  // --- the lesson ----------------------------------------------------------------------------------
+
+  function buildPanel() {
+    const old = document.getElementById('af-lesson');
+    if (old) old.remove();
+    page.title = el('h2', '', { tabIndex: -1 });
+    page.count = el('span', 'af-quiet');
+    page.body = el('div', 'af-lesson-body');
+    page.answer = el('div', 'af-lesson-reveal');
+    page.answer.setAttribute('aria-live', 'polite');
+    page.back = el('button', 'af-button', { type: 'button', onclick: () => go(page.step - 1) }, 'Back');
+    page.next = el('button', 'af-button primary', { type: 'button', onclick: next }, 'Next');
+    page.panel = el('section', 'af-lesson-panel', { id: 'af-lesson', hidden: true },
+      el('header', 'af-lesson-head', page.title, page.count, button('af-tool', '×', 'Leave the lesson', leave)),
+      el('div', 'af-lesson-scroll', page.body, page.answer), el('footer', 'af-lesson-foot', page.back, page.next));
+    // The studio's own keys are off in here: arrows choose an answer, digits are typed.
+    page.panel.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') leave();
+      event.stopPropagation();
+    });
+    document.body.append(page.panel);
+  }
+
+  function start(i) {
+    page.lesson = page.lessons[i];
+    go(0);
+  }
+
+  /* Step n of the lesson: the studio is put into its state, the panel says and asks. */
+  function go(n) {
+    page.step = n;
+    Object.assign(store.place, { lesson: page.lesson.name, lesson_step: String(n) });
+    show();
+    drive(page.lesson.steps[n]);
+  }
+
+  function next() {
+    if (page.step + 1 < page.lesson.steps.length) go(page.step + 1);
+    else leave();
+  }
+
+  function leave() {
+    const { lesson } = page;
+    page.lesson = null;
+    Object.assign(store.place, { lesson: '', lesson_step: '' });
+    page.panel.hidden = true;
+    document.body.classList.remove('af-in-lesson');
+    AF.frame.tab('Learn');
+    store.remember();
+    const i = page.lessons.indexOf(lesson);
+    page.list.querySelectorAll('button')[i].focus();
+  }
+
+  /* The view of the step over the one that is open; the server checks it as it does an address. */
+  function drive({ view, pin }) {
+    page.then = pin ? KIND[pin.toUpperCase()] : null;
+    const { place, settings } = store;
+    for (const name of ['scheme_a', 'scheme_b', 'other_run', 'other']) if (name in view) place[name] = view[name];
+    if ('controls' in view) place.controls = view.controls ? '1' : '';
+    const moved = ['run', 'step', 'filter', 'reference'].some((name) => name in view && view[name] !== place[name]);
+    const wanted = { ...place, ...settings, ...(moved ? { trajectory: '', turn: 0, token: null } : {}),
+      ...(pin || 'turn' in view ? { token: null } : {}), ...view, restore: true };
+    AF.frame.tab(TITLES[view.tab] || TITLES[place.tab]);
+    AF.go(wanted);
+  }
+
+  /* What the step asked for is on the page: the native controls follow, and its token is pinned. */
+  function placed() {
+    if (page.wanted) {
+      const i = page.lessons.findIndex((lesson) => lesson.name === page.wanted);
+      const at = Number(store.place.lesson_step) || 0;
+      const name = page.wanted;
+      page.wanted = '';
+      if (i >= 0) {
+        page.lesson = page.lessons[i];
+        go(Math.min(at, page.lesson.steps.length - 1));
+      } else {
+        Object.assign(store.place, { lesson: '', lesson_step: '' });
+        AF.frame.tab('Learn');
+        fail(`There is no lesson “${name}” here; choose one from the list.`);
+      }
+      return;
+    }
+    if (!page.lesson) return;
+    store.set({}, true);
+    if (page.then !== null && AF.trace.state.model) AF.trace.pinFirst(page.then);
+    page.then = null;
+  }
+
+  function show() {
+    const { lesson, step } = page;
+    const { say, question } = lesson.steps[step];
+    document.body.classList.add('af-in-lesson');
+    page.alert.hidden = true;
+    page.panel.hidden = false;
+    page.panel.setAttribute('aria-label', `Lesson: ${lesson.title}`);
+    page.title.textContent = lesson.title;
+    page.count.textContent = `step ${step + 1} of ${lesson.steps.length}`;
+    page.back.disabled = step === 0;
+    page.next.textContent = step + 1 < lesson.steps.length ? 'Next' : 'Finish';
+    page.answer.replaceChildren();
+    page.body.replaceChildren(...paragraphs(say), ...(question ? [form(question)] : []));
+    page.body.parentElement.scrollTop = 0;
+    page.title.focus();
+  }
+
+  const paragraphs = (text) => text.split(/\n\s*\n/).map((part) => el('p', '', part.replace(/\s+/g, ' ')));
+
+  function form(question) {
+    const group = el('fieldset', 'af-ask', el('legend', '', question.text));
+    const answer = question.choices.length ? choices(group, question) : number(group, question);
+    group.append(el('button', 'af-button', { type: 'submit' }, 'Reveal'));
+    return el('form', '', { onsubmit: (event) => { event.preventDefault(); reveal(answer()); } }, group);
+  }
+
+  function choices(group, question) {
+    const boxes = question.choices.map((text, i) => {
+      const box = el('input', '', { type: 'radio', name: 'af-lesson-choice', value: String(i), required: true });
+      group.append(el('label', 'af-check', box, text));
+      return box;
+    });
+    return () => boxes.findIndex((box) => box.checked);
+  }
+
+  function number(group, question) {
+    const box = el('input', 'af-lesson-number', { type: 'number', step: 'any', required: true });
+    box.setAttribute('aria-label', question.unit ? `Your guess, in ${question.unit}` : 'Your guess');
+    group.append(el('label', 'af-check', box, question.unit));
+    return () => Number(box.value);
+  }
+
+  function reveal(answer) {
+    const { lesson, step } = page;
+    const { run, reference, trajectory, token, race } = store.place;
+    const settings = Object.fromEntries(SETTINGS.map((name) => [name, store.settings[name]]));
+    channel.ask({ run, reference, step: store.place.step, trajectory, token, race, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {
+      if (page.lesson === lesson && page.step === step) revealed(data.reveal);
+    });
+  }
+
+  function revealed({ verdict, right, text, why }) {
+    const said = verdict === null ? why : verdict ? 'As you expected.' : 'Not as you expected.';
+    page.answer.replaceChildren(el('p', '', el('b', '', said), verdict !== null && why ? ` ${why}` : ''), ...paragraphs(text));
+    page.body.querySelectorAll('.af-check').forEach((node, i) => {
+      node.classList.toggle('right', right.includes(i));
+      const mark = node.querySelector('.af-right');
+      if (mark) mark.remove();
+      if (right.includes(i)) node.append(el('span', 'af-right', ' ✓ right'));
+    });
+    page.answer.scrollIntoView({ block: 'nearest' });
+  }
+
+  function fail(text) {
+    if (page.lesson) page.answer.replaceChildren(...(text ? [el('p', 'af-error', text)] : []));
+    else if (page.alert) {
+      page.alert.hidden = !text;
+      page.alert.textContent = text;
+    }
+  }
+
+  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  AF.learn = { mount, link: channel.link, answer: channel.answer, state: page };
+})(self);
