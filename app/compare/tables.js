@@ -73,7 +73,7 @@
   }
 
   function reason(menu, data, row, compute) {
-    const parts = [el('span', 'na', `unavailable: no ${row.missing.join(', ')}; ${menu.how[row.missing[0]]}`)];
+    const parts = [el('span', 'na', `unavailable: no ${row.missing.join(', ')}; ${menu.how[row.missing[0]].replace(/`/g, '')}`)];
     if (row.missing.every((name) => menu.from_reference.includes(name))) {
       parts.push(...menu.references.map((name) => starter(`Score with “${name}”`,
         `Runs ${data.score} --reference ${name} in a process of its own. For another model run it yourself.`, () => compute('score', name))));

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from app.requests import answer
 from app.studio import Studio
 from app.url import COMPARED, KEPT, View
 from tests.app.sample import make_run
+from tests.core.command import actfocus
 
 STATE = "ActFocus.compare.state"
 PATIENCE = 120_000
@@ -187,13 +188,51 @@ def test_a_bad_request_gives_one_clear_line(desk, text):
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 
-def test_only_a_model_of_the_list_scores_a_run(plain):
+def test_only_what_is_in_the_lists_is_computed(plain):
     signals = Signals()
-    with pytest.raises(ActFocusError, match="unknown reference"):
-        signals.score(plain, "x", "--help")
-    with pytest.raises(ActFocusError, match="unknown values"):
-        signals.judge(plain, "x", 0, "--help")
+    for name in ("--help", "../m", None, ["tiny"]):
+        with pytest.raises(ActFocusError, match="unknown reference"):
+            signals.score(plain, "plain", name)
+        with pytest.raises(ActFocusError, match="unknown values"):
+            signals.judge(plain, "plain", 0, name)
     assert signals.status().state == "idle"
+
+
+def test_a_run_that_cannot_be_written_gives_one_line_before_any_work(tmp_path):
+    run = make_run(tmp_path / "sealed", prompts=1, rollouts=2, scored=False)
+    shutil.rmtree(run.path / "signals")
+    (run.path / "signals").write_text("no folder")
+    signals = Signals()
+    for start in (lambda: signals.score(run, "sealed", "tiny"), lambda: signals.judge(run, "sealed", 0, "optimal")):
+        with pytest.raises(ActFocusError, match=r"sealed: nothing can be stored with this run \(Not a directory\); copy"):
+            start()
+    assert signals.status().state == "idle"
+    for command in (["score", run.path], ["oracle", run.path, "--no-policy"]):
+        result = actfocus(*command)
+        assert result.returncode == 2 and "nothing can be stored with this run" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_what_the_run_does_not_say_cannot_be_judged(tmp_path):
+    run = Run.create(tmp_path / "foreign", {"command": "import"})
+    with pytest.raises(ActFocusError, match="does not say in which environment"):
+        Signals().judge(run, "foreign", 0, "optimal")
+
+
+def test_the_setting_kept_as_b_is_a_scheme_of_its_own(plain):
+    compared = Compared.of(plain, 0, None)
+    id = compared.batch.ids[3]
+    view = View.parse({"kept": "0.3,1.2,entropy,batch,0", "scheme_b": "kept", "alpha": 0.7})
+    assert view.scheme_b == "kept" and View.parse(dict(parse_qsl(view.query()))) == view
+    kept, _ = token_credit(compared, "kept", view, id)
+    assert kept == token_credit(compared, "actfocus", View(alpha=0.3, beta=1.2, signal="entropy"), id)[0]
+    assert kept != token_credit(compared, "actfocus", view, id)[0]
+
+
+@pytest.mark.parametrize("text", ["", "kept", "0.3,1.2,entropy,batch", "0.3,1.2,luck,batch,0", "nan,1,energy,batch,0", "0.3,inf,energy,batch,0",
+                                  "0.3,1,energy,world,0", "0.3,1,energy,batch,yes", "0.3,1,energy,batch,0,0", ["0.3"], None, "0" * 300])
+def test_what_is_not_a_kept_setting_is_none(text):
+    view = View.parse({"kept": text, "scheme_b": "kept"})
+    assert view.kept == "" and view.scheme_b == View.scheme_b
 
 
 def test_the_address_keeps_what_is_compared():
@@ -367,7 +406,9 @@ def test_two_rollouts_two_steps_and_a_reload(page, studio, plain, extra):
 @browser
 def test_without_a_truth_it_says_so_and_with_one_it_is_scored(page, studio, extra):
     opened(page, studio)
-    assert "unavailable: run actfocus oracle" in page.locator(".af-compare").text_content()
+    missing = page.locator(".af-lacking-truth")
+    assert "perfect play would have made" in missing.text_content() and "actfocus oracle" in missing.locator("code").text_content()
+    assert missing.get_by_role("button").count() == 2
     page.goto(f"{studio}/?run=known&tab=compare")
     settled(page)
     run = Run.open(extra / "known")
@@ -380,7 +421,9 @@ def test_without_a_truth_it_says_so_and_with_one_it_is_scored(page, studio, extr
             told = score.why if score.value is None else f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]".replace("-", "−")
             assert text == told.replace("−0.00", "0.00")
     assert "no ranking" in first.locator("tr[data-scheme=uniform]").text_content()
-    assert "exact" in first.locator("caption").text_content() and page.locator(".af-scores").count() == 2
+    told = first.locator("caption").text_content()
+    assert "exact" in told and page.locator(".af-scores").count() == 2 and missing.count() == 0
+    assert board.skipped and f"{board.skipped} of {len(batch.ids)} rollouts have fewer than 3 different true values" in told
 
 
 @browser
@@ -399,6 +442,46 @@ def test_what_lacks_a_signal_is_greyed_and_scoring_brings_it(page, studio, extra
     assert run.references() == ["tiny"]
     id = page.evaluate("ActFocus.store.place.trajectory")
     np.testing.assert_allclose(signed(page, 0), expected(run, 0, "actfocus", id), rtol=1e-4, atol=1e-6)
+    # The oracle's values, by the button of the scheme that needs them.
+    row = page.locator(".af-schemes tr[data-scheme=oracle_optimal]")
+    row.get_by_role("button", name="Compute perfect play").click()
+    page.locator(".af-scores").wait_for(timeout=PATIENCE)
+    settled(page)
+    assert run.annotations(0) == ["oracle-optimal"] and "af-lacking" not in (row.get_attribute("class") or "")
+    assert "stored with it" in page.locator(".af-compare .af-job-line").text_content()
+    # What sampled these rollouts is no model: the policy's own values cannot be had, and one line says why.
+    page.locator(".af-lacking-truth").get_by_role("button", name="Compute the policy").click()
+    page.get_by_text("Computing signals of to-score failed: ").wait_for(timeout=PATIENCE)
+    assert "scripted" in page.locator(".af-compare .af-job-line").text_content()
+
+
+@browser
+def test_the_setting_kept_as_b_is_a_pane_and_the_tokens_are_a_table(page, studio, plain, extra):
+    opened(page, studio)
+    panes = page.get_by_label("Scheme of pane B")
+    assert panes.locator("option[value=kept]").is_disabled()
+    page.evaluate("ActFocus.store.set({ alpha: 0.4, beta: 1.5, signal: 'entropy' }, true)")
+    page.get_by_role("button", name="Keep as B").click()
+    page.evaluate("ActFocus.store.set({ alpha: 0.1, beta: 0.5, signal: 'energy' }, true)")
+    panes.select_option("kept")
+    settled(page)
+    page.wait_for_function("location.search.includes('kept=0.4')")
+    page.reload()
+    settled(page)
+    assert "α 0.4, β 1.5, entropy" in page.locator(".af-pane-head").nth(1).text_content()
+    id = page.evaluate("ActFocus.store.place.trajectory")
+    batch = Batch.of(plain.trajectories(0))
+    credit = get_scheme("actfocus").compute(batch, alpha=0.4, beta=1.5, signal="entropy").effective() * batch.response.sum()
+    own = credit[batch.index == batch.ids.index(id)]
+    np.testing.assert_allclose(signed(page, 1), own, rtol=1e-4, atol=1e-6)
+    page.get_by_role("button", name="Tokens as a table").click()
+    rows = page.locator(".af-token-rows tbody tr")
+    t = plain.trajectory(id)
+    assert rows.count() == len(t) and page.locator(".af-pane").first.is_hidden()
+    at = int(np.flatnonzero(t.kinds == TokenKind.ACTION)[0])
+    cells = rows.nth(at).locator("td").all_text_contents()
+    assert cells[0] == str(at) and cells[2] == "action" and float(cells[5].replace("−", "-")) == pytest.approx(own[at], abs=6e-4)
+    assert rows.first.locator("td").nth(5).text_content() == "–"
 
 
 @browser
