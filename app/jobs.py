@@ -21,6 +21,7 @@ import actfocus_core
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import stored
 from actfocus_core.runs import Run, free_path, hidden_path
+from app import models
 
 ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
                 "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
@@ -31,7 +32,7 @@ VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "
 """What a page may have the oracle compute -> the options of ``actfocus oracle``."""
 LEAST_RESAMPLES = 10
 """The page has its own intervals: those that the command prints are not looked at."""
-PROMPTS, ROLLOUTS, TEMPERATURE, SEED = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1)
+PROMPTS, ROLLOUTS, TEMPERATURE, SEED, EXAMPLES = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1), (0, 2)
 READ_ONLY = "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
@@ -46,12 +47,15 @@ class Request:
     rollouts: int
     seed: int
     temperature: float
+    policy: str = "tiny"
+    """One of ``models.installed``; checked where it is started."""
+    examples: int = 0
 
     def __post_init__(self):
         if not isinstance(self.environment, str) or self.environment not in ENVIRONMENTS:
             raise ActFocusError(f"unknown environment; there are {', '.join(ENVIRONMENTS)}")
         for name, (low, high) in (("prompts", PROMPTS), ("rollouts", ROLLOUTS), ("seed", SEED),
-                                  ("temperature", TEMPERATURE)):
+                                  ("temperature", TEMPERATURE), ("examples", EXAMPLES)):
             value = getattr(self, name)
             whole = name != "temperature"
             if (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
@@ -182,12 +186,14 @@ class Rollouts(Worker):
         self.runs_dir = Path(runs_dir).resolve()
 
     def start(self, request: Request) -> Status:
-        """Start rolling out. Raises ActFocusError while another rollout runs."""
+        """Start rolling out. Raises ActFocusError while another rollout runs, and for a policy that cannot be run here."""
+        policy = models.chosen(request.policy, self.runs_dir)
         env, options = ENVIRONMENTS[request.environment]
+        options = {**options, "examples": int(request.examples)} if request.examples else options
         pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
         out = free_path(self.runs_dir, env.replace("_", "-"))
         return self.launch(
-            ["rollout", "--env", env, *pairs, "--prompts", str(int(request.prompts)), "--rollouts",
+            ["rollout", "--env", env, "--policy", policy.name, *pairs, "--prompts", str(int(request.prompts)), "--rollouts",
              str(int(request.rollouts)), "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
              "--out", str(out), "--score"], out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from actfocus_core.errors import ActFocusError
-from app import jobs
+from app import jobs, models
 from app.frame.components import JobView
 from app.payload import dump
 
@@ -18,6 +18,10 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
     with gr.Accordion("New rollouts", open=False, elem_id="af-rollouts"):
         environment = gr.Radio(list(jobs.ENVIRONMENTS), value=next(iter(jobs.ENVIRONMENTS)), label="Environment",
                                info="What the policy plays; on slippery ice a move may slide to the side.")
+        policy = gr.Dropdown(_policies(rollouts), value="tiny", label="Policy", elem_id="af-policy",
+                             info="What is installed here; what was trained on the Train tab is one, too.")
+        examples = gr.Slider(*jobs.EXAMPLES, 0, step=1, label="Worked examples", buttons=[],
+                             info="Shown in the prompt, for a model that does not know the format.")
         prompts = gr.Slider(*jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes, rooms, puzzles or wishes.", buttons=[])
         members = gr.Slider(*jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[],
                             info="Tries on the same one: a group.")
@@ -35,9 +39,9 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
         value = dump({**vars(status), "error": error, "started": started})
         return [value, gr.Timer(active=running)]
 
-    def begin(environment, prompts, members, seed, temperature) -> list:
+    def begin(environment, prompts, members, seed, temperature, policy, examples) -> list:
         try:
-            request = jobs.Request(environment, prompts, members, seed, temperature)
+            request = jobs.Request(environment, prompts, members, seed, temperature, policy, examples)
             return shown(rollouts.start(request), started=True)
         except (ActFocusError, OSError) as error:
             return shown(rollouts.status(), str(error))
@@ -49,7 +53,12 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
     def look() -> list:
         return shown(rollouts.status())
 
-    start.click(begin, [environment, prompts, members, seed, temperature], [view, timer], **PRIVATE)
+    start.click(begin, [environment, prompts, members, seed, temperature, policy, examples], [view, timer], **PRIVATE)
     cancel.click(stop, None, [view, timer], **PRIVATE)
     timer.tick(look, None, [view, timer], **PRIVATE)
     demo.load(look, None, [view, timer], **PRIVATE)
+    demo.load(lambda: gr.Dropdown(_policies(rollouts)), None, [policy], **PRIVATE)
+
+
+def _policies(rollouts: jobs.Rollouts) -> list[tuple[str, str]]:
+    return [(model.title, model.name) for model in models.installed(rollouts.runs_dir)]

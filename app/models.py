@@ -1,0 +1,88 @@
+"""The policies a page may choose: those that are installed here, and which of them need a GPU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.policy.loading import at_hand
+
+TITLES = {"tiny": "embedded policy, 0.9 million parameters", "smollm2-agent": "SmolLM2-135M taught the format, slow",
+          "smollm2": "SmolLM2-135M-Instruct as it is, slow"}
+LARGE = 1_000_000_000
+"""Parameters from which a CPU is of no use."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A policy that can be loaded without a network."""
+
+    name: str
+    """as ``load_policy`` takes it"""
+    label: str
+    parameters: int = 0
+    """about; 0 where it is small"""
+
+    @property
+    def needs_gpu(self) -> bool:
+        return self.parameters >= LARGE
+
+    @property
+    def title(self) -> str:
+        """The label, with what has to be known before it is chosen."""
+        return f"{self.label} (needs a GPU)" if self.needs_gpu else self.label
+
+
+def installed(runs_dir: Path) -> list[Model]:
+    """What comes with the package, what was trained in ``runs_dir``, and the hub's models that are in the local cache."""
+    own = [Model(name, f"{name}: {TITLES[name]}") for name in at_hand()]
+    trained = [Model(str(file.parent), f"{file.parent.parent.name}: trained here")
+               for file in sorted(Path(runs_dir).resolve().glob("*/policy/config.json"))]
+    return [*own, *trained, *_cached()]
+
+
+def chosen(name: object, runs_dir: Path) -> Model:
+    """The model of this name. Raises ActFocusError for one that is not installed, or that this machine cannot run."""
+    model = next((m for m in installed(runs_dir) if m.name == name), None)
+    if model is None:
+        raise ActFocusError("unknown policy; choose one of the list")
+    if model.needs_gpu and not has_gpu():
+        raise ActFocusError(f"{model.name}: has about {model.parameters / 1e9:.1f} billion parameters and needs a GPU; there is none here")
+    return model
+
+
+def has_gpu() -> bool:
+    """Whether there is a CUDA device, without loading torch."""
+    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _cached() -> list[Model]:
+    """Causal language models in the hub's local cache that have safetensors."""
+    import huggingface_hub
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = huggingface_hub.scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = []
+    for repository in repositories:
+        for revision in repository.revisions if repository.repo_type == "model" else ():
+            files = {file.file_name: file for file in revision.files}
+            size = sum(file.size_on_disk for name, file in files.items() if name.endswith(".safetensors"))
+            if size and "config.json" in files and _is_causal(files["config.json"].file_path):
+                # Weights of the hub lie there with two bytes each.
+                found.append(Model(repository.repo_id, repository.repo_id, size // 2))
+                break
+    return sorted(found, key=lambda model: model.name)
+
+
+def _is_causal(config: Path) -> bool:
+    try:
+        architectures = json.loads(config.read_text(encoding="utf-8"))["architectures"]
+        return any(name.endswith("ForCausalLM") for name in architectures)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
