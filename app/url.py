@@ -25,8 +25,8 @@ RIBBONS = ("kind", "weight")
 EXPORTS = ("python", "command", "trl", "verl")
 KEPT = "kept"
 """The scheme of a pane that is ActFocus as it was kept as B."""
-COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS), KEPT)
-"""Schemes and their null controls, and the setting kept as B."""
+COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
+"""Schemes and their null controls."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -80,7 +80,7 @@ class View:
     def parse(cls, query: Mapping[str, object]) -> View:
         """A view from a query string or a request of the page, whatever it holds."""
         kept = _kept(query.get("kept"))
-        compared = COMPARED if kept else COMPARED[:-1]
+        compared = (*COMPARED, KEPT) if kept else COMPARED
         return cls(
             kept=kept,
             run=_name(query.get("run")), reference=_name(query.get("reference")),
