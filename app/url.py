@@ -26,8 +26,8 @@ RIBBONS = ("kind", "weight")
 EXPORTS = ("python", "command", "trl", "verl")
 KEPT = "kept"
 """The scheme of a pane that is ActFocus as it was kept as B."""
-COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS), KEPT)
-"""Schemes and their null controls, and the setting kept as B."""
+COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
+"""Schemes and their null controls."""
 PANELS = ("replay", "branch", "edit", "motion")
 """What the what-if panel may be open at; else it is open at a what-if that was made, by its id."""
 STAGES = 9
@@ -96,7 +96,7 @@ class View:
     def parse(cls, query: Mapping[str, object]) -> View:
         """A view from a query string or a request of the page, whatever it holds."""
         kept = _kept(query.get("kept"))
-        compared = COMPARED if kept else COMPARED[:-1]
+        compared = (*COMPARED, KEPT) if kept else COMPARED
         return cls(
             kept=kept,
             run=_name(query.get("run")), reference=_name(query.get("reference")),

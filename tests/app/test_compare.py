@@ -22,7 +22,7 @@ from app.jobs import Signals
 from app.pages.compare import tell
 from app.requests import answer
 from app.studio import Studio
-from app.url import COMPARED, KEPT, View
+from app.url import COMPARED, View
 from tests.app.sample import make_run
 from tests.core.command import actfocus
 
@@ -240,7 +240,7 @@ def test_the_address_keeps_what_is_compared():
     assert View.parse({name: values[0] for name, values in parse_qs(view.query()).items()}) == view
     for bad in ("", "shuffle:", "shuffle:shuffle:gtpo", "__proto__", "actfocus ", ["gtpo"], None):
         assert View.parse({"scheme_a": bad, "scheme_b": bad}).scheme_b == "uniform"
-    assert len(COMPARED) == 4 * len(SCHEMES) + 1 and all(get_scheme(name).name == name for name in COMPARED if name != KEPT)
+    assert len(COMPARED) == 4 * len(SCHEMES) and all(get_scheme(name).name == name for name in COMPARED)
 
 
 def test_the_report_is_the_commands_own(desk, plain):
