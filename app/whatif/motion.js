@@ -88,7 +88,7 @@
     const list = el('ol', 'af-stages', ...m.tabs.map((node) => el('li', '', node)));
     m.group = group;
     m.nodes = [el('div', 'af-motion-head', el('h3', '', `One update of ${AF.whatif.title(d.scheme)} in slow motion`), el('span', 'af-player', m.back, m.next, el('span', 'af-quiet', '← → · Space again'))),
-      list, m.bar, m.told, el('div', 'af-motion', m.pane.node, el('aside', 'af-motion-side', el('h3', '', 'One token'), m.token, m.chain, m.table)), m.live];
+      list, m.bar, m.told, el('div', 'af-legend', tokens.kindKeys(m.pane.model.shown)), el('div', 'af-motion', m.pane.node, el('aside', 'af-motion-side', el('h3', '', 'One token'), m.token, m.chain, m.table)), m.live];
     return m;
   }
 

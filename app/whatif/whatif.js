@@ -159,7 +159,11 @@
 
   // --- the forms -----------------------------------------------------------------------------------------
 
-  const field = (text, node, hint) => el('label', 'af-field', el('b', '', text), node, hint && el('span', 'af-quiet', hint));
+  function field(text, node, hint) {
+    node.setAttribute('aria-label', text);
+    return el('label', 'af-field', el('b', '', text), node, hint && el('span', 'af-quiet', hint));
+  }
+
   const select = (options, value, onchange) => {
     const node = el('select', '', { onchange: () => onchange(node.value) }, ...options.map(([name, text]) => el('option', '', { value: name }, text)));
     node.value = value;
