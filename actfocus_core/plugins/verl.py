@@ -1,29 +1,22 @@
-"""ActFocus inside verl 0.9: weights by kind and reference energy, on Ray, FSDP and vLLM or SGLang.
+"""ActFocus inside verl 0.9: weights by kind and reference energy, in verl's own batches.
 
-    VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl python -m verl.trainer.main_ppo \\
-        trainer.v1.trainer_mode=actfocus actor_rollout_ref.model.model_type=actfocus \\
-        actor_rollout_ref.actor.policy_loss.loss_mode=actfocus actor_rollout_ref.actor.loss_agg_mode=token-mean \\
-        actor_rollout_ref.actor.use_kl_loss=True actor_rollout_ref.actor.kl_loss_coef=0 ...
-
-Three things are put into verl's own registries under the name ``actfocus``: a trainer, a model engine, a policy loss.
-The reference's pass of the engine also gives the energy; the trainer finds the kinds on the ids and adds a weight a
-token to the batch, with mu and sigma over the whole of it; before an update the engine multiplies the advantages by
-w N / sum(w) (method.md section 4), with N and the sum over the mini-batch of all data-parallel ranks; the loss is the
-clipped surrogate without verl's second clip. Advantages, PPO's or GRPO's, are verl's own, and so are KL and entropy.
-``ACTFOCUS_PARAMS`` in the environment: alpha, beta, signal, format_weight as JSON.
+What the processes of a cluster call: ``read_rows`` and ``weigh`` on the driver (kinds found on the ids; mu and sigma over
+the whole batch), ``energies`` in the reference's pass, ``weighted`` before a mini-batch is trained on (its advantages times
+w N / sum(w), method.md section 4, both sums over all data-parallel ranks), and the policy loss that is registered as
+``actfocus``: the clipped surrogate, without verl's second clip. Advantages, PPO's or GRPO's, are verl's own; KL and entropy
+stay unweighted. ``verl_ray`` puts these into a trainer and an engine. ``ACTFOCUS_PARAMS`` in the environment: alpha, beta,
+signal, format_weight and spans as JSON.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 
 import numpy as np
 import torch
-import verl
 from tensordict import TensorDict
-from verl.trainer.ppo.core_algos import agg_loss, register_policy_loss
+from verl.trainer.ppo.core_algos import register_policy_loss
 
 from actfocus_core.credit.weights import check_parameters, token_weights
 from actfocus_core.errors import ActFocusError
@@ -31,10 +24,9 @@ from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import Sample, Tokens
 from actfocus_core.losses import policy_loss
 from actfocus_core.policy.logits import chunk_rows
-from actfocus_core.spans import span_rule
-from actfocus_core.trajectory import TokenKind
+from actfocus_core.signals import signal_values
+from actfocus_core.trajectory import Trajectory
 
-TESTED = "0.9."
 WEIGHTS, ENERGY = "actfocus_weights", "ref_energy"
 """Fields of verl's batch, [B, R] over the response."""
 
@@ -59,28 +51,33 @@ def parameters() -> dict:
 # --- on the driver: a weight a token, from the whole batch -------------------------------------------
 
 
-def token_kinds(prompts: list[list[int]], responses: list[list[int]], sampled: list[list[int]], layout: Layout) -> list[np.ndarray]:
-    """uint8 [R_i] a row: kinds of the response tokens, TEMPLATE or USER where ``sampled`` is 0. Spans are found on the ids."""
+def read_rows(prompts: list[list[int]], responses: list[list[int]], sampled: list[list[int]], layout: Layout,
+              rewards: list[float] | None = None, groups: list[str] | None = None, step: int = 0) -> list[Trajectory]:
+    """The rows of verl's batch as trajectories; ``sampled`` is its response mask. Spans are found on the ids."""
     samples = []
     for i, (prompt, response, mask) in enumerate(zip(prompts, responses, sampled)):
         ids = np.array([*prompt, *response], np.int32)
         chosen = np.array([*[0] * len(prompt), *mask], bool)
-        samples.append(Sample(f"row {i}", Tokens(ids, chosen, np.full(len(ids), np.nan, np.float32)), str(i), reward=0.0))
-    return [t.kinds[len(prompt):] for t, prompt in zip(layout.trajectories(samples), prompts)]
+        blank = np.full(len(ids), np.nan, np.float32)
+        samples.append(Sample(f"row {i}", Tokens(ids, chosen, blank, {"entropy": blank}), groups[i] if groups else str(i), step,
+                              reward=rewards[i] if rewards else 0.0))
+    return layout.trajectories(samples)
 
 
-def weigh(kinds: list[np.ndarray], signal: list[np.ndarray] | None, p: dict) -> list[np.ndarray]:
-    """float32 [R_i] a row: w of every response token; mu and sigma over all rows (method.md section 3)."""
-    ends = np.cumsum([len(k) for k in kinds])[:-1]
-    flat = None if signal is None else np.concatenate(signal)
-    return np.split(token_weights(np.concatenate(kinds), flat, p["alpha"], p["beta"], p["format_weight"]), ends)
+def weigh(trajectories: list[Trajectory], p: dict) -> list[np.ndarray]:
+    """float32 [T] a trajectory: w of every token; mu and sigma over all of them (method.md section 3)."""
+    ends = np.cumsum([len(t) for t in trajectories])[:-1]
+    signal = np.concatenate([signal_values(t, p["signal"]) for t in trajectories]) if p["beta"] else None
+    kinds = np.concatenate([t.kinds for t in trajectories])
+    return np.split(token_weights(kinds, signal, p["alpha"], p["beta"], p["format_weight"]), ends)
 
 
 # --- in every data-parallel rank: the normaliser and the loss ----------------------------------------
 
 
-def weighted(data: TensorDict, group=None) -> TensorDict:
-    """A mini-batch's part on this rank with its advantages times w N / sum(w); both sums over all ranks of ``group``.
+def weighted(data: TensorDict, group=None, device: str | int = "cpu") -> TensorDict:
+    """A mini-batch's part on this rank with its advantages times w N / sum(w); both sums over all ranks of ``group``,
+    added up on ``device``.
 
     ``advantages``, ``actfocus_weights`` and ``response_mask`` of one shape: padded [B, R] or nested. The input stays as it is.
     """
@@ -88,7 +85,7 @@ def weighted(data: TensorDict, group=None) -> TensorDict:
     take = (lambda name: data[name].values()) if nested else (lambda name: data[name])
     mask, weights, advantages = take("response_mask"), take(WEIGHTS), take("advantages")
     counted = mask.to(torch.float32)
-    sums = torch.stack([counted.sum(), (weights * counted).sum()])
+    sums = torch.stack([counted.sum(), (weights * counted).sum()]).to(device)
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(sums, group=group)
     tokens, mass = sums.tolist()
