@@ -22,7 +22,13 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from actfocus_core.credit.weights import SignalStats, check_parameters, pooled, signal_stats, token_weights
+from actfocus_core.credit.weights import (
+    SignalStats,
+    check_parameters,
+    pooled,
+    signal_stats,
+    token_weights,
+)
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout

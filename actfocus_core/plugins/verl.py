@@ -91,7 +91,10 @@ def weighted(data: TensorDict, group=None, device: str | int = "cpu") -> TensorD
     tokens, mass = sums.tolist()
     scaled = advantages * weights * (tokens / mass if mass else 0.0)
     changed = data.copy()
-    changed["advantages"] = torch.nested.nested_tensor_from_jagged(scaled, data["advantages"].offsets()) if nested else scaled
+    if nested:
+        # From rows: made from offsets alone, it would be padded to the length of all rows together.
+        scaled = torch.nested.as_nested_tensor(list(scaled.split(data["advantages"].offsets().diff().tolist())), layout=torch.jagged)
+    changed["advantages"] = scaled
     return changed
 
 

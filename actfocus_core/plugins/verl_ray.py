@@ -51,7 +51,7 @@ class ActFocusEngine(FSDPEngineWithLMHead):
     """verl's FSDP engine; its forward pass also gives energies, and its mini-batches are weighted."""
 
     def forward_backward_batch(self, data, loss_function, forward_only=False):
-        if not forward_only and WEIGHTS in data.keys():
+        if not forward_only and WEIGHTS in data.keys():  # noqa: SIM118 - a TensorDict iterates over its rows
             data = weighted(data, self.get_data_parallel_group(), get_device_id())
         return super().forward_backward_batch(data, loss_function, forward_only=forward_only)
 

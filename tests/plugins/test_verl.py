@@ -60,7 +60,7 @@ def batch(rollouts, tiny):
     """A verl batch of the rollouts: rewards at the last response token, verl's GRPO advantages, and our weights."""
     parts = responses_of(rollouts)
     read = rows_of(parts, tiny)
-    for new, (*_, t, s) in zip(read, parts):
+    for new, (*_, t, _) in zip(read, parts):
         new.signals["ref_energy"] = t.signals["ref_energy"]
     mask = padded([m for _, _, m, *_ in parts])
     rewards = torch.zeros(mask.shape)
@@ -99,11 +99,11 @@ def test_the_registered_loss_is_ours_under_any_split(batch, rollouts, estimator,
     gradient, = torch.autograd.grad(ours.loss, new)
     lengths = [len(t) - int(np.argmax(t.response_mask)) for t in rollouts]
 
-    data = TensorDict({"response_mask": mask, "advantages": advantages, plugin.WEIGHTS: batch.batch[plugin.WEIGHTS]}, batch_size=len(mask))
+    fields = {"response_mask": mask, "advantages": advantages, plugin.WEIGHTS: batch.batch[plugin.WEIGHTS]}
     if nested:
-        data = TensorDict({name: torch.nested.nested_tensor([row[:n] for row, n in zip(data[name], lengths)], layout=torch.jagged)
-                           for name in data.keys()}, batch_size=len(mask))
-    scaled = plugin.weighted(data)["advantages"]
+        fields = {name: torch.nested.nested_tensor([row[:n] for row, n in zip(field, lengths)], layout=torch.jagged)
+                  for name, field in fields.items()}
+    scaled = plugin.weighted(TensorDict(fields, batch_size=len(mask)))["advantages"]
     if nested:
         scaled = scaled.to_padded_tensor(0.0)
     loss = get_policy_loss_fn("actfocus")
