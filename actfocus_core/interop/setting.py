@@ -11,10 +11,13 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actfocus_core.credit.weights import check_parameters
 from actfocus_core.envs import ENVS
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import appearing
+from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 
 
@@ -164,3 +167,35 @@ EXPORTS = {
     "trl": Text("TRL", trl_text, "actfocus_core.plugins.trl"),
     "verl": Text("verl", verl_text, "actfocus_core.plugins.verl_ray"),
 }
+SETTING_FORMATS = {"trl": ".trl.py", "verl": ".verl.sh"}
+"""What ``export_setting`` writes, and how the file's name ends."""
+
+
+def setting_of(run: Run, params: dict | None = None) -> Setting:
+    """A run's environment and model, and its own ActFocus parameters or the scheme's; ``params`` go before both.
+
+    Raises ActFocusError for a parameter out of range.
+    """
+    config = run.info.get("config") or {}
+    own = config.get("scheme_params", {}) if config.get("scheme") == "actfocus" else {}
+    chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {k: v for k, v in own.items() if k in ("alpha", "beta", "signal")}
+    env = config.get("env") if config.get("env") in ENVS else ""
+    model = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
+    return Setting(**chosen | (params or {}), env=env, env_options=config.get("env_options") or {}, model=model)
+
+
+def export_setting(run: Run, out: str | Path | None, format: str, params: dict | None = None) -> Path:
+    """Write what starts TRL or verl with a run's setting, one of SETTING_FORMATS, to a new file.
+
+    Raises ActFocusError where the file exists or cannot be written, or a parameter is out of range.
+    """
+    out = Path(out) if out else Path(run.name + SETTING_FORMATS[format])
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name")
+    text = EXPORTS[format].write(setting_of(run, params))
+    try:
+        with appearing(out) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ActFocusError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return out

@@ -7,6 +7,7 @@ import shlex
 import click
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from actfocus_core.cli import app
 from actfocus_core.errors import ActFocusError
@@ -50,6 +51,20 @@ def test_verl_s_command_is_a_line_of_shell_with_the_setting_as_json():
     overrides = dict(word.split("=", 1) for word in words[6:])
     assert overrides["actor_rollout_ref.model.path"] == "a folder"
     assert overrides["actor_rollout_ref.actor.policy_loss.loss_mode"] == "actfocus"
+
+
+@pytest.mark.parametrize("format, compiles", [("trl", True), ("verl", False)])
+def test_a_run_s_setting_is_exported_to_start_another_trainer_with(run, tmp_path, format, compiles):
+    out = tmp_path / "start"
+    made = CliRunner().invoke(app, ["export", str(run.path), "--format", format, "--out", str(out), "--alpha", "0.25", "--json"])
+    assert made.exit_code == 0 and json.loads(made.output)["file"] == str(out), made.output
+    text = out.read_text()
+    assert "0.25" in text
+    if compiles:
+        ast.parse(text)
+        assert "frozen_lake" in text
+    again = CliRunner().invoke(app, ["export", str(run.path), "--format", format, "--out", str(out)])
+    assert again.exit_code != 0 and out.read_text() == text
 
 
 def test_what_is_not_here_says_so():
