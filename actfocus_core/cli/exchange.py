@@ -60,7 +60,8 @@ def import_(
 def export(
     run: RunArgument,
     format: Annotated[str, typer.Option(help="parquet, jsonl, csv (tokens), html (a page), advantages "
-                                             "(weighted, for another trainer).")],
+                                             "(weighted, for another trainer); trl, verl: its setting, "
+                                             "as what those trainers are started with.")],
     out: Annotated[Path | None, typer.Option(help="The new file.", show_default="RUN.FORMAT")] = None,
     id: Annotated[list[str] | None, typer.Option("--id", help="Only this trajectory; may be repeated.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only this group; may be repeated.")] = None,
@@ -78,9 +79,15 @@ def export(
 ) -> None:
     """Write a selection of a run for other programs, or as a page to send around."""
     from actfocus_core.interop.exporting import Selection, export_run
+    from actfocus_core.interop.setting import SETTING_FORMATS, export_setting
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
+    if format in SETTING_FORMATS:
+        given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+        file = export_setting(opened, out, format, given)
+        print_result(json_, {"run": str(opened.path), "file": str(file), "format": format})
+        return
     chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, malformed, limit)
     params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     with progress_bars(progress) as show:

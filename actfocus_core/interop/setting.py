@@ -11,10 +11,13 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from actfocus_core.credit.weights import check_parameters
 from actfocus_core.envs import ENVS
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import appearing
+from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 
 
@@ -81,25 +84,35 @@ def _unusual(setting: Setting) -> dict:
 
 def trl_text(setting: Setting) -> str:
     """A script for TRL 1.16, with the paper's clip range and no KL."""
+    if setting.env:
+        played = (f"    env={setting.env!r},\n    env_options=OPTIONS,\n    train_dataset=boards({setting.env!r}, 1600, **OPTIONS),\n")
+        made = f"OPTIONS = {_unusual(setting)!r}\n"
+    else:
+        played = ("    reward_funcs=REWARD,  # yours, like the prompts: a function as TRL takes it\n"
+                  "    train_dataset=PROMPTS,\n")
+        made = ""
+    names = "ActFocusGRPOTrainer, boards" if setting.env else "ActFocusGRPOTrainer"
     return f'''{_plugin_line("trl")}
 from trl import GRPOConfig
 
-from actfocus_core.plugins.trl import ActFocusGRPOTrainer
+from actfocus_core.plugins.trl import {names}
 
-config = GRPOConfig(
+{made}config = GRPOConfig(
     output_dir="actfocus-grpo",
-    learning_rate=1e-6,
+    per_device_train_batch_size=16,
+    gradient_accumulation_steps=8,
     num_generations=16,
+    learning_rate=1e-6,
     epsilon=0.2,
     epsilon_high=0.28,
     beta=0.0,  # TRL's beta is the weight of its KL term, not this method's
+    logging_steps=1,
 )
 trainer = ActFocusGRPOTrainer(
-    model=MODEL,  # yours, like the next two
-    reward_funcs=REWARD,
-    train_dataset=PROMPTS,
-    args=config,
+    {(setting.model or "tiny")!r},
+{played}    args=config,
     scheme_params={setting.params!r},
+    run="runs/trl",  # the studio follows it there
 )
 trainer.train()
 '''
@@ -107,15 +120,19 @@ trainer.train()
 
 def verl_text(setting: Setting) -> str:
     """A command for verl 0.9: GRPO with the paper's clip range, the setting in the environment."""
+    model = shlex.quote(setting.model) if setting.model else '"$MODEL"'
     lines = [
-        "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
-        "python -m verl.trainer.main_ppo", "  algorithm.adv_estimator=grpo",
+        "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
+        "ACTFOCUS_RUN=runs/verl", "python -m verl.trainer.main_ppo", "  trainer.v1.trainer_mode=actfocus",
+        "  algorithm.adv_estimator=grpo", "  +actor_rollout_ref.model.model_type=actfocus",
         "  actor_rollout_ref.actor.policy_loss.loss_mode=actfocus", "  actor_rollout_ref.actor.loss_agg_mode=token-mean",
         "  actor_rollout_ref.actor.clip_ratio_low=0.2", "  actor_rollout_ref.actor.clip_ratio_high=0.28",
         "  actor_rollout_ref.actor.optim.lr=1e-6", "  actor_rollout_ref.actor.entropy_coeff=0.001",
-        "  actor_rollout_ref.actor.use_kl_loss=False", "  actor_rollout_ref.rollout.n=16",
-        '  actor_rollout_ref.model.path="$MODEL"', '  data.train_files="$PROMPTS"']
-    return _plugin_line("verl") + "\n" + " \\\n".join(lines) + "\n"
+        # verl starts the reference only for a KL term; with coefficient 0 it leaves the loss as it is.
+        "  actor_rollout_ref.actor.use_kl_loss=True", "  actor_rollout_ref.actor.kl_loss_coef=0",
+        "  actor_rollout_ref.model.use_fused_kernels=False", "  actor_rollout_ref.rollout.n=16",
+        "  actor_rollout_ref.rollout.temperature=1.0", f"  actor_rollout_ref.model.path={model}", '  data.train_files="$PROMPTS"']
+    return _plugin_line("verl_ray") + "\n" + " \\\n".join(lines) + "\n"
 
 
 def _plugin_line(name: str) -> str:
@@ -148,5 +165,37 @@ EXPORTS = {
     "python": Text("Python", python_text),
     "command": Text("Command line", command_text),
     "trl": Text("TRL", trl_text, "actfocus_core.plugins.trl"),
-    "verl": Text("verl", verl_text, "actfocus_core.plugins.verl"),
+    "verl": Text("verl", verl_text, "actfocus_core.plugins.verl_ray"),
 }
+SETTING_FORMATS = {"trl": ".trl.py", "verl": ".verl.sh"}
+"""What ``export_setting`` writes, and how the file's name ends."""
+
+
+def setting_of(run: Run, params: dict | None = None) -> Setting:
+    """A run's environment and model, and its own ActFocus parameters or the scheme's; ``params`` go before both.
+
+    Raises ActFocusError for a parameter out of range.
+    """
+    config = run.info.get("config") or {}
+    own = config.get("scheme_params", {}) if config.get("scheme") == "actfocus" else {}
+    chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {k: v for k, v in own.items() if k in ("alpha", "beta", "signal")}
+    env = config.get("env") if config.get("env") in ENVS else ""
+    model = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
+    return Setting(**chosen | (params or {}), env=env, env_options=config.get("env_options") or {}, model=model)
+
+
+def export_setting(run: Run, out: str | Path | None, format: str, params: dict | None = None) -> Path:
+    """Write what starts TRL or verl with a run's setting, one of SETTING_FORMATS, to a new file.
+
+    Raises ActFocusError where the file exists or cannot be written, or a parameter is out of range.
+    """
+    out = Path(out) if out else Path(run.name + SETTING_FORMATS[format])
+    if out.exists():
+        raise ActFocusError(f"{out}: already exists; choose another name")
+    text = EXPORTS[format].write(setting_of(run, params))
+    try:
+        with appearing(out) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ActFocusError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return out

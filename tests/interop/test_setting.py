@@ -7,6 +7,7 @@ import shlex
 import click
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from actfocus_core.cli import app
 from actfocus_core.errors import ActFocusError
@@ -35,13 +36,35 @@ def test_trl_s_script_is_python_that_names_the_plug_in():
     assert ast.literal_eval(calls["GRPOConfig"]["beta"]) == 0 and "actfocus_core.plugins.trl" in text.splitlines()[0]
 
 
+def test_trl_s_script_plays_the_environment_or_takes_the_user_s_rollouts():
+    assert "boards('sokoban', 1600, **OPTIONS)" in trl_text(TUNED) and "'max_turns': 7" in trl_text(TUNED)
+    general = trl_text(Setting(0.1, 0.5))
+    ast.parse(general)
+    assert "REWARD" in general and "boards" not in general
+
+
 def test_verl_s_command_is_a_line_of_shell_with_the_setting_as_json():
     words = shlex.split(verl_text(TUNED).split("\n", 1)[1].replace("\\\n", " "))
-    environment = dict(word.split("=", 1) for word in words[:2])
+    environment = dict(word.split("=", 1) for word in words[:3])
     assert json.loads(environment["ACTFOCUS_PARAMS"]) == TUNED.params
-    assert environment["VERL_USE_EXTERNAL_MODULES"] == "actfocus_core.plugins.verl"
-    overrides = dict(word.split("=", 1) for word in words[5:])
+    assert environment["VERL_USE_EXTERNAL_MODULES"] == "actfocus_core.plugins.verl_ray"
+    overrides = dict(word.split("=", 1) for word in words[6:])
+    assert overrides["actor_rollout_ref.model.path"] == "a folder"
     assert overrides["actor_rollout_ref.actor.policy_loss.loss_mode"] == "actfocus"
+
+
+@pytest.mark.parametrize("format, compiles", [("trl", True), ("verl", False)])
+def test_a_run_s_setting_is_exported_to_start_another_trainer_with(run, tmp_path, format, compiles):
+    out = tmp_path / "start"
+    made = CliRunner().invoke(app, ["export", str(run.path), "--format", format, "--out", str(out), "--alpha", "0.25", "--json"])
+    assert made.exit_code == 0 and json.loads(made.output)["file"] == str(out), made.output
+    text = out.read_text()
+    assert "0.25" in text
+    if compiles:
+        ast.parse(text)
+        assert "frozen_lake" in text
+    again = CliRunner().invoke(app, ["export", str(run.path), "--format", format, "--out", str(out)])
+    assert again.exit_code != 0 and out.read_text() == text
 
 
 def test_what_is_not_here_says_so():

@@ -44,7 +44,8 @@ def batch_of(made):
     made.model.zero_grad()
     losses = [made.compute_loss(made.model, half) for half in halves]
     sum(losses).backward()
-    return output, float(sum(losses)), {name: p.grad.clone() for name, p in made.model.named_parameters()}
+    return output, sum(loss.item() for loss in losses), {name: p.grad.clone() for name, p in made.model.named_parameters()
+                                                              if p.requires_grad}
 
 
 def test_it_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
@@ -145,6 +146,8 @@ def test_with_adapters_the_reference_is_the_model_without_them(tiny):
     assert np.abs(shift).max() > 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_processes_are_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -158,7 +161,7 @@ def test_two_processes_are_one(tmp_path):
 
     for processes in (1, 2):
         for process in [start(rank, processes) for rank in range(processes)]:
-            said, _ = process.communicate(timeout=280)
+            said, _ = process.communicate(timeout=700)
             assert process.returncode == 0, said
     one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in (1, 2))
     before = load_policy("tiny", "cpu").model.state_dict()
