@@ -94,6 +94,7 @@
   function wake() {
     if (store.place.tab !== 'compare') return;
     if (!page.built) build();
+    follow();
     note();
     soon();
   }
@@ -161,6 +162,13 @@
       page.pickers[side].replaceChildren(...names.map(option));
       page.pickers[side].value = scheme(side);
     }
+  }
+
+  /* A lesson may have chosen other schemes than the pickers show. */
+  function follow() {
+    if (!page.adopted || (page.pickers.a.value === scheme('a') && page.pickers.b.value === scheme('b') && page.controls.checked === Boolean(store.place.controls))) return;
+    page.controls.checked = Boolean(store.place.controls);
+    fillPickers();
   }
 
   function choose(changes) {
