@@ -92,7 +92,13 @@
     AF.frame.tab('Learn');
     store.remember();
     const i = page.lessons.indexOf(lesson);
-    page.list.querySelectorAll('button')[i].focus();
+    focus(page.list.querySelectorAll('button')[i], 60);
+  }
+
+  /* The tab takes some frames to come into sight, and what is hidden takes no focus. */
+  function focus(node, frames) {
+    node.focus();
+    if (document.activeElement !== node && frames) root.requestAnimationFrame(() => focus(node, frames - 1));
   }
 
   /* The view of the step over the one that is open; the server checks it as it does an address. */
