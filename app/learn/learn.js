@@ -88,7 +88,7 @@
     page.lesson = null;
     Object.assign(store.place, { lesson: '', lesson_step: '' });
     page.panel.hidden = true;
-    document.body.classList.remove('af-in-lesson');
+    document.body.classList.remove('af-in-lesson', 'af-asking');
     AF.frame.tab('Learn');
     store.remember();
     const i = page.lessons.indexOf(lesson);
@@ -141,6 +141,8 @@
     const { lesson, step } = page;
     const { say, question } = lesson.steps[step];
     document.body.classList.add('af-in-lesson');
+    // What the page sums up would give the answer away.
+    document.body.classList.toggle('af-asking', Boolean(question));
     page.alert.hidden = true;
     page.panel.hidden = false;
     page.panel.setAttribute('aria-label', `Lesson: ${lesson.title}`);
@@ -197,6 +199,7 @@
       if (mark) mark.remove();
       if (right.includes(i)) node.append(el('span', 'af-right', ' ✓ right'));
     });
+    document.body.classList.remove('af-asking');
     page.answer.scrollIntoView({ block: 'nearest' });
   }
 

@@ -36,6 +36,7 @@ def test_a_lesson_by_keyboard_alone(page, studio):
     share = page.evaluate("(() => { const k = ActFocus.trace.state.model.batch.kinds; "
                           "return 100 * k.action.n / (k.action.n + k.reasoning.n + k.format.n); })()")
     turn = place(page, "turn")
+    assert page.locator(".af-mass").is_hidden()  # it would give the answer away
     for _ in range(9):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.type") == "number":
@@ -45,6 +46,7 @@ def test_a_lesson_by_keyboard_alone(page, studio):
     page.keyboard.press("Enter")
     reveal = panel.locator(".af-lesson-reveal")
     reveal.get_by_text("As you expected.").wait_for()
+    assert page.locator(".af-mass").is_visible()
     assert f"{share:.1f} %" in reveal.text_content() and place(page, "turn") == turn
     # On to the next step, whose answer is a choice.
     panel.get_by_role("button", name="Next").press("Enter")
