@@ -43,6 +43,7 @@
       if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
     });
     AF.store.on(() => { if (page.node.open) weights(); });
+    AF.store.onPlace(name);
   }
 
   const section = (title, ...parts) => el('section', 'af-drawer-part', el('h3', '', title), ...parts);
@@ -85,11 +86,13 @@
   function open() {
     if (!page.node || page.node.open) return;
     page.node.show();
-    page.check.textContent = `Check ${AF.store.place.run || 'this run'}`;
+    name();
     page.export.filter.value = AF.store.place.filter;
     weights();
     ask({ op: 'look' }, took);
   }
+
+  const name = () => { page.check.textContent = `Check ${AF.store.place.run || 'this run'}`; };
 
   function close() {
     page.node.close();

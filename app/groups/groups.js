@@ -122,6 +122,7 @@
   /* Ask for what the address means, once it is in sight and known. */
   function wake() {
     if (!page.built || store.place.tab !== 'groups' || !store.place.run) return;
+    if (page.data) page.measurePick.value = store.place.measure;
     const { run, reference, step, over, keep } = store.place;
     const request = { op: 'groups', run, reference, step, over, keep };
     const key = JSON.stringify(over === 'step' ? request : { ...request, step: null });

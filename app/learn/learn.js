@@ -88,11 +88,17 @@
     page.lesson = null;
     Object.assign(store.place, { lesson: '', lesson_step: '' });
     page.panel.hidden = true;
-    document.body.classList.remove('af-in-lesson');
+    document.body.classList.remove('af-in-lesson', 'af-asking');
     AF.frame.tab('Learn');
     store.remember();
     const i = page.lessons.indexOf(lesson);
-    page.list.querySelectorAll('button')[i].focus();
+    focus(page.list.querySelectorAll('button')[i], 60);
+  }
+
+  /* The tab takes some frames to come into sight, and what is hidden takes no focus. */
+  function focus(node, frames) {
+    node.focus();
+    if (document.activeElement !== node && frames) root.requestAnimationFrame(() => focus(node, frames - 1));
   }
 
   /* The view of the step over the one that is open; the server checks it as it does an address. */
@@ -135,6 +141,8 @@
     const { lesson, step } = page;
     const { say, question } = lesson.steps[step];
     document.body.classList.add('af-in-lesson');
+    // What the page sums up would give the answer away.
+    document.body.classList.toggle('af-asking', Boolean(question));
     page.alert.hidden = true;
     page.panel.hidden = false;
     page.panel.setAttribute('aria-label', `Lesson: ${lesson.title}`);
@@ -191,6 +199,7 @@
       if (mark) mark.remove();
       if (right.includes(i)) node.append(el('span', 'af-right', ' ✓ right'));
     });
+    document.body.classList.remove('af-asking');
     page.answer.scrollIntoView({ block: 'nearest' });
   }
 
