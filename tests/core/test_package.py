@@ -21,6 +21,7 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_carries_its_assets(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("actfocus_core/assets/tiny-policy/model.safetensors", "actfocus_core/assets/runs/frozen-lake/run.json",
+                   "actfocus_core/assets/smollm2-adapter/adapter_model.safetensors",
                    "app/token_view/view.js"):
         assert wanted in names
     assert not [n for n in names if n.startswith(("tests", "assets"))]

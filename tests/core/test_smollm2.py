@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets
 from actfocus_core.policy import load_policy, smollm2
+from actfocus_core.rollout import collect
+from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset
 from actfocus_core.train.pace import pace, warning
 from actfocus_core.trajectory import TokenKind
@@ -101,3 +104,24 @@ def test_training_says_how_slow_it_will_be(small):
     line = warning(config)
     assert "smollm2 is slow on this CPU" in line and "of 8 rollouts" in line and "\n" not in line
     assert warning(TrainConfig.of(**preset("quick"))) == ""
+
+
+def test_the_baked_run_is_a_real_language_models():
+    run = Run.open(assets() / "runs" / "smollm2-frozen-lake")
+    played = run.trajectories(0)
+    turns = sum(len(t.turn_records) for t in played)
+    assert run.info["model"]["name"] == "smollm2-agent" and sum(len(t.answered) for t in played) > 0.9 * turns
+    for t in played:
+        assert np.isfinite(t.signals["ref_energy"][t.response_mask]).all() and t.alternatives is not None
+        # Its own reference: the log-probs of sampling and of scoring are those of one model.
+        assert np.abs(t.logprobs - t.signals["ref_logprob"])[t.response_mask].max() < 0.01
+
+
+@needs_package
+@pytest.mark.slow
+def test_the_adapter_keeps_the_format():
+    policy = load_policy("smollm2-agent", "cpu")
+    assert policy.fingerprint == Run.open(assets() / "runs" / "smollm2-frozen-lake").info["model"]["fingerprint"]
+    played = collect(policy, "sokoban", prompts=2, rollouts=2, env_options={"max_turns": 2})
+    turns = sum(len(t.turn_records) for t in played)
+    assert sum(len(t.answered) for t in played) >= turns - 1
