@@ -11,6 +11,8 @@ from html import escape
 import numpy as np
 
 WIDTH, LABEL, BAR = 720, 190, 20
+LABELLED = 12
+"""Bars that each have their value written under them."""
 
 
 def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> str:
@@ -33,7 +35,7 @@ def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_n
     fx, fy = _scale(x, left, WIDTH - 20), _scale(y, height - bottom, 15)
     points = "".join(f'<circle cx="{fx(a):.1f}" cy="{fy(b):.1f}" r="4"><title>{escape(label)}: {escape(x_name)} '
                      f'{a:.3g}, {escape(y_name)} {b:.3g}</title></circle>' for a, b, label in zip(x, y, labels))
-    return _chart(title, height, _axes(x, y, fx, fy, height, left, bottom, x_name, y_name) + points)
+    return _chart(title, height, _axes(_ends(x, fx), y, fy, height, left, bottom, x_name, y_name) + points)
 
 
 def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str, y_name: str) -> str:
@@ -49,21 +51,26 @@ def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str,
         path = " ".join(f"{fx(a):.1f},{fy(b):.1f}" for a, b in zip(x[known], y[known]))
         parts.append(f'<polyline points="{path}" class="line" stroke-dasharray="{("none", "6 3", "2 3")[i % 3]}"/>'
                      f'<text x="{WIDTH - right + 6}" y="{fy(y[known][-1]) + 4:.1f}">{escape(name)}</text>')
-    return _chart(title, height, _axes(x, everything, fx, fy, height, left, bottom, x_name, y_name) + "".join(parts))
+    return _chart(title, height, _axes(_ends(x, fx), everything, fy, height, left, bottom, x_name, y_name) + "".join(parts))
 
 
 def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> str:
-    """How often each value occurs; few different values get a bar each."""
+    """How often each value occurs: a bar of one width for each where they are few, else equal bins."""
     height, left, bottom = 220, 60, 40
-    distinct = np.unique(values)
-    counts, edges = np.histogram(values, bins=bins if len(distinct) > bins or len(distinct) < 2 else
-                                 np.append(distinct, 2 * distinct[-1] - distinct[-2]))
-    fx, fy = _scale(edges, left, WIDTH - 20), _scale(np.append(counts, 0), height - bottom, 15)
-    bars = "".join(f'<rect x="{fx(a) + 1:.1f}" y="{fy(n):.1f}" width="{max(fx(b) - fx(a) - 2, 1):.1f}" '
-                   f'height="{fy(0) - fy(n):.1f}" class="fill-bar"><title>{a:.3g}: {n}</title></rect>'
-                   for a, b, n in zip(edges, edges[1:], counts))
-    return _chart(title, height, _axes(edges[:-1], np.append(counts, 0), fx, fy, height, left, bottom, x_name, "rollouts")
-                  + bars)
+    distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    names = [f"{v:.3g}" for v in distinct]
+    if len(distinct) > bins:
+        counts, edges = np.histogram(values[np.isfinite(values)], bins=bins)
+        names = [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:])]
+    slot = (WIDTH - 20 - left) / max(len(counts), 1)
+    fy = _scale(np.append(counts, 0), height - bottom, 15)
+    # A bar of one rollout among thousands is still seen.
+    bars = "".join(f'<rect x="{left + k * slot + 1:.1f}" y="{min(fy(n), fy(0) - 1):.1f}" width="{max(slot - 2, 1):.1f}" '
+                   f'height="{max(fy(0) - fy(n), 1):.1f}" class="fill-bar"><title>{name}: {n}</title></rect>'
+                   for k, (name, n) in enumerate(zip(names, counts)) if n)
+    told = range(len(names)) if len(names) <= LABELLED else (0, len(names) - 1)
+    marks = {left + (k + 0.5) * slot: names[k] for k in told}
+    return _chart(title, height, _axes(marks, np.append(counts, 0), fy, height, left, bottom, x_name, "rollouts") + bars)
 
 
 def _scale(values: np.ndarray, start: float, end: float):
@@ -72,13 +79,17 @@ def _scale(values: np.ndarray, start: float, end: float):
     return lambda v: start + (end - start) * ((v - low) / span if span > 0 else 0.5)
 
 
-def _axes(x, y, fx, fy, height: float, left: float, bottom: float, x_name: str, y_name: str) -> str:
+def _ends(x: np.ndarray, fx) -> dict[float, str]:
+    """The marks of an axis of numbers: its two ends."""
+    return {fx(v): f"{v:.3g}" for v in (float(np.nanmin(x)), float(np.nanmax(x)))}
+
+
+def _axes(marks: dict[float, str], y, fy, height: float, left: float, bottom: float, x_name: str, y_name: str) -> str:
     parts = [f'<line x1="{left}" y1="{height - bottom}" x2="{WIDTH - 20}" y2="{height - bottom}"/>',
              f'<line x1="{left}" y1="15" x2="{left}" y2="{height - bottom}"/>',
              f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>',
              f'<text x="14" y="{height / 2}" text-anchor="middle" transform="rotate(-90 14 {height / 2})">{escape(y_name)}</text>']
-    parts += [f'<text x="{fx(v):.1f}" y="{height - bottom + 16}" text-anchor="middle">{v:.3g}</text>'
-              for v in dict.fromkeys((float(np.nanmin(x)), float(np.nanmax(x))))]
+    parts += [f'<text x="{at:.1f}" y="{height - bottom + 16}" text-anchor="middle">{escape(text)}</text>' for at, text in marks.items()]
     parts += [f'<text x="{left - 6}" y="{fy(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
               for v in dict.fromkeys((float(np.nanmin(y)), float(np.nanmax(y))))]
     return "".join(parts)

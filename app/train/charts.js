@@ -5,7 +5,11 @@
   const AF = root.ActFocus;
   const { el } = AF.dom;
   const { plots, series } = AF;
-  const LOOK = { uniform: ['#7a8694', 'solid'], actfocus: ['#0072b2', 'solid'], role_only: ['#e69f00', 'dash'], energy_only: ['#009e73', 'dot'] };
+  // Colour on light, on dark, and dash.
+  const LOOK = { uniform: ['#6f7b89', '#aab4c0', 'solid'], actfocus: ['#0072b2', '#56b4e9', 'solid'], role_only: ['#b87e00', '#e69f00', 'dash'],
+    energy_only: ['#00805d', '#2fc79a', 'dot'] };
+  const colourOf = (scheme) => LOOK[scheme][document.body.classList.contains('dark') ? 1 : 0];
+  const dashOf = (scheme) => LOOK[scheme][2];
   const BORDER = { solid: 'solid', dash: 'dashed', dot: 'dotted' };
   const SHOWN = ['eval/t1/success', 'success/rate', 'mass/action', 'entropy/action', 'kl/update', 'format/well_formed'];
   const POINTS = 800; // of a line in sight, about
@@ -44,14 +48,17 @@
   /* `race`: {id, runs: [{name, scheme, seed, rows}]}; rows grow, the zoom stays. */
   function update(charts, race) {
     const schemes = [...new Set(race.runs.map((run) => run.scheme))];
-    if (!charts.race || charts.race.id !== race.id) {
+    const dark = document.body.classList.contains('dark');
+    const other = !charts.race || charts.race.id !== race.id;
+    if (other || charts.dark !== dark) {
       charts.legend.replaceChildren(...schemes.map((scheme) => {
         const mark = el('span', 'af-race-mark');
-        mark.style.borderTop = `3px ${BORDER[LOOK[scheme][1]]} ${LOOK[scheme][0]}`;
+        mark.style.borderTop = `3px ${BORDER[dashOf(scheme)]} ${colourOf(scheme)}`;
         return el('span', 'af-race-key', mark, title(charts, scheme));
       }));
-      for (const c of charts.cells) c.sight = null;
+      charts.dark = dark;
     }
+    if (other) for (const c of charts.cells) c.sight = null;
     charts.race = race;
     charts.cells.forEach((c) => queue(charts, c));
   }
@@ -99,7 +106,7 @@
   }
 
   function lines(charts, c, scheme) {
-    const [colour, dash] = LOOK[scheme];
+    const [colour, dash] = [colourOf(scheme), dashOf(scheme)];
     const runs = charts.race.runs.filter((run) => run.scheme === scheme && run.rows.length);
     const evaluated = c.name.startsWith('eval/');
     const several = runs.length > 1;

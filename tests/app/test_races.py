@@ -69,7 +69,7 @@ def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
     races.start(long)
 
 
-def wait(check, seconds=120):
+def wait(check, seconds=300):
     until = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < until, "waited too long"

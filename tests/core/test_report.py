@@ -3,8 +3,10 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
+from actfocus_core import svg
 from actfocus_core.report import LIMITS, render, write_report
 from actfocus_core.runs import Run
 
@@ -109,3 +111,13 @@ def test_a_run_of_many_steps_shows_them(tmp_path):
     run.add_trajectories(1, later)
     html, _ = render(run, 1, bootstrap=20)
     assert "Over training" in html and html.count("<polyline") == 2
+
+
+def test_few_different_returns_have_a_bar_of_one_width_each():
+    drawn = svg.histogram("t", np.array([0.0] * 300 + [1.0] * 200 + [0.9, -0.1, np.nan]), "return")
+    bars = re.findall(r'<rect x="([\d.]+)".*? width="([\d.]+)" height="([\d.]+)".*?<title>(.*?)</title>', drawn)
+    assert [title for *_, title in bars] == ["-0.1: 1", "0: 300", "0.9: 1", "1: 200"]
+    assert len({width for _, width, _, _ in bars}) == 1 and all(float(height) >= 1 for _, _, height, _ in bars)
+    assert np.ptp(np.diff([float(x) for x, *_ in bars])) < 0.2
+    many = np.random.default_rng(0).normal(size=500)
+    assert svg.histogram("t", many, "return").count("<rect") == np.count_nonzero(np.histogram(many, 20)[0])
