@@ -28,6 +28,9 @@ def test_a_view_survives_its_query_string():
     ({"run": 7}, "run", ""), ({"step": ""}, "step", None), ({"keep": "0.3"}, "keep", ""), ({"keep": 0.5}, "keep", ""),
     ({"over": "world"}, "over", "step"), ({"measure": "luck"}, "measure", "energy"), ({"ribbons": []}, "ribbons", "kind"),
     ({"export": "rm"}, "export", "python"), ({"group": "a\tb"}, "group", ""), ({"tab": "tune"}, "tab", "tune"),
+    ({"whatif": "rm"}, "whatif", ""), ({"whatif": "replay-00"}, "whatif", ""), ({"whatif": "branch"}, "whatif", "branch"),
+    ({"whatif": "edit-0123456789ab"}, "whatif", "edit-0123456789ab"), ({"whatif": "../edit-0123456789ab"}, "whatif", ""),
+    ({"motion": "magic"}, "motion", ""), ({"motion": "empg"}, "motion", "empg"), ({"stage": "99"}, "stage", 8), ({"stage": "x"}, "stage", 0),
 ])
 def test_what_is_not_valid_is_the_default(query, field, value):
     assert getattr(View.parse(query), field) == value

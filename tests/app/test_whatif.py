@@ -3,18 +3,22 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 
 from actfocus_core import whatif
+from actfocus_core.errors import ActFocusError
 from actfocus_core.motion import slow_motion
 from actfocus_core.paths import assets
-from actfocus_core.replay import replay
+from actfocus_core.replay import replay as replayed
 from actfocus_core.runs import Run
 from app.catalog import Catalog
 from app.requests import answer
+from app.url import View
+from app.whatif import asking
 from app.whatif.panel import Panel
 from app.whatif.process import BUSY, WhatIfProcess
 
@@ -80,7 +84,7 @@ def test_the_process_answers_as_the_library_does(panel, folder):
     job = finished(panel)
     assert (job["state"], job["kept"]) == ("done", True), job
     group = run.trajectory(id).group
-    own = replay(run, 0, SCHEMES, params={"actfocus": {"alpha": 0.2, "beta": 1.0, "signal": "energy"}}, fresh=True, groups=[group])
+    own = replayed(run, 0, SCHEMES, params={"actfocus": {"alpha": 0.2, "beta": 1.0, "signal": "energy"}}, fresh=True, groups=[group])
     assert job["answer"] == own.id
     found = told(panel, "show", id=own.id, trajectory=id)["what"]
     assert [t["id"] for t in found["trajectories"]] == [t.id for t in own.trajectories] and found["pane"]["id"] == id
@@ -134,6 +138,26 @@ def test_cancelled_work_leaves_nothing_and_the_next_is_answered(panel, folder):
 def test_a_bad_request_gives_one_clear_line(panel, request_, says):
     found = told(panel, **{"op": None, **request_})
     assert set(found) == {"error", "number"} and says in found["error"] and "\n" not in found["error"]
+
+
+def test_of_a_trained_run_a_step_is_replayed_with_its_own_parameters(folder):
+    run = Run.create(folder / "trained", {"command": "train", "model": "tiny", "scheme": "actfocus", "scheme_params": {"alpha": 0.3}})
+    lake = Run.open(folder / "lake")
+    batch = lake.trajectories(0)[:8]
+    for step in (1, 2, 3, 4):
+        run.add_trajectories(step, [replace(t, id=f"{step}-{t.id}", step=step) for t in batch])
+    for step in (2, 3):
+        (run.path / "checkpoints" / f"step-{step:05d}").mkdir(parents=True)
+    assert asking.steps(run) == [1, 3, 4]
+    t, view = run.trajectories(3)[0], View(alpha=0.9)
+    facts = asking.facts(run, t)
+    assert (facts["trained"], facts["own"], facts["steps"]) == (True, "actfocus", [1, 3, 4])
+    made = asking.replay(run, view, {**REPLAY, "step": 3}, t)
+    # The run's own scheme keeps the run's parameters: the sidebar's are for the others.
+    assert made == {"schemes": SCHEMES, "match": "rate", "evaluation": 0, "params": {}, "step": 3}
+    assert asking.replay(lake, view, REPLAY, lake.trajectories(0)[0])["params"]["actfocus"]["alpha"] == 0.9
+    with pytest.raises(ActFocusError, match="has no step 9"):
+        asking.replay(run, view, {**REPLAY, "step": 9}, t)
 
 
 def test_a_run_whose_policy_is_not_here_says_so(panel, folder):
