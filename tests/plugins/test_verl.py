@@ -1,5 +1,6 @@
 """The verl plug-in called with verl's own batch types and losses: `make test-verl` gives it an environment of its own."""
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from verl.trainer.ppo.core_algos import (  # noqa: E402
     get_policy_loss_fn,
 )
 from verl.utils import tensordict_utils as tu  # noqa: E402
+from verl.workers.config import HFModelConfig  # noqa: E402
 
 from actfocus_core.credit.weights import token_weights  # noqa: E402
 from actfocus_core.errors import ActFocusError  # noqa: E402
@@ -172,6 +174,29 @@ def test_the_engine_s_energies_lie_where_verl_reads_them(rollouts, tiny):
         for row, t, s in zip(found.unbind(), some, starts):
             where = t.response_mask[s:]
             np.testing.assert_allclose(row.numpy()[where], t.signals["ref_energy"][s:][where], atol=1e-4)
+
+
+def test_the_exported_settings_are_verl_s():
+    """Hydra knows every name, and the model's config takes the engine's."""
+    import os
+    import shlex
+
+    import verl.trainer
+    from hydra import compose, initialize_config_dir
+    from verl.trainer.ppo.utils import need_reference_policy
+
+    from actfocus_core.interop.setting import Setting, verl_text
+
+    command = verl_text(Setting(0.1, 0.5, env="sokoban", model="m")).split("\n", 2)[2]
+    words = shlex.split(command.replace("\\\n", " "))
+    overrides = words[words.index("verl.trainer.main_ppo") + 1:]
+    with initialize_config_dir(os.path.join(os.path.dirname(verl.trainer.__file__), "config"), version_base=None):
+        config = compose("ppo_trainer", overrides)
+    actor = config.actor_rollout_ref
+    assert actor.model.model_type == "actfocus" and config.trainer.use_v1 and config.trainer.v1.trainer_mode == "actfocus"
+    assert (actor.actor.policy_loss.loss_mode, actor.actor.loss_agg_mode) == ("actfocus", "token-mean")
+    assert need_reference_policy(config) and actor.actor.kl_loss_coef == 0
+    assert "model_type" in {field.name for field in fields(HFModelConfig)}
 
 
 def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
