@@ -16,7 +16,7 @@ from actfocus_core.credit.base import VALUE_SIGNALS
 from actfocus_core.dialogue import response_kinds
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
-from actfocus_core.runs import Run, slug
+from actfocus_core.runs import TRAINED, Run, slug
 from actfocus_core.signals import score
 from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
@@ -144,7 +144,7 @@ def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, referenc
 
 def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
     """Whether the reference is the policy that sampled: the run's first, and not trained yet."""
-    trained = run.info["config"].get("command") == "train" and t.step > 1
+    trained = run.info["config"].get("command") in TRAINED and t.step > 1
     return not trained and reference.fingerprint == run.info.get("model", {}).get("fingerprint")
 
 

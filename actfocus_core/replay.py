@@ -18,7 +18,7 @@ import torch
 from actfocus_core.credit import Credit, get_scheme, signal_stats
 from actfocus_core.errors import ActFocusError
 from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT
-from actfocus_core.runs import Run
+from actfocus_core.runs import TRAINED, Run
 from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
 from actfocus_core.train.batch import TrainingBatch
@@ -122,6 +122,9 @@ def _fresh(run: Run, step: int, groups, settings, device, on_progress):
         raise ActFocusError(f"{run.path}: was trained, so its updates can be replayed as they were; leave --fresh away")
     if step not in run.steps():
         raise ActFocusError(f"{run.path}: has no trajectories of step {step}; it has {run.steps()}")
+    if stored.get("command") in TRAINED and step > 1:
+        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}), "
+                            "which are not in the run folder; its step 1 can be replayed")
     model = str(stored.get("policy") or run.info.get("model", {}).get("name") or "")
     if not model:
         raise ActFocusError(f"{run.path}: its run.json names no policy, so there is nothing to update")

@@ -41,6 +41,8 @@ from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
 FORMAT = "actfocus-run"
 VERSION = 1
+TRAINED = ("train", "trl", "verl")
+"""``command`` in run.json's config where the weights move from step to step."""
 ROWS_PER_GROUP = 64
 """Trajectories a Parquet row group: what is read to show one of them."""
 _OPEN_FILES = 100

@@ -121,6 +121,12 @@ trainer.train()
 def verl_text(setting: Setting) -> str:
     """A command for verl 0.9: GRPO with the paper's clip range, the setting in the environment."""
     model = shlex.quote(setting.model) if setting.model else '"$MODEL"'
+    first, played = "", ['  data.train_files="$PROMPTS"']
+    if setting.env:
+        call = f"prompts({setting.env!r}, 1600, 'prompts.parquet', **{_unusual(setting)!r})"
+        first = f"python -c {shlex.quote(f'from actfocus_core.plugins.verl_ray import prompts; {call}')}\n"
+        played = ["  data.train_files=prompts.parquet", "  data.val_files=prompts.parquet", "  data.max_prompt_length=1024",
+                  "  data.max_response_length=3072", "  actor_rollout_ref.rollout.agent.default_agent_loop=actfocus"]
     lines = [
         "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
         "ACTFOCUS_RUN=runs/verl", "python -m verl.trainer.main_ppo", "  trainer.v1.trainer_mode=actfocus",
@@ -131,8 +137,8 @@ def verl_text(setting: Setting) -> str:
         # verl starts the reference only for a KL term; with coefficient 0 it leaves the loss as it is.
         "  actor_rollout_ref.actor.use_kl_loss=True", "  actor_rollout_ref.actor.kl_loss_coef=0",
         "  actor_rollout_ref.model.use_fused_kernels=False", "  actor_rollout_ref.rollout.n=16",
-        "  actor_rollout_ref.rollout.temperature=1.0", f"  actor_rollout_ref.model.path={model}", '  data.train_files="$PROMPTS"']
-    return _plugin_line("verl_ray") + "\n" + " \\\n".join(lines) + "\n"
+        "  actor_rollout_ref.rollout.temperature=1.0", f"  actor_rollout_ref.model.path={model}", *played]
+    return _plugin_line("verl_ray") + "\n" + first + " \\\n".join(lines) + "\n"
 
 
 def _plugin_line(name: str) -> str:

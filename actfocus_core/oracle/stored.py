@@ -13,7 +13,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.values import add_answers, add_optimal, add_policy
 from actfocus_core.policy import Policy
 from actfocus_core.policy.loading import trained_options
-from actfocus_core.runs import Run
+from actfocus_core.runs import TRAINED, Run
 from actfocus_core.trajectory import Trajectory
 
 CHECKED = 8
@@ -52,7 +52,7 @@ def policy_name(run: Run) -> str:
 def demand_own(run: Run, step: int, policy: Policy) -> None:
     """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
     changed since the run was made, or training had moved them before this step."""
-    if (run.info.get("config") or {}).get("command") == "train" and step > 1:
+    if (run.info.get("config") or {}).get("command") in TRAINED and step > 1:
         raise ActFocusError(f"{run.path}: step {step} was sampled by weights that {step - 1} training steps had moved from "
                             f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy")
     recorded = (run.info.get("model") or {}).get("fingerprint")

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 import inspect
 import os
+import uuid
 
 import numpy as np
 import torch
 import transfer_queue as tq
 import verl
+from datasets import Dataset
 from tensordict import TensorDict
+from verl.experimental.agent_loop.agent_loop import (
+    AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
+    register,
+)
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id
@@ -28,9 +36,14 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.utils.padding import response_from_nested
 
 from actfocus_core.credit import Batch, get_scheme
+from actfocus_core.envs import make_env
+from actfocus_core.envs.base import stable_seed
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
 from actfocus_core.plugins.verl import ENERGY, WEIGHTS, energies, parameters, read_rows, weigh, weighted
+from actfocus_core.policy import Policy
+from actfocus_core.policy.sampler import Reply
+from actfocus_core.rollout import TRAINING_SEED, Episode
 from actfocus_core.runs import Run
 from actfocus_core.spans import span_rule
 from actfocus_core.train import metrics as names
@@ -136,6 +149,48 @@ class ActFocusTrainer(PPOTrainerSync):
             run.log({"step": step, **names.of_rollouts(trajectories, trajectories), **names.of_credit(batch, credit)})
         write_status(run.path, state="running", step=step, steps=self.total_training_steps, phase="update", message="", elapsed=0.0,
                      time_budget=None)
+
+
+@register("actfocus")
+class EnvironmentLoop(AgentLoopBase):
+    """verl's agent loop on one of our environments: token in, token out, the same turns as ``actfocus rollout`` plays."""
+
+    async def run(self, sampling_params: dict, priority: int = 0, **row) -> AgentLoopOutput:
+        """Play one episode. ``extra_info`` of the row, as ``prompts`` gives it: env, options, seed."""
+        asked, request = row["extra_info"], uuid.uuid4().hex
+        env = make_env(asked["env"], **asked["options"])
+        env.reset(int(asked["seed"]), stable_seed(request) >> 11)
+        episode = Episode(env, Policy("", None, self.tokenizer), 0, 0)
+        context, stop = self.rollout_config.prompt_length + self.rollout_config.response_length, episode.chat.stop_ids()
+        while not episode.done:
+            made = await self.server_manager.generate(
+                request_id=request, prompt_ids=list(episode.ids), priority=int(priority),
+                sampling_params={**sampling_params, "max_tokens": episode.room(context), "stop_token_ids": stop})
+            ids = list(made.token_ids)
+            logprobs = np.array(made.log_probs if made.log_probs else [np.nan] * len(ids), np.float32)
+            episode.take(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
+        t = episode.trajectory()
+        start = int(np.argmax(t.response_mask))
+        known = np.isfinite(t.logprobs[t.response_mask]).all()
+        return AgentLoopOutput(
+            prompt_ids=t.token_ids[:start].tolist(), response_ids=t.token_ids[start:].tolist(),
+            response_mask=t.response_mask[start:].astype(int).tolist(),
+            response_logprobs=np.nan_to_num(t.logprobs[start:]).tolist() if known else None, reward_score=t.ret,
+            num_turns=2 * len(t.turn_records), metrics=AgentLoopMetrics(), extra_fields={"turn_scores": [], "tool_rewards": []})
+
+
+def prompts(env: str, count: int, file: str, **options) -> None:
+    """Write ``count`` prompts of an environment as a Parquet file for verl's ``data.train_files``, from the first training seed on.
+
+    Raises ActFocusError for an unknown environment or option.
+    """
+    template = make_env(env, **options)
+    system = {"role": "system", "content": template.system_prompt()}
+    Dataset.from_list([{
+        "prompt": [system, {"role": "user", "content": template.clone().reset(seed)}], "data_source": env, "agent_name": "actfocus",
+        "reward_model": {"style": "rule", "ground_truth": ""}, "extra_info": {"env": env, "options": template.options.model_dump(mode="json"),
+                                                                              "seed": seed, "index": seed}}
+        for seed in range(TRAINING_SEED, TRAINING_SEED + count)]).to_parquet(file)
 
 
 def check_contract() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
-from actfocus_core.runs import Run, slug
+from actfocus_core.runs import TRAINED, Run, slug
 from actfocus_core.train import config_of, first_policy
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.config import TrainConfig
@@ -73,6 +73,9 @@ def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None
         trained = learner_before(run, step, rebuild, device).player
         # A policy of its own: the learner's knows the fingerprint it began with.
         return Policy(trained.name, trained.model.requires_grad_(False), trained.tokenizer, trained.env_options)
+    if stored.get("command") in TRAINED and step > 1:
+        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}); "
+                            "they are not in the run folder, name them")
     name = stored.get("policy") or run.info.get("model", {}).get("name")
     if not name:
         raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")

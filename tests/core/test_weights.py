@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from actfocus_core.credit import token_weights
+from actfocus_core.credit import signal_stats, token_weights
+from actfocus_core.credit.weights import pooled
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
 
@@ -65,3 +66,14 @@ def test_parameters_out_of_range_are_refused(alpha, beta, says):
 def test_an_unscored_action_token_is_refused_and_not_guessed():
     with pytest.raises(ActFocusError, match="1 of 2 action tokens have no signal"):
         token_weights(np.array([ACTION, ACTION]), np.array([0.0, np.nan]), 0.1, 0.5)
+
+
+@given(st.lists(st.lists(st.floats(-60, 0, width=32), max_size=12), min_size=1, max_size=5), st.booleans())
+def test_statistics_of_parts_are_those_of_the_whole(parts, read):
+    """Whichever process holds which tokens, and with tokens among them that are no actions."""
+    values = [np.array([*part, *([99.0] if read else [])], np.float32) for part in parts]
+    kinds = [np.array([ACTION] * len(part) + ([USER] if read else []), np.uint8) for part in parts]
+    whole = signal_stats(np.concatenate(kinds), np.concatenate(values))
+    found = pooled(signal_stats(k, v) for k, v in zip(kinds, values))
+    assert found.count == whole.count
+    assert (found.mean, found.std) == pytest.approx((whole.mean, whole.std), rel=1e-6, abs=1e-6)

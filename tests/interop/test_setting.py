@@ -44,7 +44,11 @@ def test_trl_s_script_plays_the_environment_or_takes_the_user_s_rollouts():
 
 
 def test_verl_s_command_is_a_line_of_shell_with_the_setting_as_json():
-    words = shlex.split(verl_text(TUNED).split("\n", 1)[1].replace("\\\n", " "))
+    prompts, command = verl_text(TUNED).split("\n", 2)[1:]
+    script = shlex.split(prompts)[2]
+    ast.parse(script)
+    assert "prompts('sokoban', 1600, 'prompts.parquet', **{'max_turns': 7" in script
+    words = shlex.split(command.replace("\\\n", " "))
     environment = dict(word.split("=", 1) for word in words[:3])
     assert json.loads(environment["ACTFOCUS_PARAMS"]) == TUNED.params
     assert environment["VERL_USE_EXTERNAL_MODULES"] == "actfocus_core.plugins.verl_ray"

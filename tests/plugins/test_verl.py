@@ -1,5 +1,6 @@
 """The verl plug-in called with verl's own batch types and losses: `make test-verl` gives it an environment of its own."""
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from verl.trainer.ppo.core_algos import (  # noqa: E402
     get_policy_loss_fn,
 )
 from verl.utils import tensordict_utils as tu  # noqa: E402
+from verl.workers.config import HFModelConfig  # noqa: E402
 
 from actfocus_core.credit.weights import token_weights  # noqa: E402
 from actfocus_core.errors import ActFocusError  # noqa: E402
@@ -23,6 +25,7 @@ from actfocus_core.interop.layout import Layout  # noqa: E402
 from actfocus_core.losses import policy_loss  # noqa: E402
 from actfocus_core.plugins import verl as plugin  # noqa: E402
 from actfocus_core.policy.logits import SplitModel  # noqa: E402
+from actfocus_core.signals import score  # noqa: E402
 from actfocus_core.spans import span_rule  # noqa: E402
 
 P = {"alpha": 0.2, "beta": 1.5, "signal": "energy", "format_weight": None, "spans": "think_answer"}
@@ -171,6 +174,66 @@ def test_the_engine_s_energies_lie_where_verl_reads_them(rollouts, tiny):
         for row, t, s in zip(found.unbind(), some, starts):
             where = t.response_mask[s:]
             np.testing.assert_allclose(row.numpy()[where], t.signals["ref_energy"][s:][where], atol=1e-4)
+
+
+def test_the_exported_settings_are_verl_s():
+    """Hydra knows every name, and the model's config takes the engine's."""
+    import os
+    import shlex
+
+    import verl.trainer
+    from hydra import compose, initialize_config_dir
+    from verl.trainer.ppo.utils import need_reference_policy
+
+    from actfocus_core.interop.setting import Setting, verl_text
+
+    command = verl_text(Setting(0.1, 0.5, env="sokoban", model="m")).split("\n", 2)[2]
+    words = shlex.split(command.replace("\\\n", " "))
+    overrides = words[words.index("verl.trainer.main_ppo") + 1:]
+    with initialize_config_dir(os.path.join(os.path.dirname(verl.trainer.__file__), "config"), version_base=None):
+        config = compose("ppo_trainer", overrides)
+    actor = config.actor_rollout_ref
+    assert actor.model.model_type == "actfocus" and config.trainer.use_v1 and config.trainer.v1.trainer_mode == "actfocus"
+    assert (actor.actor.policy_loss.loss_mode, actor.actor.loss_agg_mode) == ("actfocus", "token-mean")
+    assert need_reference_policy(config) and actor.actor.kl_loss_coef == 0
+    assert "model_type" in {field.name for field in fields(HFModelConfig)}
+
+
+def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
+    """Against a server that samples with the embedded policy: the episode's stream, mask, log-probs and return."""
+    pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
+    import asyncio
+
+    from datasets import Dataset
+
+    from actfocus_core.plugins.verl_ray import EnvironmentLoop, prompts
+    from actfocus_core.policy.sampler import CachedSampler
+
+    class Server:
+        """Answers as verl's does, reading the whole stream anew."""
+
+        async def generate(self, request_id, prompt_ids, sampling_params, priority):
+            sampler = CachedSampler(tiny)
+            sampler.begin(1)
+            dice = np.random.default_rng(len(prompt_ids)).random((1, sampling_params["max_tokens"]))
+            reply, = sampler.reply([prompt_ids], sampling_params["max_tokens"], dice)
+            return SimpleNamespace(token_ids=reply.ids, log_probs=reply.logprobs.tolist())
+
+    prompts("frozen_lake", 2, str(tmp_path / "prompts.parquet"), **tiny.env_options["frozen_lake"])
+    row = Dataset.from_parquet(str(tmp_path / "prompts.parquet"), cache_dir=str(tmp_path))[1]
+    assert row["agent_name"] == "actfocus" and row["extra_info"]["seed"] == 10_001
+    loop = object.__new__(EnvironmentLoop)
+    loop.tokenizer, loop.server_manager = tiny.tokenizer, Server()
+    loop.rollout_config = SimpleNamespace(prompt_length=512, response_length=512)
+    made = asyncio.run(loop.run({"temperature": 1.0}, **row))
+    assert len(made.response_ids) == len(made.response_mask) == len(made.response_logprobs)
+    read, = plugin.read_rows([made.prompt_ids], [made.response_ids], [made.response_mask],
+                             Layout(tiny.tokenizer, span_rule("think_answer")), [made.reward_score])
+    assert len(read.turn_records) == made.num_turns // 2 >= 1 and any(turn.actions for turn in read.turn_records)
+    score([read], tiny)
+    where = read.response_mask
+    own = np.concatenate([np.zeros(len(made.prompt_ids)), made.response_logprobs])
+    np.testing.assert_allclose(read.signals["ref_logprob"][where], own[where], atol=1e-4)
 
 
 def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
