@@ -94,7 +94,7 @@
   function wake() {
     if (store.place.tab !== 'compare') return;
     if (!page.built) build();
-    follow();
+    adapt();
     note();
     soon();
   }
@@ -165,7 +165,7 @@
   }
 
   /* A lesson may have chosen other schemes than the pickers show. */
-  function follow() {
+  function adapt() {
     if (!page.adopted || (page.pickers.a.value === scheme('a') && page.pickers.b.value === scheme('b') && page.controls.checked === Boolean(store.place.controls))) return;
     page.controls.checked = Boolean(store.place.controls);
     fillPickers();
