@@ -96,7 +96,7 @@
   function wake() {
     if (store.place.tab !== 'compare') return;
     if (!page.built) build();
-    follow();
+    adapt();
     note();
     if (page.adopted && page.kept !== store.place.kept) {
       page.kept = store.place.kept;
@@ -178,7 +178,7 @@
   const titleOf = (name) => (name === KEPT ? `Kept as B: ${store.kept() ? store.describe(store.kept()) : 'nothing yet, see the left bar'}` : tables.facts(page.menu, name).title);
 
   /* A lesson may have chosen other schemes than the pickers show. */
-  function follow() {
+  function adapt() {
     if (!page.adopted || (page.pickers.a.value === scheme('a') && page.pickers.b.value === scheme('b') && page.controls.checked === Boolean(store.place.controls))) return;
     page.controls.checked = Boolean(store.place.controls);
     fillPickers();

@@ -83,7 +83,11 @@ def test_the_diagnostic_over_the_sample_runs():
 
 def test_schemes_over_seeds(tmp_path, capsys):
     module = demo("schemes_over_seeds")
-    found = module.main(["--seeds", "1", "--steps", "1", "--prompts", "1", "--out", str(tmp_path / "c")])
+    # Small ones; the demo reads runs that are there already.
+    (tmp_path / "c").mkdir()
+    module.curves(("uniform", "actfocus"), 1, tmp_path / "c", "frozen_lake", steps=1, time_budget=None, prompts=2, rollouts=2,
+                  eval_prompts=1, eval_rollouts=1, eval_every=1, mass_every=0)
+    found = module.main(["--seeds", "1", "--out", str(tmp_path / "c")])
     assert {name: rows.shape for name, rows in found.items()} == {"uniform": (1, 2), "actfocus": (1, 2)}
     assert "no difference is claimed" in capsys.readouterr().out
     page = (tmp_path / "c" / "success.html").read_text()
