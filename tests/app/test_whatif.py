@@ -31,7 +31,7 @@ class Shared:
     """What the panel needs of a studio."""
 
     def __init__(self, runs_dir):
-        self.catalog = Catalog([], runs_dir)
+        self.catalog, self.read_only = Catalog([], runs_dir), False
 
 
 @pytest.fixture(scope="module")
