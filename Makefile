@@ -12,10 +12,12 @@ app: .venv/.ready
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: .venv/.ready-for-tests
-	$(TEST)
+	$(TEST) -m "not slow and not alone"
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-all: .venv/.ready-for-tests
-	$(TEST) -m ""
+	$(TEST) -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # The plug-ins, each in an environment of its own beside the other trainer (docs/scale.md).
 test-trl: .venv-trl/.ready

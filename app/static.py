@@ -18,10 +18,10 @@ HERE = Path(__file__).parent
 SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/channel.js", "frame/plots.js", "frame/frame.js", "frame/jobs.js",
            "frame/drawer.js",
            "token_view/verdict.js", "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
-           "token_view/line.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
+           "token_view/line.js", "token_view/panes.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
            "compare/tables.js", "compare/compare.js", "groups/ribbons.js", "groups/groups.js", "tune/tune.js",
            "train/series.js", "train/charts.js", "train/standing.js", "train/scrubber.js", "train/train.js",
-           "whatif/panes.js", "whatif/replay.js", "whatif/branch.js", "whatif/edit.js", "whatif/motion.js", "whatif/whatif.js",
+           "whatif/replay.js", "whatif/branch.js", "whatif/edit.js", "whatif/motion.js", "whatif/whatif.js",
            "learn/learn.js")
 """In this order they make studio.js."""
 STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "compare/compare.css", "groups/groups.css", "tune/tune.css",

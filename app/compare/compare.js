@@ -2,9 +2,9 @@
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
-  const { el, button, number, perFrame, visible } = AF.dom;
+  const { el, button, number, visible } = AF.dom;
   const { KIND } = AF.weights;
-  const { store, tokens, compareTables: tables } = AF;
+  const { store, tokens, panes, compareTables: tables } = AF;
 
   const PATIENCE_MS = 60000;
   const POLL_MS = 700;
@@ -14,7 +14,7 @@
   let send = null;
   let busy = null;
   let number_ = 0;
-  const page = { built: false, done: {}, errors: {}, actions: [], panes: [], data: {}, lead: null, focus: null };
+  const page = { built: false, done: {}, errors: {}, actions: [], panes: [], data: {}, focus: null };
 
   // --- what is asked: one question at a time, always the newest view -------------------------------
 
@@ -211,7 +211,7 @@
     page.panes = sides.map(([side, t]) => pane(side, t));
     page.grid.replaceChildren(...page.panes.map((p) => p.node));
     page.grid.classList.toggle('three', page.same);
-    page.lead = page.panes[0];
+    panes.link(page.panes, panes.sameTurn, tell, () => { page.live.textContent = page.readout.textContent; });
     page.legend.replaceChildren(tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
   }
 
@@ -231,20 +231,9 @@
   }
 
   function pane(side, t) {
-    const model = { n: t.text.length, text: t.text, turn: t.turn, kinds: t.kind, turns: t.turns,
-      shown: tokens.shownKinds(t.kind, t.turn, t.turns), signed: new Float64Array(t.text.length), signedTop: 1, spans: new Map() };
-    t.turn.forEach((k, i) => { if (!model.spans.has(k)) model.spans.set(k, [i, i]); model.spans.get(k)[1] = i + 1; });
-    const title = el('b', '', side === 'difference' ? 'A − B' : side.toUpperCase());
-    const p = { side, model, data: t, what: el('span', 'af-quiet'), box: el('div', 'af-text') };
-    p.box.setAttribute('role', 'region');
+    const p = panes.create(side === 'difference' ? 'A − B' : side.toUpperCase(), '', t);
     p.box.setAttribute('aria-label', side === 'difference' ? 'Difference of the two, token by token' : `Trajectory in pane ${side.toUpperCase()}`);
-    p.node = el('section', 'af-pane', el('header', 'af-pane-head', title, p.what), p.box);
-    p.view = tokens.build(p.box, model, (i) => walk(p, i), (i) => hover(p, i));
-    for (const event of ['pointerenter', 'pointerdown', 'focusin', 'wheel', 'touchstart']) p.box.addEventListener(event, () => { page.lead = p; }, { passive: true });
-    p.box.addEventListener('scroll', () => { if (page.lead === p) follow(); }, { passive: true });
-    p.box.addEventListener('keydown', (event) => keydown(p, event));
-    p.box.addEventListener('toggle', (event) => unfold(event.target), true);
-    return p;
+    return Object.assign(p, { side });
   }
 
   function showCredit(data) {
@@ -287,85 +276,23 @@
       + `, ${t.success ? 'success' : 'failure'}${reason ? ` · ${reason}` : ''}`;
   }
 
-  /* The token at the same place of another pane: the same position, or in another rollout the same of its turn. */
-  function counterpart(from, to, i) {
-    if (from.data === to.data) return i;
-    const k = from.model.turn[i];
-    const own = to.model.spans.get(k);
-    const j = own && own[0] + i - from.model.spans.get(k)[0];
-    return own && j < own[1] ? j : null;
-  }
-
-  function hover(p, i) {
-    for (const other of page.panes) tokens.hot(other.view, i === null ? null : counterpart(p, other, i));
-    if (i !== null) tell(p, i);
-  }
-
-  /* Go to a token, by key or click: the focus moves, and it is spoken. */
-  function walk(p, i) {
-    if (i < 0 || i >= p.model.n) return;
-    tokens.rove(p.view, i);
-    p.view.spans[i].closest('details')?.setAttribute('open', '');
-    p.view.spans[i].focus({ preventScroll: true });
-    tokens.reveal(p.view, p.view.spans[i], 'near');
-    hover(p, i);
-    page.live.textContent = page.readout.textContent;
-  }
-
-  function keydown(p, event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || event.ctrlKey || event.metaKey || event.altKey || !event.target.classList.contains('t')) return;
-    event.preventDefault();
-    walk(p, p.view.rover + step);
-  }
-
   /* The numbers of one token in every pane. */
   function tell(p, i) {
     page.focus = [p, i];
     const m = p.model;
     const written = m.kinds[i] >= KIND.REASONING;
     const values = page.panes.map((other) => {
-      const j = counterpart(p, other, i);
+      const j = panes.sameTurn(p, other, i);
       const name = other.side === 'difference' ? 'A − B' : other.side.toUpperCase();
       if (j === null) return `${name} –`;
       const text = other === p || other.data === p.data ? '' : ` “${visible(other.model.text[j])}”`;
       return other.model.kinds[j] < KIND.REASONING ? `${name}${text} not in the loss` : `${name}${text} ${signed(other.model.signed[j])}`;
     });
-    page.readout.replaceChildren(el('b', 'af-readout-token', visible(m.text[i]) || '∅'),
-      ` ${tokens.NAMES[m.shown[i]]}, position ${i}${m.turn[i] < 0 ? '' : `, turn ${m.turn[i] + 1}`}: `,
+    page.readout.replaceChildren(...panes.name(p, i),
       written ? values.join(' · ') : 'the policy read it and did not write it');
   }
 
   const signed = (x) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x)}` : 'unavailable');
-
-  /* Scroll the other panes to the same place of the same turn. Cards that come to sight get their
-     true height, so it looks again. */
-  const follow = perFrame(() => {
-    let tries = 2;
-    (function settle() {
-      for (const p of page.panes) if (p !== page.lead) align(page.lead.box, p.box);
-      if (tries--) root.requestAnimationFrame(settle);
-    })();
-  });
-
-  function align(lead, box) {
-    const top = lead.getBoundingClientRect().top;
-    const cards = [...lead.children];
-    const card = cards.find((node) => node.getBoundingClientRect().bottom > top + 1) || cards[cards.length - 1];
-    const at = card.getBoundingClientRect();
-    const to = box.children[cards.indexOf(card)];
-    if (!to) return;
-    const there = to.getBoundingClientRect();
-    const share = (top - at.top) / at.height;
-    box.scrollTop += there.top + (share < 0 ? top - at.top : share * there.height) - box.getBoundingClientRect().top;
-  }
-
-  function unfold(details) {
-    for (const p of page.panes) {
-      const own = p.box.querySelector('.af-prologue');
-      if (own && own.open !== details.open) own.open = details.open;
-    }
-  }
 
   // --- what stands beside it ---------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@
     const word = run.state === 'queued' && run.place ? `in the queue, place ${run.place}` : WORDS[run.state] || run.state;
     l.state.replaceChildren(word, run.phase && run.state === 'running' ? el('span', 'af-quiet', ` ${run.phase}`) : '',
       run.message ? el('span', 'af-flag', run.message) : '');
-    if (run.log) l.state.append(el('pre', 'af-log', run.log.split('\n').slice(-LOG_LINES).join('\n')));
+    if (run.log) l.state.append(el('pre', 'af-log', { tabIndex: 0 }, run.log.split('\n').slice(-LOG_LINES).join('\n')));
   }
 
   /* The k-th evaluation with its interval. */

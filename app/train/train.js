@@ -265,7 +265,7 @@
     ask({ op: 'log', id: page.race.id, name: run.name }, ({ log, config, command, python }) => {
       const written = config ? JSON.stringify(config, null, 1) : '';
       const file = (text, name) => el('a', 'af-link', { href: URL.createObjectURL(new Blob([text], { type: 'text/plain' })), download: name }, `Download ${name}`);
-      const part = (head, text, ...more) => [el('h4', '', head), el('pre', 'af-log', text), ...more];
+      const part = (head, text, ...more) => [el('h4', '', head), el('pre', 'af-log', { tabIndex: 0 }, text), ...more];
       page.details.replaceChildren(el('h3', '', `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
         ...part('The same on the command line', command), ...part('The same in Python', python),
         ...part('Config', written || 'not written yet', written && file(written, `${run.name}.config.json`)),

@@ -180,6 +180,7 @@ RECOLOUR = """async () => {
 }"""
 
 
+@pytest.mark.alone
 def test_alpha_recolours_four_thousand_tokens_within_two_frames(page, studio):
     """From the slider's event to the painted frame. Other work on the machine can only add to
     what the page takes, so the faster moves of up to ten rounds are looked at."""
@@ -287,8 +288,9 @@ def test_what_was_not_recorded_is_unavailable_and_never_zero(page, studio):
 def test_a_broken_run_is_one_line_in_the_page(page, studio):
     opened(page, studio)
     page.evaluate("ActFocus.go({run: 'broken'})")
-    page.locator(".af-alert.error").wait_for()
-    assert "not readable JSON" in page.locator(".af-alert").inner_text()
+    alert = page.locator(".af-alert.error:visible")
+    alert.wait_for()
+    assert "not readable JSON" in alert.inner_text()
     page.get_by_role("button", name="Close").first.click()
     page.keyboard.press("ArrowRight")
     assert place(page, "turn") == 1

@@ -38,7 +38,7 @@ def test_energy_entropy_and_logprob_equal_a_float64_computation(policy, scored):
 
 
 def test_chunks_and_batches_change_nothing(policy, scored, monkeypatch):
-    monkeypatch.setattr(logits_module, "chunk_rows", lambda vocabulary: 7)
+    monkeypatch.setattr(logits_module, "chunk_rows", lambda *_: 7)
     again = score(copy.deepcopy(scored), policy, tokens_per_batch=700)
     for a, b in zip(scored, again):
         np.testing.assert_allclose(a.signals["ref_energy"], b.signals["ref_energy"], atol=1e-5)
@@ -47,7 +47,7 @@ def test_chunks_and_batches_change_nothing(policy, scored, monkeypatch):
 def test_no_chunk_of_logits_is_as_large_as_the_batch(policy, scored, monkeypatch):
     seen = []
     original = logits_module.SplitModel.logits
-    monkeypatch.setattr(logits_module, "chunk_rows", lambda vocabulary: 32)
+    monkeypatch.setattr(logits_module, "chunk_rows", lambda *_: 32)
     monkeypatch.setattr(logits_module.SplitModel, "logits",
                         lambda self, hidden: seen.append(len(hidden)) or original(self, hidden))
     score(copy.deepcopy(scored), policy)

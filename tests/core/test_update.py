@@ -180,7 +180,7 @@ def test_log_probs_of_the_update_are_those_of_the_rollout(tiny, rollouts):
 def test_many_logits_are_made_again_with_the_same_gradient(learner, rollouts, monkeypatch):
     whole = gradient(learner, training_batch(rollouts))
     monkeypatch.setattr("actfocus_core.train.update.HELD_LOGITS", 1000)
-    monkeypatch.setattr("actfocus_core.train.update.chunk_rows", lambda vocabulary: 50)
+    monkeypatch.setattr("actfocus_core.train.update.chunk_rows", lambda *_: 50)
     close(gradient(learner, training_batch(rollouts)), whole)
 
 

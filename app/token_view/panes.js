@@ -24,9 +24,9 @@
   }
 
   /* `counterpart(from, to, i)`: the token of another pane that belongs to token i, or null.
-     `tell(pane, i)`: says what is known of a token. */
-  function link(panes, counterpart, tell) {
-    const group = { panes, lead: panes[0], counterpart, tell };
+     `tell(pane, i)`: says what is known of a token; `gone()`: a token was gone to, by key or click. */
+  function link(panes, counterpart, tell, gone = () => {}) {
+    const group = { panes, lead: panes[0], counterpart, tell, gone };
     for (const p of panes) {
       p.view = tokens.build(p.box, p.model, (i) => walk(group, p, i), (i) => hover(group, p, i));
       for (const event of ['pointerenter', 'pointerdown', 'focusin', 'wheel', 'touchstart']) {
@@ -34,7 +34,9 @@
       }
       p.box.addEventListener('scroll', () => { if (group.lead === p) group.follow(); }, { passive: true });
       p.box.addEventListener('keydown', (event) => keydown(group, p, event));
+      p.box.addEventListener('toggle', (event) => unfold(group, event.target), true);
     }
+    // Cards that come to sight get their true height, so it looks again.
     group.follow = perFrame(() => {
       let tries = 2;
       (function settle() {
@@ -59,6 +61,7 @@
     if (i !== null) group.tell(p, i);
   }
 
+  /* Go to a token, by key or click: the focus moves, and it is spoken. */
   function walk(group, p, i) {
     if (i < 0 || i >= p.model.n) return;
     tokens.rove(p.view, i);
@@ -66,6 +69,7 @@
     p.view.spans[i].focus({ preventScroll: true });
     tokens.reveal(p.view, p.view.spans[i], 'near');
     hover(group, p, i);
+    group.gone();
   }
 
   function keydown(group, p, event) {
@@ -74,6 +78,14 @@
     event.preventDefault();
     event.stopPropagation();
     walk(group, p, p.view.rover + step);
+  }
+
+  /* What stands before the first turn is folded in all panes or in none. */
+  function unfold(group, details) {
+    for (const p of group.panes) {
+      const own = p.box.querySelector('.af-prologue');
+      if (own && own.open !== details.open) own.open = details.open;
+    }
   }
 
   function align(lead, box) {
