@@ -96,4 +96,4 @@ def test_every_lesson_drives_the_tabs_without_an_error(page, studio):
             page.wait_for_function(f"ActFocus.store.place.tab === {json.dumps(tab)}")
             if wanted["pin"]:
                 page.wait_for_function("ActFocus.store.place.token !== null")
-        assert page.locator("[role=alert].error:visible").count() == 0
+        assert page.locator("[role=alert].error:visible").all_inner_texts() == []
