@@ -137,8 +137,8 @@ def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, 
     ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"), ("a.jsonl", b"[" * 100_000, "nested too deep"),
     ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "line 1: is longer than 1 MiB"),
     ("a.jsonl", b"{}\n" * 2000, "more than 1000 rollouts"),
-    ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12)), "unpacks to more than 4 MiB"),
-    ("a.jsonl.gz", gzip.compress(b"{}\n" * 99)[:-9], "cannot be unpacked"),
+    ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12), mtime=0), "unpacks to more than 4 MiB"),
+    ("a.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-9], "cannot be unpacked"),
     ("a.parquet", b"PAR1PAR1", "not readable as Parquet"), ("\x00.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"), ("C:\\a\\данные.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"),
 ])
 def test_what_is_refused_before_anything_is_read(name, content, says, exchange, client, tmp_path, monkeypatch):
