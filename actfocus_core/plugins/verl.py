@@ -121,4 +121,4 @@ def clipped_surrogate(old_log_prob, log_prob, advantages, response_mask, loss_ag
 
 def energies(logits: torch.Tensor) -> torch.Tensor:
     """float32 [N]: -logsumexp of raw logits [N, V], a few rows at a time."""
-    return torch.cat([-part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits.shape[-1]))])
+    return torch.cat([-part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits.shape[-1], logits.device))])
