@@ -81,7 +81,7 @@ class Loaded:
         """Mean over seeds of the last evaluation of a scheme's runs."""
         if self.races is None or not self.view.race:
             return None
-        last = [[row[EVALUATED] for row in run["rows"] if row.get(EVALUATED) is not None]
+        last = [[value for value in run["columns"].get(EVALUATED, ()) if value is not None]
                 for run in self.races.look(self.view.race, {})["runs"] if run["scheme"] == scheme and run["state"] == "finished"]
         return float(np.mean([values[-1] for values in last])) if last and all(last) else None
 

@@ -1,16 +1,20 @@
 """Lessons: every mistake in a file has its line, and what is revealed are the numbers of the run."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from actfocus_core.credit import Batch, signal_stats, token_weights
 from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_core.train.control import write_status
 from actfocus_core.trajectory import TokenKind
 from app.learn.facts import FACTS, Loaded
 from app.learn.judge import judge
 from app.learn.lessons import Choice, Comparison, Question, load_lessons
+from app.races import RaceRequest, Races
 from app.url import View
 from tests.app.sample import make_run
 
@@ -191,3 +195,25 @@ def test_every_question_of_ours_can_be_answered_on_the_example_run():
             if told and lesson.name != "train":
                 assert told["verdict"] is not None and "unavailable" not in told["text"], (lesson.name, told)
                 assert len(told["right"]) == (0 if step.question.number else 1), (lesson.name, told)
+
+
+def test_a_race_tells_its_last_evaluations_once_all_of_its_runs_have_some(tmp_path):
+    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 2, "30 seconds")
+    last = {"race-1-uniform-s0": 0.5, "race-1-uniform-s1": 0.75, "race-1-actfocus-s0": 0.25, "race-1-actfocus-s1": 0.5}
+    races = Races(tmp_path)
+    races.folder.mkdir(parents=True)
+    runs = [{"name": name, "scheme": name.split("-")[2], "seed": int(name[-1])} for name in last]
+    (races.folder / "race-1.json").write_text(json.dumps(
+        {"id": "race-1", "made": 0.0, "request": dataclasses.asdict(asked), "steps": 2, "runs": runs}))
+    made = [Run.create(tmp_path / name, {"command": "train"}) for name in last]
+    for run in made:
+        run.log({"step": 0, "eval/t1/success": 0.1})
+        run.log({"step": 1, "success/rate": 0.9})
+        write_status(run.path, state="finished" if run is not made[-1] else "stopped", step=2, elapsed=1.0)
+    loaded = Loaded(None, View(race="race-1"), lambda: None, races)
+    assert FACTS["race_uniform"].value(loaded) == pytest.approx(10)
+    for run in made:
+        run.log({"step": 2, "eval/t1/success": last[run.path.name]})
+    assert FACTS["race_uniform"].value(loaded) == pytest.approx(62.5)
+    assert FACTS["race_actfocus"].value(loaded) == pytest.approx(25), "of the finished one alone"
+    assert FACTS["race_actfocus"].value(Loaded(None, View(race="none"), lambda: None, races)) is None

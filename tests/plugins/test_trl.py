@@ -12,6 +12,7 @@ pytest.importorskip("trl", reason="TRL is not installed: `make test-trl` runs th
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 from trl import GRPOTrainer  # noqa: E402
 
 from actfocus_core.credit.weights import token_weights  # noqa: E402
@@ -156,14 +157,14 @@ def test_two_processes_are_one(tmp_path):
     def start(rank: int, processes: int):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
                "MASTER_PORT": port, "OMP_NUM_THREADS": "1"} if processes > 1 else {}
-        command = [sys.executable, "-m", "tests.plugins.trl_run", str(tmp_path / f"{processes}.pt"), str(tmp_path / f"run-{processes}")]
+        command = [sys.executable, "-m", "tests.plugins.trl_run", str(tmp_path / f"{processes}.safetensors"), str(tmp_path / f"run-{processes}")]
         return subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     for processes in (1, 2):
         for process in [start(rank, processes) for rank in range(processes)]:
             said, _ = process.communicate(timeout=700)
             assert process.returncode == 0, said
-    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in (1, 2))
+    one, two = (load_file(tmp_path / f"{n}.safetensors") for n in (1, 2))
     before = load_policy("tiny", "cpu").model.state_dict()
     assert max(float((one[n] - before[n]).abs().max()) for n in before) > 1e-3
     for name in one:

@@ -5,6 +5,7 @@ import sys
 import tempfile
 
 import torch
+from safetensors.torch import save_file
 from trl import GRPOConfig
 
 from actfocus_core.plugins.trl import ActFocusGRPOTrainer, boards
@@ -33,4 +34,5 @@ if __name__ == "__main__":
     made = trainer(config(int(os.environ.get("WORLD_SIZE", 1))), run=sys.argv[2] if len(sys.argv) > 2 else None)
     made.train()
     if made.accelerator.is_main_process:
-        torch.save(made.accelerator.unwrap_model(made.model).state_dict(), sys.argv[1])
+        # As copies: tied weights share their memory, which a file of safetensors does not have.
+        save_file({name: p.clone() for name, p in made.accelerator.unwrap_model(made.model).state_dict().items()}, sys.argv[1])
