@@ -10,8 +10,7 @@ import numpy as np
 from actfocus_core.credit import SCHEMES
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy.loading import NAMES
-from actfocus_core.policy.smollm2 import is_here
+from actfocus_core.policy.loading import NAMES, at_hand
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
 from app.compare.credits import params
@@ -40,7 +39,7 @@ def model_of(run: Run) -> str:
     """The model a run began with. Raises ActFocusError where a page may not load it or it is not here."""
     config = run.info.get("config") or {}
     name = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
-    if name in NAMES and (name != "smollm2" or is_here()) or name and (Path(name) / "config.json").is_file():
+    if name in at_hand() or name and name not in NAMES and (Path(name) / "config.json").is_file():
         return name
     raise ActFocusError(f"what-ifs need the policy that wrote these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
                         f"{', '.join(NAMES)} or a model folder of this machine; on the command line, `actfocus replay {run.path}`, "
