@@ -3,14 +3,20 @@
 The learner is put back to where the step began (train/history.py) and takes the step with the
 trainer's own code, once a scheme: the same rollouts, mini-batches in the same order, the same
 state of the optimiser. So the run's own scheme arrives at the run's own next checkpoint, and what
-differs between two schemes is the schemes' doing.
+differs between two schemes is the schemes' doing. A small policy takes its updates side by side, a
+scheme a core, each in the arithmetic it would have alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from queue import SimpleQueue
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +24,7 @@ import torch
 from actfocus_core.credit import Credit, get_scheme, signal_stats
 from actfocus_core.errors import ActFocusError
 from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT
+from actfocus_core.policy import Policy
 from actfocus_core.runs import TRAINED, Run
 from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
@@ -32,10 +39,13 @@ from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
 from actfocus_core.whatif import WhatIf
 
 Match = Literal["rate", "norm"]
+T = TypeVar("T")
 FRESH = "a fresh optimiser: this is not an update that happened"
 TOLERANCE = 1e-6
 """In any parameter or moment, against the stored checkpoint."""
 EVALUATION_ROLLOUTS = 4
+COPIED_PARAMETERS = 20_000_000
+"""A policy of at most so many is copied, so that the schemes' updates can be taken side by side."""
 
 
 def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: dict[str, dict] | None = None,
@@ -77,29 +87,45 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
     number = 1 if fresh else step
     chosen = _chosen(schemes, params or {}, learner.config)
     config, start = learner.config, _copied(learner)
-    played = _Evaluation(learner, evaluation, step) if evaluation else None
-    before, results = None, []
-    for i, (scheme, given) in enumerate(chosen.items()):
-        learner.config = config.model_copy(update={"scheme": scheme, "scheme_params": given})
-        if i:
-            learner.take_up(start)
-        made = PREPARE[config.algorithm](learner, kept)
-        before = _logprobs(learner, kept) if before is None else before
-        is_own = own and (scheme, given) == (config.scheme, config.scheme_params)
-        norms = results[0].norms if results and match == "norm" else None
-        results.append(_update(learner, made, number, start, norms, is_own, before))
+    lanes = _lanes(learner)
+    played = _Evaluation(learner, evaluation, step, lanes) if evaluation else None
+    learners = [learner, *(_twin(learner, start) if lanes > 1 else learner for _ in list(chosen)[1:])]
+    prepared = []
+    for mine, (scheme, given) in zip(learners, chosen.items()):
+        mine.config = config.model_copy(update={"scheme": scheme, "scheme_params": given})
+        prepared.append((mine.config, PREPARE[config.algorithm](mine, kept)))
+    before = _logprobs(learner, kept, lanes)
+    norms = [SimpleQueue() for _ in learners[1:]] if match == "norm" else []
+
+    def updated(i: int) -> _Updated:
+        mine, (mine.config, made) = learners[i], prepared[i]
+        if i and lanes == 1:
+            mine.take_up(start)
+        is_own = own and (mine.config.scheme, mine.config.scheme_params) == (config.scheme, config.scheme_params)
+        watch = _Gradients(mine, norms[i - 1] if i and norms else None, [] if i else norms)
+        try:
+            found = _update(mine, made, number, start, watch, is_own, before, lanes // len(chosen))
+        except BaseException:
+            watch.give_up()
+            raise
         if is_own:
-            results[-1].row["reproduced"] = _difference(run, learner, step)
+            found.row["reproduced"] = _difference(run, mine, step)
         if played:
-            results[-1].row["evaluation"] = played.after()
-        learner.progress("replay", i + 1, len(chosen))
+            found.row["evaluation"] = played.after(mine)
+        return found
+
+    results = []
+    for found in _at_once([lambda i=i: updated(i) for i in range(len(chosen))], lanes):
+        results.append(found)
+        learner.progress("replay", len(results), len(chosen))
+    tokens = prepared[0][1].tokens.tokens(np.arange(len(kept)))
     request = {"step": step, "schemes": [{"scheme": s, "params": p} for s, p in chosen.items()], "match": match, "evaluation": evaluation, "fresh": fresh,
                "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None, "settings": settings or {}}
     result = {
         "updates": [r.row for r in results], "algorithm": config.algorithm, "own": config.scheme if own else None,
-        "lr": learner.adam.rate(number), "trajectories": len(kept), "tokens": made.tokens.tokens(np.arange(len(kept))),
+        "lr": learner.adam.rate(number), "trajectories": len(kept), "tokens": tokens,
         "cosine_gradient": _cosines([r.gradient for r in results]), "cosine_update": _cosines([r.change for r in results]),
-        "badges": _badges(results, fresh), "seconds": learner.notes, **({"before": played.first} if played else {})}
+        "badges": _badges(results, fresh), "seconds": _seconds(learners), **({"before": played.first} if played else {})}
     return WhatIf("replay", request, result, _annotated(kept, before, results))
 
 
@@ -161,13 +187,52 @@ def _copied(learner: Learner) -> dict[str, dict[str, torch.Tensor]]:
             for file, named in learner.stored().items()}
 
 
+# --- side by side ----------------------------------------------------------------------------
+
+
+def _lanes(learner: Learner) -> int:
+    """How many updates or passes are worked on at a time: one a core, for a small policy on a CPU.
+
+    The matrices of a small model keep a few cores busy badly, and more threads round differently than the
+    training did, so a core each is quicker and exact.
+    """
+    small = sum(p.numel() for p in learner.policy.model.parameters()) <= COPIED_PARAMETERS
+    if learner.policy.device.type != "cpu" or learner.adapted is not None or not small:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // torch.get_num_threads())
+
+
+def _twin(learner: Learner, start: dict) -> Learner:
+    """Another learner that stands where this one began, with weights and optimiser of its own."""
+    own = learner.policy
+    twin = Learner(learner.config, Policy(own.name, copy.deepcopy(own.model), own.tokenizer, own.env_options))
+    twin.take_up(start)
+    return twin
+
+
+def _at_once(jobs: list[Callable[[], T]], lanes: int) -> Iterator[T]:
+    """What each job returns, in their order; they begin in their order, ``lanes`` of them at a time."""
+    if lanes <= 1 or len(jobs) == 1:
+        yield from (job() for job in jobs)
+        return
+    with ThreadPoolExecutor(lanes) as pool:
+        futures = [pool.submit(job) for job in jobs]
+        yield from (future.result() for future in futures)
+
+
+def _seconds(learners: list[Learner]) -> dict[str, float]:
+    """Seconds by phase, added over all that worked, some of it at the same time."""
+    every = {id(learner): learner.notes for learner in learners}.values()
+    return {name: sum(notes.get(name, 0.0) for notes in every) for name in dict.fromkeys(itertools.chain(*every))}
+
+
 # --- one update ------------------------------------------------------------------------------
 
 
 @dataclass
 class _Updated:
     row: dict
-    norms: list[float]
     gradient: torch.Tensor
     change: torch.Tensor
     after: list[np.ndarray]
@@ -176,50 +241,71 @@ class _Updated:
 
 
 class _Gradients:
-    """Watches the gradient of every mini-batch; ``norms``: scales each to this length."""
+    """Watches the gradient of every mini-batch.
 
-    def __init__(self, learner: Learner, norms: list[float] | None):
-        self.parameters, self.wanted = list(learner.adam.named.values()), norms
+    ``wanted``: lengths to scale them to, one a mini-batch; ``tell``: who else wants to know their own.
+    """
+
+    def __init__(self, learner: Learner, wanted: SimpleQueue | None, tell: list[SimpleQueue]):
+        self.parameters, self.wanted, self.tell = list(learner.adam.named.values()), wanted, tell
         self.norms: list[float] = []
         self.sum = torch.zeros(sum(p.numel() for p in self.parameters), dtype=torch.float64)
 
     def __call__(self) -> None:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        for other in self.tell:
+            other.put(norm)
+        wanted = self.wanted.get() if self.wanted else norm
+        if wanted is None:
+            raise ActFocusError("the update whose gradients these should match has failed")
         if self.wanted and norm:
             for gradient in gradients:
-                gradient.mul_(self.wanted[len(self.norms)] / norm)
+                gradient.mul_(wanted / norm)
         self.sum += _flat(torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters)
         self.norms.append(norm)
 
+    def give_up(self) -> None:
+        """Nobody is to wait for a gradient that does not come."""
+        for other in self.tell:
+            other.put(None)
 
-def _update(learner: Learner, made: Prepared, step: int, start: dict, norms: list[float] | None, critic: bool,
-            before: list[np.ndarray]) -> _Updated:
-    watch = learner.adam.on_gradient = _Gradients(learner, norms)
-    also = {"critic": critic} if learner.critic is not None else {}
+
+def _update(learner: Learner, made: Prepared, step: int, start: dict, watch: _Gradients, is_own: bool,
+            before: list[np.ndarray], lanes: int) -> _Updated:
+    learner.adam.on_gradient = watch
+    also = {"critic": is_own} if learner.critic is not None else {}
     with learner.updating():
         updates = UPDATE[learner.config.algorithm](learner, made, step, **also)
-    after = _logprobs(learner, made.tokens.trajectories)
+    after = _logprobs(learner, made.tokens.trajectories, lanes)
     change = _flat(p.detach() - start["policy"][name].to(p.device) for name, p in learner.adam.named.items())
     parts, trajectories = learner.minibatches(made.tokens, made.credit, step, epoch=0), made.tokens.trajectories
     config, credit = learner.config, made.credit
-    row = {"scheme": config.scheme, "params": config.scheme_params, "own": critic, "gradient_norms": watch.norms,
+    row = {"scheme": config.scheme, "params": config.scheme_params, "own": is_own, "gradient_norms": watch.norms,
            "gradient_norm": float(watch.sum.norm()), "update_norm": float(change.norm()), "metrics": names.mean_of(updates),
            "divisors": {t.id: float(z) for t, z in zip(trajectories, parts[0][1])}, "signal": _signal(made),
            "change": _changes(made, before, after), "reproduced": None}
-    return _Updated(row, watch.norms, watch.sum, change, after, credit, made.tokens.columns["advantages"])
+    return _Updated(row, watch.sum, change, after, credit, made.tokens.columns["advantages"])
 
 
-def _logprobs(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
+def _logprobs(learner: Learner, kept: list[Trajectory], lanes: int) -> list[np.ndarray]:
     """float32 [T] a trajectory: log-probs under the policy as it is, in the arithmetic of the update."""
-    device, batch = learner.policy.device, TrainingBatch(kept, {})
-    with learner.phase("logprobs"), torch.no_grad():
-        openings, rows = None, np.arange(len(kept))
-        if SharedOpenings.worth_it(learner.model, batch, rows):
-            with autocast(device, learner.config.precision):
-                openings = SharedOpenings(learner.model, batch, rows, device)
-        return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
-                         learner.config.micro_tokens, device, learner.config.precision)
+    groups = [list(own) for _, own in itertools.groupby(kept, key=lambda t: t.group)]
+    ends = np.linspace(0, len(groups), min(max(lanes, 1), len(groups)) + 1).round().astype(int)
+    parts = [sum(groups[a:b], []) for a, b in itertools.pairwise(ends)]
+    with learner.phase("logprobs"):
+        return sum(_at_once([lambda part=part: _logprobs_of(learner, part) for part in parts], lanes), [])
+
+
+@torch.no_grad()
+def _logprobs_of(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
+    device, batch, rows = learner.policy.device, TrainingBatch(kept, {}), np.arange(len(kept))
+    openings = None
+    if SharedOpenings.worth_it(learner.model, batch, rows):
+        with autocast(device, learner.config.precision):
+            openings = SharedOpenings(learner.model, batch, rows, device)
+    return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
+                     learner.config.micro_tokens, device, learner.config.precision)
 
 
 def _flat(tensors) -> torch.Tensor:
@@ -290,23 +376,23 @@ def _annotated(kept: list[Trajectory], before: list[np.ndarray], results: list[_
 class _Evaluation:
     """The fixed evaluation prompts, played before the update and after it with the same dice."""
 
-    def __init__(self, learner: Learner, prompts: int, step: int):
-        self.learner, self.prompts, self.step = learner, prompts, step
-        self.rollouts = self._play()
-        self.logprobs = _logprobs(learner, self.rollouts)
+    def __init__(self, learner: Learner, prompts: int, step: int, lanes: int):
+        self.prompts, self.step = prompts, step
+        self.rollouts = self._play(learner)
+        self.logprobs = _logprobs(learner, self.rollouts, lanes)
         self.first = summary(self.rollouts)
 
-    def _play(self) -> list[Trajectory]:
-        c = self.learner.config
-        with self.learner.phase("evaluate"):
-            return evaluate(self.learner.player, c.env, prompts=self.prompts, rollouts=EVALUATION_ROLLOUTS,
+    def _play(self, learner: Learner) -> list[Trajectory]:
+        c = learner.config
+        with learner.phase("evaluate"):
+            return evaluate(learner.player, c.env, prompts=self.prompts, rollouts=EVALUATION_ROLLOUTS,
                             temperature=c.temperature, step=self.step, env_options=c.env_options,
                             batch_size=c.rollout_batch)
 
-    def after(self) -> dict:
+    def after(self, learner: Learner) -> dict:
         """``summary`` of new rollouts; ``gain`` in success with a 95 % interval over prompts (paired); and the mean
         change of log-prob of the tokens of earlier rollouts, of those that succeeded and of the others."""
-        played = self._play()
+        played = self._play(learner)
         found = summary(played)
         d = (prompt_means(played, [t.success for t in played])
              - prompt_means(self.rollouts, [t.success for t in self.rollouts]))
@@ -314,7 +400,7 @@ class _Evaluation:
         if len(d) > 1:
             half = NORMAL_95 * float(d.std(ddof=1)) / len(d) ** 0.5
             found |= {"gain_low": found["gain"] - half, "gain_high": found["gain"] + half}
-        changes = [now - then for now, then in zip(_logprobs(self.learner, self.rollouts), self.logprobs)]
+        changes = [now - then for now, then in zip(_logprobs(learner, self.rollouts, lanes=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
             own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
             found[f"change_{name}"] = float(np.concatenate(own).mean()) if own else None

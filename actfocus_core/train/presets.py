@@ -2,7 +2,8 @@
 
 ``paper`` is method.md section 6. It says nothing on what only decides speed and memory; those
 values are ours and follow the size of the model. ``quick`` is ours, found with the embedded
-policy on FrozenLake, the same for every scheme; for SmolLM2 it is as short as it can be.
+policy on FrozenLake, and on Sokoban, where it plays more groups and leaves out those whose returns
+spread least, as the paper does. It is the same for every scheme; for SmolLM2 it is as short as it can be.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _COMMON = {"prompts": 8, "rollouts": 16, "steps": 200, "lr": 1e-6, "critic_lr": 
 _QUICK = {"prompts": 8, "rollouts": 8, "steps": 60, "time_budget": 110.0, "lr": 3e-4, "critic_lr": 1e-3,
           "minibatch": 32, "entropy_coef": 0.0, "eval_every": 20, "eval_prompts": 32, "eval_rollouts": 4,
           "mass_every": 10, "micro_tokens": 1536}
+_QUICK_OF = {"sokoban": {"prompts": 12, "filter_share": 0.5}}
 
 _QUICK_LANGUAGE = {"prompts": 2, "rollouts": 4, "steps": 10, "time_budget": 1800.0, "lr": 1e-5, "critic_lr": 1e-4, "minibatch": 8,
                    "eval_every": 10, "eval_prompts": 4, "eval_rollouts": 1, "eval_temperatures": (1.0,), "mass_every": 0}
@@ -45,7 +47,7 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
     chosen = {"env": env, "algorithm": algorithm, "model": model}
     if name == "quick":
         short = {**_QUICK_LANGUAGE, "env_options": {"response_tokens": 80}} if model in ("smollm2", "smollm2-agent") else {}
-        return {**chosen, **_QUICK, **short}
+        return {**chosen, **_QUICK, **(short or _QUICK_OF.get(env, {}))}
     if name != "paper":
         raise ActFocusError(f"unknown preset {name!r}; there are {', '.join((*PRESETS, *ROWS))}")
     if env not in _PAPER:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from actfocus_core import replay as replaying
 from actfocus_core import whatif
 from actfocus_core.cli import app
 from actfocus_core.credit import Batch, get_scheme
@@ -21,6 +22,7 @@ from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.history import policy_before, replayable
+from actfocus_core.train.update import Adam
 from actfocus_core.trajectory import TokenKind
 
 SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_every": 0, "lr": 3e-4, "critic_lr": 1e-3, "mass_every": 0,
@@ -111,6 +113,35 @@ def test_matched_gradients_have_the_first_schemes_length(grpo, second):
     assert matched.id != second.id
     with pytest.raises(ActFocusError, match="match 'lr'"):
         replay(grpo, 2, match="lr")
+
+
+@pytest.mark.parametrize("match", ["rate", "norm"])
+def test_updates_side_by_side_are_those_taken_one_after_another(ppo, monkeypatch, match):
+    found = []
+    for lanes in (1, 2):
+        monkeypatch.setattr(replaying, "_lanes", lambda learner: lanes)
+        found.append(replay(ppo, 2, ("uniform", "own", "role_only"), match=match))
+    one, two = found
+    assert one.result["updates"] == two.result["updates"] and two.result["updates"][1]["own"]
+    assert one.result["cosine_update"] == two.result["cosine_update"]
+    # Each lane packs its own groups, so the sums are rounded otherwise.
+    for a, b in zip(one.trajectories, two.trajectories):
+        for name in ("logprob_before", "logprob_after:role_only"):
+            np.testing.assert_allclose(a.signals[name], b.signals[name], atol=2e-5)
+
+
+def test_nobody_waits_for_an_update_that_failed(grpo, monkeypatch):
+    step = Adam.step
+
+    def fails(self, number, what):
+        if len(self.on_gradient.norms) == 2 and self.on_gradient.tell:
+            raise ActFocusError("the gradient is not a finite number")
+        return step(self, number, what)
+
+    monkeypatch.setattr(replaying, "_lanes", lambda learner: 2)
+    monkeypatch.setattr(Adam, "step", fails)
+    with pytest.raises(ActFocusError, match="not a finite number"):
+        replay(grpo, 2, ("own", "uniform"), match="norm")
 
 
 def test_steps_without_a_checkpoint_are_done_again(ppo, tmp_path):
