@@ -2,8 +2,14 @@
 
 The peer is ``model.generate`` of transformers in the same multi-turn loop: it reads the whole
 dialogue again in every turn, padded on the left, and records neither log-probs nor entropies (which
-ours does). Same policy, same boards, same temperature, other dice. Seconds are those of this process
-on the CPU, so that a busy machine does not decide; the two take turns, and the best of each counts.
+ours does). Same policy, same boards, same temperature, other dice.
+
+``--fixed N``: instead, N tokens for each of the streams after an opening of its own, none of which ends early,
+against plain decoding loops of that shape on the model's own forward (transformers' dynamic and static cache),
+which draw a token and record nothing.
+
+Seconds are those of this process on the CPU, so that a busy machine does not decide; all take turns, and
+the best of each counts.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import time
 
 import numpy as np
 import torch
+from transformers.cache_utils import DynamicCache, StaticCache
 
 from actfocus_core.policy import Policy, load_policy
 from actfocus_core.policy.sampler import CachedSampler, Reply
@@ -60,6 +67,49 @@ def measure(policy: Policy, sampler, env: str, prompts: int, rollouts: int, opti
             "tokens_a_trajectory": tokens / len(found), "turns": float(np.mean([len(t.turn_records) for t in found]))}
 
 
+class FixedLoop:
+    """As many tokens for every stream, on one of transformers' caches."""
+
+    def __init__(self, policy: Policy, static: bool):
+        self.model, self.static = policy.model, static
+
+    @torch.no_grad()
+    def __call__(self, openings: list[list[int]], tokens: int) -> None:
+        rows, size = len(openings), len(openings[0]) + tokens
+        cache = StaticCache(config=self.model.config, max_cache_len=size) if self.static else DynamicCache()
+        ids, at = torch.tensor(openings), torch.arange(size - tokens)
+        for _ in range(tokens):
+            logits = self.model(input_ids=ids, position_ids=at[None].expand(rows, -1), past_key_values=cache, use_cache=True,
+                                logits_to_keep=1).logits[:, -1]
+            ids, at = torch.multinomial(logits.softmax(-1), 1), at[-1:] + 1
+
+
+class FixedSampler:
+    """Ours, with no token that ends a reply."""
+
+    def __init__(self, policy: Policy):
+        self.sampler = CachedSampler(policy)
+        self.sampler.stop = torch.tensor([-1])
+
+    def __call__(self, openings: list[list[int]], tokens: int) -> None:
+        self.sampler.begin(len(openings))
+        replies = self.sampler.reply(openings, tokens, np.random.default_rng(0).random((len(openings), tokens)))
+        assert all(len(reply.ids) == tokens for reply in replies)
+
+
+def fixed(policy: Policy, opening: int, rows: int, tokens: int, repeats: int) -> dict[str, dict]:
+    """Tokens a second of CPU time, the best of the repeats."""
+    openings = np.random.default_rng(1).integers(0, policy.model.config.vocab_size, (rows, opening)).tolist()
+    loops = {"ours": FixedSampler(policy), "dynamic cache": FixedLoop(policy, False), "static cache": FixedLoop(policy, True)}
+    best = dict.fromkeys(loops, 0.0)
+    for _ in range(repeats):
+        for name, loop in loops.items():
+            began = time.process_time()
+            loop(openings, tokens)
+            best[name] = max(best[name], rows * tokens / (time.process_time() - began))
+    return {"tokens_per_second": best, "ratio_to_the_best_loop": best["ours"] / max(best[name] for name in loops if name != "ours")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--policy", default="tiny")
@@ -69,9 +119,16 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="of the environment")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fixed", type=int, metavar="TOKENS", help="compare decoding loops of one shape instead")
+    parser.add_argument("--opening", type=int, default=120, help="with --fixed: tokens every stream begins with")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     policy = load_policy(options.policy, device="cpu")
+    if options.fixed:
+        rows = options.prompts * options.rollouts
+        print(json.dumps({"policy": options.policy, "rows": rows, "opening": options.opening, "tokens": options.fixed,
+                          **fixed(policy, options.opening, rows, options.fixed, options.repeats)}, indent=2))
+        return
     env_options = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in options.option)}
     samplers = {"cached": CachedSampler(policy), "generate": GenerateSampler(policy)}
     runs: dict[str, list[dict]] = {name: [] for name in samplers}

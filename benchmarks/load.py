@@ -1,0 +1,187 @@
+"""Many people in one studio while a run trains, in a real browser.
+
+    python benchmarks/load.py [--sessions 20] [--seconds 120] [--idle-trainer]
+
+Starts a studio and a training run as processes of their own, opens as many browser sessions, each on a run and with a
+setting of its own, and lets all of them step through trajectories and turns and drag alpha at once, an action a
+second each. Prints one JSON object: milliseconds from a key to the painted trajectory and from a slider's event to the
+painted tokens; the studio's resident memory as it went; and every session that saw what was not its own. Exits 1
+where the median is above 300 ms, or a session saw another's state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from actfocus_core.runs import Run
+
+GOAL_MS = 300
+ROOT = Path(__file__).parent.parent
+RUNS = sorted(path.parent for path in (ROOT / "assets/runs").glob("*/run.json"))
+COMMAND = (sys.executable, "-m", "actfocus_core.cli")
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+USE = """async ([seed, seconds, pause]) => {
+  const store = ActFocus.store, trace = () => ActFocus.trace.state;
+  const range = document.querySelector('#af-alpha input[type=range]');
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  // A message posted in a frame comes after its painting.
+  const painted = () => new Promise((done) => requestAnimationFrame(() => {
+    const c = new MessageChannel(); c.port1.onmessage = () => done(performance.now()); c.port2.postMessage(0); }));
+  const key = (name) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: name, bubbles: true, cancelable: true }));
+  let dice = seed;
+  const roll = () => (dice = (dice * 48271) % 2147483647) / 2147483647;
+  const found = { step: [], turn: [], drag: [], walked: 0, lost: [], alpha: store.settings.alpha };
+  const end = performance.now() + 1000 * seconds;
+  await rest(1000 * roll());
+  while (performance.now() < end) {
+    const what = roll();
+    if (what < 0.4) {
+      const before = trace().model, next = before.data.place.next, name = next ? 'j' : 'k';
+      const wanted = next || before.data.place.previous, began = performance.now();
+      key(name);
+      while (trace().model === before && performance.now() < began + 20000) await rest(4);
+      found.step.push(await painted() - began);
+      found.walked += 1;
+      if (store.place.trajectory !== wanted) found.lost.push([wanted, store.place.trajectory]);
+    } else if (what < 0.6) {
+      const began = performance.now();
+      key(roll() < 0.5 ? 'ArrowRight' : 'ArrowLeft');
+      found.turn.push(await painted() - began);
+    } else {
+      // A drag of ten events; each must be painted before the next is sent.
+      for (let i = 0; i < 10; i++) {
+        const began = performance.now();
+        found.alpha = Math.round(100 * (0.02 + 0.96 * roll())) / 100;
+        range.value = found.alpha;
+        range.dispatchEvent(new Event('input', { bubbles: true }));
+        found.drag.push(await painted() - began);
+      }
+    }
+    await rest(pause * (0.5 + roll()));
+  }
+  await rest(500);
+  return { ...found, shown: { run: store.place.run, trajectory: store.place.trajectory, alpha: store.settings.alpha, beta: store.settings.beta,
+    text: document.querySelector('#af-text').textContent.length } };
+}"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (("sessions", 20), ("seconds", 120), ("pause-ms", 1000)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--idle-trainer", action="store_true", help="train nothing meanwhile")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = under_load(Path(folder), args.sessions, args.seconds, args.pause_ms, not args.idle_trainer)
+    print(json.dumps(found, indent=1))
+    sys.exit(bool(found["strangers"]) or found["median_ms"] > GOAL_MS)
+
+
+def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 1000, training: bool = True) -> dict:
+    """Use a studio as ``main`` says; ``folder`` is to be empty."""
+    port = _free_port()
+    studio = subprocess.Popen([*COMMAND, "app", *map(str, RUNS), "--no-browser", "--port", str(port), "--runs-dir", str(folder)],
+                              env=ONE_THREAD, stdout=subprocess.DEVNULL)
+    trainer = None
+    try:
+        _wait(f"http://127.0.0.1:{port}/")
+        if training:
+            trainer = subprocess.Popen([*COMMAND, "train", "--preset", "quick", "--out", str(folder / "training"), "--steps", "10000",
+                                        "--set", "time_budget=100000"], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+                                                 args=["--no-sandbox", "--disable-gpu"])
+            pages = [_opened(browser, port, i) for i in range(sessions)]
+            memory, used = _use(pages, studio.pid, seconds, pause_ms)
+            browser.close()
+        steps = len(Run.open(folder / "training").metrics()[0]) if training else 0
+        if trainer and trainer.poll() is not None:
+            raise RuntimeError(f"the training run ended early, with {trainer.returncode}")
+    finally:
+        for process in filter(None, (trainer, studio)):
+            process.terminate()
+            process.wait(20)
+    return figures(used, memory) | {"sessions": sessions, "seconds": seconds, "training_steps": steps}
+
+
+def figures(used: list[dict], memory: list[tuple[float, float]]) -> dict:
+    """Of what the sessions went through, and of (seconds, megabytes)."""
+    every = {name: np.array(sum((session[name] for session in used), [])) for name in ("step", "turn", "drag")}
+    told = {f"{name}_ms": {"n": len(times), "median": round(float(np.median(times)), 1), "p95": round(float(np.quantile(times, 0.95)), 1),
+                           "most": round(float(times.max()), 1)} for name, times in every.items() if len(times)}
+    strangers = [session for i, session in enumerate(used) if session["lost"] or _stranger(i, session)]
+    # The first half is the caches' filling.
+    late = np.array(memory[len(memory) // 2:])
+    slope = np.polyfit(late[:, 0], late[:, 1], 1)[0] * 3600 if len(late) > 2 else None
+    return {"median_ms": round(float(np.median(np.concatenate(list(every.values())))), 1), **told, "strangers": strangers,
+            "megabytes": {"first": round(memory[0][1]), "half": round(late[0][1]), "last": round(memory[-1][1]),
+                          "most": round(max(m for _, m in memory)), "an_hour_more": slope and round(slope)}}
+
+
+def _stranger(i: int, session: dict) -> bool:
+    """Whether a page shows a run or a setting that is not the one it was given or dragged to."""
+    shown = session["shown"]
+    return (shown["run"], shown["alpha"], shown["beta"]) != (RUNS[i % len(RUNS)].name, session["alpha"], _beta(i)) or not shown["text"]
+
+
+def _beta(i: int) -> float:
+    return round(0.05 * (i + 1), 2)
+
+
+def _opened(browser: Browser, port: int, i: int) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"http://127.0.0.1:{port}/?run={RUNS[i % len(RUNS)].name}&beta={_beta(i)}&alpha=0.1")
+    page.wait_for_function("window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted")
+    return page
+
+
+def _use(pages: list[Page], pid: int, seconds: float, pause_ms: int) -> tuple[list[tuple[float, float]], list[dict]]:
+    """All pages act at once, by themselves; meanwhile the studio's memory is looked at."""
+    for i, page in enumerate(pages):
+        page.evaluate(f"arguments => {{ window.used = ({USE})(arguments); }}", [1 + 7919 * i, seconds, pause_ms])
+    began, memory = time.monotonic(), []
+    while (now := time.monotonic() - began) < seconds:
+        memory.append((now, _megabytes(pid)))
+        time.sleep(min(2.0, seconds / 10))
+    return [*memory, (time.monotonic() - began, _megabytes(pid))], [page.evaluate("window.used") for page in pages]
+
+
+def _megabytes(pid: int) -> float:
+    resident = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(resident.split()[1]) / 1024
+
+
+def _wait(address: str, patience: float = 300) -> None:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()
