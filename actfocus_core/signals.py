@@ -123,7 +123,7 @@ def _of_logits(logits_NV, targets_N, top_k: int) -> tuple:
     """Energy, entropy, log-prob, centred energy [N]; with top_k ids and log-probs [N, k]; of float32 logits."""
     logsumexp = logits_NV.logsumexp(-1)
     logp = logits_NV - logsumexp[:, None]
-    entropy = -(logp.exp() * logp).sum(-1)
+    entropy = -logp.exp().mul_(logp).sum(-1)
     values = (-logsumexp, entropy, logp.gather(1, targets_N[:, None])[:, 0], logp.mean(-1))
     if not top_k:
         return values

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -201,8 +202,12 @@ def main() -> None:
     found = []
     for side, precision, micro in settings:
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", str(micro)]
-        out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        found.append(json.loads(out.splitlines()[-1]))
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode == -signal.SIGKILL:
+            print(json.dumps({"side": side, "precision": precision, "micro": micro, "killed": "out of memory"}), flush=True)
+            continue
+        done.check_returncode()
+        found.append(json.loads(done.stdout.splitlines()[-1]))
         print(json.dumps(found[-1]), flush=True)
     best = {side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"]) for side in ("ours", "trl")}
     print(json.dumps({"policy": o.policy, "work": [o.prompts, o.rollouts, "episodes" if o.dialogues else o.tokens], "threads": o.threads,
