@@ -237,7 +237,7 @@ def test_tickets(client):
     assert client.get(transfers.SEND + "guess").status_code == 404
     ticket = kept.announce("a.jsonl", 5)
     assert client.get(transfers.SEND + ticket).status_code == 404
-    assert client.post(transfers.RECEIVE + ticket, content=b"12345").status_code == 405
+    assert client.post(transfers.RECEIVE + ticket, content=b"12345").status_code == 403
     assert client.put(transfers.RECEIVE + ticket, content=b"123456").status_code == 400
     assert client.put(transfers.RECEIVE + ticket, content=b"12345").status_code == 200
     assert client.put(transfers.RECEIVE + ticket, content=b"54321").status_code == 404
