@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -34,6 +34,8 @@ UNPACKED_MAX = 1 << 30
 ROLLOUTS_MAX = 100_000
 LINE_MAX = 16 << 20
 """Bytes of one line: as JSON in memory it is many times as much."""
+NAME_MAX = 120
+"""Characters of a file's name."""
 KEPT = 4
 """Files kept of each direction; with one more the oldest goes."""
 ELSEWHERE = "give it to the command: `actfocus app FILE`"
@@ -70,7 +72,7 @@ class Transfers:
 
     def offer(self, name: str) -> tuple[str, Path]:
         """A ticket for a file to be sent, and where to write it."""
-        ticket = self._add(SEND, slug(name), 0)
+        ticket = self._add(SEND, slug(slug(name)[-NAME_MAX:]), 0)
         return ticket, self._kept[SEND][ticket].path
 
     def received(self, ticket: object) -> Path:
@@ -108,9 +110,15 @@ class Transfers:
         if request.headers.get("content-length") != str(found.size):
             return PlainTextResponse("another file was announced", 400)
         part = found.path.with_name(".part")
-        with open(part, "wb") as file:
-            async for chunk in request.stream():
-                file.write(chunk)
+        try:
+            with open(part, "xb") as file:
+                async for chunk in request.stream():
+                    file.write(chunk)
+        except FileExistsError:
+            return PlainTextResponse("it is on its way already", 409)
+        except ClientDisconnect:
+            part.unlink(missing_ok=True)
+            return PlainTextResponse("it broke off", 400)
         part.rename(found.path)
         return PlainTextResponse("received")
 

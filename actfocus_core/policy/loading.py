@@ -89,9 +89,9 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
     where = str(folder) if local else _fetched(name, [*_TOKENIZER_FILES, "*.safetensors"])
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True)
+            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
@@ -159,7 +159,7 @@ def load_tokenizer(name: str):
     transformers.logging.set_verbosity_error()
     where = str(folder) if local else _fetched(name, _TOKENIZER_FILES)
     try:
-        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a tokenizer that can be loaded ({reason})") from None
@@ -180,7 +180,7 @@ def load_config(name: str):
 
     where = str(folder) if folder.is_dir() else _fetched(name, _TOKENIZER_FILES)
     try:
-        return transformers.AutoConfig.from_pretrained(where, local_files_only=True)
+        return transformers.AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason})") from None
