@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import LINES
-from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked
+from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked, values_in
 from actfocus_core.runs import slug
 
 RECEIVE, SEND = "/studio/receive/", "/studio/send/"
@@ -32,6 +32,10 @@ UPLOAD_MAX = 256 << 20
 UNPACKED_MAX = 1 << 30
 """Bytes of what is in a compressed one."""
 ROLLOUTS_MAX = 100_000
+TOKENS_MAX = 200_000
+"""Of one rollout: a page draws every one of them."""
+VALUES_MAX = 1 << 28
+"""Of a Parquet file; many equal ones take next to no bytes in it."""
 LINE_MAX = 16 << 20
 """Bytes of one line: as JSON in memory it is many times as much."""
 NAME_MAX = 120
@@ -173,9 +177,12 @@ def _lines(path: Path) -> int:
 
 def _rows(path: Path) -> int:
     try:
-        about = pq.ParquetFile(path).metadata
+        file = pq.ParquetFile(path)
+        about = file.metadata
     except (OSError, pa.ArrowException) as error:
         raise ActFocusError(f"{path.name}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    if (values := values_in(file)) > VALUES_MAX:
+        raise ActFocusError(f"{path.name}: holds {values} values, and a page takes {VALUES_MAX}; {ELSEWHERE}")
     _within(path, about.num_rows, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
     return about.num_rows
 

@@ -29,6 +29,8 @@ def import_(
                                             "pattern:REGEX with a group (?P<action>...).")] = "think_answer",
     success_at: Annotated[float, typer.Option(help="The reward that counts as success where the file "
                                                    "does not say.")] = 1.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="A rollout of more tokens is an error.",
+                                                   show_default="no limit")] = None,
     check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -42,7 +44,7 @@ def import_(
     out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
         run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
-                         on_progress=show("import"))
+                         max_tokens=max_tokens, on_progress=show("import"))
     with progress_bars(progress) as show:
         report = diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
                           on_progress=show("check")) if check else None
