@@ -14,7 +14,7 @@ from actfocus_core.cli.options import (
     RunArgument,
     load,
 )
-from actfocus_core.cli.show import print_result, progress_bars
+from actfocus_core.cli.show import clean, print_result, progress_bars
 
 
 @app.command("import")
@@ -147,5 +147,5 @@ def _findings(report) -> None:
     colour = {"error": "red", "warning": "yellow", "info": "blue"}
     for f in report.findings:
         console.print(f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
-                      f"for example {escape(', '.join(f.examples[:2]))}")
-        console.print(Padding(escape(f.message), (0, 0, 0, 9)))
+                      f"for example {escape(clean(', '.join(f.examples[:2])))}")
+        console.print(Padding(escape(clean(f.message)), (0, 0, 0, 9)))
