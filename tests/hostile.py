@@ -34,21 +34,24 @@ NAME = MARKUP[0]
 """Of the run's folder, its model, its reference, and of whatever else may be called something."""
 
 
-def hostile_run(path: Path, tokens: tuple[str, ...] = CORPUS) -> Run:
-    """A run of two groups of two: every text, label and name is of the corpus; the environment is a real one."""
+def hostile_run(path: Path, tokens: tuple[str, ...] = CORPUS, name: str = NAME) -> Run:
+    """A run of two groups of two: every text, label and name is hostile; the environment is a real one.
+
+    With harmless ``tokens`` and ``name`` the same run in all else.
+    """
     env = make_env("frozen_lake", observation="compact")
-    object_ = {"innerHTML": NAME, "outerHTML": NAME, "srcdoc": NAME}
-    run = Run.create(path, {"command": "rollout", "env": env.name, "env_options": env.options.model_dump(mode="json"), "note": CORPUS,
-                            "scheme": NAME, "policy": NAME, "tokenizer": NAME, "filter_share": object_, "approximate": True, NAME: object_},
-                     {"name": NAME, NAME: NAME})
-    batch = [_trajectory(env, group, member, tokens) for group in range(2) for member in range(2)]
+    object_ = {"innerHTML": name, "outerHTML": name, "srcdoc": name}
+    run = Run.create(path, {"command": "rollout", "env": env.name, "env_options": env.options.model_dump(mode="json"), "note": tokens[:50],
+                            "scheme": name, "policy": name, "tokenizer": name, "filter_share": object_, "approximate": True, name: object_},
+                     {"name": name, name: name})
+    batch = [_trajectory(env, group, member, tokens, name) for group in range(2) for member in range(2)]
     run.add_trajectories(0, batch)
     run.annotate(0, "reference", batch)
-    store(run, WhatIf("edit", {"trajectory": batch[0].id, "turn": 0, "text": NAME, "span": [3, 5]}, _edited(object_), [_credited(t) for t in batch[:2]]))
+    store(run, WhatIf("edit", {"trajectory": batch[0].id, "turn": 0, "text": name, "span": [3, 5]}, _edited(object_, tokens, name), [_credited(t) for t in batch[:2]]))
     return run
 
 
-def _trajectory(env, group: int, member: int, tokens: tuple[str, ...]) -> Trajectory:
+def _trajectory(env, group: int, member: int, tokens: tuple[str, ...], name: str) -> Trajectory:
     rng = np.random.default_rng(group * 2 + member)
     env.reset(group, member)
     state, key = env.state(), env.state_key()
@@ -60,21 +63,22 @@ def _trajectory(env, group: int, member: int, tokens: tuple[str, ...]) -> Trajec
     logprobs = -rng.gamma(0.5, 0.5, n) * written
     tops = np.where(np.isfinite(written)[:, None], np.log([0.7, 0.3]), np.nan).astype(np.float32)
     return Trajectory(
-        id=f"{CORPUS[member]}-{group}-{member}", token_ids=np.arange(n), kinds=kinds, turns=np.zeros(n, int), texts=texts, logprobs=logprobs,
+        id=f"{name}-{group}-{member}", token_ids=np.arange(n), kinds=kinds, turns=np.zeros(n, int), texts=texts, logprobs=logprobs,
         turn_records=[Turn("".join(tokens), "".join(reply[:-1]), list(tokens[:6]), True, float(member), 0.0, key, state)],
         signals={"entropy": rng.gamma(1, 0.3, n) * written, "ref_energy": (rng.normal(-13, 1, n) + (kinds == TokenKind.ACTION)) * written,
-                 "ref_entropy": rng.gamma(1, 0.3, n) * written, "ref_logprob": logprobs - 0.1 * rng.random(n), NAME: rng.random(n)},
+                 "ref_entropy": rng.gamma(1, 0.3, n) * written, "ref_logprob": logprobs - 0.1 * rng.random(n), name: rng.random(n)},
         alternatives=Alternatives(np.where(np.isfinite(written)[:, None], [[1, 2]], -1).astype(np.int32), tops,
-                                  [[NAME, CORPUS[i % len(CORPUS)]] if np.isfinite(w) else [] for i, w in enumerate(written)]),
-        group=f"{CORPUS[1]}-{group}", env=env.name, seed=group, rollout=member, step=0, model=NAME, reward=float(member), penalty=0.0,
+                                  [[name, tokens[i % len(tokens)]] if np.isfinite(w) else [] for i, w in enumerate(written)]),
+        group=f"{tokens[1]}-{group}", env=env.name, seed=group, rollout=member, step=0, model=name, reward=float(member), penalty=0.0,
         success=bool(member), terminated=True, truncated=False)
 
 
-def _edited(object_: dict) -> dict:
-    return {"replaced": NAME, "text": MARKUP[3], "span": [3, 5], "new_span": [3, 5], "shift": 0, "badges": [object_, *CORPUS],
-            "energy": {"span": [-1.0, -2.0], "later": [-1.0, -2.0]}, "actions": [[NAME], list(MARKUP[:3])],
-            "schemes": {"uniform": {"missing": [], "share": [{"action": 0.5}, {"action": 0.5}], "credit": [0.1, 0.2]},
-                        "actfocus": {"missing": [NAME, object_], "share": [{}, {}], "credit": [0.1, 0.2]}}}
+def _edited(object_: dict, tokens: tuple[str, ...], name: str) -> dict:
+    half = dict.fromkeys(("reasoning", "action", "format"), 0.5)
+    return {"replaced": name, "text": tokens[0], "span": [3, 5], "new_span": [3, 5], "shift": 0, "badges": [object_, *tokens[:50]],
+            "energy": {"span": [-1.0, -2.0], "later": [-1.0, -2.0]}, "actions": [[name], list(tokens[:3])],
+            "schemes": {"uniform": {"missing": [], "share": [half, half], "credit": [0.1, 0.2]},
+                        "actfocus": {"missing": [name], "share": [{}, {}], "credit": [0.1, 0.2]}}}
 
 
 def _credited(t: Trajectory) -> Trajectory:
