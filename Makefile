@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all test-trl test-verl lint docs assets clean
+.PHONY: app test test-all test-trl test-verl lint audit docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -29,6 +29,15 @@ test-verl: .venv-verl/.ready
 lint: .venv/.ready-for-tests
 	$(BIN)/ruff check .
 
+# All pinned versions against the list of known vulnerabilities: needs the network, and says so where it has none.
+audit: .venv-audit/.ready
+	@for file in constraints*.txt; do \
+		if .venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r $$file \
+			>.venv-audit/found 2>.venv-audit/said; then echo "$$file: nothing is known against it"; \
+		elif [ -s .venv-audit/found ]; then cat .venv-audit/found; exit 1; \
+		else echo "$$file: not audited, a package could not be looked up: $$(tail -n 1 .venv-audit/said)"; exit 2; fi; \
+	done
+
 docs: .venv/.ready
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
@@ -38,7 +47,7 @@ assets: .venv/.ready-for-tests
 	$(BIN)/python demos/make_sample_runs.py
 
 clean:
-	rm -rf .venv .venv-trl .venv-verl build dist *.egg-info
+	rm -rf .venv .venv-trl .venv-verl .venv-audit build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11")'
@@ -63,4 +72,9 @@ clean:
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/python -m pip install --quiet --no-deps -r constraints-verl.txt
 	.venv-verl/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv-audit/.ready:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
 	touch $@

@@ -16,7 +16,7 @@ from actfocus_core.signals import SIGNALS
 from actfocus_core.spans import PATTERN, RULES, span_rule
 from app.catalog import Catalog
 from app.jobs import Worker
-from app.transfers import SEND, check, transfers
+from app.transfers import SEND, TOKENS_MAX, check, transfers
 from app.url import FILTERS, NAME_MAX, View
 
 PATTERN_MAX = 200
@@ -70,6 +70,7 @@ class Exchange(Worker):
                                 "command, `actfocus app --tokenizer NAME`")
         out = free_path(self.catalog.runs_dir, run_name(path))
         self._begin("import", asked["ticket"], ["import", "auto", path.name, "--out", str(out), "--spans", rule, "--json",
+                               "--max-tokens", str(TOKENS_MAX),
                                *(["--tokenizer", tokenizer] if tokenizer else [])], out, cwd=path.parent)
         return self._look(asked)
 

@@ -15,8 +15,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
 import gradio as gr  # noqa: E402
-from starlette.middleware import Middleware  # noqa: E402
-from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
 
 from actfocus_core.errors import ActFocusError  # noqa: E402
 from app import static, transfers  # noqa: E402
@@ -26,7 +24,7 @@ from app.frame.components import TopBar  # noqa: E402
 from app.frame.controls import method_controls  # noqa: E402
 from app.frame.drawer import drawer  # noqa: E402
 from app.frame.rollouts import rollout_form  # noqa: E402
-from app.guard import Guard  # noqa: E402
+from app.guard import guarded  # noqa: E402
 from app.jobs import Rollouts, Signals  # noqa: E402
 from app.learn.lessons import load_lessons  # noqa: E402
 from app.pages import PAGES  # noqa: E402
@@ -89,15 +87,14 @@ def serve(demo: gr.Blocks, host: str = "127.0.0.1", port: int = 0, auth: tuple[s
           open_browser: bool = False) -> gr.Blocks:
     """Start the hardened server and return at once; port 0 takes a free one."""
     hosts = ["127.0.0.1", "localhost", "[::1]", host] if is_loopback(host) else ["*"]
-    guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(Guard)]
     try:
         demo.launch(
             server_name=host, server_port=port or _free_port(host), inbrowser=open_browser, auth=auth,
             prevent_thread_lock=True, quiet=True, share=False, show_error=False, max_file_size="1mb",
-            footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False,
+            allowed_paths=[], footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False,
             pwa=False, state_session_capacity=100, theme=studio_theme(), css=static.styles(),
             app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None,
-                        "middleware": guards, "routes": [*static.routes(), *transfers.routes()]})
+                        "lifespan": guarded(hosts), "routes": [*static.routes(), *transfers.routes()]})
     except OSError:
         raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None
     return demo

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import LINES
-from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked
+from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked, values_in
 from actfocus_core.runs import slug
 
 RECEIVE, SEND = "/studio/receive/", "/studio/send/"
@@ -32,8 +32,14 @@ UPLOAD_MAX = 256 << 20
 UNPACKED_MAX = 1 << 30
 """Bytes of what is in a compressed one."""
 ROLLOUTS_MAX = 100_000
+TOKENS_MAX = 200_000
+"""Of one rollout: a page draws every one of them."""
+VALUES_MAX = 1 << 28
+"""Of a Parquet file; many equal ones take next to no bytes in it."""
 LINE_MAX = 16 << 20
 """Bytes of one line: as JSON in memory it is many times as much."""
+NAME_MAX = 120
+"""Characters of a file's name."""
 KEPT = 4
 """Files kept of each direction; with one more the oldest goes."""
 ELSEWHERE = "give it to the command: `actfocus app FILE`"
@@ -70,7 +76,7 @@ class Transfers:
 
     def offer(self, name: str) -> tuple[str, Path]:
         """A ticket for a file to be sent, and where to write it."""
-        ticket = self._add(SEND, slug(name), 0)
+        ticket = self._add(SEND, slug(slug(name)[-NAME_MAX:]), 0)
         return ticket, self._kept[SEND][ticket].path
 
     def received(self, ticket: object) -> Path:
@@ -108,9 +114,15 @@ class Transfers:
         if request.headers.get("content-length") != str(found.size):
             return PlainTextResponse("another file was announced", 400)
         part = found.path.with_name(".part")
-        with open(part, "wb") as file:
-            async for chunk in request.stream():
-                file.write(chunk)
+        try:
+            with open(part, "xb") as file:
+                async for chunk in request.stream():
+                    file.write(chunk)
+        except FileExistsError:
+            return PlainTextResponse("it is on its way already", 409)
+        except ClientDisconnect:
+            part.unlink(missing_ok=True)
+            return PlainTextResponse("it broke off", 400)
         part.rename(found.path)
         return PlainTextResponse("received")
 
@@ -165,9 +177,12 @@ def _lines(path: Path) -> int:
 
 def _rows(path: Path) -> int:
     try:
-        about = pq.ParquetFile(path).metadata
+        file = pq.ParquetFile(path)
+        about = file.metadata
     except (OSError, pa.ArrowException) as error:
         raise ActFocusError(f"{path.name}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    if (values := values_in(file)) > VALUES_MAX:
+        raise ActFocusError(f"{path.name}: holds {values} values, and a page takes {VALUES_MAX}; {ELSEWHERE}")
     _within(path, about.num_rows, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
     return about.num_rows
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from actfocus_core import __version__
+from actfocus_core.cli.show import clean
 from actfocus_core.errors import ActFocusError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def _complain(error) -> int:
-    print("actfocus:", " ".join(str(error).split()), file=sys.stderr)
+    print("actfocus:", clean(" ".join(str(error).split())), file=sys.stderr)
     return 2
 
 

@@ -14,7 +14,7 @@ from actfocus_core.cli.options import (
     RunArgument,
     load,
 )
-from actfocus_core.cli.show import print_result, progress_bars
+from actfocus_core.cli.show import clean, print_result, progress_bars
 
 
 @app.command("import")
@@ -29,6 +29,8 @@ def import_(
                                             "pattern:REGEX with a group (?P<action>...).")] = "think_answer",
     success_at: Annotated[float, typer.Option(help="The reward that counts as success where the file "
                                                    "does not say.")] = 1.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="A rollout of more tokens is an error.",
+                                                   show_default="no limit")] = None,
     check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -42,7 +44,7 @@ def import_(
     out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
         run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
-                         on_progress=show("import"))
+                         max_tokens=max_tokens, on_progress=show("import"))
     with progress_bars(progress) as show:
         report = diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
                           on_progress=show("check")) if check else None
@@ -145,5 +147,5 @@ def _findings(report) -> None:
     colour = {"error": "red", "warning": "yellow", "info": "blue"}
     for f in report.findings:
         console.print(f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
-                      f"for example {escape(', '.join(f.examples[:2]))}")
-        console.print(Padding(escape(f.message), (0, 0, 0, 9)))
+                      f"for example {escape(clean(', '.join(f.examples[:2])))}")
+        console.print(Padding(escape(clean(f.message)), (0, 0, 0, 9)))

@@ -12,12 +12,17 @@ LOG_SECONDS = 10.0
 """Between two lines of one phase in a log."""
 
 
+def clean(text: object) -> str:
+    """Text as one line that a terminal only shows: what would steer it, or turn its direction, is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def print_result(as_json: bool, result: dict) -> None:
     if as_json:
         print(json.dumps(_finite(result), allow_nan=False))
         return
     for key, value in result.items():
-        print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else value}")
+        print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else clean(value)}")
 
 
 def _finite(value):
@@ -33,12 +38,13 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=Text(clean(title), style="table.title"), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+        table.add_column(Text(clean(column)), justify="right" if i else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(clean(cell)) for cell in row))
     # Numbers are never cut: a line may be longer than the terminal is wide.
     console = Console()
     widest = Console(width=10_000).measure(table).maximum

@@ -13,7 +13,7 @@ from actfocus_core.cli.options import (
     Json,
     ProgressMode,
 )
-from actfocus_core.cli.show import progress_bars
+from actfocus_core.cli.show import clean, progress_bars
 from actfocus_core.errors import ActFocusError
 
 
@@ -61,5 +61,5 @@ def open_app(
 def _say_imported(run) -> None:
     config = run.info.get("config") or {}
     if config.get("command") == "import":
-        print(f"{run.path}: {len(run.index())} rollouts of {config['source']} ({config['format']}"
+        print(f"{clean(run.path)}: {len(run.index())} rollouts of {clean(config['source'])} ({config['format']}"
               f"{', approximate: their text was tokenised again' if config.get('approximate') else ''})")

@@ -17,7 +17,7 @@ from actfocus_core.cli.options import (
     spare_a_core,
     step_of,
 )
-from actfocus_core.cli.show import percent, plain, print_result, print_table, progress_bars
+from actfocus_core.cli.show import clean, percent, plain, print_result, print_table, progress_bars
 from actfocus_core.errors import ActFocusError
 
 TrajectoryArgument = Annotated[str, typer.Argument(help="A trajectory's id.", show_default=False)]
@@ -242,7 +242,7 @@ def _branch_table(what) -> None:
     print_table(f"{what.request['trajectory']} from turn {what.request['turn']} on, {found['return']['n']} times",
                 ["actions", "times", "return from there [95 %]", "success", "Q*", "V* after"], rows)
     own = found["original"]
-    print(f"stored: {' || '.join(own['actions']) or '(nothing)'}, return from there {plain(own['to_go'])}; "
+    print(f"stored: {clean(' || '.join(own['actions'])) or '(nothing)'}, return from there {plain(own['to_go'])}; "
           f"perfect play {plain((found['optimal'] or {}).get('value'))}; all: {plain(found['to_go']['mean'])} "
           f"[{plain(found['to_go']['low'])}, {plain(found['to_go']['high'])}], success {percent(found['success']['rate'])}")
     _foot(what)
@@ -265,7 +265,7 @@ def _edit_table(what) -> None:
 
 def _foot(what) -> None:
     for badge in what.result.get("badges", []):
-        print(f"note: {badge}")
+        print(f"note: {clean(badge)}")
     print(what.id)
 
 

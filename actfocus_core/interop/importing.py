@@ -19,13 +19,14 @@ CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
 
 
 def import_run(path: str | Path, out: str | Path, *, format: str = "auto", tokenizer: str | None = None,
-               spans: str = "think_answer", success_at: float = 1.0,
+               spans: str = "think_answer", success_at: float = 1.0, max_tokens: int | None = None,
                on_progress: Callable[[int, int], None] | None = None) -> Run:
     """Read a file or a folder of rollouts into a new run, in memory that does not grow with it.
 
     ``format``: of FORMATS, or auto. ``tokenizer``: that of the model which wrote them: tiny, a
     folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``spans``).
     ``success_at``: the reward that counts as success where the file does not say.
+    ``max_tokens``: a rollout of more is an error.
     ``on_progress(done, total)`` counts bytes. The run appears whole or not at all; its config
     says ``approximate`` where any rollout was tokenised again. Raises ActFocusError, with file
     and line, for what cannot be read.
@@ -51,6 +52,9 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
                 own = [one for one in chunk if isinstance(one, Sample)]
                 run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in own)
                 for trajectory in layout.trajectories(own) if own else chunk:
+                    if max_tokens and len(trajectory) > max_tokens:
+                        raise ActFocusError(f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; at most "
+                                            f"{max_tokens} are taken")
                     _add(writer, trajectory, path)
                 count += len(chunk)
         if not count:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.sources import Record, check_text
+from actfocus_core.interop.sources import Record, check_text, is_deep
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
 _ARRAYS = ("token_ids", "kinds", "turns", "texts")
@@ -85,8 +85,8 @@ def _turn(record: Record) -> Turn:
             state = json.loads(state)
         except (ValueError, RecursionError):
             state = None
-    if not isinstance(state, dict):
-        raise record.error("'state'", "is not an object of JSON")
+    if not isinstance(state, dict) or is_deep(state):
+        raise record.error("'state'", "is not a flat object of JSON")
     check_text(json.dumps(state, ensure_ascii=False), f"{record.where}: 'state'")
     return Turn(texts["observation"], texts["response"], actions, record.flag("valid"),
                 record.number("reward"), record.number("penalty"), texts["state_key"], state)

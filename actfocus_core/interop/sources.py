@@ -21,6 +21,10 @@ PICKLES = {
 }
 LONGEST_LINE = 1 << 28
 """Bytes of one line; a longer one is no rollout and would not fit in memory twice."""
+NESTING_MAX = 100
+"""Levels of lists and objects in a line; what reads it later has less of the stack left than the parser."""
+BATCH_ROWS, BATCH_VALUES = 64, 4_000_000
+"""Rows of a Parquet file that are in memory at once, and about how many values at most."""
 _REQUIRED = object()
 
 
@@ -201,9 +205,22 @@ def _parsed(line: bytes, where: str) -> Record:
         raise ActFocusError(f"{where}: not UTF-8 at byte {error.start}; the file must be UTF-8") from None
     except ValueError as error:
         raise ActFocusError(f"{where}: not JSON ({error}); every line must be one object") from None
+    if line.count(b"[") + line.count(b"{") > NESTING_MAX and is_deep(value):
+        raise ActFocusError(f"{where}: is nested too deep; it must be one flat object of JSON")
     if not isinstance(value, dict):
         raise ActFocusError(f"{where}: is {_shown(value)}; every line must be one object of JSON")
     return Record(value, where)
+
+
+def is_deep(value: object) -> bool:
+    """Whether lists and objects are nested in more than NESTING_MAX levels."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(NESTING_MAX):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+                 if isinstance(inner, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -214,16 +231,23 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def read_rows(path: Path, on_bytes=None) -> Iterator[Record]:
-    """The rows of a Parquet file, a few at a time."""
+    """The rows of a Parquet file, a few at a time: fewer where a row is long."""
     file, number = open_parquet(path), 0
     size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
-    batches = file.iter_batches(64)
+    batches = file.iter_batches(max(1, min(BATCH_ROWS, BATCH_VALUES * total // max(values_in(file), 1))))
     while (batch := next_batch(batches, path)) is not None:
         for value in batch.to_pylist():
             number += 1
             yield Record(value, f"{path}, row {number}")
         if on_bytes:
             on_bytes(size * batch.num_rows / total)
+
+
+def values_in(file: pq.ParquetFile) -> int:
+    """How many values its columns hold, as it says: a list of a million may lie in a few bytes."""
+    about = file.metadata
+    groups = (about.row_group(n) for n in range(about.num_row_groups))
+    return sum(group.column(k).num_values for group in groups for k in range(group.num_columns))
 
 
 def next_batch(batches, path: Path):

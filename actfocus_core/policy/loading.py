@@ -83,16 +83,17 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     device = device_of(device)
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
     where = str(folder) if local else _fetched(name, [*_TOKENIZER_FILES, "*.safetensors"])
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
                             f"{', '.join(map(repr, NAMES))}, a model folder, or a hub id") from None
@@ -128,9 +129,11 @@ def _adapted(name: str, folder: Path, base: Policy) -> Policy:
     if not (folder / "adapter_model.safetensors").is_file():
         raise ActFocusError(f"{folder}: has no adapter_model.safetensors; save the adapter as safetensors")
     peft = demand("peft", "lora")
+    from safetensors import SafetensorError
+
     try:
         model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not an adapter of {base.name} ({reason})") from None
     return Policy(name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder))
@@ -159,7 +162,7 @@ def load_tokenizer(name: str):
     transformers.logging.set_verbosity_error()
     where = str(folder) if local else _fetched(name, _TOKENIZER_FILES)
     try:
-        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a tokenizer that can be loaded ({reason})") from None
@@ -180,7 +183,7 @@ def load_config(name: str):
 
     where = str(folder) if folder.is_dir() else _fetched(name, _TOKENIZER_FILES)
     try:
-        return transformers.AutoConfig.from_pretrained(where, local_files_only=True)
+        return transformers.AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not a policy that can be loaded ({reason})") from None

@@ -3,14 +3,18 @@
   'use strict';
   const AF = root.ActFocus;
 
-  /* An element with a class, properties and children; strings become text. */
+  const MARKUP = ['innerHTML', 'outerHTML', 'srcdoc'];
+
+  /* An element with a class, properties and children; strings become text. An object out of a file, where a string was
+     meant, is taken for properties: it sets no markup. */
   function el(tag, cls, ...children) {
     const node = document.createElement(tag);
     if (cls) node.className = cls;
     for (const child of children) {
       if (child === null || child === undefined) continue;
-      if (typeof child === 'object' && !(child instanceof Node)) Object.assign(node, child);
-      else node.append(child);
+      if (typeof child === 'object' && !(child instanceof Node)) {
+        for (const [name, value] of Object.entries(child)) if (!MARKUP.includes(name)) node[name] = value;
+      } else node.append(child);
     }
     return node;
   }

@@ -10,10 +10,10 @@ import numpy as np
 from actfocus_core.envs import Env, make_env
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
+from tests.hostile import MARKUP, UNICODE
 
 WORDS = ("check", "the", "hole", "then", "go", "left", "right", "ice", "is", "safe")
-HOSTILE = ("<img src=x onerror=window.__pwn=1>", "${window.__pwn=2}", "{{constructor}}", "</script><script>window.__pwn=3</script>",
-           "`${alert(1)}`", "\u202eevil", "&lt;b&gt;", "<b>bold</b>", "javascript:window.__pwn=4")
+HOSTILE = (*MARKUP[:9], UNICODE[0])
 
 
 def make_run(path: Path, *, prompts: int = 4, rollouts: int = 4, words: int = 18, scored: bool = True,

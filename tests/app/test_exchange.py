@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +12,9 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop import import_run
+from actfocus_core.interop import import_run, sources
 from actfocus_core.interop.exporting import Selection, export_run
+from actfocus_core.interop.own import to_record
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from app import transfers
@@ -135,6 +137,7 @@ def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, 
     ("a.exe", b"x", "is not a file of rollouts"), ("../../evil", b"x", "is not a file of rollouts"),
     ("a.jsonl", b"", "not a format that is known"), ("a.jsonl", b'{"x": 1}', "not a format that is known (its fields: x)"),
     ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"), ("a.jsonl", b"[" * 100_000, "nested too deep"),
+    ("a.jsonl", b'{"messages": ' + b"[" * 101 + b"]" * 101 + b"}", "nested too deep"),
     ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "line 1: is longer than 1 MiB"),
     ("a.jsonl", b"{}\n" * 2000, "more than 1000 rollouts"),
     ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12), mtime=0), "unpacks to more than 4 MiB"),
@@ -159,6 +162,32 @@ def test_a_parquet_file_of_too_many_rows_is_refused(exchange, client, tmp_path, 
     monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
     pq.write_table(pa.table({"prompt": ["x"] * 1001, "completion": ["y"] * 1001}), tmp_path / "a.parquet")
     assert "more than 1000 rollouts" in ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
+
+
+def test_a_parquet_file_that_is_small_and_unpacks_to_much_is_refused(exchange, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfers, "VALUES_MAX", 1 << 20)
+    zeros = pa.array(np.zeros(1_000_000, np.int8))
+    many = pa.ListArray.from_arrays(pa.array([0, len(zeros)], pa.int32()), zeros)
+    pq.write_table(pa.table({"token_ids": many, "kinds": many}), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 1 << 12
+    answer = ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))
+    assert "holds 2000000 values, and a page takes 1048576" in answer["error"]
+
+
+def test_long_rows_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "BATCH_VALUES", 3000)
+    pq.write_table(pa.table({"a": [[n] * 1000 for n in range(10)]}), tmp_path / "a.parquet")
+    seen = []
+    rows = [r.value["a"][0] for r in sources.read_rows(tmp_path / "a.parquet", seen.append)]
+    assert rows == list(range(10)) and len(seen) == 4
+
+
+def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.exchange.TOKENS_MAX", 50)
+    (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
+    ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
+    job = done(exchange)["job"]
+    assert job["state"] == "failed" and "tokens; at most 50 are taken" in job["message"] and left(tmp_path / "runs") == []
 
 
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
@@ -237,7 +266,7 @@ def test_tickets(client):
     assert client.get(transfers.SEND + "guess").status_code == 404
     ticket = kept.announce("a.jsonl", 5)
     assert client.get(transfers.SEND + ticket).status_code == 404
-    assert client.post(transfers.RECEIVE + ticket, content=b"12345").status_code == 405
+    assert client.post(transfers.RECEIVE + ticket, content=b"12345").status_code == 403
     assert client.put(transfers.RECEIVE + ticket, content=b"123456").status_code == 400
     assert client.put(transfers.RECEIVE + ticket, content=b"12345").status_code == 200
     assert client.put(transfers.RECEIVE + ticket, content=b"54321").status_code == 404
