@@ -108,9 +108,10 @@ def _folder(run: Run) -> Path:
 def _read(file: Path) -> dict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
-    wanted = ("id", "kind", "created", "request", "result")
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not all(name in content for name in wanted):
+    wanted = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
+    if not isinstance(content, dict) or content.get("format") != FORMAT \
+            or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()) or content["kind"] not in KINDS:
         raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
     return content

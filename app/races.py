@@ -331,10 +331,13 @@ class Races:
         try:
             race = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
             RaceRequest(**race["request"])
-            good = race["id"] == id and all(_ID.fullmatch(run["name"].replace("_", "-")) for run in race["runs"])
+            good = (race["id"] == id and type(race["steps"]) is int and 0 < race["steps"] < 2**31
+                    and isinstance(race["made"], (int, float)) and math.isfinite(race["made"]) and race["runs"]
+                    and all(_ID.fullmatch(run["name"].replace("_", "-")) and run["scheme"] in SCHEMES and type(run["seed"]) is int
+                            for run in race["runs"]))
         except FileNotFoundError:
             raise ActFocusError(f"there is no race {id} here; choose one from the list") from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ActFocusError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, ActFocusError) as error:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race ({error})") from None
         if not good:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race")
