@@ -59,11 +59,11 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     file = (folder or _folder(run)) / f"{what.id}.json"
     try:
         file.parent.mkdir(exist_ok=True)
-        # Two files: the second says that it is there.
-        with appearing(file.with_suffix(".parquet")) as part:
-            write_trajectories(what.trajectories, part)
+        # Two files that appear together: the second says that they are there.
         with appearing(file) as part:
             part.write_text(text + "\n", encoding="utf-8")
+            with appearing(file.with_suffix(".parquet")) as table:
+                write_trajectories(what.trajectories, table)
     except OSError as error:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
     return file

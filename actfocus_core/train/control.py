@@ -63,7 +63,8 @@ def read_status(run: Path) -> dict:
         status = json.loads((Path(run) / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(status, dict) or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items()):
+    if not isinstance(status, dict) or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items()) \
+            or status.get("state") not in (None, *STATES):
         return {}
     if status.get("state") in ("running", "paused") and not _locked(Path(run)):
         status["state"] = "killed"

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from hypothesis import strategies as st
 
 from actfocus_core.interop.formats import FORMATS
 from actfocus_core.interop.layout import Layout
@@ -19,10 +18,10 @@ from actfocus_core.runs import _annotation_table, _facts_table
 from actfocus_core.spans import RULES, span_rule
 from actfocus_core.trajectory import Trajectory
 from tests.conftest import make_tokenizer
-from tests.fuzz.cases import answered, fuzz
-from tests.fuzz.damage import DEEP, damaged_bytes, damaged_values
+from tests.fuzz.cases import FULL, SHARES, answered, fuzz
+from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_value
 from tests.fuzz.test_run_folder import trajectory
-from tests.interop import files
+from tests.interop import files, test_mutations
 
 NAMES = (*files.FORMATS, "jsonl", "parquet")
 
@@ -48,11 +47,11 @@ def records(name: str) -> list[dict]:
     return [to_record(trajectory(0))] if name in ("jsonl", "parquet") else files.records(name, tokenizer())[:2]
 
 
-def check(name: str, lines: bytes, rule: str) -> None:
+def check(name: str, data: bytes, rule: str) -> None:
     """What the format makes of a file can be laid out and is of the columns' types."""
     format = FORMATS[name.removesuffix("-v0")]
     path = folder() / "7.jsonl"
-    path.write_bytes(lines)
+    path.write_bytes(data)
     found = answered(lambda: list(format.read(path)))
     for one in found or []:
         made = [one] if isinstance(one, Trajectory) else answered(lambda: list(layout(rule).trajectories([one])))  # noqa: B023
@@ -62,22 +61,30 @@ def check(name: str, lines: bytes, rule: str) -> None:
             "".join([t.id, t.group, t.env, t.model, *t.texts]).encode("utf-8")
 
 
-def lines(name: str) -> st.SearchStrategy:
-    return st.deferred(lambda: st.tuples(st.just(name), damaged_bytes(
-        ["".join(json.dumps(row) + "\n" for row in records(name)).encode()])))
+def lines(choices: Choices) -> tuple[str, bytes]:
+    name = choices.pick(NAMES)
+    return name, damaged_bytes(choices, "".join(json.dumps(row) + "\n" for row in records(name)).encode())
 
 
-def rows(name: str) -> st.SearchStrategy:
-    return st.deferred(lambda: st.tuples(st.just(name), damaged_values([records(name)[0]], faults=3).map(
-        lambda row: json.dumps(row).encode() + b"\n")))
+def record(choices: Choices) -> tuple[str, bytes]:
+    name = choices.pick(NAMES)
+    return name, json.dumps(damaged_value(choices, records(name)[0], faults=3)).encode() + b"\n"
+
+
+def rule(choices: Choices) -> str:
+    return choices.pick(sorted(RULES))
+
+
+def test_there_are_as_many_cases_as_we_say():
+    assert sum(SHARES.values()) + 11 * 50 == FULL and len(test_mutations.NAMES) == 11
 
 
 @fuzz("lines", {"case": ("chat", DEEP.encode()), "rule": "think_answer"}, {"case": ("verl", b'{"a":' * 5000), "rule": "react"},
-      case=st.one_of(*map(lines, NAMES)), rule=st.sampled_from(sorted(RULES)))
+      case=lines, rule=rule)
 def test_any_bytes_in_a_file(case, rule):
     check(*case, rule)
 
 
-@fuzz("rows", case=st.one_of(*map(rows, NAMES)), rule=st.sampled_from(sorted(RULES)))
+@fuzz("records", case=record, rule=rule)
 def test_any_value_in_a_record(case, rule):
     check(*case, rule)

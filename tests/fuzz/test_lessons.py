@@ -1,6 +1,5 @@
 """Files of lessons: read, or one line with its place; nothing of a file is ever run."""
 
-import io
 import json
 import re
 import tempfile
@@ -8,13 +7,12 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from hypothesis import strategies as st
 
 from app.learn import lessons
 from app.learn.facts import FACTS
 from app.url import View
 from tests.fuzz.cases import answered, fuzz
-from tests.fuzz.damage import damaged_bytes, damaged_values
+from tests.fuzz.damage import damaged_bytes, damaged_value
 
 LESSON = """\
 - name: mine
@@ -36,6 +34,7 @@ LESSON = """\
       reveal: "So: {reasoning_share}"
 """
 OURS = [LESSON.encode(), (lessons.OURS / "7-train.yaml").read_bytes()]
+VALUES = [yaml.safe_load(text) for text in OURS]
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
 
 
@@ -66,17 +65,12 @@ def check(data: bytes) -> None:
 
 @fuzz("lesson texts", {"data": b""}, {"data": LAUGHS.encode()}, {"data": b"[" * 50_000}, {"data": b"- " * 5_000},
       {"data": b"!!python/object/apply:os.system ['true']"}, {"data": b"&a [*a]"}, {"data": b"? " * 3_000}, {"data": b"{" * 20_000},
-      data=st.one_of(damaged_bytes(OURS), damaged_bytes(OURS), st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")),
-                     st.binary(max_size=60)))
+      data=lambda choices: damaged_bytes(choices, choices.pick(OURS)) if choices.below(5) else choices.bytes(40))
 def test_any_file_is_lessons_or_one_line(data):
     check(data)
 
 
-def _dumped(value) -> bytes:
-    """As JSON, which is YAML."""
-    return json.dumps(value).encode()
-
-
-@fuzz("lesson values", data=damaged_values([yaml.safe_load(io.StringIO(LESSON)), yaml.safe_load(OURS[1])], faults=3).map(_dumped))
+# As JSON, which is YAML.
+@fuzz("lesson values", data=lambda choices: json.dumps(damaged_value(choices, choices.pick(VALUES), faults=3)).encode())
 def test_any_value_in_a_lesson_is_taken_or_named(data):
     check(data)

@@ -2,30 +2,40 @@
 
 import re
 
-from hypothesis import strategies as st
-
 from actfocus_core.dialogue import response_kinds
 from actfocus_core.spans import RULES, span_rule
 from actfocus_core.trajectory import TokenKind
 from tests.fuzz.cases import answered, fuzz
+from tests.fuzz.damage import Choices
 
 TAGS = ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", r"\boxed{", "{", "}", "\\", "||", "|",
         "\nAction:", "Action:", "\nThought:", "\nObservation:", "\nFinal Answer:", "<", ">", "</", "<think", "think>", "\n", " "]
-STRANGE = ["é", "\u202e", "\u200b", "\x00", "\x1b[2J", "\u2028", "\x85", "🧊", "\ud83e", "ﷺ", "a\u0301", "\r\n", "\t", "<|im_end|>", "${x}", "{{x}}"]
-PIECES = st.one_of(st.sampled_from(TAGS), st.sampled_from(TAGS), st.sampled_from(STRANGE), st.text(max_size=6))
 NAMES = sorted(RULES)
 COUNTS = (*[1] * 20, 2, 60, 1000)
 LONG = 20_000
 
 
-@st.composite
-def replies(draw) -> list[str]:
-    """A reply as tokens; a piece of it may stand there thousands of times."""
-    tokens = draw(st.lists(PIECES, max_size=12))
-    if tokens and (count := draw(st.sampled_from(COUNTS))) > 1:
-        at = draw(st.integers(0, len(tokens) - 1))
+def reply(choices: Choices) -> list[str]:
+    """A reply as tokens; a piece of it may stand there a thousand times."""
+    tokens = choices.some(14, lambda: choices.text(2) if choices.below(4) == 0 else choices.pick(TAGS))
+    if tokens and (count := choices.pick(COUNTS)) > 1:
+        at = choices.below(len(tokens))
         tokens[at:at + 2] = tokens[at:at + 2] * count
     return tokens
+
+
+def pattern(choices: Choices) -> str:
+    """Often one that compiles, and then one that takes time linear in the text."""
+    inside = "".join(choices.some(12, lambda: choices.pick("()[]^$.|\\x ?P<>:,1*+{}" if choices.below(3) == 0 else "[]^$.|\\x y")))
+    return choices.pick([f"(?P<action>{inside})", f"(?P<reasoning>x)(?P<action>{inside})", inside])
+
+
+def rule(choices: Choices) -> str:
+    return choices.pick(NAMES)
+
+
+def flag(choices: Choices) -> bool:
+    return choices.below(2) == 1
 
 
 def check(rule, tokens: list[str], opens: bool) -> None:
@@ -46,20 +56,17 @@ def check(rule, tokens: list[str], opens: bool) -> None:
       {"tokens": ["Action:", *["\n"] * LONG, "x"], "rule": "react", "opens": False},
       {"tokens": ["<tool_call>"] * LONG, "rule": "tool_call", "opens": True},
       {"tokens": ["<think></think><answer>"] * LONG, "rule": "think_answer", "opens": False},
-      tokens=replies(), rule=st.sampled_from(NAMES), opens=st.booleans())
+      tokens=reply, rule=rule, opens=flag)
 def test_whatever_a_model_writes_has_spans_and_actions(tokens, rule, opens):
     check(span_rule(rule), tokens, opens)
 
 
-@fuzz("a character at a time", text=st.text(st.sampled_from("<>/thinkaswer|{}\\ \n"), max_size=300), rule=st.sampled_from(NAMES), opens=st.booleans())
+@fuzz("a character at a time", text=lambda choices: "".join(choices.some(120, lambda: choices.pick("<>/thinkaswer|{}\\ \n"))), rule=rule, opens=flag)
 def test_one_token_a_character(text, rule, opens):
     check(span_rule(rule), list(text), opens)
 
 
-@fuzz("patterns", pattern=st.one_of(
-    st.text(st.sampled_from("()?P<>action:[]^$.*+|\\{}1,x "), max_size=30).map(lambda tail: f"(?P<action>{tail}"),
-    st.text(st.sampled_from("()[]^$.|\\x "), max_size=12).map(lambda inside: f"(?P<action>{inside})"),
-    st.text(max_size=20)), tokens=replies())
+@fuzz("patterns", pattern=pattern, tokens=reply)
 def test_a_pattern_of_ones_own_is_one_or_is_refused(pattern, tokens):
     rule = answered(lambda: span_rule(f"pattern:{pattern}"))
     # A person's own pattern may take long on a long text: that is the pattern's.
