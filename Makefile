@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all test-trl test-verl lint audit docs assets clean
+.PHONY: app test test-all test-trl test-verl fuzz lint audit docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -25,6 +25,14 @@ test-trl: .venv-trl/.ready
 
 test-verl: .venv-verl/.ready
 	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py
+
+# Every target of tests/fuzz for a minute, led by coverage; FUZZ_SECONDS=3600 for an hour each.
+FUZZ_SECONDS ?= 60
+fuzz: .venv/.ready-for-tests
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	for target in "actions and spans" "a character at a time" patterns addresses requests "lesson texts" "lesson values" "run files" \
+		metrics tables columns what-ifs checkpoints races lines records; do \
+		$(BIN)/python -m tests.fuzz.guided "$$target" -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
 lint: .venv/.ready-for-tests
 	$(BIN)/ruff check .

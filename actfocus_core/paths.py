@@ -38,6 +38,14 @@ def appearing(path: Path):
         part.unlink(missing_ok=True)
 
 
+def when_written(file: Path) -> float:
+    """The time of a file's last change, to sort by; long ago where it has just gone."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def share(file: Path) -> None:
     """Give a file the permissions of an ordinary new one: some writers make theirs private."""
     mask = os.umask(0)

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,8 @@ _COLUMNS = {
     "turns": pa.list_(pa.int16()), "logprobs": pa.list_(pa.float32()),
     "texts": pa.list_(pa.string()), "turn_records": pa.list_(_TURN),
 }
+_ALTERNATIVES = {"top_ids": pa.list_(pa.int32()), "top_logprobs": pa.list_(pa.float32()),
+                 "top_texts": pa.list_(pa.list_(pa.string()))}
 _SIGNAL = "signal:"
 _MADE = b"actfocus"
 _REFERENCE = "ref_"
@@ -80,6 +83,10 @@ ANNOTATIONS = {
 """Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
 these one is chosen when trajectories are read, while all of the ones here are added. How they
 are made: ``actfocus_core.oracle.values``."""
+_INFO = {"config": {**dict.fromkeys(("command", "env", "policy", "model", "scheme", "tokenizer", "spans", "stamp", "algorithm"), str),
+                    "env_options": dict, "scheme_params": dict},
+         "model": {"name": str, "fingerprint": str}}
+"""What of run.json is text or an object, where it is there."""
 _FILE = re.compile(r"step-(\d{5,})(?:\.(.+))?\.parquet$")
 
 
@@ -126,20 +133,15 @@ class Run:
         """Open an existing run folder. Raises ActFocusError where it is not one."""
         path = Path(path).resolve()
         file = path / "run.json"
-        if not path.exists():
-            raise ActFocusError(f"{path}: no such run; `actfocus rollout --out {path}` makes one")
-        if not file.is_file():
-            raise ActFocusError(f"{path}: not a run folder, it has no run.json")
         try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ActFocusError(f"{file}: not readable JSON ({error})") from None
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise ActFocusError(f'{file}: "format" is not "{FORMAT}"; this is not a run of actfocus')
-        if info.get("version") != VERSION:
-            raise ActFocusError(f'{file}: "version" is {info.get("version")!r}; '
-                                f"this actfocus reads version {VERSION}")
-        return cls(path, info)
+            there, is_run = path.exists(), file.is_file()
+        except OSError as error:
+            raise ActFocusError(f"{path}: cannot be read ({error.strerror}); allow it, or open a copy") from None
+        if not there:
+            raise ActFocusError(f"{path}: no such run; `actfocus rollout --out {path}` makes one")
+        if not is_run:
+            raise ActFocusError(f"{path}: not a run folder, it has no run.json")
+        return cls(path, _info(file))
 
     # --- facts ---------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class Run:
 
     def _index(self) -> tuple[pd.DataFrame, list[int]]:
         """The index, and at which of its rows each step's file begins."""
-        files = tuple((f, f.stat().st_mtime_ns) for f in map(self._facts, self.steps()))
+        files = tuple((f, stamp(f)) for f in map(self._facts, self.steps()))
         if self._indexed is None or self._indexed[0] != files:
             frames = [_index(*file) for file in files]
             columns = [*_SCALARS, *_COUNTS]
@@ -217,6 +219,7 @@ class Run:
             files = {name: self._annotation(s, name) for name in self._chosen(s, reference)}
             notes = {name: _Rows(file) for name, file in files.items()}
             for table in _Rows(facts):
+                _demand(table.column_names, ["id"], facts)
                 parts = {name: rows.take(table.num_rows) for name, rows in notes.items()}
                 for row, id in enumerate(table["id"].to_pylist()):
                     if ids is not None and id not in ids:
@@ -254,7 +257,7 @@ class Run:
         lacks what the annotation holds.
         """
         facts, name = self._facts(step), slug(name)
-        known = list(_index(facts, facts.stat().st_mtime_ns)["id"])
+        known = list(_index(facts, stamp(facts))["id"])
         by_id = {t.id: t for t in trajectories}
         if set(by_id) != set(known):
             raise ActFocusError(f"{facts}: an annotation covers all {len(known)} trajectories of a "
@@ -285,7 +288,7 @@ class Run:
             found = json.loads((pq.read_schema(file).metadata or {}).get(_MADE, b"{}"))
         except (OSError, pa.ArrowException) as error:
             raise _not_parquet(file, error) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise ActFocusError(f"{file}: how it was made is not readable JSON; {_again(name)} writes it again")
@@ -322,17 +325,23 @@ class Run:
         A last line still being written is left for the next call.
         """
         file = self.path / "metrics.jsonl"
-        if not file.exists():
+        try:
+            with open(file, "rb") as stream:
+                stream.seek(offset)
+                lines = list(itertools.islice(stream, limit))
+        except FileNotFoundError:
             return [], offset
-        with open(file, "rb") as stream:
-            stream.seek(offset)
-            lines = list(itertools.islice(stream, limit))
+        except OSError as error:
+            raise ActFocusError(f"{file}: cannot be read ({error.strerror})") from None
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
         try:
-            return [json.loads(line) for line in lines if line.strip()], offset + sum(map(len, lines))
-        except ValueError as error:
+            rows = [json.loads(line) for line in lines if line.strip()]
+        except (ValueError, RecursionError) as error:
             raise ActFocusError(f"{file}: a line after byte {offset} is not JSON ({error})") from None
+        if not all(map(_is_row, rows)):
+            raise ActFocusError(f'{file}: a line after byte {offset} is not {{"step": whole number, "name": number, ...}}')
+        return rows, offset + sum(map(len, lines))
 
 
 class RunWriter:
@@ -420,7 +429,7 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     """What ``write_trajectories`` wrote. Raises ActFocusError for a file that is not of that kind."""
     table = _read(path, None)
     trajectories = _trajectories(table, path)
-    _add_alternatives(trajectories, table, range(len(trajectories)))
+    _add_alternatives(trajectories, table, range(len(trajectories)), path)
     return trajectories
 
 
@@ -500,6 +509,45 @@ def free_path(folder: Path, stem: str) -> Path:
     while (folder / f"{stem}-{number}").exists():
         number += 1
     return folder / f"{stem}-{number}"
+
+
+def stamp(file: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced, however the clock goes: its time, size and inode.
+
+    Raises ActFocusError where it is gone.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise ActFocusError(f"{file}: cannot be read ({error.strerror}); was the run deleted?") from None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _info(file: Path) -> dict:
+    """A checked run.json: what the readers take from it has its type, and parts that are missing are empty."""
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ActFocusError(f"{file}: not readable JSON ({error})") from None
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise ActFocusError(f'{file}: "format" is not "{FORMAT}"; this is not a run of actfocus')
+    if info.get("version") != VERSION:
+        raise ActFocusError(f'{file}: "version" is {info.get("version")!r}; this actfocus reads version {VERSION}')
+    for part in ("config", "model", "versions"):
+        info[part] = {} if info.get(part) is None else info[part]
+        if not isinstance(info[part], dict):
+            raise ActFocusError(f'{file}: "{part}" must be an object')
+    for part, kinds in _INFO.items():
+        for name, kind in kinds.items():
+            if not isinstance(info[part].get(name), (kind, NoneType)):
+                raise ActFocusError(f'{file}: "{name}" in "{part}" must be {"an object" if kind is dict else "text"}')
+    return info
+
+
+def _is_row(row: object) -> bool:
+    """Whether it is a row of metrics: numbers by name, and its step."""
+    return (isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 2**31
+            and all(isinstance(value, (float, NoneType)) or (isinstance(value, int) and abs(value) < 2**63) for value in row.values()))
 
 
 def _write_info(folder: Path, info: dict) -> None:
@@ -583,7 +631,7 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
     try:
         parquet = pq.ParquetFile(file)
         if row is None:
-            return parquet.read(columns)
+            return _valid(parquet.read(columns))
         if row >= parquet.metadata.num_rows:
             raise ActFocusError(f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the "
                                 "step is asked for")
@@ -591,7 +639,7 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
             group += 1
-        return parquet.read_row_group(group, columns).slice(row - first, 1)
+        return _valid(parquet.read_row_group(group, columns)).slice(row - first, 1)
     except (OSError, pa.ArrowException) as error:
         raise _not_parquet(file, error) from None
 
@@ -611,7 +659,7 @@ class _Rows:
     def __iter__(self) -> Iterator[pa.Table]:
         for group in range(self._parquet.num_row_groups):
             try:
-                yield self._parquet.read_row_group(group)
+                yield _valid(self._parquet.read_row_group(group))
             except (OSError, pa.ArrowException) as error:
                 raise _not_parquet(self._file, error) from None
 
@@ -623,20 +671,28 @@ class _Rows:
         return taken
 
 
+def _valid(table: pa.Table) -> pa.Table:
+    """The table, if what was read is what it says: offsets in range, and text that is UTF-8."""
+    table.validate(full=True)
+    return table
+
+
 def _not_parquet(file: Path, error: Exception) -> ActFocusError:
     return ActFocusError(f"{file}: not readable as Parquet ({str(error).splitlines()[0]})")
 
 
 @lru_cache(maxsize=4096)
-def _index(file: Path, mtime_ns: int) -> pd.DataFrame:
-    """Scalars of one file. The modification time is part of the key: a new file, a new entry."""
+def _index(file: Path, stamp: tuple) -> pd.DataFrame:
+    """Scalars of one file. Its stamp is part of the key: a new file, a new entry."""
     wanted = [*_SCALARS, *_COUNTS]
     try:
         names = pq.read_schema(file).names
     except (OSError, pa.ArrowException) as error:
         raise _not_parquet(file, error) from None
     _demand(names, wanted, file)
-    return _read(file, None, wanted).to_pandas()
+    table = _read(file, None, wanted)
+    _demand_types(table, {**_SCALARS, **_COUNTS}, file)
+    return table.to_pandas()
 
 
 def _demand(present: list[str], wanted: list[str], file: Path, annotation: str | None = None) -> None:
@@ -646,6 +702,25 @@ def _demand(present: list[str], wanted: list[str], file: Path, annotation: str |
     if missing:
         raise ActFocusError(f"{file}: no column {missing[0]!r}; a trajectory file has "
                             f"{', '.join([*_SCALARS, *_COLUMNS])}")
+
+
+def _demand_types(table: pa.Table, kinds: dict[str, pa.DataType], file: Path) -> None:
+    """Raises ActFocusError for a column of another type, or with a value that is missing."""
+    for name, kind in kinds.items():
+        found = table.schema.field(name).type
+        if found != kind:
+            raise ActFocusError(f"{file}: column {name!r} is {found}; it must be {kind}")
+        if any(map(_lacks, table[name].chunks)):
+            raise ActFocusError(f"{file}: column {name!r} lacks a value; every trajectory has one, and every token of it")
+
+
+def _lacks(array: pa.Array) -> bool:
+    """Whether a value is null, also inside of lists and structures."""
+    if array.null_count:
+        return True
+    if pa.types.is_list(array.type):
+        return _lacks(array.flatten())
+    return pa.types.is_struct(array.type) and any(map(_lacks, array.flatten()))
 
 
 def _ragged(column: pa.ChunkedArray) -> list[np.ndarray | None]:
@@ -674,21 +749,30 @@ def _signals(table: pa.Table, file: Path) -> list[dict[str, np.ndarray]]:
 
 def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
     _demand(table.column_names, [*_SCALARS, *_COLUMNS], file)
+    _demand_types(table, {**_SCALARS, **_COLUMNS}, file)
     columns = {name: table[name].to_pylist() for name in [*_SCALARS, "texts", "turn_records"]}
     columns |= {name: _ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
     columns["signals"] = _signals(table, file)
     try:
         columns["turn_records"] = [
-            [Turn(**{**turn, "state": json.loads(turn["state"])}) for turn in turns]
+            [Turn(**{**turn, "state": _object(turn["state"])}) for turn in turns]
             for turns in columns["turn_records"]]
         return [Trajectory(**dict(zip(columns, row))) for row in zip(*columns.values())]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
+
+
+def _object(text: str) -> dict:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("the state of a turn is not an object")
+    return value
 
 
 def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name: str) -> None:
     """Add what an annotation holds to its trajectories, by id."""
     _demand(table.column_names, ["id", *(_SIGNAL + signal for signal in ANNOTATIONS.get(name, ()))], file, name)
+    _demand_types(table, {"id": pa.string()}, file)
     rows = dict(zip(table["id"].to_pylist(), range(table.num_rows)))
     signals = _signals(table, file)
     stray = next((s for row in signals for s in row if not _holds(name, s)), None)
@@ -704,16 +788,21 @@ def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name:
             if len(values) != len(t):
                 raise ActFocusError(f"{file}: {signal} of {t.id!r} has {len(values)} values for "
                                     f"{len(t)} tokens")
-    _add_alternatives(trajectories, table, [rows[t.id] for t in trajectories])
+    _add_alternatives(trajectories, table, [rows[t.id] for t in trajectories], file)
 
 
-def _add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iterable[int]) -> None:
+def _add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iterable[int], file: Path) -> None:
     """The reference's likeliest next tokens, where the table has them."""
-    if not {"top_ids", "top_logprobs", "top_texts"} <= set(table.column_names):
+    if not _ALTERNATIVES.keys() <= set(table.column_names):
         return
+    for name, kind in _ALTERNATIVES.items():
+        if table.schema.field(name).type != kind:
+            raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {kind}")
     ids, logprobs = _ragged(table["top_ids"]), _ragged(table["top_logprobs"])
     for t, row in zip(trajectories, rows):
         if ids[row] is not None:
-            k = len(ids[row]) // max(len(t), 1)
-            t.alternatives = Alternatives(ids[row].reshape(len(t), k), logprobs[row].reshape(len(t), k),
-                                          table["top_texts"][row].as_py())
+            k, texts = len(ids[row]) // max(len(t), 1), table["top_texts"][row].as_py()
+            if logprobs[row] is None or texts is None or not len(ids[row]) == len(logprobs[row]) == k * len(t) or len(texts) != len(t) \
+                    or any(some is None or None in some for some in texts):
+                raise ActFocusError(f"{file}: the alternatives of {t.id!r} must be k ids, log-probs and texts for each of its {len(t)} tokens")
+            t.alternatives = Alternatives(ids[row].reshape(len(t), k), logprobs[row].reshape(len(t), k), texts)

@@ -51,21 +51,26 @@ def _tool_calls(text: str) -> list[tuple[int, int]]:
 
 def _boxed(text: str) -> list[tuple[int, int]]:
     r"""The content of the last ``\boxed{...}`` whose braces are balanced."""
-    start = text.rfind(_BOX)
-    while start >= 0:
-        depth, begin = 1, start + len(_BOX)
-        for brace in re.finditer(r"(?<!\\)[{}]", text[begin:]):
-            depth += 1 if brace[0] == "{" else -1
-            if not depth:
-                return [(begin, begin + brace.start())]
-        start = text.rfind(_BOX, 0, start)
-    return []
+    opened: list[int] = []
+    closed = {}
+    for brace in re.finditer(r"(?<!\\)[{}]", text):
+        if brace[0] == "{":
+            opened.append(brace.end())
+        elif opened:
+            closed[opened.pop()] = brace.start()
+    boxes = [box.end() for box in re.finditer(re.escape(_BOX), text)]
+    return next(([(begin, closed[begin])] for begin in reversed(boxes) if begin in closed), [])
 
 
 def _react(text: str) -> list[tuple[int, int]]:
     """What follows ``Action:`` at the start of a line, up to the next thought or observation."""
-    return [m.span(1) for m in re.finditer(
-        r"^Action:[ \t]*(.*?)\s*(?=^(?:Thought|Observation|Action|Final Answer):|\Z)", text, re.S | re.M)]
+    heads = list(re.finditer(r"^(?:Thought|Observation|Action|Final Answer):", text, re.M))
+    found = []
+    for head, end in zip(heads, [*(head.start() for head in heads[1:]), len(text)]):
+        if head[0] == "Action:":
+            begin = head.end() + len(said := text[head.end():end]) - len(said.lstrip(" \t"))
+            found.append((begin, begin + len(text[begin:end].rstrip())))
+    return found
 
 
 def _with_reasoning(find_actions: Callable[[str], list[tuple[int, int]]], opener: str = ""):

@@ -59,11 +59,11 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     file = (folder or _folder(run)) / f"{what.id}.json"
     try:
         file.parent.mkdir(exist_ok=True)
-        # Two files: the second says that it is there.
-        with appearing(file.with_suffix(".parquet")) as part:
-            write_trajectories(what.trajectories, part)
+        # Two files that appear together: the second says that they are there.
         with appearing(file) as part:
             part.write_text(text + "\n", encoding="utf-8")
+            with appearing(file.with_suffix(".parquet")) as table:
+                write_trajectories(what.trajectories, table)
     except OSError as error:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
     return file
@@ -108,9 +108,10 @@ def _folder(run: Run) -> Path:
 def _read(file: Path) -> dict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
-    wanted = ("id", "kind", "created", "request", "result")
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not all(name in content for name in wanted):
+    wanted = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
+    if not isinstance(content, dict) or content.get("format") != FORMAT \
+            or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()) or content["kind"] not in KINDS:
         raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
     return content

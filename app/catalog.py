@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import assets
+from actfocus_core.paths import assets, when_written
 from actfocus_core.runs import Run
 from app.url import View
 
@@ -50,7 +50,7 @@ class Catalog:
             return next(name for name, path in paths.items() if path == self.given[0])
         if FIRST_RUN in paths:
             return FIRST_RUN
-        return max(paths, key=lambda name: (paths[name] / "run.json").stat().st_mtime)
+        return max(paths, key=lambda name: when_written(paths[name] / "run.json"))
 
     def open(self, name: str) -> Run:
         """The run of this name. Raises ActFocusError where there is none or it is broken."""

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,7 +158,7 @@ class Worker:
         if job.cancelled:
             status.message, status.state = "cancelled; nothing was kept", "cancelled"
         elif code not in job.fine:
-            last = job.complaints[-1] if job.complaints else f"the command ended with code {code}"
+            last = job.complaints[-1] if job.complaints and code > 0 else how_it_ended(code)
             status.message, status.state = last.removeprefix("actfocus: "), "failed"
         else:
             status.state = "done"
@@ -237,6 +238,14 @@ def _printed(file: IO[bytes]) -> dict | None:
         except ValueError:
             return None
     return value if isinstance(value, dict) else None
+
+
+def how_it_ended(code: int) -> str:
+    """A process's exit code, in words; negative: the signal that killed it."""
+    if code >= 0:
+        return f"its process ended with code {code}"
+    name = signal.Signals(-code).name
+    return f"its process was killed ({name})" + ("; where nobody did that, the machine's memory was spent" if name == "SIGKILL" else "")
 
 
 def environment_variables() -> dict[str, str]:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from actfocus_core.runs import stamp as file_stamp
+
 Made = TypeVar("Made")
 
 
@@ -31,5 +33,5 @@ class Latest(Generic[Made]):
 
 def stamp(run, steps: list[int]) -> tuple:
     """Changes when a step is added or scored again."""
-    return (run.path, *((file.name, file.stat().st_mtime_ns) for step in steps
+    return (run.path, *((file.name, file_stamp(file)) for step in steps
                         for file in sorted(run.path.glob(f"*/step-{step:05d}.*"))))

@@ -1,8 +1,10 @@
 """Head to head: several credit schemes and seeds trained on the same prompts, one process a run.
 
-A race is a small file, ``RUNS/.races/ID.json``: what was asked for, and the names of its runs. All
-else stands in the run folders, which the training processes write themselves. So every page,
-a second studio, and one started after a crash see the same, and a run outlives them all.
+A race is a small file, ``RUNS/.races/ID.json``: what was asked for, and the names of its runs; beside it
+``ID.stop`` where it was stopped. All else stands in the run folders, which the training processes write
+themselves. So every page, a second studio, and one started after a crash see the same, and a run outlives
+them all. Two studios on one folder share its one slot: ``.slot`` is locked by the process that trains, and
+freed by the system with it.
 """
 
 from __future__ import annotations
@@ -19,16 +21,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import appearing
+from actfocus_core.paths import appearing, when_written
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import read_status, request
-from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables
+from actfocus_core.train.control import requested
+from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables, how_it_ended
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
 """For one run."""
@@ -117,7 +123,7 @@ class Races:
     def rates(self, env: str, algorithm: str) -> tuple[tuple[float, float], bool]:
         """Seconds a step and an evaluation, and whether they were measured: on the newest run of this kind that
         took some steps."""
-        for path in sorted(self.runs_dir.glob("*/metrics.jsonl"), key=lambda p: p.stat().st_mtime, reverse=True):
+        for path in sorted(self.runs_dir.glob("*/metrics.jsonl"), key=when_written, reverse=True):
             try:
                 run = Run.open(path.parent)
                 config = run.info.get("config") or {}
@@ -136,17 +142,20 @@ class Races:
         if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
             raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
                                 f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less")
-        self.runs_dir.mkdir(parents=True, exist_ok=True)
-        self._demand_disk()
-        with self._lock:
-            self.folder.mkdir(exist_ok=True)
+        with self._lock, self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._demand_disk()
             env, _ = ENVIRONMENTS[asked.environment]
-            id = self._free_id(f"race-{env.replace('_', '-')}")
-            runs = [{"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
-                    for seed in range(asked.seeds) for scheme in asked.schemes]
-            race = {"id": id, "made": time.time(), "request": asdict(asked), "steps": self.estimate(asked)["steps"], "runs": runs}
-            with appearing(self.folder / f"{id}.json") as part:
-                part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
+            steps = self.estimate(asked)["steps"]
+            with self._locked(".lock", wait=True):
+                id = self._free_id(f"race-{env.replace('_', '-')}")
+                runs = [{"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
+                        for seed in range(asked.seeds) for scheme in asked.schemes]
+                # After all others, also where the clock was set back.
+                made = max([time.time(), *(race["made"] + 1e-3 for race in self._all())])
+                race = {"id": id, "made": made, "request": asdict(asked), "steps": steps, "runs": runs}
+                with appearing(self.folder / f"{id}.json") as part:
+                    part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
             self._going.append(id)
         self._work()
         return id
@@ -157,27 +166,28 @@ class Races:
         race = self._race(id)
         if what not in ("pause", "go", "stop"):
             raise ActFocusError(f"{what!r}: must be pause, go or stop")
-        with self._lock:
+        with self._lock, self._writing():
+            # Another studio may keep the race going: it looks for this file.
+            if what == "stop":
+                self._stop_file(id).touch()
+            elif what == "go":
+                self._stop_file(id).unlink(missing_ok=True)
             if what == "go" and id not in self._going:
                 self._going.append(id)
             if what == "stop" and id in self._going:
                 self._going.remove(id)
-        for run in race["runs"]:
-            path = self.runs_dir / run["name"]
-            if read_status(path).get("state") in ("running", "paused"):
-                request(path, what)
+            for run in race["runs"]:
+                path = self.runs_dir / run["name"]
+                if read_status(path).get("state") in ("running", "paused"):
+                    request(path, what)
         if what == "go":
             self._demand_disk()
-            self._work()
+        self._work()
 
     def races(self) -> list[dict]:
         """All races, the newest first: id, when it was made, and what of."""
         found = []
-        for file in self.folder.glob("*.json"):
-            try:
-                race = self._race(file.stem)
-            except ActFocusError:
-                continue
+        for race in self._all():
             states = [self._state(race, run)["state"] for run in race["runs"]]
             found.append({"id": race["id"], "made": race["made"], "request": race["request"], "states": states})
         return sorted(found, key=lambda race: race["made"], reverse=True)
@@ -188,10 +198,14 @@ class Races:
         runs, queue = [], self._queue()
         for run in race["runs"]:
             path = self.runs_dir / run["name"]
-            rows, cursor = ([], 0)
+            rows, cursor, state = [], 0, self._state(race, run)
             if path.is_dir():
-                rows, cursor = Run.open(path).metrics(cursors.get(run["name"], 0), ROWS_MAX)
-            runs.append({**run, **self._state(race, run), "columns": _columns(rows), "cursor": cursor, "more": len(rows) == ROWS_MAX,
+                try:
+                    rows, cursor = Run.open(path).metrics(cursors.get(run["name"], 0), ROWS_MAX)
+                except ActFocusError as error:
+                    # Its folder is broken, or being deleted: the other runs are shown.
+                    state["message"] = str(error)
+            runs.append({**run, **state, "columns": _columns(rows), "cursor": cursor, "more": len(rows) == ROWS_MAX,
                          "place": queue.index(run["name"]) + 1 if run["name"] in queue else None})
         return {**race, "runs": runs, "going": id in self._going}
 
@@ -238,6 +252,31 @@ class Races:
                 except (ActFocusError, OSError):
                     process.terminate()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Make one line of what the system says of a folder that cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise ActFocusError(f"{self.runs_dir}: cannot be written ({error.strerror or error}); make room or allow it, or start "
+                                "the studio with another folder of runs") from None
+
+    @contextmanager
+    def _locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
+        """A file of the folder of races, locked for the block; None where another process holds it and we do not wait."""
+        import fcntl
+
+        with open(self.folder / name, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield None
+            else:
+                yield file
+
+    def _stop_file(self, id: str) -> Path:
+        return self.folder / f"{id}.stop"
+
     def _work(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
@@ -248,23 +287,42 @@ class Races:
         """Begin the next run whenever the slot is free, until nothing is left to begin."""
         while True:
             with self._lock:
-                for id in list(self._going):
-                    if not self._pending(id):
-                        self._going.remove(id)
-                if not self._going:
-                    return
-                if not self._busy():
-                    try:
+                try:
+                    stopping = self._obey_stops()
+                    self._going = [id for id in self._going if self._pending(id)]
+                    if self._going and not self._busy():
                         self._demand_disk()
-                    except ActFocusError:
-                        # The races wait: who presses Go on is told why.
-                        self._going.clear()
-                        return
-                    id = self._going[0]
-                    race, run = self._race(id), self._pending(id)[0]
-                    if run["name"] not in self._processes or self._processes[run["name"]].poll() is not None:
-                        self._spawn(race, run)
+                        self._begin_next()
+                except (ActFocusError, OSError):
+                    # The races wait: who presses Go on is told why.
+                    self._going.clear()
+                    return
+                if not self._going and not stopping:
+                    return
             time.sleep(POLL)
+
+    def _obey_stops(self) -> bool:
+        """Let go of what was stopped, here or in another studio; whether a process of it has still to be told."""
+        self._going = [id for id in self._going if not self._stop_file(id).exists()]
+        stopping = False
+        for race in self._all():
+            if self._stop_file(race["id"]).exists():
+                for run in race["runs"]:
+                    process, path = self._processes.get(run["name"]), self.runs_dir / run["name"]
+                    if process is not None and process.poll() is None:
+                        stopping = True
+                        # One that was just starting took the request away with those of earlier processes.
+                        if read_status(path).get("state") in ("running", "paused") and requested(path) != "stop":
+                            request(path, "stop")
+        return stopping
+
+    def _begin_next(self) -> None:
+        """Begin the next run if the slot is free."""
+        with self._locked(".slot") as slot:
+            # Only now: another studio may just have trained what was to be begun.
+            if slot is None or self._busy() or not (pending := self._pending(id := self._going[0])):
+                return
+            self._spawn(self._race(id), pending[0], slot)
 
     def _waiting(self) -> float:
         """Seconds of training still to be done in the races that are kept going."""
@@ -293,9 +351,10 @@ class Races:
         if any(process.poll() is None for process in self._processes.values()):
             return True
         return any(read_status(self.runs_dir / run["name"]).get("state") in ("running", "paused")
-                   for file in self.folder.glob("*.json") for run in self._race(file.stem)["runs"])
+                   for race in self._all() for run in race["runs"])
 
-    def _spawn(self, race: dict, run: dict) -> None:
+    def _spawn(self, race: dict, run: dict, slot: IO) -> None:
+        """Begin a run, or go on with it, in a process that keeps the slot locked as long as it lives."""
         path = self.runs_dir / run["name"]
         if path.exists():
             request(path, "go")
@@ -304,7 +363,8 @@ class Races:
             command = self._command(race, run)
         with open(self.folder / f"{run['name']}.log", "ab") as log:
             self._processes[run["name"]] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True)
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True,
+                pass_fds=[slot.fileno()])
 
     def _command(self, race: dict, run: dict) -> list[str]:
         return [*ACTFOCUS, *self._arguments(race, run, self.runs_dir / run["name"]), *QUIET]
@@ -325,16 +385,27 @@ class Races:
 
     # --- what is in the folders ----------------------------------------------------------
 
+    def _all(self) -> list[dict]:
+        """Every race whose file is one."""
+        found = []
+        for file in sorted(self.folder.glob("*.json")):
+            with suppress(ActFocusError):
+                found.append(self._race(file.stem))
+        return found
+
     def _race(self, id: str) -> dict:
         if not isinstance(id, str) or not _ID.fullmatch(id):
             raise ActFocusError("there is no such race; choose one from the list")
         try:
             race = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
             RaceRequest(**race["request"])
-            good = race["id"] == id and all(_ID.fullmatch(run["name"].replace("_", "-")) for run in race["runs"])
+            good = (race["id"] == id and type(race["steps"]) is int and 0 < race["steps"] < 2**31
+                    and isinstance(race["made"], (int, float)) and math.isfinite(race["made"]) and race["runs"]
+                    and all(_ID.fullmatch(run["name"].replace("_", "-")) and run["scheme"] in SCHEMES and type(run["seed"]) is int
+                            for run in race["runs"]))
         except FileNotFoundError:
             raise ActFocusError(f"there is no race {id} here; choose one from the list") from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ActFocusError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, ActFocusError) as error:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race ({error})") from None
         if not good:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race")
@@ -352,7 +423,8 @@ class Races:
         process = self._processes.get(run["name"])
         alive = process is not None and process.poll() is None
         state = status.get("state") or ("starting" if alive else "queued" if race["id"] in self._going else "waiting")
-        if not status and process is not None and process.poll() not in (None, 0):
+        code = None if process is None else process.poll()
+        if not status and code:
             state = "failed"
         if state in ("stopped", "killed") and alive:
             state = "starting"
@@ -361,6 +433,8 @@ class Races:
         found = {"state": state, "step": step, "phase": status.get("phase", ""), "elapsed": elapsed, "left": left,
                  "message": status.get("message") or ""}
         if state in ("failed", "killed"):
+            # What could say nothing any more: killed, or on a full disk.
+            found["message"] = found["message"] or (how_it_ended(code) if code else "")
             found["log"] = _tail(self.folder / f"{run['name']}.log", LOG_TAIL)
         return found
 

@@ -9,7 +9,7 @@ import typer
 
 from actfocus_core import __version__
 from actfocus_core.cli.show import clean
-from actfocus_core.errors import ActFocusError
+from actfocus_core.errors import ActFocusError, out_of_memory
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,6 +27,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
+        if out_of_memory(error):
+            sys.exit(_complain("the memory of this machine is spent; ask for less at once, for instance with --batch-size, or close other programs"))
         # What the option parser finds wrong: it knows the line to say as well.
         if not hasattr(error, "format_message"):
             raise

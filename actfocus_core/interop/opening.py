@@ -8,6 +8,7 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import data_files, recognise
 from actfocus_core.interop.importing import import_run, run_name, stamp
+from actfocus_core.paths import when_written
 from actfocus_core.runs import Run, free_path
 
 Progress = Callable[[int, int], None]
@@ -43,7 +44,7 @@ def _opened(path: Path, runs_dir: Path, tokenizer, spans, on_progress) -> Iterat
 
 def imported_before(runs_dir: Path, stamp: str, tokenizer: str | None = None, spans: str | None = None) -> Run | None:
     """The newest run that was imported from files of this stamp, with this tokenizer and rule or any."""
-    for file in sorted(runs_dir.glob("*/run.json"), key=lambda f: f.stat().st_mtime, reverse=True):
+    for file in sorted(runs_dir.glob("*/run.json"), key=when_written, reverse=True):
         try:
             run = Run.open(file.parent)
         except ActFocusError:

@@ -14,6 +14,7 @@ from actfocus_core.oracle.values import add_answers, add_optimal, add_policy
 from actfocus_core.policy import Policy
 from actfocus_core.policy.loading import trained_options
 from actfocus_core.runs import TRAINED, Run
+from actfocus_core.train.config import TrainConfig
 from actfocus_core.trajectory import Trajectory
 
 CHECKED = 8
@@ -35,7 +36,7 @@ def env_options(run: Run) -> dict:
     if not isinstance(env, str) or not isinstance(given, dict):
         raise ActFocusError(f"{run.path}: does not say in which environment, with which options, it was played; only "
                             "rollouts of this product can be judged")
-    own = trained_options(str(config["model"])).get(env, {}) if config.get("command") == "train" else {}
+    own = trained_options(str(config.get("model") or TrainConfig.model_fields["model"].default)).get(env, {}) if config.get("command") == "train" else {}
     return make_env(env, **{**own, **given}).options.model_dump(mode="json")
 
 

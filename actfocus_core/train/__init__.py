@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from actfocus_core.errors import ActFocusError
+from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.runs import Run
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import read_status, request, the_only_trainer
@@ -127,8 +127,6 @@ def _check(config: TrainConfig, policy) -> None:
 
 
 def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -> Run:
-    import torch
-
     from actfocus_core.train.grpo import train_grpo
     from actfocus_core.train.ppo import train_ppo
     from actfocus_core.train.session import Session
@@ -145,8 +143,10 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
         return run
     except OSError as error:
         raise _failed(session, run, f"cannot be written ({error.strerror or error})") from None
-    except torch.OutOfMemoryError:
-        raise _failed(session, run, f"the device's memory is spent; micro_tokens below {config.micro_tokens}, "
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise _failed(session, run, f"the memory is spent; micro_tokens below {config.micro_tokens}, "
                                     "gradient_checkpointing or lora_rank need less") from None
     except ActFocusError as error:
         raise (_failed(session, run, str(error)) if session else error) from None

@@ -68,8 +68,11 @@ def load_checkpoint(folder: Path, step: int, names: list[str]) -> tuple[dict[str
     path = folder / f"step-{step:05d}"
     try:
         tensors = {name: load_file(path / f"{name}.safetensors") for name in names}
-        return tensors, json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or state.get("step") != step:
+            raise ValueError(f"state.json is not that of step {step}")
+        return tensors, state
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ActFocusError(f"{path}: not a whole checkpoint ({error}); delete this folder to go on from "
                             "the one before it") from None
 

@@ -21,6 +21,8 @@ from actfocus_core.paths import appearing
 
 Request = Literal["go", "pause", "stop"]
 STATES = ("running", "paused", "stopped", "finished", "failed")
+_STATUS = {"state": str, "phase": str, "message": str, "step": int, "steps": int, "pid": int, "elapsed": float, "time": float,
+           "time_budget": float}
 PAUSE_POLL = 0.3
 """Seconds between looks at control.json while paused."""
 
@@ -41,9 +43,9 @@ def requested(run: Path) -> Request:
     """What is asked of the run now; ``go`` where nothing is or what stands there is not a request."""
     try:
         what = json.loads((run / "control.json").read_text(encoding="utf-8"))["request"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "go"
-    return what if what in get_args(Request) else "go"
+    return what if isinstance(what, str) and what in get_args(Request) else "go"
 
 
 def write_status(run: Path, **status) -> None:
@@ -52,18 +54,30 @@ def write_status(run: Path, **status) -> None:
 
 
 def read_status(run: Path) -> dict:
-    """What the run last said of itself; empty where it never did.
+    """What the run last said of itself; empty where it never did, or where what stands there is no status.
 
     A run that says ``running`` or ``paused`` while no process holds its lock was killed: its state
     reads ``killed``.
     """
     try:
         status = json.loads((Path(run) / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(status, dict) or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items()) \
+            or status.get("state") not in (None, *STATES):
         return {}
     if status.get("state") in ("running", "paused") and not _locked(Path(run)):
         status["state"] = "killed"
     return status
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a value of a status can be used; a missing one can."""
+    if kind is float:
+        return value is None or (isinstance(value, (int, float)) and -2.0**63 < value < 2.0**63)
+    if kind is int:
+        return value is None or (type(value) is int and 0 <= value < 2**31)
+    return value is None or isinstance(value, kind)
 
 
 def _write(file: Path, content: dict) -> None:

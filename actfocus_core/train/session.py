@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from actfocus_core.envs import make_env
+from actfocus_core.errors import out_of_memory
 from actfocus_core.paths import share
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import CachedSampler, Sampler
@@ -153,8 +154,11 @@ class Session(Learner):
         """Write ``policy/``: weights, tokenizer, and the options of the environment it was trained in."""
         with appearing_folder(self.run.path / "policy") as part:
             model = self.player.model if self.adapted is None else merged(self.adapted)
-            model.save_pretrained(part)
-            self.player.tokenizer.save_pretrained(part)
+            try:
+                model.save_pretrained(part)
+                self.player.tokenizer.save_pretrained(part)
+            except Exception as error:  # of safetensors' and tokenizers' own kinds, where a disk is full
+                raise error if isinstance(error, OSError) or out_of_memory(error) else OSError(str(error)) from None
             for file in part.glob("*.safetensors"):
                 share(file)
             options = {**self.policy.env_options, self.config.env: self.env_options}

@@ -18,8 +18,8 @@ from app.learn.facts import FACTS
 from app.url import View
 
 OURS = Path(__file__).parent / "lessons"
-SIZE_MAX = 1_000_000
-"""Bytes of a file."""
+SIZE_MAX, DEEPEST = 100_000, 12
+"""Bytes of a file, and how deep it may be nested."""
 PINS = ("action", "reasoning", "format")
 VIEW = tuple(name for name in View.__dataclass_fields__ if name not in ("lesson", "lesson_step", "classroom"))
 """What of the studio a step may set: names of the address bar."""
@@ -152,12 +152,26 @@ class _Node:
         return text
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what is nested deep, before it costs time or the stack."""
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {DEEPEST} levels", problem_mark=self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def _root(file: Path) -> _Node:
     try:
         if file.stat().st_size > SIZE_MAX:
             raise ActFocusError(f"{file}: is larger than {SIZE_MAX // 1000} kB; a file of lessons is small")
         # Composed, never constructed: no tag of the file can make an object.
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ActFocusError(f"{file}: not readable ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
@@ -167,8 +181,8 @@ def _root(file: Path) -> _Node:
         mark = error.context_mark if "quoted" in (error.context or "") else error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ActFocusError(f"{file}{line}: not YAML ({error.problem or error.context})") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ActFocusError(f"{file}:1: not YAML ({' '.join(str(error).split())[:200] or 'nested too deep'})") from None
+    except yaml.YAMLError as error:
+        raise ActFocusError(f"{file}:1: not YAML ({' '.join(str(error).split())[:200]})") from None
     if node is None:
         raise ActFocusError(f"{file}:1: is empty; it must be a list of lessons")
     return _Node(node, file, "the file")

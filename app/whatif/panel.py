@@ -7,7 +7,7 @@ from dataclasses import asdict
 from actfocus_core import whatif
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import Run
+from actfocus_core.runs import Run, stamp
 from actfocus_core.trajectory import Trajectory
 from app.catalog import locate
 from app.frame.components import Ask, PageView, Told
@@ -94,7 +94,7 @@ class Panel:
         for folder, kept in ((run.path / "whatif", True), (self.process.spare(run), False)):
             file = folder / f"{id}.json"
             if file.is_file():
-                return self._latest.get((file, file.stat().st_mtime_ns), lambda: whatif.load(run, id, folder)), kept  # noqa: B023
+                return self._latest.get((file, stamp(file)), lambda: whatif.load(run, id, folder)), kept  # noqa: B023
         return whatif.load(run, id), True
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run, slug
-from app.jobs import Status, environment_variables
+from app.jobs import Status, environment_variables, how_it_ended
 
 BUSY = "another what-if is being worked on, perhaps from another page; wait for it or cancel it"
 
@@ -112,7 +112,8 @@ class WhatIfProcess:
         process.wait()
         with self._lock:
             if process is self._process:
-                self._ended(process, complaints[-1][:500] if complaints else f"its process ended with code {process.returncode}")
+                code = process.returncode
+                self._ended(process, complaints[-1][:500] if complaints and code > 0 else how_it_ended(code))
 
     def _ended(self, process: subprocess.Popen, message: str) -> None:
         self._process = None

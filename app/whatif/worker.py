@@ -69,7 +69,10 @@ def _store(run: Run, what, spare: Path) -> bool:
         return True
     except ActFocusError:
         folder = spare / slug(str(run.path))
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ActFocusError(f"{folder}: cannot be written ({error.strerror})") from None
         store(run, what, folder)
         return False
 

@@ -1,0 +1,116 @@
+"""A training run that is killed again and again, each time resumed: python -m tests.faults.kills FOLDER KILLS STEPS SEED
+
+Every life of the run is a fork of this process, which has torch and the policy loaded, so a kill costs a fraction of a
+second. Half of the kills fall at a random time, half right before a random change of the run folder. Prints one object of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch  # noqa: F401 - loaded before the forks
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import load_policy
+from actfocus_core.runs import Run
+from actfocus_core.train import TrainConfig, read_status, resume, train
+from actfocus_core.train.checkpoint import checkpoints
+
+CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod")
+CONFIG = {"prompts": 1, "rollouts": 2, "minibatch": 2, "eval_prompts": 1, "eval_rollouts": 1, "eval_every": 5, "lr": 3e-4, "mass_every": 0,
+          "scheme": "actfocus", "device": "cpu", "seed": 5, "checkpoints_kept": 2, "rollout_batch": 2, "micro_tokens": 500,
+          "env_options": {"max_turns": 2, "response_tokens": 24}}
+
+
+def live(path: Path, steps: int, changes: int | None) -> int:
+    """Begin the run, or go on with it, in a fork that may kill itself before a change of the folder; its process id."""
+    process = os.fork()
+    if process:
+        return process
+    if changes is not None:
+        left = [changes]
+
+        def watch(event: str, arguments: tuple) -> None:
+            if event in CHANGES and str(path) in str(arguments[0]) and not (event == "open" and arguments[1] in ("r", "rb", None)):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+    try:
+        if path.exists():
+            resume(path)
+        else:
+            train(TrainConfig.of(**CONFIG, steps=steps), path)
+    except ActFocusError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(2)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+def ended(process: int, seconds: float | None = None) -> int:
+    """Wait for the process, kill it after so long; how it ended, as ``subprocess`` says it."""
+    until = None if seconds is None else time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG if until else 0)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > until:
+            os.kill(process, signal.SIGKILL)
+            until = None
+        time.sleep(0.0005)
+
+
+def rows(path: Path) -> list[dict]:
+    return Run.open(path).metrics()[0] if path.exists() else []
+
+
+def state(path: Path) -> dict:
+    """What a reader sees of the run: the steps it says it has done, its checkpoints, its rows; all of it must be readable."""
+    if not path.exists():
+        return {"said": 0, "kept": 0, "rows": -1}
+    run = Run.open(path)
+    for step in run.steps():
+        run.trajectories(step)
+    kept = checkpoints(path / "checkpoints")
+    return {"said": read_status(path).get("step", 0), "kept": kept[-1] if kept else 0, "rows": rows(path)[-1]["step"] if rows(path) else -1}
+
+
+def main(folder: str, kills: int, steps: int, seed: int) -> None:
+    dice, whole, path = random.Random(seed), Path(folder) / "whole", Path(folder) / "killed"
+    load_policy("tiny", "cpu", "float32")
+    began = time.monotonic()
+    if ended(live(whole, steps, None)):
+        sys.exit("the undisturbed run failed")
+    step_seconds = (time.monotonic() - began) / steps
+    # What a life is long enough for: some two steps, of which each changes the folder some forty times.
+    found, finished = [], False
+    while not finished and len(found) < kills:
+        timed = len(found) % 2 == 0
+        code = ended(live(path, steps, None if timed else dice.randrange(90)), dice.random() * 3 * step_seconds if timed else 600.0)
+        finished = code == 0
+        if not finished:
+            if code != -signal.SIGKILL:
+                sys.exit(f"ended with {code} in place of a kill")
+            print(f"kill {len(found) + 1}", file=sys.stderr, flush=True)
+            found.append({"how": "time" if timed else "change", **state(path), "killed": read_status(path).get("state", "")})
+    if not finished and ended(live(path, steps, None)):
+        sys.exit("the last life failed")
+    results = [[{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(p)]
+               for p in (whole, path)]
+    weights = [load_policy(str(p / "policy"), "cpu").fingerprint for p in (whole, path)]
+    print(json.dumps({"kills": found, "step_seconds": step_seconds, "equal": results[0] == results[1], "weights": weights[0] == weights[1],
+                      "steps": [row["step"] for row in results[1]], "left": [str(p.relative_to(path)) for p in path.rglob(".*") if p.name != ".lock"]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:5]))

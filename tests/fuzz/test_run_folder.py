@@ -1,0 +1,290 @@
+"""The reader of run folders: whatever lies in one is read, or refused in one clear line."""
+
+import json
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actfocus_core import whatif
+from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.setting import setting_of
+from actfocus_core.runs import Run
+from actfocus_core.train import config_of, read_status
+from actfocus_core.train.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from actfocus_core.train.control import STATES, requested, write_status
+from actfocus_core.trajectory import Alternatives, Trajectory, Turn
+from app.batch import BatchCache
+from app.catalog import Catalog
+from app.pages import trace, train
+from app.races import Races
+from app.url import View
+from tests.fuzz.cases import answered, fuzz
+from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_value
+
+FACTS, NOTES = "trajectories/step-00000.parquet", "signals/step-00000.tiny.parquet"
+RACE = "race-frozen-lake-1"
+
+
+@cache
+def base() -> Path:
+    """A whole little run: two rollouts, scored; metrics, a status, a what-if, a checkpoint."""
+    import torch
+
+    base.kept = tempfile.TemporaryDirectory(prefix="actfocus-fuzz-")
+    folder = Path(base.kept.name) / "runs"
+    run = Run.create(folder / "r", {"command": "train", "env": "frozen_lake", "env_options": {"size": 4}, "model": "tiny", "scheme": "actfocus",
+                                    "steps": 3, "prompts": 1, "rollouts": 2}, {"name": "tiny", "fingerprint": "0" * 16})
+    rollouts = [trajectory(k) for k in range(2)]
+    run.add_trajectories(0, rollouts)
+    run.annotate(0, "tiny", rollouts, {"policy": "tiny"})
+    for step in range(3):
+        run.log({"step": step, "success/rate": 0.5, "seconds/elapsed": 1.0 + step, "eval/t1/success": 0.25, "seconds/evaluate": 0.1})
+    write_status(run.path, state="finished", step=3, steps=3, phase="", message="", elapsed=3.0, time_budget=None)
+    (run.path / "control.json").write_text('{"request": "pause"}\n')
+    whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a-0", "turn": 0}, {"success": 0.5, "outcomes": [1, 0]}, rollouts))
+    save_checkpoint(run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, {"elapsed": 3.0}, 2)
+    (folder / ".races").mkdir()
+    (folder / ".races" / f"{RACE}.json").write_text(json.dumps({
+        "id": RACE, "made": 1.5, "steps": 3, "runs": [{"name": "r", "scheme": "actfocus", "seed": 0}],
+        "request": {"environment": "FrozenLake, slippery", "algorithm": "grpo", "schemes": ["actfocus"], "seeds": 1, "time": "30 seconds"}}))
+    return folder
+
+
+def trajectory(rollout: int) -> Trajectory:
+    kinds = np.array([0, 2, 1, 2, 5, 3, 3, 5, 4, 5, 2, 2], np.uint8)
+    written = np.isin(kinds, (3, 4, 5))
+    scores = np.where(written, np.linspace(-2, -0.1, 12), np.nan)
+    return Trajectory(
+        f"a-{rollout}", np.arange(12), kinds, [-1, -1, *[0] * 10], scores, [f" t{k}" for k in range(12)],
+        [Turn("P (0,0)", "<think>x</think><answer>Up</answer>", ["Up"], True, float(rollout), 0.0, "k0", {"at": [0, 0]})],
+        {"entropy": scores, "ref_energy": scores, "ref_entropy": -scores, "ref_logprob": scores},
+        Alternatives(np.full((12, 2), 3), np.full((12, 2), -0.5), [["a", "b"]] * 12),
+        group="a", env="frozen_lake", seed=7, rollout=rollout, step=0, model="tiny", reward=float(rollout), success=bool(rollout))
+
+
+def file(name: str) -> Path:
+    if name == "whatif":
+        return next((base() / "r/whatif").glob("*.json"))
+    return base() / "r" / name if name != RACE else base() / ".races" / f"{RACE}.json"
+
+
+def read(name: str, data: bytes) -> None:
+    """All that the library and the pages read of the run, while one file of it holds these bytes."""
+    place = file(name)
+    whole, listed = place.read_bytes(), sorted(base().rglob("*"))
+    place.write_bytes(data)
+    try:
+        READERS.get(name, tables)()
+        assert sorted(base().rglob("*")) == listed and place.read_bytes() == data, "reading writes nothing"
+    finally:
+        place.write_bytes(whole)
+
+
+def opened() -> Run | None:
+    return answered(lambda: Run.open(base() / "r"))
+
+
+def tables() -> None:
+    run = opened()
+    if run is None:
+        return
+    frame = answered(run.index)
+    for t in answered(run.trajectories) or []:
+        assert {len(t.kinds), len(t.turns), len(t.logprobs), len(t.texts), *map(len, t.signals.values())} == {len(t)}
+        assert all(isinstance(text, str) for text in t.texts) and all(isinstance(turn.state, dict) for turn in t.turn_records)
+    for id in [] if frame is None else frame["id"].tolist()[:2]:
+        answered(lambda: run.trajectory(id))  # noqa: B023
+    answered(lambda: list(run.stream()))
+    answered(lambda: run.made(0, "tiny"))
+    page(View())
+
+
+def page(view: View) -> None:
+    """What the Trace page is sent: JSON, with one clear line where the run cannot be shown."""
+    studio = SimpleNamespace(catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache())
+    told = json.loads(trace.payload(studio, view, restore=True))
+    assert told
+
+
+def info() -> None:
+    run = opened()
+    if run is not None:
+        answered(lambda: config_of(run))
+        answered(lambda: setting_of(run))
+    page(View())
+
+
+def rows() -> None:
+    run = opened()
+    found = answered(run.metrics)
+    for row in (found or [[]])[0]:
+        assert 0 <= row["step"] < 2**31
+    first = answered(lambda: run.metrics(0, 1))
+    assert found is None or first is None or answered(lambda: run.metrics(first[1]))[0] == found[0][len(first[0]):]
+    race()
+
+
+def status() -> None:
+    found = read_status(base() / "r")
+    assert found.get("state") in (None, *STATES, "killed") and requested(base() / "r") in ("go", "pause", "stop")
+    race()
+
+
+def race() -> None:
+    """The Train page's list and its race."""
+    races = Races(base())
+    assert answered(lambda: train.tell(races, {"op": "list"})) is not None, "a broken race is left out of the list"
+    told = answered(lambda: train.tell(races, {"op": "look", "id": RACE, "cursors": {}}))
+    json.dumps(told, allow_nan=False)
+    answered(lambda: races.rates("frozen_lake", "grpo"))
+    answered(races._busy)
+
+
+def answers() -> None:
+    run = opened()
+    if run is None:
+        return
+    answered(lambda: whatif.listing(run))
+    answered(lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem))
+
+
+def checkpoint() -> None:
+    folder = base() / "r/checkpoints"
+    answered(lambda: load_checkpoint(folder, checkpoints(folder)[-1], ["policy"]))
+
+
+READERS = {"run.json": info, "metrics.jsonl": rows, "status.json": status, "control.json": status, "whatif": answers, RACE: race,
+           "checkpoints/step-00003/state.json": checkpoint, "checkpoints/step-00003/policy.safetensors": checkpoint}
+
+
+def of(*names: str):
+    """Makes (name, its bytes damaged, or its JSON with wrong values)."""
+    def make(choices: Choices) -> tuple[str, bytes]:
+        name = choices.pick(names)
+        kept = file(name).read_bytes()
+        if (name.endswith(".json") or name in ("whatif", RACE)) and choices.below(3):
+            return name, json.dumps(damaged_value(choices, json.loads(kept))).encode()
+        return name, damaged_bytes(choices, kept)
+    return make
+
+
+def metrics(choices: Choices) -> bytes:
+    if choices.below(2):
+        return damaged_bytes(choices, file("metrics.jsonl").read_bytes())
+    row = {"step": 0} | {choices.pick(["step", "success/rate", "seconds/elapsed", "x"]): choices.value() for _ in range(choices.below(4))}
+    return json.dumps(row).encode() + b"\n"
+
+
+@fuzz("run files", {"case": ("run.json", DEEP.encode())}, {"case": ("status.json", b"[]")}, {"case": ("status.json", b'{"state": []}')},
+      {"case": ("control.json", b'{"request": []}')}, {"case": ("status.json", DEEP.encode())}, {"case": ("control.json", DEEP.encode())},
+      case=of("run.json", "status.json", "control.json"))
+def test_the_small_files_of_a_run(case):
+    read(*case)
+
+
+@fuzz("metrics", {"data": DEEP.encode() + b"\n"}, {"data": b"5\n"}, {"data": b'{"step": 0, "loss/policy": 1' + b"0" * 400 + b"}\n"},
+      data=metrics)
+def test_any_metrics(data):
+    read("metrics.jsonl", data)
+
+
+@fuzz("tables", case=of(FACTS, NOTES))
+def test_any_bytes_in_a_table(case):
+    read(*case)
+
+
+TYPES = [pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary(), pa.null(), pa.list_(pa.string()), pa.list_(pa.int64()), pa.list_(pa.float64()),
+         pa.large_string(), pa.list_(pa.list_(pa.string())), pa.list_(pa.struct([("observation", pa.string()), ("state", pa.string())])), pa.timestamp("us")]
+CELLS = {"s": [None, "", "x", "\x00"], "i": [None, 0, -1, 9, 2**31], "f": [None, float("nan"), float("inf"), 1.0]}
+
+
+def rewritten(choices: Choices) -> tuple[str, bytes]:
+    """A table with a column lost, renamed, of another type, with values missing or wrong, or with rows lost."""
+    name = choices.pick([FACTS, FACTS, NOTES])
+    table = pq.read_table(file(name))
+    for _ in range(1 + choices.below(2)):
+        column, kind = choices.pick(table.column_names), choices.pick(["lose", "type", "null", "cells", "cells", "other", "rows", "name"])
+        at = table.column_names.index(column)
+        if kind == "lose" and table.num_columns > 1:
+            table = table.drop_columns([column])
+        elif kind == "rows":
+            table = table.slice(choices.below(3), choices.below(3))
+        elif kind == "name":
+            table = table.rename_columns([("signal:x" if n == column else n) for n in table.column_names])
+        elif kind == "other":
+            table = table.set_column(at, column, table[choices.pick(table.column_names)])
+        elif kind == "type":
+            table = table.set_column(at, column, pa.nulls(table.num_rows, choices.pick(TYPES)))
+        else:
+            old = table.schema.field(column).type
+            cell = {which: choices.pick(given) for which, given in CELLS.items()}
+            value = None if kind == "null" else of_type(old, cell, choices.below(15))
+            with suppress(pa.ArrowException, OverflowError):
+                table = table.set_column(at, column, pa.array([value, *table[column].to_pylist()[1:]], old))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return name, sink.getvalue().to_pybytes()
+
+
+def of_type(kind: pa.DataType, cell: dict, length: int):
+    if pa.types.is_list(kind):
+        return [of_type(kind.value_type, cell, 1)] * length
+    if pa.types.is_struct(kind):
+        return {field.name: of_type(field.type, cell, 1) for field in kind}
+    return cell["s"] if pa.types.is_string(kind) else cell["f"] if pa.types.is_floating(kind) else cell["i"] != 0 if pa.types.is_boolean(kind) else cell["i"]
+
+
+@fuzz("columns", case=rewritten)
+def test_any_columns_in_a_table(case):
+    read(*case)
+
+
+@fuzz("what-ifs", case=of("whatif"))
+def test_any_what_if(case):
+    read(*case)
+
+
+@fuzz("checkpoints", {"case": ("checkpoints/step-00003/state.json", b"[]")}, {"case": ("checkpoints/step-00003/state.json", DEEP.encode())},
+      case=of("checkpoints/step-00003/state.json", "checkpoints/step-00003/policy.safetensors"))
+def test_any_checkpoint(case):
+    read(*case)
+
+
+@fuzz("races", case=of(RACE))
+def test_any_race(case):
+    read(*case)
+
+
+def test_a_folder_whose_files_go_away_one_by_one():
+    """Every file of an open run is deleted before everything is read again."""
+    for name in [str(path.relative_to(base() / "r")) for path in sorted((base() / "r").rglob("*")) if path.is_file()]:
+        run = Run.open(base() / "r")
+        run.index()
+        whole = (base() / "r" / name).read_bytes()
+        (base() / "r" / name).unlink()
+        try:
+            for look in (run.index, run.trajectories, lambda: run.trajectory("a-1"), lambda: list(run.stream()), run.metrics,  # noqa: B023
+                         lambda: whatif.listing(run)):  # noqa: B023
+                answered(look)
+            tables()
+            race()
+            answers()
+        finally:
+            (base() / "r" / name).write_bytes(whole)
+    shutil.copytree(base(), moved := base().with_name("moved"))
+    run = Run.open(moved / "r")
+    shutil.rmtree(moved)
+    for look in (run.trajectories, lambda: run.trajectory("a-1"), lambda: list(run.stream()), lambda: run.annotate(0, "x", []), run.metrics,
+                 lambda: whatif.listing(run), lambda: run.log({"step": 9})):
+        try:
+            look()
+        except ActFocusError as error:
+            assert str(error).isprintable()
+    assert not moved.exists()
