@@ -8,7 +8,7 @@
   const TITLES = { trace: 'Trace', compare: 'Compare', groups: 'Groups', tune: 'Tune', train: 'Train', learn: 'Learn' };
   const SETTINGS = ['alpha', 'beta', 'signal', 'scope', 'adv'];
 
-  const page = { lessons: [], lesson: null, step: 0, then: null };
+  const page = { lessons: [], lesson: null, step: 0, then: null, whatif: '' };
   const channel = AF.channel((text) => fail(text));
 
   // --- the list ------------------------------------------------------------------------------------
@@ -30,6 +30,7 @@
     buildPanel();
     classroom();
     store.onPlace(placed);
+    store.onTab(openWhatIf);
     page.wanted = store.place.lesson;
     // The first trajectory may have come before this page was built.
     if (store.place.trajectory) placed();
@@ -73,6 +74,7 @@
   /* Step n of the lesson: the studio is put into its state, the panel says and asks. */
   function go(n) {
     page.step = n;
+    if (!page.lesson.steps[n].view.whatif) AF.whatif.close();
     Object.assign(store.place, { lesson: page.lesson.name, lesson_step: String(n) });
     show();
     drive(page.lesson.steps[n]);
@@ -86,6 +88,8 @@
   function leave() {
     const { lesson } = page;
     page.lesson = null;
+    page.whatif = '';
+    AF.whatif.close();
     Object.assign(store.place, { lesson: '', lesson_step: '' });
     page.panel.hidden = true;
     document.body.classList.remove('af-in-lesson', 'af-asking');
@@ -105,6 +109,10 @@
   function drive({ view, pin }) {
     page.then = pin ? KIND[pin.toUpperCase()] : null;
     const { place, settings } = store;
+    page.whatif = view.whatif || '';
+    page.tab = view.tab || place.tab;
+    page.arrived = false;
+    Object.assign(place, { motion: view.motion || '', stage: view.stage || '' });
     for (const name of ['scheme_a', 'scheme_b', 'other_run', 'other']) if (name in view) place[name] = view[name];
     if ('controls' in view) place.controls = view.controls ? '1' : '';
     const moved = ['run', 'step', 'filter', 'reference'].some((name) => name in view && view[name] !== place[name]);
@@ -135,6 +143,15 @@
     store.set({}, true);
     if (page.then !== null && AF.trace.state.model) AF.trace.pinFirst(page.then);
     page.then = null;
+    page.arrived = true;
+    openWhatIf();
+  }
+
+  /* The what-if panel asks about the trajectory that is open, and closes with the tab under it: both come first. */
+  function openWhatIf() {
+    if (!page.whatif || !page.arrived || store.place.tab !== page.tab) return;
+    AF.whatif.open(page.whatif, true);
+    page.whatif = '';
   }
 
   function show() {
@@ -183,9 +200,9 @@
 
   function reveal(answer) {
     const { lesson, step } = page;
-    const { run, reference, trajectory, token, race } = store.place;
+    const { run, reference, trajectory, token, race, whatif, motion } = store.place;
     const settings = Object.fromEntries(SETTINGS.map((name) => [name, store.settings[name]]));
-    channel.ask({ run, reference, step: store.place.step, trajectory, token, race, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {
+    channel.ask({ run, reference, step: store.place.step, trajectory, token, race, whatif, motion, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {
       if (page.lesson === lesson && page.step === step) revealed(data.reveal);
     });
   }

@@ -40,7 +40,7 @@
     }));
     page.tabs.setAttribute('aria-label', 'What if');
     page.tabs.onkeydown = arrows;
-    page.formBox = el('form', 'af-asking', { onsubmit: (event) => { event.preventDefault(); start(); } });
+    page.formBox = el('form', 'af-whatif-form', { onsubmit: (event) => { event.preventDefault(); start(); } });
     page.job = el('div', 'af-job-line');
     page.job.setAttribute('aria-live', 'polite');
     page.listBox = el('ul', 'af-asked');
@@ -54,7 +54,7 @@
     element.replaceChildren(page.node);
     document.addEventListener('keydown', keydown, true);
     store.onPlace(placed);
-    store.onTab(() => { if (page.open) close(); });
+    store.onTab((name) => { if (page.open && name !== page.tab) close(); });
     store.on(() => { if (page.open) drawForm(); });
   }
 
@@ -87,11 +87,12 @@
 
   // --- opening, closing, another trajectory ----------------------------------------------------------
 
-  /* `where`: one of KINDS, or the id of a what-if. */
-  function open(where) {
+  /* `where`: one of KINDS, or the id of a what-if. `quiet`: the focus stays where it is. */
+  function open(where, quiet = false) {
     if (!page.node) return;
     page.back = page.open ? page.back : document.activeElement;
     page.open = true;
+    page.tab = store.place.tab;
     page.node.hidden = false;
     document.body.classList.add('af-asking-now');
     store.place.whatif = where;
@@ -99,7 +100,7 @@
     page.what = page.motion = null;
     page.answer.replaceChildren(nothing());
     page.kind = ID.test(where) ? (store.place.motion ? 'motion' : where.split('-')[0]) : where;
-    page.heading.focus();
+    if (!quiet) page.heading.focus();
     refresh();
     if (ID.test(where)) show(where);
   }
@@ -107,6 +108,7 @@
   const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
 
   function close() {
+    if (!page.open) return;
     page.open = false;
     page.node.hidden = true;
     document.body.classList.remove('af-asking-now');
@@ -146,7 +148,8 @@
     ask({ op: 'facts' }, ({ facts }) => {
       page.facts = facts;
       drawForm();
-      if (page.kind === 'motion' && !page.motion && store.place.whatif === 'motion') ask({ op: 'list' }, ({ list }) => { listed(list); walkThrough(store.place.motion || tuned()); });
+      const wanted = () => page.kind === 'motion' && !page.motion && store.place.whatif === 'motion';
+      if (wanted()) ask({ op: 'list' }, ({ list }) => { listed(list); if (wanted()) walkThrough(store.place.motion || tuned()); });
     });
     ask({ op: 'list' }, ({ list }) => listed(list));
     ask({ op: 'look' }, took);
@@ -381,7 +384,7 @@
   const DRAW = { replay: AF.replay.draw, branch: AF.branch.draw, edit: AF.edit.draw };
 
   function show(id, trajectory) {
-    if (page.kind === 'motion') return motion(id, store.place.motion || tuned());
+    if (page.kind === 'motion' && id.startsWith('replay')) return motion(id, store.place.motion || tuned());
     return ask({ op: 'show', id, ...(trajectory ? { trajectory } : {}) }, ({ what }) => {
       page.what = what;
       page.kind = what.kind;
@@ -417,7 +420,8 @@
   function walkThrough(scheme) {
     const { facts } = page;
     store.place.motion = scheme;
-    if (!facts || facts.why) return;
+    // What was asked before this may still be worked on: it is shown when it is done.
+    if (!facts || facts.why || (page.mine && page.state.state === 'running')) return;
     const step = facts.trained ? facts.step : facts.steps[0];
     const fits = page.list.find(({ kind, request: r }) => kind === 'replay' && r.step === step && (!r.groups || r.groups.includes(facts.group)) && r.schemes.some((one) => one.scheme === scheme));
     if (fits) {
@@ -434,6 +438,7 @@
     store.remember();
     const trajectory = page.what && page.what.pane ? page.what.pane.id : store.place.trajectory;
     ask({ op: 'motion', id, scheme, trajectory }, (data) => {
+      if (!page.open) return;
       drawForm();
       page.motion = AF.motion.draw(data.motion, { stage: (n) => { store.place.stage = n; store.remember(); } });
       page.answer.replaceChildren(...page.motion.nodes);

@@ -325,7 +325,7 @@ def test_what_the_address_says_is_checked_and_text_stays_text(page, studio, aske
     assert "has no what-if 'replay-000000000000'" in page.locator(".af-whatif > [role=alert]").text_content()
     page.goto(f"{studio}/?run=hostile&whatif=branch")
     page.wait_for_function(f"window.ActFocus && ActFocus.whatif && {STATE}.facts")
-    assert "is not here" in page.locator(".af-asking .af-error").text_content()
+    assert "is not here" in page.locator(".af-whatif-form .af-error").text_content()
     assert page.evaluate("window.__pwn") is None
 
 
