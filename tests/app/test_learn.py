@@ -165,7 +165,7 @@ def test_the_lesson_on_one_update_drives_its_slow_motion_by_keyboard(page, studi
     weights = token_weights(kinds, np.concatenate([t.signals["ref_energy"] for t in batch]), 0.1, 0.5)
     assert f"{100 * weights[kinds == 3].sum() / weights[np.isin(kinds, (3, 4, 5))].sum():.1f} % of the weight" in answer()
     follow("Next", 3)
-    page.wait_for_function("ActFocus.whatif.state.motion.stage === 8")
+    page.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 8")
     assert place(page, "trajectory") == id
     change = mine.signals["logprob_after:actfocus"] - mine.signals["logprob_before"]
     said, moved = answer(), change[t.kinds == 4].mean()

@@ -25,7 +25,7 @@ def short(monkeypatch):
     """Twenty steps a run, of two prompts each: what is shown is the page, not the learning."""
     from app.races import Races
 
-    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm: ((1.0, 0.0), False))
+    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm, policy: ((1.0, 0.0), False))
     monkeypatch.setattr("app.races.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
     arguments = Races._arguments
     small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
