@@ -112,7 +112,6 @@
     page.whatif = view.whatif || '';
     page.tab = view.tab || place.tab;
     page.arrived = false;
-    Object.assign(place, { motion: view.motion || '', stage: view.stage || '' });
     for (const name of ['scheme_a', 'scheme_b', 'other_run', 'other']) if (name in view) place[name] = view[name];
     if ('controls' in view) place.controls = view.controls ? '1' : '';
     const moved = ['run', 'step', 'filter', 'reference'].some((name) => name in view && view[name] !== place[name]);
@@ -150,6 +149,8 @@
   /* The what-if panel asks about the trajectory that is open, and closes with the tab under it: both come first. */
   function openWhatIf() {
     if (!page.whatif || !page.arrived || store.place.tab !== page.tab) return;
+    const { motion = '', stage = '' } = page.lesson.steps[page.step].view;
+    Object.assign(store.place, { motion, stage });
     AF.whatif.open(page.whatif, true);
     page.whatif = '';
   }
@@ -194,12 +195,16 @@
   function number(group, question) {
     const box = el('input', 'af-lesson-number', { type: 'number', step: 'any', required: true });
     box.setAttribute('aria-label', question.unit ? `Your guess, in ${question.unit}` : 'Your guess');
-    group.append(el('label', 'af-check', box, question.unit));
+    group.append(el('label', 'af-guess', box, question.unit));
     return () => Number(box.value);
   }
 
   function reveal(answer) {
     const { lesson, step } = page;
+    if (AF.whatif.coming()) {
+      fail('The update is still being taken; reveal it when it stands there.');
+      return;
+    }
     const { run, reference, trajectory, token, race, whatif, motion } = store.place;
     const settings = Object.fromEntries(SETTINGS.map((name) => [name, store.settings[name]]));
     channel.ask({ run, reference, step: store.place.step, trajectory, token, race, whatif, motion, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {

@@ -224,7 +224,9 @@
         return;
       }
       const mean = e.steps.map((_, k) => e.success.reduce((sum, row) => sum + (row[k] || 0), 0) / e.prompts.length);
-      const peak = mean.indexOf(Math.max(...mean));
+      // The best one before the last: only that can have lost something since.
+      const best = (means) => means.indexOf(Math.max(...means));
+      const peak = best(mean.length > 1 ? mean.slice(0, -1) : mean);
       const pick = (value) => {
         const node = el('select', '', { onchange: lost }, ...e.steps.map((step, k) => el('option', '', { value: k }, `step ${step} (${Math.round(100 * mean[k])} %)`)));
         node.value = value;

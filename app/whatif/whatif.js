@@ -43,6 +43,7 @@
     page.formBox = el('form', 'af-whatif-form', { onsubmit: (event) => { event.preventDefault(); start(); } });
     page.job = el('div', 'af-job-line');
     page.job.setAttribute('aria-live', 'polite');
+    page.progress = AF.dom.progress(() => ask({ op: 'cancel' }, took));
     page.listBox = el('ul', 'af-asked');
     page.answer = el('main', 'af-answer');
     page.heading = el('h2', '', { tabIndex: -1 }, 'What if');
@@ -90,6 +91,11 @@
   /* `where`: one of KINDS, or the id of a what-if. `quiet`: the focus stays where it is. */
   function open(where, quiet = false) {
     if (!page.node) return;
+    // A lesson goes on with what stands there.
+    if (quiet && where === 'motion' && walking(store.place.motion)) {
+      AF.motion.go(page.motion, +store.place.stage);
+      return;
+    }
     page.back = page.open ? page.back : document.activeElement;
     page.open = true;
     page.tab = store.place.tab;
@@ -104,6 +110,10 @@
     refresh();
     if (ID.test(where)) show(where);
   }
+
+  const walking = (scheme) => page.open && page.motion && page.motion.d.scheme === scheme && page.motion.d.pane.id === store.place.trajectory;
+  /* Whether slow motion is asked for and has not come yet. */
+  const coming = () => page.open && page.kind === 'motion' && !page.motion && page.alert.hidden && !(page.facts && page.facts.why);
 
   const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
 
@@ -353,12 +363,8 @@
       page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `Answered in ${page.answered.toFixed(1)} s.`) : '');
       return;
     }
-    const bar = el('progress', 'af-progress', { max: job.total || 1 });
-    if (job.total) bar.value = job.done;
-    else bar.removeAttribute('value');
-    bar.setAttribute('aria-label', 'progress');
-    page.job.replaceChildren(el('p', '', `${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`), bar,
-      el('button', 'af-link', { type: 'button', onclick: () => ask({ op: 'cancel' }, took) }, 'Cancel'));
+    page.progress.show(`${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`, job.done, job.total);
+    if (!page.progress.node.isConnected) page.job.replaceChildren(page.progress.node);
   }
 
   // --- what was asked before -----------------------------------------------------------------------------------
@@ -454,5 +460,5 @@
   }
 
   /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, opener, title, state: page };
+  AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, coming, opener, title, state: page };
 })(self);

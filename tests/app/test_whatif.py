@@ -365,7 +365,12 @@ def test_the_policy_answers_again_as_often_as_asked_and_can_be_cancelled(page, s
     kept = set(asked.path.rglob("*"))
     # Cancelled while it is worked on: it says so, nothing is kept, and the form is free again.
     panel.get_by_role("button", name="Branch", exact=True).click()
-    panel.get_by_role("button", name="Cancel").click()
+    cancel = panel.get_by_role("button", name="Cancel")
+    cancel.focus()
+    held = cancel.element_handle()
+    page.wait_for_function(f"{STATE}.state.phase === 'rollout'")
+    assert held.evaluate("node => node.isConnected && document.activeElement === node"), "what is told changes around it"
+    page.keyboard.press("Enter")
     panel.get_by_text("cancelled; nothing was kept").wait_for()
     assert panel.get_by_role("button", name="Branch", exact=True).is_enabled() and panel.get_by_role("progressbar").count() == 0
     assert set(asked.path.rglob("*")) == kept and panel.locator(".af-answer[aria-busy]").count() == 0
