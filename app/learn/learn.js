@@ -57,13 +57,14 @@
     page.next = el('button', 'af-button primary', { type: 'button', onclick: next }, 'Next');
     page.panel = el('section', 'af-lesson-panel', { id: 'af-lesson', hidden: true },
       el('header', 'af-lesson-head', page.title, page.count, button('af-tool', '×', 'Leave the lesson', leave)),
-      el('div', 'af-lesson-scroll', page.body, page.answer), el('footer', 'af-lesson-foot', page.back, page.next));
+      el('div', 'af-lesson-scroll', page.body, page.answer), el('div', 'af-lesson-foot', page.back, page.next));
     // The studio's own keys are off in here: arrows choose an answer, digits are typed.
     page.panel.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') leave();
       event.stopPropagation();
     });
-    document.body.append(page.panel);
+    // Inside Gradio's own box: its style sheets for narrow screens hold nowhere else.
+    document.querySelector('.gradio-container .contain').append(page.panel);
   }
 
   function start(i) {
