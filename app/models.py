@@ -54,6 +54,11 @@ def chosen(name: object, runs_dir: Path) -> Model:
     return model
 
 
+def short(name: str) -> str:
+    """A policy's name for a line of text: of one that was trained here, the run's."""
+    return Path(name).parent.name if Path(name).is_absolute() else name
+
+
 def has_gpu() -> bool:
     """Whether there is a CUDA device, without loading torch."""
     return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None

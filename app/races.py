@@ -34,6 +34,8 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import read_status, request
 from actfocus_core.train.control import requested
+from actfocus_core.train.presets import is_language_model
+from app import models
 from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables, how_it_ended
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
@@ -45,6 +47,8 @@ SEEDS_MAX = 5
 RATES = {("frozen_lake", "grpo"): (3.0, 3.5), ("frozen_lake", "ppo"): (4.9, 3.5), ("sokoban", "grpo"): (4.9, 5.0), ("sokoban", "ppo"): (6.5, 5.0),
          ("sudoku", "grpo"): (6.0, 7.0), ("sudoku", "ppo"): (9.0, 7.0), ("webshop", "grpo"): (5.0, 9.0), ("webshop", "ppo"): (8.0, 9.0)}
 """Seconds a step and an evaluation, of the quick preset on one core: a first guess until this machine has trained once."""
+LANGUAGE_RATES = (60.0, 25.0)
+"""The same of a language model of the size of SmolLM2, whose quick preset has few and short rollouts."""
 EVALUATIONS = 6
 """After the one before training, about."""
 LEAST_STEPS = 4
@@ -78,12 +82,16 @@ class RaceRequest:
     alpha: float = 0.1
     beta: float = 0.5
     signal: str = "energy"
+    policy: str = "tiny"
+    """One of ``models.installed``; which of them are there is checked where a race is started."""
 
     def __post_init__(self):
         for name, value, allowed in (("environment", self.environment, ENVIRONMENTS), ("algorithm", self.algorithm, ALGORITHMS),
                                      ("time", self.time, TIMES), ("signal", self.signal, SIGNALS)):
             if not isinstance(value, str) or value not in allowed:
                 raise ActFocusError(f"{name}: must be one of {', '.join(allowed)}")
+        if not isinstance(self.policy, str):
+            raise ActFocusError("policy: must be a name")
         if not isinstance(self.schemes, list) or not self.schemes or any(s not in CHOICES for s in self.schemes) \
                 or len(set(self.schemes)) != len(self.schemes):
             raise ActFocusError(f"schemes: choose one or more of {', '.join(CHOICES)}, each once")
@@ -115,12 +123,12 @@ class Races:
         ``rate``: seconds a step, its share of the evaluations included.
         """
         time, runs = TIMES[asked.time], len(asked.schemes) * asked.seeds
-        (step, evaluation), measured = self.rates(ENVIRONMENTS[asked.environment][0], asked.algorithm)
+        (step, evaluation), measured = self.rates(ENVIRONMENTS[asked.environment][0], asked.algorithm, asked.policy)
         steps = max(LEAST_STEPS, int((time - (EVALUATIONS + 1) * evaluation) / step))
         seconds = steps * step + evaluations(steps) * evaluation
         return {"steps": steps, "runs": runs, "seconds": seconds * runs, "rate": seconds / steps, "measured": measured}
 
-    def rates(self, env: str, algorithm: str) -> tuple[tuple[float, float], bool]:
+    def rates(self, env: str, algorithm: str, policy: str) -> tuple[tuple[float, float], bool]:
         """Seconds a step and an evaluation, and whether they were measured: on the newest run of this kind that
         took some steps."""
         for path in sorted(self.runs_dir.glob("*/metrics.jsonl"), key=when_written, reverse=True):
@@ -128,16 +136,17 @@ class Races:
                 run = Run.open(path.parent)
                 config = run.info.get("config") or {}
                 same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (env, algorithm)
-                if same and config.get("model") == "tiny" and (found := _rates(run.metrics(0, ROWS_MAX)[0])):
+                if same and config.get("model") == policy and (found := _rates(run.metrics(0, ROWS_MAX)[0])):
                     return found, True
             except ActFocusError:
                 continue
-        return RATES[env, algorithm], False
+        return LANGUAGE_RATES if is_language_model(policy) else RATES[env, algorithm], False
 
     def start(self, asked: RaceRequest) -> str:
         """Put a race into the queue and return its id. Raises ActFocusError where queue or disk are nearly full,
-        and in a studio that is read only."""
+        for a policy that cannot be trained here, and in a studio that is read only."""
         self._demand_writable()
+        models.chosen(asked.policy, self.runs_dir)
         waiting = self._waiting()
         if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
             raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
@@ -146,14 +155,15 @@ class Races:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._demand_disk()
             env, _ = ENVIRONMENTS[asked.environment]
-            steps = self.estimate(asked)["steps"]
+            expected = self.estimate(asked)
             with self._locked(".lock", wait=True):
                 id = self._free_id(f"race-{env.replace('_', '-')}")
                 runs = [{"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
                         for seed in range(asked.seeds) for scheme in asked.schemes]
                 # After all others, also where the clock was set back.
                 made = max([time.time(), *(race["made"] + 1e-3 for race in self._all())])
-                race = {"id": id, "made": made, "request": asdict(asked), "steps": steps, "runs": runs}
+                race = {"id": id, "made": made, "request": asdict(asked), "steps": expected["steps"],
+                        "seconds": expected["seconds"] / expected["runs"], "runs": runs}
                 with appearing(self.folder / f"{id}.json") as part:
                     part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
             self._going.append(id)
@@ -189,7 +199,7 @@ class Races:
         found = []
         for race in self._all():
             states = [self._state(race, run)["state"] for run in race["runs"]]
-            found.append({"id": race["id"], "made": race["made"], "request": race["request"], "states": states})
+            found.append({"id": race["id"], "made": race["made"], "request": race["request"], "policy": _policy(race), "states": states})
         return sorted(found, key=lambda race: race["made"], reverse=True)
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
@@ -207,7 +217,7 @@ class Races:
                     state["message"] = str(error)
             runs.append({**run, **state, "columns": _columns(rows), "cursor": cursor, "more": len(rows) == ROWS_MAX,
                          "place": queue.index(run["name"]) + 1 if run["name"] in queue else None})
-        return {**race, "runs": runs, "going": id in self._going}
+        return {**race, "policy": _policy(race), "runs": runs, "going": id in self._going}
 
     def log(self, id: str, name: str) -> dict:
         """What a run's process wrote, its config, and how to repeat it: as a command, and in Python."""
@@ -377,9 +387,12 @@ class Races:
         given = {key: asked[key] for key in ("alpha", "beta", "signal") if key in own and run["scheme"] == "actfocus"}
         pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
         params = [text for key, value in given.items() for text in (f"--{key}", str(value))]
-        return ["train", "--preset", "quick", "--env", env, *pairs,
+        policy = asked.get("policy", "tiny")
+        # Whatever the machine does meanwhile, a run ends: after four times what was asked for, or expected.
+        budget = 4 * max(TIMES[asked["time"]], race.get("seconds", 0))
+        return ["train", "--preset", "quick", "--env", env, *pairs, *([] if policy == "tiny" else ["--policy", policy]),
                 "--algorithm", asked["algorithm"], "--scheme", run["scheme"], *params, "--seed", str(run["seed"]),
-                "--steps", str(steps), "--time-budget", str(4 * TIMES[asked["time"]]),
+                "--steps", str(steps), "--time-budget", str(round(budget)),
                 "--set", f"eval_every={every(steps)}", "--set", "store_evaluation=true",
                 "--out", str(out)]
 
@@ -437,6 +450,11 @@ class Races:
             found["message"] = found["message"] or (how_it_ended(code) if code else "")
             found["log"] = _tail(self.folder / f"{run['name']}.log", LOG_TAIL)
         return found
+
+
+def _policy(race: dict) -> str:
+    """What a race's policies began with, as a page calls it."""
+    return models.short(race["request"].get("policy", "tiny"))
 
 
 def every(steps: int) -> int:

@@ -13,6 +13,7 @@ from app.frame.controls import Controls
 from app.jobs import Signals
 from app.learn.lessons import Lesson
 from app.races import Races
+from app.whatif.process import WhatIfProcess
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,4 @@ class Studio:
     batches: BatchCache = field(default_factory=BatchCache)
     compared: Batches = field(default_factory=Batches)
     signals: Signals = field(default_factory=Signals)
+    whatif: WhatIfProcess = field(default_factory=WhatIfProcess)

@@ -3,16 +3,22 @@
 ``paper`` is method.md section 6. It says nothing on what only decides speed and memory; those
 values are ours and follow the size of the model. ``quick`` is ours, found with the embedded
 policy on FrozenLake, and on Sokoban, where it plays more groups and leaves out those whose returns
-spread least, as the paper does. It is the same for every scheme; for SmolLM2 it is as short as it can be.
+spread least, as the paper does. It is the same for every scheme; for a language model it is as short as it can be.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy.loading import NAMES
 
 PRESETS = ("quick", "paper")
 SIZES = ("0.5B", "1.5B", "3B")
 """The paper's models, Qwen2.5-Instruct."""
+
+SMALL_BYTES = 80_000_000
+"""Of the weights of 20 million parameters, as a run stores them."""
 
 _PAPER = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
@@ -46,7 +52,7 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
         name, (env, model) = "paper", ROWS[name]
     chosen = {"env": env, "algorithm": algorithm, "model": model}
     if name == "quick":
-        short = {**_QUICK_LANGUAGE, "env_options": {"response_tokens": 80}} if model in ("smollm2", "smollm2-agent") else {}
+        short = {**_QUICK_LANGUAGE, "env_options": {"response_tokens": 80}} if is_language_model(model) else {}
         return {**chosen, **_QUICK, **(short or _QUICK_OF.get(env, {}))}
     if name != "paper":
         raise ActFocusError(f"unknown preset {name!r}; there are {', '.join((*PRESETS, *ROWS))}")
@@ -59,6 +65,15 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
     if algorithm == "ppo" and env == "frozen_lake":
         values |= {"filter_share": 0.25}
     return {**values, **_of_size(model)}
+
+
+def is_language_model(model: str) -> bool:
+    """Whether a policy is larger than the embedded one and what was trained from it: SmolLM2, a hub id, a folder
+    of more than 20 million parameters or of an adapter."""
+    folder = Path(model)
+    if model in NAMES or not folder.is_dir():
+        return model != "tiny"
+    return not (folder / "config.json").is_file() or sum(file.stat().st_size for file in folder.glob("*.safetensors")) > SMALL_BYTES
 
 
 def _of_size(model: str) -> dict:

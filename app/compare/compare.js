@@ -126,7 +126,9 @@
     page.live.setAttribute('aria-live', 'polite');
     page.grid = el('div', 'af-panes');
     page.note = el('p', 'af-quiet');
-    page.job = el('p', 'af-job-line');
+    page.told = el('span', '');
+    page.cancel = el('button', 'af-button', { type: 'button', hidden: true, onclick: () => act({ op: 'cancel' }) }, 'Cancel');
+    page.job = el('p', 'af-job-line', page.told, page.cancel);
     page.job.setAttribute('role', 'status');
     page.schemes = wide('What every scheme does', el('p', 'af-quiet', 'Computing …'));
     page.spearman = wide('How alike the schemes are', el('p', 'af-quiet', 'Computing …'));
@@ -365,8 +367,8 @@
       failed: mine && was === 'running' ? `Computing signals of ${job.run} failed: ${job.message}` : '',
       cancelled: was === 'running' ? `Computing signals of ${job.run} was cancelled; what was finished before is kept.` : '',
       done: mine && was === 'running' ? `The signals of ${job.run} are computed and stored with it.` : '' }[job.state] || '';
-    if (text || job.state === 'running') page.job.textContent = text;
-    if (job.state === 'running') page.job.append(el('button', 'af-button', { type: 'button', onclick: () => act({ op: 'cancel' }) }, 'Cancel'));
+    if (text) page.told.textContent = text;
+    page.cancel.hidden = job.state !== 'running';
     if (job.state === 'running') root.setTimeout(() => act({ op: 'job' }), POLL_MS);
     if (job.state === 'done' && was === 'running') {
       page.done = {};

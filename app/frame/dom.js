@@ -70,8 +70,24 @@
     return svg;
   }
 
+  /* How far some work is, and a button to cancel it. It is written into what is there already: neither a click nor
+     the keyboard's focus is lost meanwhile. */
+  function progress(cancel) {
+    const text = el('p', '');
+    const bar = el('progress', 'af-progress');
+    bar.setAttribute('aria-label', 'progress');
+    const node = el('div', '', text, bar, el('button', 'af-link', { type: 'button', onclick: cancel }, 'Cancel'));
+    function show(told, done, total) {
+      if (text.textContent !== told) text.textContent = told;
+      bar.max = total || 1;
+      if (total) bar.value = done;
+      else bar.removeAttribute('value');
+    }
+    return { node, show };
+  }
+
   /* Seconds for reading. */
   const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
 
-  AF.dom = { duration, el, button, number, percent, perFrame, visible, smooth, icon };
+  AF.dom = { duration, progress, el, button, number, percent, perFrame, visible, smooth, icon };
 })(self);

@@ -23,6 +23,8 @@
     page.card = el('div', 'af-drop-card', { hidden: true });
     page.job = el('div', 'af-drawer-job');
     page.job.setAttribute('aria-live', 'polite');
+    page.progress = AF.dom.progress(() => ask({ op: 'cancel' }, took));
+    page.progress.node.className = 'af-job-line';
     page.report = el('div', 'af-report');
     page.check = el('button', 'af-button', { type: 'button', onclick: () => ask({ op: 'check', run: AF.store.place.run }, took) }, 'Check this run');
     page.node = el('dialog', 'af-drawer', { id: 'af-drawer-panel' },
@@ -166,20 +168,17 @@
     root.clearTimeout(page.polling);
     if (job.state === 'running') page.polling = root.setTimeout(() => ask({ op: 'look' }, took), POLL_MS);
     if (job.state === 'failed') say(job.message);
-    page.job.replaceChildren(...[job.state === 'running' && working(job), job.state === 'cancelled' && el('p', 'af-quiet', `${job.message}.`),
+    if (job.state === 'running') working(job);
+    else page.job.replaceChildren(...[job.state === 'cancelled' && el('p', 'af-quiet', `${job.message}.`),
       job.state === 'done' && data.imported && imported(data), job.state === 'done' && data.file && written(job, data.file)].filter(Boolean));
     if (data.report) report(data.run, data.report);
   }
 
   function working(job) {
-    const bar = el('progress', 'af-progress', { max: job.total || 1 });
-    if (job.total) bar.value = job.done;
-    else bar.removeAttribute('value');
-    bar.setAttribute('aria-label', 'progress');
     const left = job.seconds_left === null ? '' : `, about ${Math.max(1, Math.round(job.seconds_left))} s left`;
     const share = job.total ? ` ${AF.dom.percent(job.done / job.total)}` : ' …';
-    return el('div', 'af-job-line', el('p', '', `${PHASES[job.phase] || job.phase}${share}${left}`), bar,
-      el('button', 'af-link', { type: 'button', onclick: () => ask({ op: 'cancel' }, took) }, 'Cancel'));
+    page.progress.show(`${PHASES[job.phase] || job.phase}${share}${left}`, job.done, job.total);
+    if (!page.progress.node.isConnected) page.job.replaceChildren(page.progress.node);
   }
 
   function imported({ run, imported: what }) {

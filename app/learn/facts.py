@@ -16,11 +16,13 @@ import numpy as np
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.diagnostics import action_bottleneck, gradient_mass
 from actfocus_core.errors import ActFocusError
+from actfocus_core.motion import slow_motion
 from actfocus_core.ranking import spearman
 from actfocus_core.runs import Run
 from actfocus_core.scoreboard import Truth, scoreboard
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_core.whatif import WhatIf
 from app.races import Races
 from app.url import View
 
@@ -33,8 +35,9 @@ CONTROL = "shuffle"
 class Loaded:
     """What a page has open, read as far as a fact asks for it."""
 
-    def __init__(self, run: Run, view: View, batch: Callable[[], Batch], races: Races | None = None):
-        self.run, self.view, self._batch, self.races = run, view, batch, races
+    def __init__(self, run: Run, view: View, batch: Callable[[], Batch], races: Races | None = None,
+                 whatif: Callable[[], WhatIf] | None = None):
+        self.run, self.view, self._batch, self.races, self._whatif = run, view, batch, races, whatif
 
     @cached_property
     def batch(self) -> Batch:
@@ -77,6 +80,20 @@ class Loaded:
         at = self.view.token
         return None if at is None or at >= len(self.trajectory) else float(values[at])
 
+    @cached_property
+    def motion(self) -> dict:
+        """The update that is in slow motion on this trajectory, step by step. Raises ActFocusError where none is."""
+        if self._whatif is None or not self.view.motion:
+            raise ActFocusError("no update is in slow motion")
+        steps = slow_motion(self._whatif(), self.view.trajectory, self.view.motion)
+        return {name: np.array(steps[step][column], float) for name, step, column in (
+            ("change", "logprobs", "change"), ("loss", "loss", "values"))}
+
+    def moved(self, kind: TokenKind) -> float | None:
+        """Mean change of the log-prob of this trajectory's tokens of a kind."""
+        change = self.motion["change"][self.trajectory.kinds == kind]
+        return float(change.mean()) if len(change) else None
+
     def race(self, scheme: str) -> float | None:
         """Mean over seeds of the last evaluation of a scheme's runs."""
         if self.races is None or not self.view.race:
@@ -106,7 +123,7 @@ class Fact:
     def shown(self, value: float | None) -> str:
         if value is None:
             return "unavailable"
-        text = f"{value:,.{self.digits}f}".replace("-", "\u2212")
+        text = f"{value:z,.{self.digits}f}".replace("-", "\u2212")
         return f"{text} {self.unit}" if self.unit else text
 
 
@@ -140,6 +157,12 @@ def _top(x: Loaded) -> float | None:
         return None
     logprobs = x.trajectory.alternatives.logprobs
     return x.token(np.exp(np.where(np.isnan(logprobs), -np.inf, logprobs).max(axis=1)))
+
+
+def _against(x: Loaded) -> float | None:
+    """Of the tokens that the loss pushed at all, those that moved the other way."""
+    pushed = np.nan_to_num(x.motion["loss"]) != 0
+    return float((x.motion["change"] * x.motion["loss"] > 0)[pushed].mean()) if pushed.any() else None
 
 
 def _energy_against_surprise(x: Loaded) -> float:
@@ -180,6 +203,9 @@ FACTS: dict[str, Fact] = {
     "energy_surprise": Fact("Spearman of energy and surprise of the action tokens", "", 2, _energy_against_surprise),
     "score_actfocus": Fact("Spearman of ActFocus' weight with |A| of the turn", "", 2, lambda x: x.board["actfocus"]),
     "score_shuffled": Fact("the same with the weights shuffled", "", 2, lambda x: x.board[f"{CONTROL}:actfocus"]),
+    "moved_action": Fact("mean change of log-prob of its action tokens in the update", "", 4, lambda x: x.moved(TokenKind.ACTION)),
+    "moved_reasoning": Fact("mean change of log-prob of its reasoning tokens in the update", "", 4, lambda x: x.moved(TokenKind.REASONING)),
+    "moved_against": Fact("of its tokens that moved against their own push", "%", 0, _against),
     "race_uniform": Fact("last evaluation of Uniform in this race", "%", 0, lambda x: x.race("uniform")),
     "race_actfocus": Fact("last evaluation of ActFocus in this race", "%", 0, lambda x: x.race("actfocus")),
 }

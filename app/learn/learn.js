@@ -8,7 +8,7 @@
   const TITLES = { trace: 'Trace', compare: 'Compare', groups: 'Groups', tune: 'Tune', train: 'Train', learn: 'Learn' };
   const SETTINGS = ['alpha', 'beta', 'signal', 'scope', 'adv'];
 
-  const page = { lessons: [], lesson: null, step: 0, then: null };
+  const page = { lessons: [], lesson: null, step: 0, then: null, whatif: '' };
   const channel = AF.channel((text) => fail(text));
 
   // --- the list ------------------------------------------------------------------------------------
@@ -30,6 +30,7 @@
     buildPanel();
     classroom();
     store.onPlace(placed);
+    store.onTab(openWhatIf);
     page.wanted = store.place.lesson;
     // The first trajectory may have come before this page was built.
     if (store.place.trajectory) placed();
@@ -56,13 +57,14 @@
     page.next = el('button', 'af-button primary', { type: 'button', onclick: next }, 'Next');
     page.panel = el('section', 'af-lesson-panel', { id: 'af-lesson', hidden: true },
       el('header', 'af-lesson-head', page.title, page.count, button('af-tool', '×', 'Leave the lesson', leave)),
-      el('div', 'af-lesson-scroll', page.body, page.answer), el('footer', 'af-lesson-foot', page.back, page.next));
+      el('div', 'af-lesson-scroll', page.body, page.answer), el('div', 'af-lesson-foot', page.back, page.next));
     // The studio's own keys are off in here: arrows choose an answer, digits are typed.
     page.panel.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') leave();
       event.stopPropagation();
     });
-    document.body.append(page.panel);
+    // Inside Gradio's own box: its style sheets for narrow screens hold nowhere else.
+    document.querySelector('.gradio-container .contain').append(page.panel);
   }
 
   function start(i) {
@@ -73,6 +75,7 @@
   /* Step n of the lesson: the studio is put into its state, the panel says and asks. */
   function go(n) {
     page.step = n;
+    if (!page.lesson.steps[n].view.whatif) AF.whatif.close();
     Object.assign(store.place, { lesson: page.lesson.name, lesson_step: String(n) });
     show();
     drive(page.lesson.steps[n]);
@@ -86,6 +89,8 @@
   function leave() {
     const { lesson } = page;
     page.lesson = null;
+    page.whatif = '';
+    AF.whatif.close();
     Object.assign(store.place, { lesson: '', lesson_step: '' });
     page.panel.hidden = true;
     document.body.classList.remove('af-in-lesson', 'af-asking');
@@ -105,6 +110,9 @@
   function drive({ view, pin }) {
     page.then = pin ? KIND[pin.toUpperCase()] : null;
     const { place, settings } = store;
+    page.whatif = view.whatif || '';
+    page.tab = view.tab || place.tab;
+    page.arrived = false;
     for (const name of ['scheme_a', 'scheme_b', 'other_run', 'other']) if (name in view) place[name] = view[name];
     if ('controls' in view) place.controls = view.controls ? '1' : '';
     const moved = ['run', 'step', 'filter', 'reference'].some((name) => name in view && view[name] !== place[name]);
@@ -135,6 +143,17 @@
     store.set({}, true);
     if (page.then !== null && AF.trace.state.model) AF.trace.pinFirst(page.then);
     page.then = null;
+    page.arrived = true;
+    openWhatIf();
+  }
+
+  /* The what-if panel asks about the trajectory that is open, and closes with the tab under it: both come first. */
+  function openWhatIf() {
+    if (!page.whatif || !page.arrived || store.place.tab !== page.tab) return;
+    const { motion = '', stage = '' } = page.lesson.steps[page.step].view;
+    Object.assign(store.place, { motion, stage });
+    AF.whatif.open(page.whatif, true);
+    page.whatif = '';
   }
 
   function show() {
@@ -177,15 +196,19 @@
   function number(group, question) {
     const box = el('input', 'af-lesson-number', { type: 'number', step: 'any', required: true });
     box.setAttribute('aria-label', question.unit ? `Your guess, in ${question.unit}` : 'Your guess');
-    group.append(el('label', 'af-check', box, question.unit));
+    group.append(el('label', 'af-guess', box, question.unit));
     return () => Number(box.value);
   }
 
   function reveal(answer) {
     const { lesson, step } = page;
-    const { run, reference, trajectory, token, race } = store.place;
+    if (AF.whatif.coming()) {
+      fail('The update is still being taken; reveal it when it stands there.');
+      return;
+    }
+    const { run, reference, trajectory, token, race, whatif, motion } = store.place;
     const settings = Object.fromEntries(SETTINGS.map((name) => [name, store.settings[name]]));
-    channel.ask({ run, reference, step: store.place.step, trajectory, token, race, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {
+    channel.ask({ run, reference, step: store.place.step, trajectory, token, race, whatif, motion, ...settings, lesson: lesson.name, lesson_step: step, answer }, (data) => {
       if (page.lesson === lesson && page.step === step) revealed(data.reveal);
     });
   }

@@ -10,18 +10,20 @@ from app.payload import dump
 from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.url import View
+from app.whatif.answers import Answers
 
 NAME, TITLE = "learn", "Learn"
 
 
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
+    answers = Answers(studio.whatif)
     PageView("learn", menu=dump([lesson.told() for lesson in studio.lessons.values()]))
     asked, told = Ask("learn"), Told("learn")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, answers, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
 
 
-def tell(studio: Studio, asked: dict) -> dict:
+def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
     """Judge the answer to a lesson's question. Raises ActFocusError where there is no such question."""
     view = View.parse(asked)
     lesson = studio.lessons.get(view.lesson)
@@ -38,4 +40,4 @@ def tell(studio: Studio, asked: dict) -> dict:
             raise ActFocusError("no step of this run is open")
         return studio.compared.get(run, view.step, reference).batch
 
-    return {"reveal": judge(question, asked.get("answer"), Loaded(run, view, batch, studio.races))}
+    return {"reveal": judge(question, asked.get("answer"), Loaded(run, view, batch, studio.races, lambda: answers.load(run, view.whatif)[0]))}

@@ -11,7 +11,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import metrics
-from app import figures
+from app import figures, models
 from app.frame.components import Ask, PageView, Told
 from app.jobs import ENVIRONMENTS
 from app.payload import dump
@@ -48,6 +48,8 @@ def tell(races: Races, asked: dict) -> dict:
     what, id = asked.get("op"), asked.get("id")
     if what == "list":
         return {"races": races.races()[:RACES_MAX]}
+    if what == "policies":
+        return {"policies": [[model.name, model.title] for model in models.installed(races.runs_dir)]}
     if what == "look":
         return {"race": races.look(id, _cursors(asked.get("cursors")))}
     if what == "ask":
@@ -64,6 +66,7 @@ def tell(races: Races, asked: dict) -> dict:
             request = RaceRequest(**asked["request"])
         except (LookupError, TypeError):
             raise ActFocusError("the form could not be read; reload the page") from None
+        models.chosen(request.policy, races.runs_dir)
         return {"estimate": races.estimate(request)} if what == "estimate" else {"started": races.start(request)}
     raise ActFocusError("the page asked for something unknown; reload it")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from actfocus_core.trajectory import TokenKind
 from app.payload import finite, numbers, played
 
 
-@cache
-def reference() -> Policy:
-    """The frozen reference of every race: the policy it began with. Loaded when it is first needed."""
-    return load_policy("tiny", device="cpu")
+@lru_cache(1)
+def reference(name: str) -> Policy:
+    """The frozen reference of a run: the policy it began with. Loaded when it is first needed."""
+    return load_policy(name, device="cpu")
 
 
 def over_time(run: Run, evaluation: Path, seed: int) -> dict:
@@ -35,7 +35,7 @@ def over_time(run: Run, evaluation: Path, seed: int) -> dict:
     if rows.empty:
         raise ActFocusError(f"{evaluation}: has no evaluation of the prompt {seed}")
     shown = rows.groupby("step", sort=True)
-    trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference())
+    trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference(run.info["config"]["model"]))
     weights = own_weights(run, trajectories)
     return {"prompt": seed, "weighted": weights is not None,
             "steps": [{"step": int(step), "id": t.id, "success": float(share), "own": bool(t.success), "return": finite(t.ret),

@@ -12,6 +12,8 @@
   const LOG_LINES = 8;
   const SUCCESS = 'eval/t1/success';
 
+  /* The policy a race began with, where it is not the embedded one. */
+  const of = (race) => (race.policy === 'tiny' ? '' : ` of ${race.policy}`);
   const over = (race) => race.runs.every((run) => OVER.includes(run.state));
 
   /* `act(what)` asks the race to pause, go on or stop; `open` holds what a run's links do. */
@@ -24,7 +26,7 @@
     s.pause = button('Pause', 'pause');
     s.go = button('Go on', 'go');
     s.stop = button('Stop', 'stop');
-    s.head = [el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}`), s.bar, s.count,
+    s.head = [el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${of(race)}`), s.bar, s.count,
       el('span', 'af-play-tools', s.pause, s.go, s.stop)];
     s.table = el('table', 'af-runs', el('caption', '', 'Runs'),
       el('thead', '', el('tr', '', ...HEADS.map((text) => el('th', '', { scope: 'col' }, text)))),
@@ -93,5 +95,5 @@
     if (node.textContent !== text) node.textContent = text;
   }
 
-  AF.standing = { create, update, over, write };
+  AF.standing = { create, update, of, over, write };
 })(self);

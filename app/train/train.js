@@ -47,6 +47,7 @@
     };
     const f = { time: select('time', menu.times, '30 seconds'), environment: select('environment', menu.environments, 'FrozenLake, deterministic'),
       algorithm: select('algorithm', menu.algorithms.map((a) => [a, a.toUpperCase()]), 'grpo'), seeds: select('seeds', Array.from({ length: menu.seeds }, (_, i) => [i + 1, String(i + 1)]), 1) };
+    f.policy = select('policy', [['tiny', 'tiny']], 'tiny');
     f.schemes = menu.schemes.map(([name, text]) => {
       const box = el('input', '', { type: 'checkbox', value: name, checked: ['uniform', 'actfocus'].includes(name), onchange: estimate });
       return { name, box, node: el('label', 'af-check', box, text) };
@@ -56,7 +57,8 @@
     f.start = el('button', 'af-button primary', { type: 'submit' }, 'Start');
     const row = (text, node, hint) => el('label', 'af-field', el('b', '', text), hint && el('span', 'af-quiet', hint), node);
     f.node = el('form', 'af-train-form', { onsubmit: (event) => { event.preventDefault(); start(); } },
-      row('Time', f.time, 'For each run.'), row('Environment', f.environment), row('Algorithm', f.algorithm, 'Where the advantages come from.'),
+      row('Time', f.time, 'For each run.'), row('Environment', f.environment), row('Policy', f.policy, 'What is installed here; what was trained here is one, too.'),
+      row('Algorithm', f.algorithm, 'Where the advantages come from.'),
       el('fieldset', 'af-field', el('legend', '', 'Credit schemes'), el('span', 'af-quiet', 'Trained from the same start on the same prompts. ActFocus takes α, β and the signal of the left bar.'), ...f.schemes.map((s) => s.node)),
       row('Seeds', f.seeds, 'Fewer than 3 cannot tell which scheme is better.'), f.note, f.start);
     return f;
@@ -65,7 +67,7 @@
   function wanted() {
     const f = page.form;
     const { alpha, beta, signal } = AF.store.settings;
-    return { time: f.time.value, environment: f.environment.value, algorithm: f.algorithm.value, seeds: +f.seeds.value,
+    return { time: f.time.value, environment: f.environment.value, policy: f.policy.value, algorithm: f.algorithm.value, seeds: +f.seeds.value,
       schemes: f.schemes.filter((s) => s.box.checked).map((s) => s.name), alpha, beta, signal };
   }
 
@@ -94,6 +96,11 @@
     if (!page.built) return;
     if (!page.woken) {
       page.woken = true;
+      ask({ op: 'policies' }, ({ policies }) => {
+        const { policy } = page.form;
+        policy.replaceChildren(...policies.map(([name, text]) => el('option', '', { value: name }, text)));
+        policy.value = policies[0][0];
+      });
       estimate();
       list(() => show(AF.store.place.race || (page.races[0] && page.races[0].id)));
     }
@@ -107,7 +114,7 @@
       page.list.replaceChildren(...races.map((race) => {
         const going = race.states.some((s) => ['running', 'starting', 'paused', 'queued'].includes(s));
         const node = el('button', 'af-row', { type: 'button', onclick: () => show(race.id) },
-          el('span', 'af-row-text', el('b', '', race.id), el('span', 'af-row-what', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}, ${race.states.length} runs`)),
+          el('span', 'af-row-text', el('b', '', race.id), el('span', 'af-row-what', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${AF.standing.of(race)}, ${race.states.length} runs`)),
           el('span', 'af-gain', going ? 'going' : `${race.states.filter((s) => s === 'finished').length} of ${race.states.length}`));
         node.classList.toggle('on', race.id === AF.store.place.race);
         return el('li', '', node);
@@ -217,7 +224,9 @@
         return;
       }
       const mean = e.steps.map((_, k) => e.success.reduce((sum, row) => sum + (row[k] || 0), 0) / e.prompts.length);
-      const peak = mean.indexOf(Math.max(...mean));
+      // The best one before the last: only that can have lost something since.
+      const best = (means) => means.indexOf(Math.max(...means));
+      const peak = best(mean.length > 1 ? mean.slice(0, -1) : mean);
       const pick = (value) => {
         const node = el('select', '', { onchange: lost }, ...e.steps.map((step, k) => el('option', '', { value: k }, `step ${step} (${Math.round(100 * mean[k])} %)`)));
         node.value = value;

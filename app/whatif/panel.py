@@ -7,27 +7,25 @@ from dataclasses import asdict
 from actfocus_core import whatif
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import Run, stamp
+from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
 from app.catalog import locate
 from app.frame.components import Ask, PageView, Told
 from app.jobs import READ_ONLY
-from app.latest import Latest
 from app.payload import dump
 from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.url import View
 from app.whatif import asking, telling
+from app.whatif.answers import Answers
 from app.whatif.process import WhatIfProcess
-
-LISTED = 50
 
 
 def whatif_panel(studio: Studio) -> None:
     """Build the panel; requests and answers are JSON strings."""
     PageView("whatif", menu=menu())
     asked, told = Ask("whatif"), Told("whatif")
-    panel = Panel(studio, WhatIfProcess())
+    panel = Panel(studio, studio.whatif)
     asked.ask(lambda text: answer(text, panel.tell), [asked], [told], trigger_mode="multiple", **PRIVATE)
 
 
@@ -42,8 +40,7 @@ class Panel:
     """What the panel of every page is told."""
 
     def __init__(self, studio: Studio, process: WhatIfProcess):
-        self.studio, self.process = studio, process
-        self._latest: Latest[whatif.WhatIf] = Latest(4)
+        self.studio, self.process, self.answers = studio, process, Answers(process)
 
     def tell(self, asked: dict) -> dict:
         """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
@@ -57,9 +54,9 @@ class Panel:
         name = view.run or self.studio.catalog.default()
         run = self.studio.catalog.open(name)
         if op == "list":
-            return {"list": self._listing(run)}
+            return {"list": self.answers.listing(run)}
         if op in ("show", "motion"):
-            what, kept = self._load(run, asked.get("id"))
+            what, kept = self.answers.load(run, asked.get("id"))
             if op == "motion":
                 return {"motion": telling.motion(what, run, view.trajectory, str(asked.get("scheme")))}
             return {"what": {**telling.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}}
@@ -79,23 +76,6 @@ class Panel:
             asking.model_of(run)
             return {"job": asdict(self.process.start(run, name, kind, asking.KINDS[kind](run, view, asked, t)))}
         raise ActFocusError("the page asked for something unknown; reload it")
-
-    def _listing(self, run: Run) -> list[dict]:
-        """The run's what-ifs, the newest first, and those that could not be kept in it."""
-        spare = self.process.spare(run)
-        rows = [{**row, "kept": True} for row in whatif.listing(run)]
-        rows += [{**row, "kept": False} for row in whatif.listing(run, spare)] if spare.is_dir() else []
-        return sorted(rows, key=lambda row: row["created"], reverse=True)[:LISTED]
-
-    def _load(self, run: Run, id: object) -> tuple[whatif.WhatIf, bool]:
-        """The what-if, and whether it is kept in the run."""
-        if not isinstance(id, str) or not whatif.is_id(id):
-            raise ActFocusError("the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits")
-        for folder, kept in ((run.path / "whatif", True), (self.process.spare(run), False)):
-            file = folder / f"{id}.json"
-            if file.is_file():
-                return self._latest.get((file, stamp(file)), lambda: whatif.load(run, id, folder)), kept  # noqa: B023
-        return whatif.load(run, id), True
 
 
 def _original(run: Run, what: whatif.WhatIf) -> Trajectory | None:

@@ -11,6 +11,9 @@
     ['reasoning, A > 0', ''], ['reasoning, A < 0', '']];
 
   const signed = (x, digits = 3) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x, digits)}` : '–');
+  const TOLERANCE = 1e-6; // as in actfocus_core/replay.py
+
+  const tiny = (x) => (x ? x.toExponential(0).replace('-', '−') : '0');
   const short = (x) => (Number.isFinite(x) ? (x !== 0 && Math.abs(x) < 0.001 ? x.toExponential(1).replace('-', '−') : number(x, 3)) : '–');
 
   /* `titles`: name -> title; `on`: {trajectory(id), motion(scheme), evaluate(), open(id)}. */
@@ -60,12 +63,21 @@
     const head = `One update on ${result.trajectories} trajectories (${result.tokens.toLocaleString('en')} tokens) of step ${request.step}, `
       + `${request.match === 'norm' ? 'gradients of one length' : 'one learning rate'}, ${result.lr.toPrecision(2)}. `;
     if (result.updates.every((row) => row.gradient_norm === 0)) {
-      return [head, el('b', '', 'Nothing moved: '), 'all returns of a group are equal here, so every advantage is 0. Take more groups.'];
+      return [head, el('b', '', 'Nothing moved: '), 'all returns of a group are equal here, so every advantage is 0. ', result.own ? '' : 'Take more groups.'];
     }
-    if (names.length < 2) return [head, `${names[0]} moved the parameters by ${short(result.updates[0].update_norm)}.`];
+    if (names.length < 2) return [head, `${names[0]} moved the parameters by ${short(result.updates[0].update_norm)}. `, ...checkpoint(result, titles)];
     const cosine = result.cosine_update[0][1];
     return [head, 'The updates of ', el('b', '', names[0]), ' and ', el('b', '', names[1]), ' have cosine ', el('b', 'af-strong', number(cosine, 2)),
-      ` (their gradients ${number(result.cosine_gradient[0][1], 2)}); lengths ${short(result.updates[0].update_norm)} and ${short(result.updates[1].update_norm)}.`];
+      ` (their gradients ${number(result.cosine_gradient[0][1], 2)}); lengths ${short(result.updates[0].update_norm)} and ${short(result.updates[1].update_norm)}. `, ...checkpoint(result, titles)];
+  }
+
+  /* Whether the run's own scheme arrived where the run did; where it did not, a badge says why. */
+  function checkpoint(result, titles) {
+    const own = result.updates.find((row) => row.own);
+    if (!own || own.reproduced > TOLERANCE) return [];
+    if (own.reproduced === null) return ['The next checkpoint of the run is not kept, so its own update has nothing to be compared with.'];
+    return [el('b', '', titles[own.scheme]), ', the run’s own scheme, arrives at the run’s next checkpoint: ',
+      own.reproduced ? `no number in it is farther off than ${tiny(own.reproduced)}.` : 'every number in it is the same.'];
   }
 
   function table(what, titles) {
@@ -77,7 +89,7 @@
       const { change } = row;
       const cells = [short(row.gradient_norm), short(row.update_norm), number(result.cosine_gradient[0][i], 3), number(result.cosine_update[0][i], 3),
         ...['action', 'reasoning'].flatMap((kind) => ['up', 'down'].map((sign) => signed(change[kind][sign].mean, 4)))];
-      if (head.some(([name]) => name === 'off checkpoint')) cells.push(row.reproduced === null ? '–' : row.reproduced.toExponential(0));
+      if (head.some(([name]) => name === 'off checkpoint')) cells.push(row.reproduced === null ? '–' : tiny(row.reproduced));
       if (played) {
         const e = row.evaluation;
         cells.push(`${percent(result.before.success)} → ${percent(e.success)}`, `${signed(e.gain, 2)}${e.gain_low === undefined ? '' : ` [${signed(e.gain_low, 2)}, ${signed(e.gain_high, 2)}]`}`);

@@ -40,9 +40,10 @@
     }));
     page.tabs.setAttribute('aria-label', 'What if');
     page.tabs.onkeydown = arrows;
-    page.formBox = el('form', 'af-asking', { onsubmit: (event) => { event.preventDefault(); start(); } });
+    page.formBox = el('form', 'af-whatif-form', { onsubmit: (event) => { event.preventDefault(); start(); } });
     page.job = el('div', 'af-job-line');
     page.job.setAttribute('aria-live', 'polite');
+    page.progress = AF.dom.progress(() => ask({ op: 'cancel' }, took));
     page.listBox = el('ul', 'af-asked');
     page.answer = el('main', 'af-answer');
     page.heading = el('h2', '', { tabIndex: -1 }, 'What if');
@@ -54,7 +55,7 @@
     element.replaceChildren(page.node);
     document.addEventListener('keydown', keydown, true);
     store.onPlace(placed);
-    store.onTab(() => { if (page.open) close(); });
+    store.onTab((name) => { if (page.open && name !== page.tab) close(); });
     store.on(() => { if (page.open) drawForm(); });
   }
 
@@ -87,11 +88,17 @@
 
   // --- opening, closing, another trajectory ----------------------------------------------------------
 
-  /* `where`: one of KINDS, or the id of a what-if. */
-  function open(where) {
+  /* `where`: one of KINDS, or the id of a what-if. `quiet`: the focus stays where it is. */
+  function open(where, quiet = false) {
     if (!page.node) return;
+    // A lesson goes on with what stands there.
+    if (quiet && where === 'motion' && walking(store.place.motion)) {
+      AF.motion.go(page.motion, +store.place.stage);
+      return;
+    }
     page.back = page.open ? page.back : document.activeElement;
     page.open = true;
+    page.tab = store.place.tab;
     page.node.hidden = false;
     document.body.classList.add('af-asking-now');
     store.place.whatif = where;
@@ -99,14 +106,19 @@
     page.what = page.motion = null;
     page.answer.replaceChildren(nothing());
     page.kind = ID.test(where) ? (store.place.motion ? 'motion' : where.split('-')[0]) : where;
-    page.heading.focus();
+    if (!quiet) page.heading.focus();
     refresh();
     if (ID.test(where)) show(where);
   }
 
+  const walking = (scheme) => page.open && page.motion && page.motion.d.scheme === scheme && page.motion.d.pane.id === store.place.trajectory;
+  /* Whether slow motion is asked for and has not come yet. */
+  const coming = () => page.open && page.kind === 'motion' && !page.motion && page.alert.hidden && !(page.facts && page.facts.why);
+
   const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
 
   function close() {
+    if (!page.open) return;
     page.open = false;
     page.node.hidden = true;
     document.body.classList.remove('af-asking-now');
@@ -146,7 +158,8 @@
     ask({ op: 'facts' }, ({ facts }) => {
       page.facts = facts;
       drawForm();
-      if (page.kind === 'motion' && !page.motion && store.place.whatif === 'motion') ask({ op: 'list' }, ({ list }) => { listed(list); walkThrough(store.place.motion || tuned()); });
+      const wanted = () => page.kind === 'motion' && !page.motion && store.place.whatif === 'motion';
+      if (wanted()) ask({ op: 'list' }, ({ list }) => { listed(list); if (wanted()) walkThrough(store.place.motion || tuned()); });
     });
     ask({ op: 'list' }, ({ list }) => listed(list));
     ask({ op: 'look' }, took);
@@ -350,12 +363,8 @@
       page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `Answered in ${page.answered.toFixed(1)} s.`) : '');
       return;
     }
-    const bar = el('progress', 'af-progress', { max: job.total || 1 });
-    if (job.total) bar.value = job.done;
-    else bar.removeAttribute('value');
-    bar.setAttribute('aria-label', 'progress');
-    page.job.replaceChildren(el('p', '', `${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`), bar,
-      el('button', 'af-link', { type: 'button', onclick: () => ask({ op: 'cancel' }, took) }, 'Cancel'));
+    page.progress.show(`${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`, job.done, job.total);
+    if (!page.progress.node.isConnected) page.job.replaceChildren(page.progress.node);
   }
 
   // --- what was asked before -----------------------------------------------------------------------------------
@@ -381,7 +390,7 @@
   const DRAW = { replay: AF.replay.draw, branch: AF.branch.draw, edit: AF.edit.draw };
 
   function show(id, trajectory) {
-    if (page.kind === 'motion') return motion(id, store.place.motion || tuned());
+    if (page.kind === 'motion' && id.startsWith('replay')) return motion(id, store.place.motion || tuned());
     return ask({ op: 'show', id, ...(trajectory ? { trajectory } : {}) }, ({ what }) => {
       page.what = what;
       page.kind = what.kind;
@@ -417,7 +426,8 @@
   function walkThrough(scheme) {
     const { facts } = page;
     store.place.motion = scheme;
-    if (!facts || facts.why) return;
+    // What was asked before this may still be worked on: it is shown when it is done.
+    if (!facts || facts.why || (page.mine && page.state.state === 'running')) return;
     const step = facts.trained ? facts.step : facts.steps[0];
     const fits = page.list.find(({ kind, request: r }) => kind === 'replay' && r.step === step && (!r.groups || r.groups.includes(facts.group)) && r.schemes.some((one) => one.scheme === scheme));
     if (fits) {
@@ -434,6 +444,7 @@
     store.remember();
     const trajectory = page.what && page.what.pane ? page.what.pane.id : store.place.trajectory;
     ask({ op: 'motion', id, scheme, trajectory }, (data) => {
+      if (!page.open) return;
       drawForm();
       page.motion = AF.motion.draw(data.motion, { stage: (n) => { store.place.stage = n; store.remember(); } });
       page.answer.replaceChildren(...page.motion.nodes);
@@ -449,5 +460,5 @@
   }
 
   /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, opener, title, state: page };
+  AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, coming, opener, title, state: page };
 })(self);

@@ -366,11 +366,16 @@ def test_two_pages_do_not_see_each_others_view(page, studio, chromium):
     other.context.close()
 
 
-@pytest.mark.parametrize("width", [420, 1024])
+@pytest.mark.parametrize("width", [420, 800, 1024])
 def test_nothing_runs_off_a_narrow_page(page, studio, width):
     page.set_viewport_size({"width": width, "height": 900})
     opened(page, studio)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    # Nor does the bar, which does not scroll: run, link, theme and help are in sight, and no tab lies over them.
+    box = "(node) => { const { left, right } = node.getBoundingClientRect(); return [left, right]; }"
+    ends = [node.evaluate(box) for node in page.locator(".af-bar :is(select, button):visible").all()]
+    tabs = page.locator("#af-tabs > .tab-wrapper").evaluate(box)
+    assert len(ends) == 5 and max(right for _, right in ends) <= width and min(left for left, _ in ends) >= tabs[1] - 10
 
 
 def test_new_rollouts_of_the_embedded_policy_are_made_and_opened(page, studio, runs_dir):

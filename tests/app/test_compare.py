@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from actfocus_core.comparison import compare
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 from actfocus_core.trajectory import TokenKind, response_mask
@@ -52,8 +53,8 @@ def extra(runs_dir):
     with_truth(runs_dir / "known", Run.open(runs_dir / "plain"))
     make_run(runs_dir / "to-score", prompts=2, rollouts=2, scored=False)
     yield runs_dir
-    for name in ("known", "to-score"):
-        shutil.rmtree(runs_dir / name)
+    for name in ("known", "to-score", "to-ask"):
+        shutil.rmtree(runs_dir / name, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -453,6 +454,32 @@ def test_what_lacks_a_signal_is_greyed_and_scoring_brings_it(page, studio, extra
     page.locator(".af-lacking-truth").get_by_role("button", name="Compute the policy").click()
     page.get_by_text("Computing signals of to-score failed: ").wait_for(timeout=PATIENCE)
     assert "scripted" in page.locator(".af-compare .af-job-line").text_content()
+
+
+@browser
+def test_the_solutions_log_probs_are_computed_at_a_click_and_can_be_cancelled(page, studio, extra):
+    sample = Run.open(assets() / "runs" / "frozen-lake")
+    run = Run.create(extra / "to-ask", sample.info["config"], {"name": "tiny"})
+    batch = sample.trajectories(0, "tiny")[:8]
+    run.add_trajectories(0, batch)
+    run.annotate(0, "tiny", batch)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{studio}/?run=to-ask&tab=compare&scheme_a=a2tgpo")
+    settled(page)
+    row, line = page.locator(".af-schemes tr[data-scheme=a2tgpo]"), page.locator(".af-compare .af-job-line")
+    assert "unavailable: no answer_logprob_before" in row.text_content() and np.isnan(signed(page, 0)).all()
+    button = row.get_by_role("button", name="Compute the solutions’ log-probs")
+    button.click()
+    line.get_by_role("button", name="Cancel").click()
+    line.get_by_text("Computing signals of to-ask was cancelled").wait_for()
+    assert run.annotations(0) == []
+    # Begun again and left alone, it is there, and the scheme has its credit.
+    button.click()
+    line.get_by_text("The signals of to-ask are computed and stored with it.").wait_for()
+    settled(page)
+    assert "oracle-answers" in run.annotations(0) and "af-lacking" not in (row.get_attribute("class") or "")
+    id = page.evaluate("ActFocus.store.place.trajectory")
+    np.testing.assert_allclose(signed(page, 0), expected(run, 0, "a2tgpo", id), rtol=1e-4, atol=1e-6)
 
 
 @browser

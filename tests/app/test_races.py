@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets
 from actfocus_core.policy import load_policy
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
-from actfocus_core.train import read_status
+from actfocus_core.train import preset, read_status
 from actfocus_core.trajectory import TokenKind
-from app.races import RaceRequest, Races
+from app.pages.train import tell
+from app.races import LANGUAGE_RATES, RaceRequest, Races
 from app.train.prompt import over_time
 from tests.core.command import actfocus
 
@@ -31,7 +33,7 @@ GOOD = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "scheme
     ({"schemes": []}, "schemes"), ({"schemes": ["uniform", "uniform"]}, "each once"), ({"schemes": ["../x"]}, "schemes"),
     ({"schemes": "uniform"}, "schemes"), ({"seeds": 0}, "seeds"), ({"seeds": 6}, "seeds"), ({"seeds": True}, "seeds"),
     ({"seeds": 1.5}, "seeds"), ({"time": "a week"}, "time"), ({"alpha": 2}, "alpha"), ({"alpha": float("nan")}, "alpha"),
-    ({"beta": -1}, "beta"), ({"signal": "luck"}, "signal")])
+    ({"beta": -1}, "beta"), ({"policy": None}, "policy"), ({"policy": ["tiny"]}, "policy"), ({"signal": "luck"}, "signal")])
 def test_a_request_is_checked(change, says):
     with pytest.raises(ActFocusError, match=says):
         RaceRequest(**{**GOOD, **change})
@@ -67,6 +69,49 @@ def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
     assert [race["id"] for race in races.races()] == started[::-1]
     races.ask(started[0], "stop")
     races.start(long)
+
+
+@pytest.mark.parametrize("policy", ["--help", "../policy", "Qwen/absent", "", "/etc"])
+def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
+    races = Races(tmp_path / "runs")
+    asked = {**GOOD, "policy": policy}
+    with pytest.raises(ActFocusError, match="unknown policy"):
+        races.start(RaceRequest(**asked))
+    with pytest.raises(ActFocusError, match="unknown policy"):
+        tell(races, {"op": "estimate", "request": asked})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_language_model_is_trained_quickly_in_another_way(tmp_path):
+    """By what it is: small rates and few rollouts for every policy larger than the embedded one."""
+    for name, size, config in (("small", 4_000_000, "config.json"), ("large", 100_000_000, "config.json"), ("adapter", 4_000_000, "adapter_config.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / config).write_text("{}")
+        with open(tmp_path / name / "model.safetensors", "wb") as stream:
+            stream.truncate(size)
+    rates = {name: preset("quick", model=model)["lr"] for name, model in (
+        ("tiny", "tiny"), ("smollm2", "smollm2-agent"), ("hub", "Qwen/Qwen2.5-0.5B-Instruct"),
+        *((name, str(tmp_path / name)) for name in ("small", "large", "adapter")))}
+    assert rates == {"tiny": 3e-4, "small": 3e-4, "smollm2": 1e-5, "hub": 1e-5, "large": 1e-5, "adapter": 1e-5}
+
+
+def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
+    """The policy's folder stands in the command, the time that may pass follows what is expected, and the page is told a name."""
+    races = Races(tmp_path)
+    monkeypatch.setattr(Races, "_work", lambda self: None)
+    folder = tmp_path / "first-one" / "policy"
+    shutil.copytree(assets() / "tiny-policy", folder)
+    names = dict(tell(races, {"op": "policies"})["policies"])
+    assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
+    monkeypatch.setattr("app.races.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
+    id = races.start(RaceRequest(**{**GOOD, "policy": str(folder)}))
+    look = races.look(id, {})
+    assert look["policy"] == "first-one" and races.races()[0]["policy"] == "first-one"
+    command = shlex.split(races.log(id, look["runs"][0]["name"])["command"])
+    value = {name: command[command.index(name) + 1] for name in ("--policy", "--preset", "--steps", "--time-budget")}
+    assert value == {"--policy": str(folder), "--preset": "quick", "--steps": "4", "--time-budget": str(4 * (4 * 50 + 5 * 10))}
+    plain = races.look(races.start(RaceRequest(**GOOD)), {})
+    assert plain["policy"] == "tiny" and "--policy" not in races.log(plain["id"], plain["runs"][0]["name"])["command"]
 
 
 def wait(check, seconds=300):
@@ -163,12 +208,16 @@ def test_a_full_disk_begins_nothing_and_says_why(tmp_path, monkeypatch):
 
 def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
     races = Races(tmp_path)
-    (step, evaluation), measured = races.rates("sudoku", "ppo")
+    (step, evaluation), measured = races.rates("sudoku", "ppo", "tiny")
     assert not measured and step > 0 and evaluation > 0
     run = Run.create(tmp_path / "made", {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "model": "tiny"})
     for k in range(7):
         run.log({"step": k, "seconds/elapsed": 3.0 * (k > 2) + 3.0 + 0.5 * k} | ({"seconds/evaluate": 3.0} if k in (0, 3) else {}))
-    assert races.rates("frozen_lake", "grpo") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
+    assert races.rates("frozen_lake", "grpo", "tiny") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
+    # Another policy has its own rates, a language model much slower ones until it was trained here.
+    assert races.rates("frozen_lake", "grpo", "smollm2") == (LANGUAGE_RATES, False)
+    slow = races.estimate(RaceRequest(**{**GOOD, "policy": "smollm2"}))
+    assert slow["steps"] == 4 and slow["seconds"] == 2 * (4 * LANGUAGE_RATES[0] + 5 * LANGUAGE_RATES[1])
     found = races.estimate(RaceRequest(**{**GOOD, "time": "2 minutes"}))
     assert found["steps"] == int((120 - 7 * 3) / 0.5) and found["measured"] and found["runs"] == 2
     assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), "a last evaluation may be added"

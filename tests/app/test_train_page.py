@@ -25,7 +25,7 @@ def short(monkeypatch):
     """Twenty steps a run, of two prompts each: what is shown is the page, not the learning."""
     from app.races import Races
 
-    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm: ((1.0, 0.0), False))
+    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm, policy: ((1.0, 0.0), False))
     monkeypatch.setattr("app.races.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
     arguments = Races._arguments
     small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
@@ -200,6 +200,9 @@ def test_a_race_is_started_watched_reloaded_stopped_resumed_and_seen_by_others(p
     told = [int(text) for text in page.locator(".af-cell").all_text_contents()]
     rates = index.groupby(["seed", "step"])["success"].mean()
     assert told == [round(100 * rate) for rate in rates]
+    # What is asked after first: what was lost since the best evaluation before the last.
+    means = index.groupby("step")["success"].mean().to_numpy()[:-1]
+    assert page.get_by_label("from step").input_value() == str(int(means.argmax()))
     # A prompt over time: the text of its first rollout at every evaluated step.
     prompt = int(index["seed"].min())
     rows = index[index["seed"] == prompt].sort_values(["step", "rollout"]).groupby("step")["id"].first()

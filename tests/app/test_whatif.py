@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from actfocus_core import whatif
 from actfocus_core.errors import ActFocusError
@@ -315,6 +316,77 @@ def test_a_span_is_edited_and_the_original_stays(page, studio, asked):
     assert page.evaluate("window.__pwn") is None
 
 
+@pytest.fixture(scope="module")
+def trained(runs_dir):
+    """A run of two steps that was just trained, with all its checkpoints."""
+    from actfocus_core.train import TrainConfig, train
+
+    return train(TrainConfig.of(prompts=2, rollouts=4, minibatch=4, eval_every=0, lr=3e-4, mass_every=0, steps=2, scheme="actfocus", scheme_params={"alpha": 0.2},
+                                device="cpu", env_options={"max_turns": 3}, seed=1), runs_dir / "trained")
+
+
+@browser
+def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint_and_the_page_says_so(page, studio, trained):
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{studio}/?run=trained&step=2&alpha=0.7&whatif=replay")
+    panel = page.get_by_role("dialog", name="What if")
+    panel.get_by_text("ActFocus, arrives at its next checkpoint").wait_for()
+    assert panel.get_by_label("Step", exact=True).locator("option").all_text_contents() == ["step 1", "step 2"]
+    assert panel.get_by_label("Step", exact=True).input_value() == "2" and panel.get_by_label("ActFocus (own)").is_checked()
+    panel.get_by_role("button", name="Replay", exact=True).click()
+    what = whatif.load(trained, answered(page))
+    other, own = what.result["updates"]
+    # The run's own parameters and not the sidebar's, from the checkpoint of step 1 to that of step 2.
+    assert (other["scheme"], own["scheme"], own["own"], own["params"], what.request["step"]) == ("uniform", "actfocus", True, {"alpha": 0.2}, 2)
+    assert own["reproduced"] <= 1e-6 and what.result["badges"] == []
+    said = panel.locator(".af-answer .af-sentence").text_content()
+    assert "ActFocus, the run’s own scheme, arrives at the run’s next checkpoint: " in said
+    assert ("every number in it is the same" if own["reproduced"] == 0 else "no number in it is farther off than") in said
+    rows = panel.locator(".af-updates tbody tr")
+    assert panel.locator(".af-updates thead").text_content().endswith("off checkpoint")
+    assert [row.locator("td").last.text_content() for row in rows.all()] == ["–", f"{own['reproduced']:.0e}".replace("0e+00", "0").replace("e-0", "e−")]
+    # A checkpoint that is another one is no match: the badge says how far off, and the sentence claims nothing.
+    file = trained.path / "checkpoints/step-00002/policy.safetensors"
+    tensors = load_file(file)
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] += 0.5
+    save_file(tensors, file, {"format": "pt"})
+    panel.get_by_role("button", name="Replay", exact=True).click()
+    panel.get_by_text("not the update that happened: it arrives 0.5 beside the stored checkpoint").wait_for()
+    assert "arrives at the run’s next checkpoint" not in panel.locator(".af-answer .af-sentence").text_content()
+
+
+@browser
+def test_the_policy_answers_again_as_often_as_asked_and_can_be_cancelled(page, studio, asked):
+    id = opened(page, studio, asked, "&whatif=branch")
+    panel = page.get_by_role("dialog", name="What if")
+    panel.get_by_label("How often").fill("64")
+    panel.get_by_label("Temperature").fill("0.9")
+    kept = set(asked.path.rglob("*"))
+    # Cancelled while it is worked on: it says so, nothing is kept, and the form is free again.
+    panel.get_by_role("button", name="Branch", exact=True).click()
+    cancel = panel.get_by_role("button", name="Cancel")
+    cancel.focus()
+    held = cancel.element_handle()
+    page.wait_for_function(f"{STATE}.state.phase === 'rollout'")
+    assert held.evaluate("node => node.isConnected && document.activeElement === node"), "what is told changes around it"
+    page.keyboard.press("Enter")
+    panel.get_by_text("cancelled; nothing was kept").wait_for()
+    assert panel.get_by_role("button", name="Branch", exact=True).is_enabled() and panel.get_by_role("progressbar").count() == 0
+    assert set(asked.path.rglob("*")) == kept and panel.locator(".af-answer[aria-busy]").count() == 0
+    # The next one is answered, by a new process: the policy's own replies, as many as were asked for.
+    panel.get_by_label("How often").fill("3")
+    panel.get_by_role("button", name="Branch", exact=True).click()
+    what = whatif.load(asked, answered(page))
+    assert {name: what.request[name] for name in ("trajectory", "turn", "token", "action", "text", "temperature", "rollouts")} == {
+        "trajectory": id, "turn": 0, "token": None, "action": None, "text": None, "temperature": 0.9, "rollouts": 3}
+    assert f"From turn 1 on, 3 times: mean return from there {what.result['to_go']['mean']:.2f}".replace("-", "−") in panel.text_content()
+    original, begin = asked.trajectory(id), int(np.flatnonzero(asked.trajectory(id).response_mask)[0])
+    assert len(what.trajectories) == 3 and all(t.token_ids[:begin].tolist() == original.token_ids[:begin].tolist() for t in what.trajectories)
+    counts = [int(text.split(" of ")[0]) for text in panel.locator(".af-tree").first.locator(":scope > li > .af-branch .af-branch-count").all_text_contents()]
+    assert sum(counts) == 3
+
+
 @browser
 def test_what_the_address_says_is_checked_and_text_stays_text(page, studio, asked):
     opened(page, studio, asked, "&whatif=%3Cimg%20src%3Dx%20onerror%3Dwindow.__pwn%3D1%3E&motion=x&stage=99")
@@ -325,7 +397,7 @@ def test_what_the_address_says_is_checked_and_text_stays_text(page, studio, aske
     assert "has no what-if 'replay-000000000000'" in page.locator(".af-whatif > [role=alert]").text_content()
     page.goto(f"{studio}/?run=hostile&whatif=branch")
     page.wait_for_function(f"window.ActFocus && ActFocus.whatif && {STATE}.facts")
-    assert "is not here" in page.locator(".af-asking .af-error").text_content()
+    assert "is not here" in page.locator(".af-whatif-form .af-error").text_content()
     assert page.evaluate("window.__pwn") is None
 
 

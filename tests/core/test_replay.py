@@ -119,7 +119,7 @@ def test_matched_gradients_have_the_first_schemes_length(grpo, second):
 def test_updates_side_by_side_are_those_taken_one_after_another(ppo, monkeypatch, match):
     found = []
     for lanes in (1, 2):
-        monkeypatch.setattr(replaying, "_lanes", lambda learner: lanes)
+        monkeypatch.setattr(replaying, "_lanes", lambda learner, lanes=lanes: lanes)
         found.append(replay(ppo, 2, ("uniform", "own", "role_only"), match=match))
     one, two = found
     assert one.result["updates"] == two.result["updates"] and two.result["updates"][1]["own"]
