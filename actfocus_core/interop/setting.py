@@ -19,6 +19,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
+from actfocus_core.train.presets import preset
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,17 @@ def _unusual(setting: Setting) -> dict:
     return {name: value for name, value in setting.env_options.items() if name in usual and value != usual[name]}
 
 
+def _paper(setting: Setting) -> tuple[dict, int]:
+    """The paper's setting for the environment, by default that of FrozenLake, and how many prompts its steps use."""
+    values = preset("paper", setting.env or "frozen_lake")
+    return values, values["steps"] * values["prompts"]
+
+
 def trl_text(setting: Setting) -> str:
-    """A script for TRL 1.16, with the paper's clip range and no KL."""
+    """A script for TRL 1.16: the paper's batches, steps, rates and clip range, each batch in one update."""
+    paper, count = _paper(setting)
     if setting.env:
-        played = (f"    env={setting.env!r},\n    env_options=OPTIONS,\n    train_dataset=boards({setting.env!r}, 1600, **OPTIONS),\n")
+        played = (f"    env={setting.env!r},\n    env_options=OPTIONS,\n    train_dataset=boards({setting.env!r}, {count}, **OPTIONS),\n")
         made = f"OPTIONS = {_unusual(setting)!r}\n"
     else:
         played = ("    reward_funcs=REWARD,  # yours, like the prompts: a function as TRL takes it\n"
@@ -100,12 +108,13 @@ from actfocus_core.plugins.trl import {names}
 {made}config = GRPOConfig(
     output_dir="actfocus-grpo",
     per_device_train_batch_size=16,
-    gradient_accumulation_steps=8,
-    num_generations=16,
-    learning_rate=1e-6,
-    epsilon=0.2,
-    epsilon_high=0.28,
-    beta=0.0,  # TRL's beta is the weight of its KL term, not this method's
+    gradient_accumulation_steps={paper["prompts"] * paper["rollouts"] // 16},  # on one GPU; on more, as many times fewer
+    num_generations={paper["rollouts"]},
+    max_steps={paper["steps"]},
+    learning_rate={paper["lr"]:g},
+    epsilon={paper["clip_low"]},
+    epsilon_high={paper["clip_high"]},
+    beta={paper.get("kl_coef", 0.0)},  # TRL's beta is the weight of its KL term, not this method's
     logging_steps=1,
 )
 trainer = ActFocusGRPOTrainer(
@@ -118,26 +127,39 @@ trainer.train()
 '''
 
 
+_KL_OF_VERL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
+
+
 def verl_text(setting: Setting) -> str:
-    """A command for verl 0.9: GRPO with the paper's clip range, the setting in the environment."""
+    """A command for verl 0.9: GRPO with the paper's batches, steps, rates and clip range, the setting in the environment."""
+    paper, count = _paper(setting)
     model = shlex.quote(setting.model) if setting.model else '"$MODEL"'
-    first, played = "", ['  data.train_files="$PROMPTS"']
+    first, files, played = "", '"$PROMPTS"', []
     if setting.env:
-        call = f"prompts({setting.env!r}, 1600, 'prompts.parquet', **{_unusual(setting)!r})"
+        call = f"prompts({setting.env!r}, {count}, 'prompts.parquet', **{_unusual(setting)!r})"
         first = f"python -c {shlex.quote(f'from actfocus_core.plugins.verl_ray import prompts; {call}')}\n"
-        played = ["  data.train_files=prompts.parquet", "  data.val_files=prompts.parquet", "  data.max_prompt_length=1024",
-                  "  data.max_response_length=3072", "  actor_rollout_ref.rollout.agent.default_agent_loop=actfocus"]
-    lines = [
-        "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
-        "ACTFOCUS_RUN=runs/verl", "python -m verl.trainer.main_ppo", "  trainer.v1.trainer_mode=actfocus",
-        "  algorithm.adv_estimator=grpo", "  +actor_rollout_ref.model.model_type=actfocus",
-        "  actor_rollout_ref.actor.policy_loss.loss_mode=actfocus", "  actor_rollout_ref.actor.loss_agg_mode=token-mean",
-        "  actor_rollout_ref.actor.clip_ratio_low=0.2", "  actor_rollout_ref.actor.clip_ratio_high=0.28",
-        "  actor_rollout_ref.actor.optim.lr=1e-6", "  actor_rollout_ref.actor.entropy_coeff=0.001",
+        files, played = "prompts.parquet", ["actor_rollout_ref.rollout.agent.default_agent_loop=actfocus"]
+    # The dialogue's opening, and all of it together: method.md section 6.
+    opening, context = (2048, 8192) if setting.env == "webshop" else (1024, 3600)
+    settings = [
+        "trainer.v1.trainer_mode=actfocus", "algorithm.adv_estimator=grpo", "+actor_rollout_ref.model.model_type=actfocus",
+        "actor_rollout_ref.actor.policy_loss.loss_mode=actfocus", "actor_rollout_ref.actor.loss_agg_mode=token-mean",
+        f"actor_rollout_ref.actor.clip_ratio_low={paper['clip_low']}", f"actor_rollout_ref.actor.clip_ratio_high={paper['clip_high']}",
+        f"actor_rollout_ref.actor.optim.lr={paper['lr']:g}", f"actor_rollout_ref.actor.entropy_coeff={paper['entropy_coef']}",
         # verl starts the reference only for a KL term; with coefficient 0 it leaves the loss as it is.
-        "  actor_rollout_ref.actor.use_kl_loss=True", "  actor_rollout_ref.actor.kl_loss_coef=0",
-        "  actor_rollout_ref.model.use_fused_kernels=False", "  actor_rollout_ref.rollout.n=16",
-        "  actor_rollout_ref.rollout.temperature=1.0", f"  actor_rollout_ref.model.path={model}", *played]
+        "actor_rollout_ref.actor.use_kl_loss=True", f"actor_rollout_ref.actor.kl_loss_coef={paper.get('kl_coef', 0)}",
+        f"actor_rollout_ref.actor.kl_loss_type={_KL_OF_VERL[paper.get('kl_kind', 'k3')]}",
+        f"data.train_batch_size={paper['prompts']}", f"actor_rollout_ref.rollout.n={paper['rollouts']}",
+        # verl counts the prompts of a mini-batch, the paper its trajectories.
+        f"actor_rollout_ref.actor.ppo_mini_batch_size={paper['minibatch'] // paper['rollouts']}",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.model.use_fused_kernels=False",
+        "actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+        "actor_rollout_ref.rollout.temperature=1.0", f"data.max_prompt_length={opening}", f"data.max_response_length={context - opening}",
+        f"actor_rollout_ref.model.path={model}", f"data.train_files={files}", f"data.val_files={files}", *played,
+        f"trainer.total_training_steps={paper['steps']}", "trainer.val_before_train=False", "'trainer.logger=[console]'",
+        '"trainer.n_gpus_per_node=${GPUS:-8}"']
+    lines = ["VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
+             "ACTFOCUS_RUN=runs/verl", "python -m verl.trainer.main_ppo", *(f"  {line}" for line in settings)]
     return _plugin_line("verl_ray") + "\n" + first + " \\\n".join(lines) + "\n"
 
 

@@ -2,67 +2,102 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from accelerate.utils import broadcast_object_list
-from transformers import TrainerCallback
+import numpy as np
 
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.runs import Run
 from actfocus_core.train import metrics as names
-from actfocus_core.train.control import requested, the_only_trainer, write_status
+from actfocus_core.train.control import (
+    PAUSE_POLL,
+    Request,
+    clear,
+    requested,
+    the_only_trainer,
+    write_status,
+)
 from actfocus_core.trajectory import Trajectory
 
-OURS = {"loss": "loss/policy", "grad_norm": "grad/norm", "learning_rate": "grad/lr", "clip_ratio/low_mean": "clip/low",
-        "clip_ratio/high_mean": "clip/high", "kl": "kl/reference"}
-"""The names of TRL's logs -> those of metrics.jsonl."""
 
-
-class RunFolder(TrainerCallback):
-    """Writes the folder from the main process; a stop asked for in the studio ends the training after its step."""
+class RunFolder:
+    """What the one process that writes the folder does, in this order: ``begin``; every step ``store``, ``log`` and
+    ``asked``; all of it inside ``watched``."""
 
     def __init__(self, path: str | Path, config: dict, model: dict):
+        """``config`` and ``model`` as ``Run.create`` takes them; a folder that is there already is gone on with."""
         self.path, self.config, self.model = Path(path), config, model
-        self._open = ExitStack()
+        self.run: Run | None = None
+        """None until ``begin``"""
+        self._held = ExitStack()
         self._row: dict[str, float] = {}
 
-    def on_train_begin(self, args, state, control, **_) -> None:
-        if state.is_world_process_zero:
-            config = {**self.config, "steps": state.max_steps}
-            self.run = Run.open(self.path) if self.path.exists() else Run.create(self.path, config, self.model)
-            self._open.enter_context(the_only_trainer(self.path))
-            self._tell("running", state)
+    @contextmanager
+    def watched(self):
+        """Around the whole training, in every process: the status says how it ended, and why where it failed."""
+        with self._held:
+            try:
+                yield
+            except BaseException as error:
+                said = str(error).strip().splitlines()
+                stopped = isinstance(error, KeyboardInterrupt)
+                self.tell("stopped" if stopped else "failed", message="" if stopped else said[0] if said else type(error).__name__)
+                raise
+            self.tell("finished" if self.run and self.step >= self.steps else "stopped")
 
-    def add(self, step: int, trajectories: list[Trajectory], params: dict, reference: str | None) -> None:
-        """Store the rollouts of a step (main process); its row of metrics follows when TRL logs the step."""
+    def begin(self, step: int, steps: int) -> None:
+        """Make the folder or go on with it; ``step`` of ``steps`` are done. Raises ActFocusError where it is no run folder,
+        or another process trains there."""
+        run = Run.open(self.path) if self.path.exists() else Run.create(self.path, {**self.config, "steps": steps}, self.model)
+        self._held.enter_context(the_only_trainer(run.path))
+        clear(run.path)
+        rows, _ = run.metrics()
+        self._logged = {row["step"] for row in rows}
+        self._since = time.perf_counter() - max((row.get("seconds/elapsed", 0.0) for row in rows), default=0.0)
+        self.run, self.step, self.steps = run, step, steps
+        self.tell("running")
+
+    def store(self, step: int, trajectories: list[Trajectory], params: dict, reference: str | None) -> None:
+        """Keep the rollouts of a step and what they and their weights say, which is a part of its row."""
         if step not in self.run.steps():
             self.run.add_trajectories(step, trajectories)
             if reference is not None:
                 self.run.annotate(step, reference, trajectories)
         batch = Batch.of(trajectories)
-        self._row = names.of_rollouts(trajectories, trajectories) | names.of_credit(
-            batch, get_scheme("actfocus").compute(batch, **params))
+        credit = get_scheme("actfocus").compute(batch, **params)
+        self._row = names.of_rollouts(trajectories, trajectories) | names.of_credit(batch, credit) | names.of_reference(trajectories)
+        self.tell("running", phase="update")
 
-    def on_log(self, args, state, control, logs=None, **_) -> None:
-        if state.is_world_process_zero and logs and "grad_norm" in logs:
-            theirs = {ours: float(logs[name]) for name, ours in OURS.items() if logs.get(name) is not None}
-            self.run.log({"step": state.global_step, **self._row, **theirs})
+    def log(self, step: int, theirs: dict[str, float], seconds: float | None = None) -> None:
+        """The row of a step, unless it has one: ``theirs`` are the trainer's numbers under our names, behind those of
+        ``store``; ``seconds`` is what the step took."""
+        row = {**theirs, **self._row, "seconds/elapsed": self.elapsed}
+        if seconds and "tokens/sampled" in row:
+            row["tokens/per_second"] = row["tokens/sampled"] / seconds
+        if step not in self._logged:
+            self.run.log({"step": step, **{name: float(value) for name, value in row.items() if np.isfinite(value)}})
+            self._logged.add(step)
+        self._row, self.step = {}, step
+        self.tell("running")
 
-    def on_step_end(self, args, state, control, **_) -> None:
-        asked = [requested(self.path) if state.is_world_process_zero else ""]
-        if args.world_size > 1:
-            broadcast_object_list(asked)
-        if asked[0] == "stop":
-            control.should_training_stop = True
-        if state.is_world_process_zero:
-            self._tell("running", state)
+    def asked(self) -> Request:
+        """What the studio asks of the training after a step; ``pause``: wait for a while, and ask again."""
+        asked = requested(self.path)
+        if asked == "pause":
+            self.tell("paused")
+            time.sleep(PAUSE_POLL)
+            self._since += PAUSE_POLL
+        return asked
 
-    def on_train_end(self, args, state, control, **_) -> None:
-        if state.is_world_process_zero:
-            self._tell("finished" if state.global_step >= state.max_steps else "stopped", state)
-            self._open.close()
+    def tell(self, state: str, phase: str = "", message: str = "") -> None:
+        """Replace the status; nothing before ``begin``."""
+        if self.run:
+            write_status(self.path, state=state, step=self.step, steps=self.steps, phase=phase, message=message,
+                         elapsed=self.elapsed, time_budget=None)
 
-    def _tell(self, word: str, state) -> None:
-        write_status(self.path, state=word, step=state.global_step, steps=state.max_steps, phase="", message="",
-                     elapsed=0.0, time_budget=None)
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, pauses left out, over all processes that wrote the folder."""
+        return time.perf_counter() - self._since

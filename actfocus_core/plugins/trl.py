@@ -12,35 +12,36 @@ micro-batches and accumulation steps. KL and entropy terms stay unweighted. Writ
 from __future__ import annotations
 
 import inspect
+import time
 from contextlib import nullcontext
+
+from actfocus_core.extras import demand
+
+trl = demand("trl", "trl")
 
 import numpy as np
 import torch
-import trl
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from actfocus_core.credit.weights import (
-    SignalStats,
-    check_parameters,
-    pooled,
-    signal_stats,
-    token_weights,
-)
+from actfocus_core.credit.weights import SignalStats, pooled
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
-from actfocus_core.interop.samples import Sample, Tokens, digest
+from actfocus_core.interop.samples import digest
+from actfocus_core.plugins.batch import complete, read_rows, weigh
 from actfocus_core.plugins.following import RunFolder
 from actfocus_core.policy import Policy, load_policy, load_tokenizer
 from actfocus_core.policy.loading import NAMES, trained_options
 from actfocus_core.policy.sampler import CachedSampler
 from actfocus_core.rollout import TRAINING_SEED, Episode, play_on
-from actfocus_core.signals import OUR_SIGNALS, SIGNALS, score, signal_values
+from actfocus_core.signals import OUR_SIGNALS, SIGNALS, score
 from actfocus_core.spans import span_rule
-from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_core.train.control import PAUSE_POLL
+from actfocus_core.trajectory import Trajectory
 
 TESTED = "1.16"
 USED = {"_generate_and_score_completions": ["self", "inputs"], "_calculate_rewards": ["self", "inputs", "prompts", "completions",
@@ -48,6 +49,9 @@ USED = {"_generate_and_score_completions": ["self", "inputs"], "_calculate_rewar
 """Private methods of GRPOTrainer that are called or overridden, with their arguments."""
 GIVEN = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch")
 """What its generation batch must hold."""
+LOGGED = {"loss": "loss/policy", "grad_norm": "grad/norm", "learning_rate": "grad/lr", "clip_ratio/low_mean": "clip/low",
+          "clip_ratio/high_mean": "clip/high", "entropy": "entropy/mean", "kl": "kl/reference"}
+"""TRL's names of what it logs -> those of metrics.jsonl."""
 
 
 class ActFocusGRPOTrainer(GRPOTrainer):
@@ -68,7 +72,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):
                  env_options: dict | None = None, scheme_params: dict | None = None, reference: str | None = None,
                  spans: str = "think_answer", run: str | None = None, **more):
         check_contract()
-        self.params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None, **(scheme_params or {})}
+        self.params = complete(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
         _check(self.params, args or GRPOConfig(), env)
         name = model if isinstance(model, str) else model.config.name_or_path
         if isinstance(model, str) and model in NAMES:
@@ -88,7 +92,12 @@ class ActFocusGRPOTrainer(GRPOTrainer):
         self.folder: RunFolder | None = None
         if run is not None:
             self.folder = RunFolder(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
-            self.add_callback(self.folder)
+            self.add_callback(Following(self.folder, self.beta))
+
+    def train(self, *args, **more):
+        """As GRPOTrainer's; the run folder says how it ended."""
+        with self.folder.watched() if self.folder else nullcontext():
+            return super().train(*args, **more)
 
     # --- rollouts ------------------------------------------------------------------------
 
@@ -126,7 +135,9 @@ class ActFocusGRPOTrainer(GRPOTrainer):
             raise _moved(f"its generation batch has no {', '.join(lacking) or 'advantages of shape [B]'}")
         mask = output["completion_mask"] * output.get("tool_mask", 1)
         trajectories = self._played or self._read(output, mask)
-        weights = self.weigh(trajectories, mask)
+        if self.params["beta"] and self.params["signal"] not in ("nll", "policy_entropy"):
+            self._score(trajectories)
+        weights = self.weights(trajectories, mask)
         total = self.accelerator.reduce((weights * mask).sum(dtype=torch.float64), "sum")
         # alpha 0 and no action anywhere: nothing is trained on.
         factor = weights * (output["num_items_in_batch"] / total if total > 0 else 0.0)
@@ -134,29 +145,23 @@ class ActFocusGRPOTrainer(GRPOTrainer):
         if self.folder and self.model.training:
             everyone = gather_object(trajectories)
             if self.accelerator.is_main_process:
-                self.folder.add(self.state.global_step + 1, everyone, self.params, self._frozen and self._frozen.name)
+                self.folder.store(self.state.global_step + 1, everyone, self.params, self._frozen and self._frozen.name)
         return output
 
-    def weigh(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
-        """float64 [B, C]: w of every token of the completions where ``mask`` is 1; mu and sigma over all processes."""
-        p = self.params
-        if p["beta"] and p["signal"] not in ("nll", "policy_entropy"):
-            self._score(trajectories)
-        size = mask.shape[1]
-        kinds = np.full((len(trajectories), size), TokenKind.TEMPLATE, np.uint8)
-        signal = np.full((len(trajectories), size), np.nan, np.float32)
-        for i, t in enumerate(trajectories):
-            start = int(np.argmax(t.response_mask))
-            kinds[i, :len(t) - start] = t.kinds[start:]
-            if p["beta"]:
-                signal[i, :len(t) - start] = signal_values(t, p["signal"])[start:]
+    def weights(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
+        """float32 [B, C]: w of every token of the completions where ``mask`` is 1; mu and sigma over all processes."""
+        def everyone_s(mine: SignalStats) -> SignalStats:
+            row = torch.tensor(mine, dtype=torch.float64, device=mask.device)
+            return pooled(SignalStats(*stats) for stats in self.accelerator.gather(row).view(-1, 3).tolist())
+
+        starts = [int(np.argmax(t.response_mask)) for t in trajectories]
         # Tokens that TRL leaves out of the loss are none of the batch.
-        kinds[mask.cpu().numpy() == 0] = TokenKind.TEMPLATE
-        stats = None
-        if p["beta"]:
-            mine = torch.tensor(signal_stats(kinds, signal), dtype=torch.float64, device=mask.device)
-            stats = pooled(SignalStats(*row) for row in self.accelerator.gather(mine).view(-1, 3).tolist())
-        return torch.from_numpy(token_weights(kinds, signal, p["alpha"], p["beta"], p["format_weight"], stats)).to(mask.device)
+        trained = [np.append(np.zeros(start, bool), row[:len(t) - start]) for t, start, row in
+                   zip(trajectories, starts, mask.cpu().numpy() == 1)]
+        weights = torch.zeros(mask.shape)
+        for row, w, start in zip(weights, weigh(trajectories, self.params, trained, everyone_s), starts):
+            row[:len(w) - start] = torch.from_numpy(w[start:])
+        return weights.to(mask.device)
 
     # --- the reference -------------------------------------------------------------------
 
@@ -180,17 +185,12 @@ class ActFocusGRPOTrainer(GRPOTrainer):
 
     def _read(self, output: dict, mask: torch.Tensor) -> list[Trajectory]:
         """What TRL sampled, as trajectories: kinds found on the ids, a turn for every stretch that was sampled."""
-        count, step, samples = len(mask), self.state.global_step + 1, []
-        first = self.accelerator.process_index * count
-        for i in range(count):
-            prompt = output["prompt_ids"][i][output["prompt_mask"][i] == 1].cpu().numpy()
-            there = output["completion_mask"][i] == 1
-            ids = np.append(prompt, output["completion_ids"][i][there].cpu().numpy()).astype(np.int32)
-            sampled = np.append(np.zeros(len(prompt), bool), mask[i][there].cpu().numpy() == 1)
-            blank = np.full(len(ids), np.nan, np.float32)
-            samples.append(Sample(f"completion {first + i}", Tokens(ids, sampled, blank, {"entropy": blank}), digest(prompt.tolist()),
-                                  step, model=self.policy.name, reward=self._rewards[first + i]))
-        found = self._layout.trajectories(samples)
+        prompts = [ids[there == 1].tolist() for ids, there in zip(output["prompt_ids"], output["prompt_mask"])]
+        written = output["completion_mask"] == 1
+        responses, sampled = ([row[there].tolist() for row, there in zip(rows, written)] for rows in (output["completion_ids"], mask))
+        first = self.accelerator.process_index * len(mask)
+        found = read_rows(prompts, responses, sampled, self._layout, self._rewards[first:first + len(mask)],
+                          [digest(prompt) for prompt in prompts], self.state.global_step + 1)
         of_prompt = self.num_generations if self.model.training else self.num_generations_eval
         for i, t in enumerate(found):
             # The rollouts of a prompt may lie on several processes.
@@ -205,6 +205,42 @@ class ActFocusGRPOTrainer(GRPOTrainer):
                 "model": self.policy.name, "algorithm": "grpo", "scheme": "actfocus", "scheme_params": self.params, "seed": a.seed,
                 "prompts": a.generation_batch_size // a.num_generations, "rollouts": a.num_generations, "steps": a.max_steps,
                 "lr": a.learning_rate, "clip_low": self.epsilon_low, "clip_high": self.epsilon_high, "temperature": a.temperature}
+
+
+class Following(TrainerCallback):
+    """Tells the run folder, from the main process, what becomes of the training. A step is logged where it is followed."""
+
+    def __init__(self, folder: RunFolder, kl_coef: float):
+        self.folder, self.kl_coef = folder, kl_coef
+
+    def on_train_begin(self, args, state, control, **_) -> None:
+        if state.is_world_process_zero:
+            self.folder.begin(state.global_step, state.max_steps)
+
+    def on_step_begin(self, args, state, control, **_) -> None:
+        self.folder.tell("running", phase="rollout")
+
+    def on_step_end(self, args, state, control, **_) -> None:
+        control.should_log = True
+        asked = ["pause"]
+        while asked[0] == "pause":
+            asked = [self.folder.asked() if state.is_world_process_zero else ""]
+            if args.world_size > 1:
+                # Again and again, so that nobody waits for the others longer than their patience lasts.
+                broadcast_object_list(asked)
+                if asked[0] == "pause" and not state.is_world_process_zero:
+                    time.sleep(PAUSE_POLL)
+        if asked[0] == "stop":
+            control.should_training_stop = True
+            control.should_save |= args.save_strategy != "no"
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        if state.is_world_process_zero and logs and "grad_norm" in logs:
+            row = {ours: float(logs[name]) for name, ours in LOGGED.items() if logs.get(name) is not None}
+            if self.kl_coef and "kl" in logs:
+                row["loss/kl"] = self.kl_coef * logs["kl"]
+                row["loss/policy"] -= row["loss/kl"]
+            self.folder.log(state.global_step, row, logs.get("step_time"))
 
 
 def boards(env: str, count: int, **options) -> Dataset:
@@ -240,12 +276,6 @@ def _moved(what: str) -> ActFocusError:
 
 def _check(params: dict, args: GRPOConfig, env: str | None) -> None:
     """Raise ActFocusError for settings under which the loss would not be the method's."""
-    unknown = set(params) - {"alpha", "beta", "signal", "format_weight"}
-    if unknown:
-        raise ActFocusError(f"scheme_params: unknown parameter {min(unknown)!r}; there are alpha, beta, signal, format_weight")
-    check_parameters(params["alpha"], params["beta"], params["format_weight"])
-    if params["signal"] not in (*SIGNALS, *OUR_SIGNALS):
-        raise ActFocusError(f"unknown signal {params['signal']!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
     if params["beta"] and not env and params["signal"] in ("nll", "shift", "policy_entropy"):
         raise ActFocusError(f"signal={params['signal']!r} needs log-probs of the rollout policy, which TRL's own rollouts "
                             "do not hand over; use energy or entropy, or play an env")

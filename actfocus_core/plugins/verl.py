@@ -1,11 +1,10 @@
 """ActFocus inside verl 0.9: weights by kind and reference energy, in verl's own batches.
 
-What the processes of a cluster call: ``read_rows`` and ``weigh`` on the driver (kinds found on the ids; mu and sigma over
-the whole batch), ``energies`` in the reference's pass, ``weighted`` before a mini-batch is trained on (its advantages times
-w N / sum(w), method.md section 4, both sums over all data-parallel ranks), and the policy loss that is registered as
-``actfocus``: the clipped surrogate, without verl's second clip. Advantages, PPO's or GRPO's, are verl's own; KL and entropy
-stay unweighted. ``verl_ray`` puts these into a trainer and an engine. ``ACTFOCUS_PARAMS`` in the environment: alpha, beta,
-signal, format_weight and spans as JSON.
+What the processes of a cluster call: ``energies`` in the reference's pass, ``weighted`` before a mini-batch is trained on (its
+advantages times w N / sum(w), method.md section 4, both sums over all data-parallel ranks), and the policy loss that is
+registered as ``actfocus``: the clipped surrogate, without verl's second clip. Advantages, PPO's or GRPO's, are verl's own; KL and
+entropy stay unweighted. ``verl_ray`` puts these into a trainer and an engine; its driver makes the weights, with
+``plugins.batch``. ``ACTFOCUS_PARAMS`` in the environment: alpha, beta, signal, format_weight and spans as JSON.
 """
 
 from __future__ import annotations
@@ -13,19 +12,22 @@ from __future__ import annotations
 import json
 import os
 
-import numpy as np
+from actfocus_core.errors import ActFocusError
+from actfocus_core.extras import demand
+
+verl = demand("verl", "verl")
+TESTED = "0.9."
+if not verl.__version__.startswith(TESTED):
+    raise ActFocusError(f"verl {verl.__version__}: the plug-in was written against {TESTED}*; pip install 'verl=={TESTED}*'")
+
 import torch
 from tensordict import TensorDict
 from verl.trainer.ppo.core_algos import register_policy_loss
 
-from actfocus_core.credit.weights import check_parameters, token_weights
-from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.layout import Layout
-from actfocus_core.interop.samples import Sample, Tokens
 from actfocus_core.losses import policy_loss
+from actfocus_core.plugins.batch import DEFAULTS, complete
 from actfocus_core.policy.logits import chunk_rows
-from actfocus_core.signals import signal_values
-from actfocus_core.trajectory import Trajectory
+from actfocus_core.spans import span_rule
 
 WEIGHTS, ENERGY = "actfocus_weights", "ref_energy"
 """Fields of verl's batch, [B, R] over the response."""
@@ -33,43 +35,19 @@ WEIGHTS, ENERGY = "actfocus_weights", "ref_energy"
 
 def parameters() -> dict:
     """alpha, beta, signal, format_weight and spans from ``ACTFOCUS_PARAMS``. Raises ActFocusError for one that is wrong."""
-    text = os.environ.get("ACTFOCUS_PARAMS", "{}")
+    text = os.environ.get("ACTFOCUS_PARAMS")
+    if text is None:
+        raise ActFocusError("ACTFOCUS_PARAMS is not set in the process that drives the training; a cluster that was started before needs "
+                            "it in ray_kwargs.ray_init.runtime_env.env_vars, like VERL_USE_EXTERNAL_MODULES")
     try:
         given = json.loads(text)
     except ValueError as error:
         raise ActFocusError(f"ACTFOCUS_PARAMS={text!r}: is not JSON ({error})") from None
-    p = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None, "spans": "think_answer"}
-    if not isinstance(given, dict) or set(given) - set(p):
-        raise ActFocusError(f"ACTFOCUS_PARAMS={text!r}: must be an object with {', '.join(p)}")
-    p |= given
-    check_parameters(p["alpha"], p["beta"], p["format_weight"])
-    if p["signal"] not in ("energy", "nll", "shift"):
-        raise ActFocusError(f"signal {p['signal']!r}: in verl there are energy, nll, shift")
-    return p
-
-
-# --- on the driver: a weight a token, from the whole batch -------------------------------------------
-
-
-def read_rows(prompts: list[list[int]], responses: list[list[int]], sampled: list[list[int]], layout: Layout,
-              rewards: list[float] | None = None, groups: list[str] | None = None, step: int = 0) -> list[Trajectory]:
-    """The rows of verl's batch as trajectories; ``sampled`` is its response mask. Spans are found on the ids."""
-    samples = []
-    for i, (prompt, response, mask) in enumerate(zip(prompts, responses, sampled)):
-        ids = np.array([*prompt, *response], np.int32)
-        chosen = np.array([*[0] * len(prompt), *mask], bool)
-        blank = np.full(len(ids), np.nan, np.float32)
-        samples.append(Sample(f"row {i}", Tokens(ids, chosen, blank, {"entropy": blank}), groups[i] if groups else str(i), step,
-                              reward=rewards[i] if rewards else 0.0))
-    return layout.trajectories(samples)
-
-
-def weigh(trajectories: list[Trajectory], p: dict) -> list[np.ndarray]:
-    """float32 [T] a trajectory: w of every token; mu and sigma over all of them (method.md section 3)."""
-    ends = np.cumsum([len(t) for t in trajectories])[:-1]
-    signal = np.concatenate([signal_values(t, p["signal"]) for t in trajectories]) if p["beta"] else None
-    kinds = np.concatenate([t.kinds for t in trajectories])
-    return np.split(token_weights(kinds, signal, p["alpha"], p["beta"], p["format_weight"]), ends)
+    if not isinstance(given, dict):
+        raise ActFocusError(f"ACTFOCUS_PARAMS={text!r}: must be an object with {', '.join((*DEFAULTS, 'spans'))}")
+    spans = given.pop("spans", "think_answer")
+    span_rule(spans)
+    return {**complete(given, ("energy", "nll", "shift"), "ACTFOCUS_PARAMS"), "spans": spans}
 
 
 # --- in every data-parallel rank: the normaliser and the loss ----------------------------------------
@@ -116,7 +94,7 @@ def clipped_surrogate(old_log_prob, log_prob, advantages, response_mask, loss_ag
         raise ActFocusError("batch_num_tokens is not given with several data-parallel ranks: another verl than this was written for")
     found = policy_loss(log_prob, old_log_prob, advantages, weights, mask, low, high, tokens / info.get("dp_size", 1))
     return found.loss, {"actor/pg_clipfrac": float(found.clip_low + found.clip_high), "actor/ppo_kl": float(found.approx_kl),
-                        "actor/pg_clipfrac_lower": 0.0}
+                        "actor/pg_clipfrac_lower": 0.0, "actor/clip_low": float(found.clip_low), "actor/clip_high": float(found.clip_high)}
 
 
 def energies(logits: torch.Tensor) -> torch.Tensor:

@@ -5,15 +5,13 @@ Importing this package does not import torch.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.runs import Run
 from actfocus_core.train.config import TrainConfig
-from actfocus_core.train.control import read_status, request, the_only_trainer
+from actfocus_core.train.control import clear, read_status, request, the_only_trainer
 from actfocus_core.train.presets import PRESETS, preset
 
 __all__ = ["PRESETS", "TrainConfig", "config_of", "first_policy", "preset", "read_status", "request", "resume", "train"]
@@ -134,7 +132,7 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
     session = None
     try:
         with the_only_trainer(run.path):
-            _clear(run)
+            clear(run.path)
             session = Session(config, policy, run, on_progress)
             with session.interrupt.listening():
                 session.begin()
@@ -150,19 +148,6 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
                                     "gradient_checkpointing or lora_rank need less") from None
     except ActFocusError as error:
         raise (_failed(session, run, str(error)) if session else error) from None
-
-
-def _clear(run: Run) -> None:
-    """Take away what a killed process left half done, and a request that was meant for it."""
-    (run.path / "control.json").unlink(missing_ok=True)
-    for leftover in [*run.path.glob(".*.part"), *run.path.glob("*/.*.part"), *run.path.glob("*/.*.old")]:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    file = run.path / "metrics.jsonl"
-    if file.exists():
-        with open(file, "rb+") as stream:
-            whole = stream.read().rfind(b"\n") + 1
-            if whole != os.fstat(stream.fileno()).st_size:
-                stream.truncate(whole)
 
 
 def _failed(session, run: Run, reason: str) -> ActFocusError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -96,6 +97,19 @@ def the_only_trainer(run: Path):
         except OSError:
             raise ActFocusError(f"{run}: is being trained by another process; ask it to stop first") from None
         yield
+
+
+def clear(run: Path) -> None:
+    """Take away what a killed process left half done, and a request that was meant for it."""
+    (run / "control.json").unlink(missing_ok=True)
+    for leftover in [*run.glob(".*.part"), *run.glob("*/.*.part"), *run.glob("*/.*.old")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    file = run / "metrics.jsonl"
+    if file.exists():
+        with open(file, "rb+") as stream:
+            whole = stream.read().rfind(b"\n") + 1
+            if whole != os.fstat(stream.fileno()).st_size:
+                stream.truncate(whole)
 
 
 def _locked(run: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from actfocus_core.train import metrics as names
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.learner import Learner, Prepared
-from actfocus_core.train.session import Session, kl_to_reference
+from actfocus_core.train.session import Session
 from actfocus_core.train.update import policy_step
 from actfocus_core.trajectory import Trajectory
 
@@ -26,7 +26,7 @@ def train_grpo(s: Session) -> None:
         made = prepare_grpo(s, kept)
         with s.phase("store"):
             s.store(step, rollouts)
-        metrics = names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | kl_to_reference(kept)
+        metrics = names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
         # Clipped updates, one a mini-batch.
         with s.updating():
             if c.mass_every and step % c.mass_every == 0:

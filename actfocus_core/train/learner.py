@@ -176,9 +176,9 @@ class Learner:
             return torch.stack([logprobs, entropies], dim=1)
 
         made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,))
-        d = np.concatenate([(t.logprobs - new[:, 0])[t.response_mask] for t, new in zip(kept, made)])
-        self.notes |= {"kl/rollout": names.mean_kl(d), "ratio/rollout_mean": float(np.abs(d).mean()),
-                       "ratio/rollout_max": float(np.abs(d).max())}
+        sampled, again = (np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])
+                          for columns in ([t.logprobs for t in kept], [new[:, 0] for new in made]))
+        self.notes |= names.of_sampler(sampled, again)
         for t, new in zip(kept, made):
             t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), new[:, 1], t.signals["entropy"])
         return [new[:, 0] for new in made]

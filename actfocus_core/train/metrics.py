@@ -12,6 +12,7 @@ import numpy as np
 from actfocus_core.credit import Batch, Credit
 from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.errors import ActFocusError
+from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 METRICS = {
@@ -127,6 +128,20 @@ def of_credit(batch: Batch, credit: Credit) -> dict[str, float]:
     shares = {f"mass/{kind}": row["mass_share"] for kind, row in mass["kinds"].items() if mass["mass"]}
     return {**shares, "mass/action_tokens": mass["kinds"]["action"]["token_share"],
             "mass/effective_tokens": mass["effective_tokens"]}
+
+
+def of_reference(kept: Sequence[Trajectory]) -> dict[str, float]:
+    """KL of the policy to the reference over response tokens, where the reference has scored them and log-probs are known."""
+    if not all("ref_logprob" in t.signals for t in kept):
+        return {}
+    shift = np.concatenate([signal_values(t, "shift")[t.response_mask] for t in kept])
+    return {"kl/reference": mean_kl(shift)} if np.isfinite(shift).all() else {}
+
+
+def of_sampler(sampled: np.ndarray, again: np.ndarray) -> dict[str, float]:
+    """How far the sampler's log-probs of the sampled tokens are from the trainer's, of the same weights."""
+    d = np.asarray(sampled, np.float64) - again
+    return {"kl/rollout": mean_kl(d), "ratio/rollout_mean": float(np.abs(d).mean()), "ratio/rollout_max": float(np.abs(d).max())}
 
 
 def of_critic(values: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.train import metrics as names
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.learner import Learner, Prepared
-from actfocus_core.train.session import Session, kl_to_reference
+from actfocus_core.train.session import Session
 from actfocus_core.train.update import critic_step, per_token, policy_step
 from actfocus_core.trajectory import Trajectory
 
@@ -33,7 +33,7 @@ def train_ppo(s: Session) -> None:
             s.store(step, rollouts)
         values, targets = (np.concatenate(made.tokens.columns[name])[made.batch.response]
                            for name in ("values", "value_targets"))
-        metrics = (names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | kl_to_reference(kept)
+        metrics = (names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
                    | names.of_critic(values, targets))
         # Clipped updates of policy and critic, one of each a mini-batch.
         with s.updating():

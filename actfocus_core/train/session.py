@@ -16,8 +16,6 @@ from actfocus_core.policy.sampler import CachedSampler, Sampler
 from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run
-from actfocus_core.signals import signal_values
-from actfocus_core.train import metrics as names
 from actfocus_core.train.checkpoint import (
     appearing_folder,
     checkpoints,
@@ -30,7 +28,7 @@ from actfocus_core.train.evaluate import evaluate, label, summary
 from actfocus_core.train.learner import Learner, Progress
 from actfocus_core.train.lora import merged
 from actfocus_core.train.tracking import Tracking
-from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_core.trajectory import Trajectory
 
 
 class Session(Learner):
@@ -253,11 +251,3 @@ class Session(Learner):
         if self.engine.stale:
             self.engine.sync(self.policy.model)
         return VllmSampler(self.engine, temperature)
-
-
-def kl_to_reference(kept: list[Trajectory]) -> dict[str, float]:
-    """KL of the policy to the reference over response tokens, where the reference has scored them."""
-    if not all("ref_logprob" in t.signals for t in kept):
-        return {}
-    shift = np.concatenate([signal_values(t, "shift")[t.kinds >= TokenKind.REASONING] for t in kept])
-    return {"kl/reference": names.mean_kl(shift)}

@@ -11,20 +11,22 @@ import pytest
 pytest.importorskip("trl", reason="TRL is not installed: `make test-trl` runs these in an environment of its own")
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
-import torch  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from trl import GRPOTrainer  # noqa: E402
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+from trl import GRPOTrainer
 
-from actfocus_core.credit.weights import token_weights  # noqa: E402
-from actfocus_core.errors import ActFocusError  # noqa: E402
-from actfocus_core.losses import policy_loss  # noqa: E402
-from actfocus_core.plugins import trl as plugin  # noqa: E402
-from actfocus_core.policy import load_policy  # noqa: E402
-from actfocus_core.runs import Run  # noqa: E402
-from actfocus_core.signals import score  # noqa: E402
-from actfocus_core.train import read_status  # noqa: E402
-from actfocus_core.train.metrics import METRICS  # noqa: E402
-from tests.plugins.trl_run import OPTIONS, PROMPTS, ROLLOUTS, config, trainer  # noqa: E402
+from actfocus_core.credit.weights import token_weights
+from actfocus_core.doctor import diagnose
+from actfocus_core.errors import ActFocusError
+from actfocus_core.losses import policy_loss
+from actfocus_core.plugins import trl as plugin
+from actfocus_core.policy import load_policy
+from actfocus_core.runs import Run
+from actfocus_core.signals import score
+from actfocus_core.train import read_status, request
+from actfocus_core.train.metrics import METRICS
+from tests.plugins.trl_run import OPTIONS, PROMPTS, ROLLOUTS, config, trainer
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,10 @@ def test_it_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
     rows, _ = run.metrics()
     assert [row["step"] for row in rows] == [1, 2] and set(rows[0]) <= set(METRICS)
     assert rows[0]["mass/action"] > rows[0]["mass/action_tokens"] > 0 and rows[0]["grad/norm"] > 0
+    # The policy is the reference at first, and then is not any more.
+    assert abs(rows[0]["kl/reference"]) < 1e-6 < rows[1]["kl/reference"] and rows[0]["tokens/per_second"] > 0
+    assert all({"loss/policy", "grad/lr", "clip/low", "clip/high", "entropy/action", "seconds/elapsed"} <= row.keys() for row in rows)
+    assert diagnose(run, tokenizer=tiny.tokenizer).healthy
     first = run.trajectories(1)
     assert len(first) == PROMPTS * ROLLOUTS and {t.env for t in first} == {"frozen_lake"}
     assert rows[0]["reward/return"] == pytest.approx(np.mean([t.ret for t in first]))
@@ -68,6 +74,46 @@ def test_it_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
         np.testing.assert_allclose(t.logprobs, new.signals["ref_logprob"], atol=1e-4)
     moved = [not torch.equal(p, q) for p, q in zip(made.model.parameters(), tiny.model.parameters())]
     assert any(moved)
+
+
+class AsksToStop(TrainerCallback):
+    def __init__(self, path):
+        self.path = path
+
+    def on_step_begin(self, args, state, control, **_):
+        request(self.path, "stop")
+
+
+def test_a_stop_in_the_studio_is_gone_on_from_as_if_it_had_not_been(tmp_path):
+    def settings(name):
+        return config(steps=3, output_dir=str(tmp_path / name), save_strategy="steps", save_steps=2, logging_steps=50)
+
+    whole = trainer(settings("whole"), run=str(tmp_path / "whole-run"))
+    whole.train()
+    path = tmp_path / "run"
+    trainer(settings("cut"), run=str(path), callbacks=[AsksToStop(path)]).train()
+    assert read_status(path)["state"] == "stopped" and Run.open(path).steps() == [1]
+    again = trainer(settings("cut"), run=str(path))
+    again.train(resume_from_checkpoint=True)
+    status, run = read_status(path), Run.open(path)
+    assert (status["state"], status["step"], run.steps()) == ("finished", 3, [1, 2, 3])
+    rows, expected = run.metrics()[0], Run.open(tmp_path / "whole-run").metrics()[0]
+    assert [row["step"] for row in rows] == [row["step"] for row in expected] == [1, 2, 3]
+    for row, other in zip(rows, expected):
+        for name in ("loss/policy", "grad/norm", "reward/return", "mass/action"):
+            assert row[name] == pytest.approx(other[name], rel=1e-4, abs=1e-6), name
+    for p, q in zip(again.model.parameters(), whole.model.parameters()):
+        torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5)
+
+
+def test_what_broke_the_training_off_stands_in_the_folder(tmp_path):
+    def broken(**_):
+        raise RuntimeError("no reward today")
+
+    with pytest.raises(RuntimeError, match="no reward today"):
+        trainer(config(), reward_funcs=broken, run=str(tmp_path / "run")).train()
+    status = read_status(tmp_path / "run")
+    assert (status["state"], status["message"]) == ("failed", "no reward today")
 
 
 @pytest.mark.parametrize("params", [{"alpha": 0.1, "beta": 0.5}, {"alpha": 0.0, "beta": 2.0, "format_weight": 0.5},
