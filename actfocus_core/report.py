@@ -44,14 +44,20 @@ LIMITS = (
     "success rate, so any signal that follows difficulty correlates with it.",
 )
 
+HEADS = {"where_advantage": "where: rho with |A|", "where_advantage_tau": "where: tau with |A|", "where_advantage_auroc": "where: AUROC, top |A|",
+         "where_criticality": "where: rho with criticality", "where_criticality_tau": "where: tau with criticality",
+         "where_criticality_auroc": "where: AUROC, top criticality", "right_group": "right: rho in the group",
+         "right_within": "right: rho in the rollout", "right_sign": "right: same sign", "luck": "mass on luck"}
+"""Short names of the scoreboard's columns."""
+
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d0d7de;--soft:#57606a;--blue:0,114,178}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--line:#30363d;--soft:#9da7b3;--blue:86,180,233}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62rem;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}
 table{border-collapse:collapse;font-size:.85rem;display:block;overflow-x:auto}
 th,td{text-align:left;padding:.2rem .7rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.soft,figcaption{color:var(--soft)}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:pre}summary{cursor:pointer;color:var(--soft)}.soft,figcaption{color:var(--soft)}
 figure{margin:1.2rem 0}svg{width:100%;height:auto;font-size:12px}svg text{fill:var(--ink)}svg line{stroke:var(--soft)}
 svg circle{fill:rgb(var(--blue));fill-opacity:.7}.line{fill:none;stroke:rgb(var(--blue));stroke-width:2}
 .fill-reasoning{fill:#E69F00}.fill-action{fill:#0072B2}.fill-format{fill:#CC79A7}.fill-bar{fill:rgb(var(--blue))}
@@ -182,11 +188,16 @@ def _bottleneck(found: dict) -> str:
 
 
 def _board(name: str, board: Scoreboard) -> str:
-    every = [*board.rows, *([board.ceiling] if board.ceiling else [])]
-    lines = [[row.name, row.focus, *(_score(row.scores[c]) for c in COLUMNS)] for row in every]
+    def scored(rows: list) -> str:
+        lines = [[_title(row.name), row.focus, *(_score(row.scores[c]) for c in COLUMNS)] for row in rows]
+        return _table(["scheme", "ranked by", *(HEADS[c] for c in COLUMNS)], lines, numbers=len(COLUMNS))
+
+    schemes = [*(row for row in board.rows if ":" not in row.name), *([board.ceiling] if board.ceiling else [])]
+    controls = [row for row in board.rows if ":" in row.name]
     floor = "unknown, there is no replica" if board.noise_floor is None else f"{board.noise_floor:.3g}"
-    meaning = "".join(f"<li>{escape(column)}: {escape(text)}</li>" for column, text in COLUMNS.items())
-    return _section(f"Against {name}", _table(["scheme", "ranked by", *COLUMNS], lines, numbers=len(COLUMNS)) + (
+    meaning = "".join(f"<li>{escape(HEADS[column])}: {escape(text)}</li>" for column, text in COLUMNS.items())
+    folded = f"<details><summary>{len(controls)} null controls</summary>{scored(controls)}</details>" if controls else ""
+    return _section(f"Against {name}", scored(schemes) + folded + (
         f"<p>Values are {'exact' if board.exact else 'estimates'}; noise floor (mean |A - its replica|) {floor}; signs are "
         f"asked for where |A| is above {board.threshold:.3g}. {board.left_out} of {board.turns} turns have no action and are "
         f"left out; {board.skipped} trajectories have fewer than {LEAST_DISTINCT} different true values and rank nothing. "
@@ -267,10 +278,16 @@ def _listed(schemes: list, attribute: str) -> str:
     return "; ".join(f"{v}: {', '.join(s.title for s in schemes if getattr(s, attribute) == v)}" for v in values)
 
 
+def _title(name: str) -> str:
+    """How a row of a scoreboard is called: a scheme, a null control of one, or the ceiling."""
+    control, _, scheme = name.rpartition(":")
+    return "the truth itself" if name == "ceiling" else f"{SCHEMES[scheme].title}{f', {control}' if control else ''}"
+
+
 def _score(score: Score) -> str:
     if score.value is None:
         return score.why
-    around = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
+    around = "" if score.low is None else f"\n[{score.low:.2f}, {score.high:.2f}]"
     return f"{score.value:.2f}{around}"
 
 

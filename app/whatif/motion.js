@@ -18,7 +18,7 @@
   const STAGES = [
     { key: 'rollout', title: 'Rollout', unit: 'log-prob', told: (d) => {
       const written = count(d);
-      return [`The policy played ${d.pane.turns.length - 1} turns and wrote ${written} of these ${d.pane.text.length} tokens. Each was sampled with a log-prob; the darker, the less likely it was.`];
+      return [`The policy played ${d.pane.turns.length - 1} turns and wrote ${written} of these ${d.pane.text.length} tokens. Each was sampled with a log-prob; the stronger the colour, the less likely it was.`];
     }, values: (d) => d.steps.rollout.logprobs, shade: (v, top) => -v / top, line: (d, i) => `log π(y) = ${number(d.steps.rollout.logprobs[i])}` },
     { key: 'rewards', title: 'Rewards', unit: 'reward of the turn', told: (d) => {
       const r = d.steps.rewards;
@@ -38,7 +38,7 @@
         ', the same for every token. ', values[0] < 0 ? 'Below the mean: all is to become less likely.' : 'Above the mean: all is to become likelier.'];
     }, values: (d) => d.steps.advantages.values, shade: (v, top) => v / top, line: (d, i) => `A = ${number(d.steps.advantages.values[i], 2)}` },
     { key: 'energies', title: 'Energies', unit: 'energy', told: (d) => (d.steps.energies
-      ? [`The frozen reference looks at every token: its ${AF.store.signalTitle(d.steps.energies.signal) || d.steps.energies.signal} says where it is undecided. The darker, the higher.`]
+      ? [`The frozen reference looks at every token: its ${AF.store.signalTitle(d.steps.energies.signal) || d.steps.energies.signal} says where it is undecided. The stronger the colour, the higher.`]
       : [`${AF.whatif.title(d.scheme)} reads no signal: nothing happens in this step.`]),
     values: (d) => d.steps.energies && d.steps.energies.values, shade: (v, top, low) => (v - low) / Math.max(top - low, 1e-9), whole: true,
     line: (d, i) => d.steps.energies && `${d.steps.energies.signal === 'energy' ? 'E' : d.steps.energies.signal} = ${number(d.steps.energies.values[i])}` },

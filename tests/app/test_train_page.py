@@ -12,6 +12,7 @@ import pytest
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from actfocus_core.train.control import the_only_trainer, write_status
+from app import models
 
 pytestmark = pytest.mark.browser
 
@@ -254,7 +255,10 @@ def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_page_fits_a_narrow_screen(page, studio):
+def test_the_page_fits_a_narrow_screen_and_offers_what_is_installed(page, studio, runs_dir):
     page.set_viewport_size({"width": 420, "height": 900})
     opened(page, studio)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 420
+    offered = page.get_by_label("Policy").locator("option").evaluate_all("(all) => all.map((one) => [one.value, one.textContent])")
+    assert offered == [[model.name, model.title] for model in models.installed(runs_dir)] and offered[0][0] == "tiny"
+    assert page.evaluate("ActFocus.train.state.form.policy.value") == "tiny"

@@ -85,8 +85,12 @@ def test_with_values_the_scoreboard_stands_in_it(tmp_path):
     html, facts = render(make_run(tmp_path, ts), 0, bootstrap=20)
     text = "".join(Page(html).text)
     assert facts["scored"] == ["perfect play", "the policy's advantage"] and not facts["unavailable"]
-    for said in ("shuffle:actfocus", "reversed:empg", "ceiling", "no ranking", "noise floor"):
+    for said in ("ActFocus, shuffle", "EMPG, reversed", "the truth itself", "no ranking", "noise floor"):
         assert said in text
+    # The null controls are folded away, and every number has its interval under it.
+    board = html[html.index("Against perfect play"):].split("</section>")[0]
+    assert board.index("ActFocus<") < board.index("the truth itself") < board.index("<details>") < board.index("ActFocus, shuffle")
+    assert re.search(r"<td class=n>-?\d\.\d\d\n\[-?\d\.\d\d, -?\d\.\d\d\]</td>", board)
 
 
 def test_the_same_run_gives_the_same_file(run):
