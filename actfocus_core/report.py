@@ -27,6 +27,7 @@ from actfocus_core.scoreboard import (
     credits_of,
     scoreboard,
 )
+from actfocus_core.token_html import shown
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 LIMITS = (
@@ -214,7 +215,7 @@ def _stream(trajectories: list[Trajectory], batch: Batch) -> str:
     weight = (token_weights(batch.kinds, None, 0.1, 0) if credit.missing else credit.weight)[own]
     shade = weight / max(weight.max(), 1e-9)
     tokens = "".join(f'<span class="k{kind}"' + (f' style="background:rgba(var(--blue),{0.6 * s:.2f})"' if kind >= 3 else "")
-                     + f">{escape(text)}</span>" for text, kind, s in zip(t.texts, t.kinds.tolist(), shade))
+                     + f">{escape(shown(text))}</span>" for text, kind, s in zip(t.texts, t.kinds.tolist(), shade))
     name = "role only, as energy is not recorded" if credit.missing else "ActFocus"
     return _section("One rollout", f"<p>{escape(t.id)}, return {t.ret:.3g}; the bluer, the more weight ({name}).</p>"
                     f'<div class="stream">{tokens}</div>')

@@ -10,8 +10,15 @@ import numpy as np
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 SHADES = 10
+TEXT_MAX = 1000
+"""Characters of a token that are shown: a browser is busy for minutes with a word of a million."""
 _COLOURS = {"system": "120 120 120", "user": "0 114 178", "template": "150 150 150", "reasoning": "230 159 0",
             "action": "0 158 115", "format": "204 121 167"}
+
+
+def shown(text: str) -> str:
+    """A token's text, or its beginning and how long it is."""
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}… ({len(text)} characters)"
 
 
 def token_style(scope: str) -> str:
@@ -27,7 +34,7 @@ def tokens_html(t: Trajectory, weight: np.ndarray, titles: Sequence[str]) -> str
     """The tokens of a trajectory, each with its title; shades run from 0 to the largest ``weight``, float [T]."""
     weight = np.nan_to_num(np.asarray(weight, np.float64))
     shades = np.rint(SHADES * weight / max(weight.max(initial=0), 1e-12)).astype(int)
-    return "".join(f'<i class="k{kind} w{shade}" title="{escape(title)}">{escape(text)}</i>' for kind, shade, title, text in
+    return "".join(f'<i class="k{kind} w{shade}" title="{escape(title)}">{escape(shown(text))}</i>' for kind, shade, title, text in
                    zip(t.kinds.tolist(), shades.tolist(), titles, t.texts) if text)
 
 

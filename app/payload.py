@@ -18,6 +18,7 @@ from actfocus_core.oracle import TurnValue, judge, stored
 from actfocus_core.oracle.turns import answers
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.token_html import shown
 from actfocus_core.trajectory import Trajectory
 from app.batch import BatchConstants
 from app.catalog import Place
@@ -51,11 +52,16 @@ def columns(t: Trajectory) -> dict[str, list]:
     """The parallel arrays of a trajectory, exact to the last bit of float32."""
     missing = np.full(len(t), np.nan, np.float32)
     return {
-        "text": t.texts, "id": t.token_ids.tolist(), "kind": t.kinds.tolist(), "turn": t.turns.tolist(),
+        "text": texts(t), "id": t.token_ids.tolist(), "kind": t.kinds.tolist(), "turn": t.turns.tolist(),
         "logprob": numbers(t.logprobs), "ref_logprob": numbers(t.signals.get("ref_logprob", missing)),
         "policy_entropy": numbers(t.signals.get("entropy", missing)),
         **{name: numbers(signal_values(t, name)) for name in SIGNALS},
     }
+
+
+def texts(t: Trajectory) -> list[str]:
+    """The tokens as a page draws them."""
+    return [shown(text) for text in t.texts]
 
 
 def numbers(values: np.ndarray) -> list[float | None]:
@@ -106,7 +112,7 @@ def _alternatives(t: Trajectory) -> dict | None:
     if t.alternatives is None:
         return None
     a = t.alternatives
-    return {"ids": a.ids.tolist(), "texts": a.texts, "logprobs": [numbers(row) for row in a.logprobs]}
+    return {"ids": a.ids.tolist(), "texts": [[shown(text) for text in row] for row in a.texts], "logprobs": [numbers(row) for row in a.logprobs]}
 
 
 def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
@@ -132,7 +138,7 @@ def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
 def played(t: Trajectory) -> list[dict]:
     """What was done in every turn, without a world to draw or to judge it by."""
     answered = t.answered
-    return [{"actions": turn.actions, "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
+    return [{"actions": [shown(action) for action in turn.actions], "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
              "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
 
 

@@ -17,6 +17,7 @@ from actfocus_core.diagnostics import (
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.token_html import shown
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.trajectory import TokenKind, Trajectory
 from app.batch import BatchConstants
@@ -120,7 +121,7 @@ def _ribbon(t: Trajectory, batch: dict) -> dict:
         for name in SIGNALS}
     return {"id": t.id, "rollout": t.rollout, "return": finite(t.ret), "success": t.success,
             "malformed": sum(not turn.valid for turn in t.turn_records), "truncated": t.truncated,
-            "actions": [turn.actions for turn in t.turn_records],
+            "actions": [[shown(action) for action in turn.actions] for turn in t.turn_records],
             "kinds": "".join(map(str, t.kinds[written].tolist())),
             "turns": (np.flatnonzero(np.diff(t.turns[written])) + 1).tolist(),
             "signals": signals, "stats": stats}

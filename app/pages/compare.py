@@ -15,7 +15,7 @@ from app.catalog import Place, locate
 from app.compare.credits import boards, table, token_credit
 from app.frame.components import Ask, PageView, Told
 from app.jobs import REFERENCES, VALUES
-from app.payload import dump, env_options, finite, played
+from app.payload import dump, env_options, finite, played, texts
 from app.requests import PRIVATE, answer
 from app.studio import Studio
 from app.url import View
@@ -88,7 +88,7 @@ def pane(run: Run, name: str, id: str, view: View) -> dict:
     """One trajectory in columns. Raises ActFocusError for an id that the run does not have."""
     t = run.trajectory(id)
     return {"run": name, "id": t.id, "step": t.step, "rollout": t.rollout, "return": finite(t.ret), "success": t.success,
-            "text": t.texts, "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t)}
+            "text": texts(t), "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t)}
 
 
 def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:

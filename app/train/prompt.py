@@ -13,7 +13,7 @@ from actfocus_core.policy import Policy, load_policy
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.trajectory import TokenKind
-from app.payload import finite, numbers, played
+from app.payload import finite, numbers, played, texts
 
 
 @lru_cache(1)
@@ -39,7 +39,7 @@ def over_time(run: Run, evaluation: Path, seed: int) -> dict:
     weights = own_weights(run, trajectories)
     return {"prompt": seed, "weighted": weights is not None,
             "steps": [{"step": int(step), "id": t.id, "success": float(share), "own": bool(t.success), "return": finite(t.ret),
-                       "text": t.texts, "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t),
+                       "text": texts(t), "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t),
                        "weight": numbers(weights[k]) if weights else None, "share": action_share(t, weights[k] if weights else None)}
                       for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))]}
 

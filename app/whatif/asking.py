@@ -12,6 +12,7 @@ from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import NAMES, at_hand
 from actfocus_core.runs import Run
+from actfocus_core.token_html import shown
 from actfocus_core.trajectory import Trajectory
 from app.compare.credits import params
 from app.payload import env_options
@@ -82,7 +83,7 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
         except (LookupError, TypeError, ValueError, AttributeError):
             # Another trainer's run: the turns were stored without a state.
             pass
-        found.append({"actions": record.actions, "response": record.response, "legal": legal,
+        found.append({"actions": [shown(action) for action in record.actions], "response": record.response, "legal": legal,
                       "span": [int(where[0]), int(where[-1]) + 1] if len(where) else None})
     return found
 

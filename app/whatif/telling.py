@@ -10,7 +10,7 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import Trajectory
 from actfocus_core.whatif import WhatIf
-from app.payload import drawn_turns, finite, numbers, plain
+from app.payload import drawn_turns, finite, numbers, plain, texts
 
 TOP = 99
 """Percentile of |change| over the response tokens of a batch at which the colour is full."""
@@ -25,7 +25,7 @@ def shown(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> d
 def pane(run: Run, t: Trajectory) -> dict:
     """One trajectory in columns, with its worlds drawn and its choices judged."""
     return {"id": t.id, "group": t.group, "rollout": t.rollout, "step": t.step, "env": t.env, "return": finite(t.ret),
-            "success": t.success, "terminated": t.terminated, "truncated": t.truncated, "text": t.texts, "kind": t.kinds.tolist(),
+            "success": t.success, "terminated": t.terminated, "truncated": t.truncated, "text": texts(t), "kind": t.kinds.tolist(),
             "turn": t.turns.tolist(), "turns": drawn_turns(run, t), "logprob": numbers(t.logprobs),
             "energy": numbers(signal_values(t, "energy"))}
 

@@ -92,7 +92,7 @@ def wrapped(suffix: str, content: bytes) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pt", ".pth", ".npy", ".npz", ".bin", ".safetensors", ".parquet", ".jsonl", ".json",
+@pytest.mark.parametrize("suffix", [".pkl", ".pt", ".npy", ".npz", ".bin", ".safetensors", ".parquet", ".jsonl",
                                     ".jsonl.gz", ".parquet.zst", ".PKL", ""])
 def test_a_pickle_under_any_name_is_refused_and_does_not_run(suffix, evil, marker, tmp_path):
     folder = tmp_path / "given"
