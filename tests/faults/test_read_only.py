@@ -30,6 +30,7 @@ def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_pa
     races = Races(disk.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Races, "_work", lambda self: None)
+        patch.setattr("app.races.DISK_FREE", 0)
         id = races.start(ASKED)
     disk.read_only()
     listed, run = disk.files(), Run.open(disk.path / "lake")
