@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(3, 4), pytest.param(50, 60, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize(("kills", "steps"), [(3, 4), pytest.param(50, 30, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_killed_again_and_again(kills, steps, tmp_path):
     """Nothing but the unfinished step is lost, every file can be read at every moment, and the end is the same to the bit."""
     ended = subprocess.run([sys.executable, "-m", "tests.faults.kills", str(tmp_path), str(kills), str(steps), "1"],
