@@ -87,7 +87,7 @@ def env_options(run: Run) -> dict:
     except ActFocusError:
         # Another trainer's run, or one whose model is not here any more.
         options = (run.info.get("config") or {}).get("env_options")
-        return options if isinstance(options, dict) else {}
+        return plain(options) if isinstance(options, dict) else {}
 
 
 def _trajectory(t: Trajectory) -> dict:

@@ -31,13 +31,17 @@ PAUSE_POLL = 0.3
 def request(run: Path, what: Request) -> None:
     """Ask the run in a folder to pause, go on, or stop; it answers at the end of its step.
 
-    A stopped run can be resumed. Raises ActFocusError for another word or where there is no run.
+    A stopped run can be resumed. Raises ActFocusError for another word, where there is no run, or where
+    its folder cannot be written.
     """
     if what not in get_args(Request):
         raise ActFocusError(f"request {what!r}: must be one of {', '.join(get_args(Request))}")
     if not (Path(run) / "run.json").is_file():
         raise ActFocusError(f"{run}: not a run folder, it has no run.json")
-    _write(Path(run) / "control.json", {"request": what})
+    try:
+        _write(Path(run) / "control.json", {"request": what})
+    except OSError as error:
+        raise ActFocusError(f"{run}: cannot be written ({error.strerror}), so the run cannot be asked to {what}") from None
 
 
 def requested(run: Path) -> Request:

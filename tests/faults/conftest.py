@@ -8,6 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from actfocus_core.paths import assets
+from actfocus_core.runs import Run
+
+
+@pytest.fixture(scope="session")
+def rollouts():
+    """Of a run that comes with the package: no model is loaded. Not to be changed."""
+    return Run.open(assets() / "runs/frozen-lake").trajectories()[:24]
+
 
 class Disk:
     """A disk of its own of some kB."""

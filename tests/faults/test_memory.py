@@ -14,6 +14,7 @@ from app.races import RaceRequest, Races
 from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
 from tests.faults.kills import CONFIG
 
+PYTHON = sys.executable
 DIE = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 GROUP = Path("/sys/fs/cgroup/memory/actfocus-test")
 
@@ -55,7 +56,7 @@ def test_a_trainer_that_is_killed_before_it_can_say_anything(tmp_path, monkeypat
 
 def test_another_command_of_the_studio_that_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("app.jobs.sys.executable", tmp_path / "python")
-    (tmp_path / "python").write_text(f"#!/bin/sh\nexec {sys.executable} -S -c '{DIE}'\n")
+    (tmp_path / "python").write_text(f"#!/bin/sh\nexec {PYTHON} -S -c '{DIE}'\n")
     (tmp_path / "python").chmod(0o755)
     worker = Worker("busy")
     worker.launch(["rollout"], tmp_path / "out")

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actfocus_core import whatif
-from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.setting import setting_of
 from actfocus_core.runs import Run
 from actfocus_core.train import config_of, read_status
@@ -182,7 +181,8 @@ def metrics(choices: Choices) -> bytes:
     return json.dumps(row).encode() + b"\n"
 
 
-@fuzz("run files", {"case": ("run.json", DEEP.encode())}, {"case": ("status.json", b"[]")}, {"case": ("status.json", b'{"state": []}')},
+@fuzz("run files", {"case": ("run.json", b'{"format": "actfocus-run", "version": 1, "config": {"env": "x", "env_options": {"slip": 1e999, "a": NaN}}}')},
+      {"case": ("run.json", DEEP.encode())}, {"case": ("status.json", b"[]")}, {"case": ("status.json", b'{"state": []}')},
       {"case": ("control.json", b'{"request": []}')}, {"case": ("status.json", DEEP.encode())}, {"case": ("control.json", DEEP.encode())},
       case=of("run.json", "status.json", "control.json"))
 def test_the_small_files_of_a_run(case):
@@ -282,9 +282,6 @@ def test_a_folder_whose_files_go_away_one_by_one():
     run = Run.open(moved / "r")
     shutil.rmtree(moved)
     for look in (run.trajectories, lambda: run.trajectory("a-1"), lambda: list(run.stream()), lambda: run.annotate(0, "x", []), run.metrics,
-                 lambda: whatif.listing(run), lambda: run.log({"step": 9})):
-        try:
-            look()
-        except ActFocusError as error:
-            assert str(error).isprintable()
+                 lambda: whatif.listing(run)):
+        answered(look)
     assert not moved.exists()
