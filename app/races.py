@@ -5,6 +5,9 @@ A race is a small file, ``RUNS/.races/ID.json``: what was asked for, and the nam
 themselves. So every page, a second studio, and one started after a crash see the same, and a run outlives
 them all. Two studios on one folder share its one slot: ``.slot`` is locked by the process that trains, and
 freed by the system with it.
+
+A run that is trained by the command line, TRL or verl into the same folder of runs is shown as a race of its own, with its name
+for an id: it can be watched, paused and stopped, and is gone on with where it was begun.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from typing import IO
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing, when_written
-from actfocus_core.runs import Run
+from actfocus_core.runs import TRAINED, Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import read_status, request
 from actfocus_core.train.control import requested
@@ -176,6 +179,10 @@ class Races:
         race = self._race(id)
         if what not in ("pause", "go", "stop"):
             raise ActFocusError(f"{what!r}: must be pause, go or stop")
+        if race.get("alone"):
+            if self._state(race, race["runs"][0])["state"] not in ("running", "paused"):
+                raise ActFocusError(f"{id} was not begun by this studio: go on with it where it was begun")
+            return request(self.runs_dir / id, what)
         with self._lock, self._writing():
             # Another studio may keep the race going: it looks for this file.
             if what == "stop":
@@ -197,7 +204,7 @@ class Races:
     def races(self) -> list[dict]:
         """All races, the newest first: id, when it was made, and what of."""
         found = []
-        for race in self._all():
+        for race in [*self._all(), *self._alone()]:
             states = [self._state(race, run)["state"] for run in race["runs"]]
             found.append({"id": race["id"], "made": race["made"], "request": race["request"], "policy": _policy(race), "states": states})
         return sorted(found, key=lambda race: race["made"], reverse=True)
@@ -229,6 +236,11 @@ class Races:
         python = ["from actfocus_core.runs import Run", "from actfocus_core.train import TrainConfig, train", "",
                   f"config = Run.open({str(path)!r}).info[\"config\"]", 'config.pop("command")',
                   f"train(TrainConfig.of(**config), {str(again)!r})"]
+        if race.get("alone"):
+            own = config["command"]
+            words = ["train", "--resume", str(path)] if own == "train" else ["export", str(path), "--format", own]
+            return {"log": "", "config": config, "python": "\n".join(python if own == "train" else [*python[:1], "", f"run = Run.open({str(path)!r})"]),
+                    "command": shlex.join(["actfocus", *words])}
         return {"log": _tail(self.folder / f"{name}.log", LOG_MAX), "config": config, "python": "\n".join(python),
                 "command": shlex.join(["actfocus", *self._arguments(race, run, again)])}
 
@@ -406,7 +418,31 @@ class Races:
                 found.append(self._race(file.stem))
         return found
 
+    def _alone(self) -> list[dict]:
+        """The runs that were trained here and belong to no race, each as one of its own."""
+        found = []
+        for id in sorted(self._trained() - {run["name"] for race in self._all() for run in race["runs"]}):
+            with suppress(ActFocusError):
+                found.append(self._race_of_one(id))
+        return found
+
+    def _trained(self) -> set[str]:
+        """Names of the runs that say how their training goes."""
+        return {path.parent.name for path in self.runs_dir.glob("*/status.json")}
+
+    def _race_of_one(self, id: str) -> dict:
+        run = Run.open(self.runs_dir / id)
+        config, status = run.info.get("config") or {}, read_status(run.path)
+        if config.get("command") not in TRAINED:
+            raise ActFocusError(f"{id} is no training run")
+        by = "" if config["command"] == "train" else f", {config['command']}"
+        return {"id": id, "made": (run.path / "run.json").stat().st_mtime, "alone": True, "steps": status.get("steps") or 1,
+                "request": {"environment": f"{config.get('env') or 'rollouts of its own'}{by}", "algorithm": str(config.get("algorithm", ""))},
+                "runs": [{"name": id, "scheme": str(config.get("scheme", "")), "seed": config.get("seed") or 0}]}
+
     def _race(self, id: str) -> dict:
+        if isinstance(id, str) and id in self._trained() and not (self.folder / f"{id}.json").exists():
+            return self._race_of_one(id)
         if not isinstance(id, str) or not _ID.fullmatch(id):
             raise ActFocusError("there is no such race; choose one from the list")
         try:

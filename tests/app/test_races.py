@@ -283,3 +283,33 @@ def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path
     assert races._busy(), "the slot is taken by the run that was left behind"
     races.ask(id, "stop")
     wait(lambda: read_status(path)["state"] == "stopped")
+
+
+@pytest.mark.parametrize("command", ["train", "trl", "verl"])
+def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path, rollouts, command):
+    from actfocus_core.plugins.following import RunFolder
+    from actfocus_core.train.control import requested
+
+    config = {"command": command, "env": "frozen_lake", "algorithm": "grpo", "scheme": "actfocus"}
+    params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
+    races = Races(tmp_path)
+    with (made := RunFolder(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
+        made.begin(0, 3)
+        made.store(1, rollouts, params, "tiny")
+        made.log(1, {"loss/policy": 0.5}, seconds=2.0)
+        listed, = races.races()
+        assert (listed["id"], listed["states"]) == ("My_Cluster", ["running"]) and "frozen_lake" in listed["request"]["environment"]
+        run, = races.look("My_Cluster", {})["runs"]
+        assert (run["state"], run["step"], run["columns"]["loss/policy"]) == ("running", 1, [0.5])
+        assert run["columns"]["success/rate"] == [np.mean([t.success for t in rollouts])]
+        races.ask("My_Cluster", "stop")
+        assert requested(tmp_path / "My_Cluster") == "stop" and made.asked() == "stop"
+    assert read_status(tmp_path / "My_Cluster")["state"] == races.look("My_Cluster", {})["runs"][0]["state"] == "stopped"
+    with pytest.raises(ActFocusError, match="where it was begun"):
+        races.ask("My_Cluster", "go")
+    assert "My_Cluster" in races.log("My_Cluster", "My_Cluster")["command"]
+    # Rollouts that nobody trains on are no race.
+    Run.create(tmp_path / "played", {"command": "rollout", "env": "frozen_lake"})
+    assert [race["id"] for race in races.races()] == ["My_Cluster"]
+    with pytest.raises(ActFocusError):
+        races.look("../My_Cluster", {})

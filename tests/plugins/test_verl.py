@@ -379,7 +379,7 @@ def test_two_ranks_of_verl_s_worker_have_the_library_s_gradient(tiny, tmp_path):
     loss, norm = of_an_update(tiny, played, advantages)
     for part in told:
         assert part["loss"].item() == pytest.approx(loss, abs=1e-5)
-        assert part["grad_norm"].item() == pytest.approx(norm, rel=1e-4)
+        assert part["grad_norm"].item() == pytest.approx(norm, rel=5e-4)
 
 
 def of_an_update(policy, played, advantages: torch.Tensor) -> tuple[float, float]:

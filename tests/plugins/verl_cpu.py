@@ -42,6 +42,9 @@ class Device(types.ModuleType):
     def device_count(self) -> int:
         return 1
 
+    def get_device_name(self) -> str:
+        return "CPU"
+
     def get_rng_state(self) -> torch.Tensor:
         return torch.get_rng_state()
 

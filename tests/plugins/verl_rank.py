@@ -76,7 +76,6 @@ def main(folder: Path) -> None:
     told = worker.update_actor(batch(calculate_entropy=False, global_batch_size=len(played), mini_batch_size=len(played), epochs=1, seed=0,
                                      dataloader_kwargs={"shuffle": False}))
     metrics = tu.get(told, "metrics")
-    print({name: value for name, value in metrics.items() if "perf" not in name})
     numbers = {name: torch.tensor(float(np.mean(metrics[name]))) for name in ("loss", "grad_norm")}
     save_file({**numbers, **{f"energy/{i}": torch.from_numpy(e.copy()) for i, e in enumerate(energies)}}, folder / f"{rank}.safetensors")
 
