@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -246,6 +247,12 @@ def how_it_ended(code: int) -> str:
         return f"its process ended with code {code}"
     name = signal.Signals(-code).name
     return f"its process was killed ({name})" + ("; where nobody did that, the machine's memory was spent" if name == "SIGKILL" else "")
+
+
+def give_way(process: subprocess.Popen) -> None:
+    """Let everything else on the machine go before this process, the page first of all."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
 
 
 def environment_variables() -> dict[str, str]:

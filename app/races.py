@@ -39,7 +39,7 @@ from actfocus_core.train import read_status, request
 from actfocus_core.train.control import requested
 from actfocus_core.train.presets import is_language_model
 from app import models
-from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables, how_it_ended
+from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables, give_way, how_it_ended
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
 """For one run."""
@@ -387,6 +387,7 @@ class Races:
             self._processes[run["name"]] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True,
                 pass_fds=[slot.fileno()])
+        give_way(self._processes[run["name"]])
 
     def _command(self, race: dict, run: dict) -> list[str]:
         return [*ACTFOCUS, *self._arguments(race, run, self.runs_dir / run["name"]), *QUIET]

@@ -3,8 +3,8 @@
     python benchmarks/load.py [--sessions 20] [--seconds 120] [--idle-trainer]
 
 Starts a studio and a training run as processes of their own, opens as many browser sessions, each on a run and with a
-setting of its own, and lets all of them step through trajectories and turns and drag alpha at once, an action a
-second each. Prints one JSON object: milliseconds from a key to the painted trajectory and from a slider's event to the
+setting of its own, and lets all of them step through trajectories and turns and drag alpha at once, with three
+seconds between two actions. Prints one JSON object: milliseconds from a key to the painted trajectory and from a slider's event to the
 painted tokens; the studio's resident memory as it went; and every session that saw what was not its own. Exits 1
 where the median is above 300 ms, or a session saw another's state.
 """
@@ -27,6 +27,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from actfocus_core.runs import Run
+from app.jobs import give_way
 
 GOAL_MS = 300
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,7 @@ USE = """async ([seed, seconds, pause]) => {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in (("sessions", 20), ("seconds", 120), ("pause-ms", 1000)):
+    for name, value in (("sessions", 20), ("seconds", 120), ("pause-ms", 3000)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--idle-trainer", action="store_true", help="train nothing meanwhile")
     args = parser.parse_args()
@@ -90,7 +91,7 @@ def main() -> None:
     sys.exit(bool(found["strangers"]) or found["median_ms"] > GOAL_MS)
 
 
-def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 1000, training: bool = True) -> dict:
+def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 3000, training: bool = True) -> dict:
     """Use a studio as ``main`` says; ``folder`` is to be empty."""
     port = _free_port()
     studio = subprocess.Popen([*COMMAND, "app", *map(str, RUNS), "--no-browser", "--port", str(port), "--runs-dir", str(folder)],
@@ -99,8 +100,10 @@ def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 1000
     try:
         _wait(f"http://127.0.0.1:{port}/")
         if training:
+            # As the studio starts one.
             trainer = subprocess.Popen([*COMMAND, "train", "--preset", "quick", "--out", str(folder / "training"), "--steps", "10000",
                                         "--set", "time_budget=100000"], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            give_way(trainer)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
                                                  args=["--no-sandbox", "--disable-gpu"])
@@ -126,7 +129,7 @@ def figures(used: list[dict], memory: list[tuple[float, float]]) -> dict:
     # The first half is the caches' filling.
     late = np.array(memory[len(memory) // 2:])
     slope = np.polyfit(late[:, 0], late[:, 1], 1)[0] * 3600 if len(late) > 2 else None
-    return {"median_ms": round(float(np.median(np.concatenate(list(every.values())))), 1), **told, "strangers": strangers,
+    return {"median_ms": round(float(np.median(np.concatenate(list(every.values())))), 1), **told, "strangers": [{**session["shown"], "lost": session["lost"]} for session in strangers],
             "megabytes": {"first": round(memory[0][1]), "half": round(late[0][1]), "last": round(memory[-1][1]),
                           "most": round(max(m for _, m in memory)), "an_hour_more": slope and round(slope)}}
 
