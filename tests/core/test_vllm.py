@@ -185,6 +185,24 @@ def test_a_real_language_model_is_played_with_the_trainers_log_probs():
 
 
 @vllm
+def test_an_output_layer_tied_to_the_embeddings_follows_them(wide_folder, tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    config = LlamaConfig.from_pretrained(wide_folder, tie_word_embeddings=True)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    load_policy(str(wide_folder), device="cpu").tokenizer.save_pretrained(tmp_path)
+    tied = load_policy(str(tmp_path), device="cpu")
+    assert tied.model.get_output_embeddings().weight is tied.model.get_input_embeddings().weight
+    engine = VllmEngine(tied)
+    assert _gap(engine, tied, PROMPT) < CLOSE
+    with torch.no_grad():
+        tied.model.get_input_embeddings().weight.mul_(1.3)
+    engine.sync(tied.model)
+    assert _gap(engine, tied, PROMPT) < CLOSE
+
+
+@vllm
 def test_a_model_that_vllm_cannot_compute_is_refused_before_anything_is_played(model_folder):
     if torch.cuda.is_available():
         pytest.skip("heads of 16 are refused on a CPU alone")
