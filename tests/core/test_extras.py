@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import sys
 import tomllib
 from pathlib import Path
 
@@ -17,7 +18,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     """Puts an importable module and its metadata before all others."""
+    made = []
+
     def make(name: str, version: str) -> None:
+        made.append(name)
+        monkeypatch.delitem(sys.modules, name, raising=False)
         (tmp_path / f"{name}.py").write_text("")
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
@@ -27,15 +32,16 @@ def library(tmp_path, monkeypatch):
     real = importlib.metadata.requires
     monkeypatch.setattr("actfocus_core.extras.requires", lambda name: asked if name == "actfocus" else real(name))
     monkeypatch.syspath_prepend(tmp_path)
-    return make
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("extra, version, said", [
     ("trackio", "0.1", None), ("vllm", "0.31.2", "vllm 0.31.2 is installed, and vllm>=0.32 is needed.*constraints-vllm.txt"),
     ("trl", "1.17.0", r"trl 1.17.0 is installed, and trl==1.16.\* is needed.*constraints-trl.txt"), ("trl", "1.16.3", None)])
-def test_a_version_that_does_not_fit_is_named(library, monkeypatch, extra, version, said):
+def test_a_version_that_does_not_fit_is_named(library, extra, version, said):
     library(extra, version)
-    monkeypatch.delitem(__import__("sys").modules, extra, raising=False)
     if said:
         with pytest.raises(ActFocusError, match=said):
             demand(extra, extra)

@@ -142,7 +142,7 @@ def race() -> None:
     assert answered(lambda: train.tell(races, {"op": "list"})) is not None, "a broken race is left out of the list"
     told = answered(lambda: train.tell(races, {"op": "look", "id": RACE, "cursors": {}}))
     json.dumps(told, allow_nan=False)
-    answered(lambda: races.rates("frozen_lake", "grpo"))
+    answered(lambda: races.rates("frozen_lake", "grpo", "tiny"))
     answered(races._busy)
 
 

@@ -27,6 +27,8 @@ MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 
 def unsafe(tree: ast.AST):
     """Line and name of every way in that a file's bytes could have to run."""
+    safe_loaders = {"yaml.SafeLoader", *(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+                                         and [ast.unparse(base) for base in node.bases] == ["yaml.SafeLoader"])}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -41,7 +43,7 @@ def unsafe(tree: ast.AST):
                 yield node.lineno, called
             if given.get("shell") == "True" or given.get("trust_remote_code", "False") != "False" or given.get("allow_pickle") == "True":
                 yield node.lineno, called
-            if called in ("yaml.compose", "yaml.parse") and given.get("Loader") != "yaml.SafeLoader":
+            if called in ("yaml.compose", "yaml.parse") and given.get("Loader") not in safe_loaders:
                 yield node.lineno, called
 
 
@@ -53,7 +55,7 @@ def test_our_code_has_no_way_to_load_one():
 
 @pytest.mark.parametrize("code", [
     "import pickle", "from cloudpickle import loads", "torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)",
-    "pd.read_pickle(f)", "eval(x)", "yaml.load(f)", "yaml.compose(t, Loader=yaml.Loader)", "run(c, shell=True)", "from_pretrained(x, trust_remote_code=True)"])
+    "pd.read_pickle(f)", "eval(x)", "yaml.load(f)", "yaml.compose(t, Loader=yaml.Loader)", "class L(yaml.Loader): pass\nyaml.compose(t, Loader=L)", "run(c, shell=True)", "from_pretrained(x, trust_remote_code=True)"])
 def test_what_is_looked_for_would_be_found(code):
     assert list(unsafe(ast.parse(code)))
 
