@@ -442,9 +442,10 @@ class Races:
                 "runs": [{"name": id, "scheme": str(config.get("scheme", "")), "seed": config.get("seed") or 0}]}
 
     def _race(self, id: str) -> dict:
-        if isinstance(id, str) and id in self._trained() and not (self.folder / f"{id}.json").exists():
+        known = isinstance(id, str) and _ID.fullmatch(id) is not None
+        if not (known and (self.folder / f"{id}.json").exists()) and isinstance(id, str) and id in self._trained():
             return self._race_of_one(id)
-        if not isinstance(id, str) or not _ID.fullmatch(id):
+        if not known:
             raise ActFocusError("there is no such race; choose one from the list")
         try:
             race = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
