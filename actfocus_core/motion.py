@@ -8,7 +8,7 @@ from actfocus_core.credit.weights import sigmoid
 from actfocus_core.errors import ActFocusError
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind
-from actfocus_core.whatif import WhatIf
+from actfocus_core.whatif import WhatIf, signal
 
 BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
 """Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
@@ -32,11 +32,13 @@ def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
     if scheme not in rows:
         raise ActFocusError(f"{replayed.id}: has no scheme {scheme!r}; it has {', '.join(rows)}")
     t, row = by_id[id], rows[scheme]
-    weight, advantage = (t.signals[f"{name}:{scheme}"] for name in (WEIGHT, ADVANTAGE))
-    before, after = t.signals[BEFORE], t.signals[f"{AFTER}:{scheme}"]
+    weight, advantage = (signal(t, f"{name}:{scheme}") for name in (WEIGHT, ADVANTAGE))
+    before, after = signal(t, BEFORE), signal(t, f"{AFTER}:{scheme}")
+    if id not in row["divisors"]:
+        raise ActFocusError(f"{replayed.id}: says of trajectory {id!r} nothing that its loss was divided by; it was not stored whole")
     divisor = row["divisors"][id]
     mass = np.abs(weight * advantage)
-    total = sum(float(np.nansum(np.abs(o.signals[f"{WEIGHT}:{scheme}"] * o.signals[f"{ADVANTAGE}:{scheme}"])))
+    total = sum(float(np.nansum(np.abs(signal(o, f"{WEIGHT}:{scheme}") * signal(o, f"{ADVANTAGE}:{scheme}"))))
                 for o in by_id.values())
     group = [o for o in by_id.values() if o.group == t.group]
     steps = {
@@ -50,9 +52,9 @@ def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
         "logprobs": {"before": before, "after": after, "change": after - before}}
     if row["signal"]:
         stats = row["signal"]
-        signal = signal_values(t, stats["name"])
-        z = np.where(t.kinds == TokenKind.ACTION, (signal - stats["mean"]) / stats["std"], np.float32(np.nan))
-        steps |= {"energies": {"signal": stats["name"], "values": signal},
+        values = signal_values(t, stats["name"])
+        z = np.where(t.kinds == TokenKind.ACTION, (values - stats["mean"]) / stats["std"], np.float32(np.nan))
+        steps |= {"energies": {"signal": stats["name"], "values": values},
                   "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
                   "weights": {"values": weight, "sigmoid": sigmoid(z)}}
     return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}

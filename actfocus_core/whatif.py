@@ -18,6 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
@@ -27,6 +31,164 @@ from actfocus_core.trajectory import Trajectory
 KINDS = ("replay", "branch", "edit")
 FORMAT = "actfocus-whatif"
 _ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
+
+
+# What every reader of an answer relies on; a stored one may have been written by anybody.
+
+
+class _Spread(BaseModel):
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Rate(BaseModel):
+    rate: float
+    low: float
+    high: float
+
+
+class _Change(BaseModel):
+    tokens: int
+    mean: float | None
+    mean_absolute: float | None
+
+
+class _Signs(BaseModel):
+    up: _Change
+    down: _Change
+    none: _Change
+
+
+class _Kinds(BaseModel):
+    reasoning: _Signs
+    action: _Signs
+    format: _Signs
+
+
+class _Played(BaseModel):
+    success: float
+    gain: float | None = None
+
+
+class _Statistics(BaseModel):
+    name: str
+    mean: float
+    std: float
+    count: int
+
+
+class _Update(BaseModel):
+    scheme: str
+    params: dict
+    own: bool
+    gradient_norm: float | None
+    update_norm: float | None
+    change: _Kinds
+    reproduced: float | None
+    divisors: dict[str, float]
+    signal: _Statistics | None
+    evaluation: _Played | None = None
+
+
+class _Replay(BaseModel):
+    updates: Annotated[list[_Update], Field(min_length=1)]
+    cosine_gradient: list[list[float | None]]
+    cosine_update: list[list[float | None]]
+    lr: float
+    trajectories: int
+    tokens: int
+    before: _Played | None = None
+    badges: list[str] = []
+
+    @model_validator(mode="after")
+    def _fits(self):
+        n = len(self.updates)
+        for name in ("cosine_gradient", "cosine_update"):
+            if [len(row) for row in getattr(self, name)] != [n] * n:
+                raise ValueError(f"{name} must have {n} rows of {n} numbers, an update each")
+        if self.before is None and any(update.evaluation for update in self.updates):
+            raise ValueError("an evaluation after an update needs the one before")
+        return self
+
+
+class _Value(BaseModel):
+    turn: float | None
+    after: float | None
+
+
+class _Node(BaseModel):
+    actions: list[str]
+    count: int
+    to_go: _Spread
+    success: _Rate
+    optimal: _Value | None
+    ids: Annotated[list[str], Field(min_length=1)]
+    children: list[_Node]
+
+
+class _Original(BaseModel):
+    actions: list[str]
+    to_go: float
+
+
+class _Optimal(BaseModel):
+    value: float
+
+
+class _Branch(BaseModel):
+    tree: Annotated[list[_Node], Field(min_length=1)]
+    to_go: _Spread
+    ret: Annotated[_Spread, Field(alias="return")]
+    success: _Rate
+    original: _Original
+    optimal: _Optimal | None
+    badges: list[str] = []
+
+
+class _Scheme(BaseModel):
+    missing: list[str]
+    share: list[dict[str, float | None]] = []
+    credit: list[float | None] = []
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if not self.missing and not len(self.share) == len(self.credit) == 2:
+            raise ValueError("share and credit must each have a value before and one after the edit")
+        return self
+
+
+class _Energy(BaseModel):
+    span: tuple[float | None, float | None]
+    later: tuple[float | None, float | None]
+
+
+class _Edit(BaseModel):
+    span: tuple[int, int]
+    new_span: tuple[int, int]
+    replaced: str
+    text: str
+    energy: _Energy
+    schemes: dict[str, _Scheme]
+    badges: list[str] = []
+
+
+class _Named(BaseModel):
+    scheme: str
+
+
+class _Step(BaseModel):
+    step: int
+    schemes: list[_Named]
+
+
+class _Turn(BaseModel):
+    trajectory: str
+    turn: int
+
+
+_SHAPES = {"replay": (_Step, _Replay), "branch": (_Turn, _Branch), "edit": (_Turn, _Edit)}
 
 
 @dataclass(frozen=True)
@@ -78,6 +240,13 @@ def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
     return WhatIf(content["kind"], content["request"], content["result"], read_trajectories(file.with_suffix(".parquet")))
 
 
+def signal(t: Trajectory, name: str) -> np.ndarray:
+    """float32 [T]: what an answer says of a trajectory's tokens. Raises ActFocusError where it does not say it."""
+    if name not in t.signals:
+        raise ActFocusError(f"the what-if's trajectory {t.id!r} has no {name!r}: it was not stored whole")
+    return t.signals[name]
+
+
 def is_id(text: str) -> bool:
     """Whether a what-if could be called this."""
     return _ID.fullmatch(text) is not None
@@ -114,4 +283,16 @@ def _read(file: Path) -> dict:
     if not isinstance(content, dict) or content.get("format") != FORMAT \
             or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()) or content["kind"] not in KINDS:
         raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
+    for part, shape in zip(("request", "result"), _SHAPES[content["kind"]]):
+        try:
+            shape.model_validate(content[part])
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(_name, (part, *first["loc"])))
+            raise ActFocusError(f"{file}: {where}: {first['msg']}") from None
     return content
+
+
+def _name(key: str | int) -> str:
+    """A key as a message shows it."""
+    return str(key) if str(key).isidentifier() or isinstance(key, int) else repr(key[:40])

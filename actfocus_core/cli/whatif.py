@@ -253,8 +253,8 @@ def _edit_table(what) -> None:
     print(f"{found['replaced']!r} -> {found['text']!r}, tokens {found['span']} -> {found['new_span']}")
     for part, (before, after) in found["energy"].items():
         print(f"mean energy of the {'edited span' if part == 'span' else 'tokens after it'}: {plain(before)} -> {plain(after)}")
-    rows = [[name, *(f"{percent(row['share'][0][k] or 0)} -> {percent(row['share'][1][k] or 0)}" for k in (
-        "reasoning", "action", "format")), f"{row['credit'][0]:.3g} -> {row['credit'][1]:.3g}"]
+    rows = [[name, *(f"{percent(row['share'][0].get(k) or 0)} -> {percent(row['share'][1].get(k) or 0)}" for k in (
+        "reasoning", "action", "format")), " -> ".join("-" if c is None else f"{c:.3g}" for c in row["credit"])]
         for name, row in found["schemes"].items() if not row["missing"]]
     print_table("Share of the trajectory's weight, and its credit", ["scheme", "reasoning", "action", "format", "|c|"], rows)
     for name, row in found["schemes"].items():

@@ -9,7 +9,7 @@ from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT, slow_motion
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import Trajectory
-from actfocus_core.whatif import WhatIf
+from actfocus_core.whatif import WhatIf, signal
 from app.payload import drawn_turns, finite, numbers, plain, texts
 
 TOP = 99
@@ -32,15 +32,15 @@ def pane(run: Run, t: Trajectory) -> dict:
 
 def _replay(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
     schemes = [row["scheme"] for row in what.result["updates"]]
-    changes = {t.id: {s: t.signals[f"{AFTER}:{s}"] - t.signals[BEFORE] for s in schemes} for t in what.trajectories}
+    changes = {t.id: {s: signal(t, f"{AFTER}:{s}") - signal(t, BEFORE) for s in schemes} for t in what.trajectories}
     listed = [{"id": t.id, "group": t.group, "rollout": t.rollout, "return": finite(t.ret), "success": t.success,
                "moved": max(float(np.nanmean(np.abs(change))) for change in changes[t.id].values())} for t in what.trajectories]
     t = _pick(what, wanted if wanted in changes else max(listed, key=lambda row: row["moved"])["id"])
     size = np.concatenate([np.abs(change) for of in changes.values() for change in of.values()])
     top = float(np.percentile(size[np.isfinite(size)], TOP))
-    return {"trajectories": listed, "top": top, "pane": pane(run, t), "before": numbers(t.signals[BEFORE]),
-            "schemes": {s: {"after": numbers(t.signals[f"{AFTER}:{s}"]), "change": numbers(changes[t.id][s]),
-                            "weight": numbers(t.signals[f"{WEIGHT}:{s}"]), "advantage": numbers(t.signals[f"{ADVANTAGE}:{s}"])}
+    return {"trajectories": listed, "top": top, "pane": pane(run, t), "before": numbers(signal(t, BEFORE)),
+            "schemes": {s: {"after": numbers(signal(t, f"{AFTER}:{s}")), "change": numbers(changes[t.id][s]),
+                            "weight": numbers(signal(t, f"{WEIGHT}:{s}")), "advantage": numbers(signal(t, f"{ADVANTAGE}:{s}"))}
                         for s in schemes}}
 
 
@@ -53,7 +53,7 @@ def _branch(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) ->
 
 def _edit(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
     names = [name for name, row in what.result["schemes"].items() if not row["missing"]]
-    panes = [{**pane(run, t), "schemes": {name: {part: numbers(t.signals[f"{part}:{name}"]) for part in ("weight", "credit")}
+    panes = [{**pane(run, t), "schemes": {name: {part: numbers(signal(t, f"{part}:{name}")) for part in ("weight", "credit")}
                                           for name in names}} for t in what.trajectories]
     energy = np.concatenate([signal_values(t, "energy") for t in what.trajectories])
     energy = energy[np.isfinite(energy)]

@@ -262,9 +262,16 @@ def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
     for wrong in ("replay-000000000000", "../run", "replay"):
         with pytest.raises(ActFocusError, match="has no what-if"):
             whatif.load(run, wrong)
-    file.write_text("{}")
-    with pytest.raises(ActFocusError, match="not a what-if"):
-        whatif.listing(run)
+    whole = file.read_text()
+    for damage, says in (
+            (lambda kept: kept.clear(), "not a what-if"), (lambda kept: kept["request"].pop("step"), "request.step: Field required"),
+            (lambda kept: kept["result"].pop("updates"), "result.updates: Field required"),
+            (lambda kept: kept["result"]["updates"][0]["change"].pop("action"), r"result.updates.0.change.action: Field required"),
+            (lambda kept: kept["result"]["cosine_update"].pop(), "cosine_update must have 2 rows of 2 numbers")):
+        damage(kept := json.loads(whole))
+        file.write_text(json.dumps(kept))
+        with pytest.raises(ActFocusError, match=says):
+            whatif.listing(run)
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing_half(grpo, second, tmp_path):

@@ -3,8 +3,9 @@
 import json
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actfocus_core import whatif
+from actfocus_core.cli.whatif import _TABLES as TABLES
+from actfocus_core.cli.whatif import _asked
 from actfocus_core.interop.setting import setting_of
 from actfocus_core.runs import Run
 from actfocus_core.train import config_of, read_status
@@ -31,6 +34,15 @@ FACTS, NOTES = "trajectories/step-00000.parquet", "signals/step-00000.tiny.parqu
 RACE = "race-frozen-lake-1"
 
 
+SPREAD, RATE = {"mean": 0.5, "low": 0.1, "high": 0.9, "n": 2}, {"rate": 0.5, "low": 0.1, "high": 0.9}
+VALUES = {"before": 0.5, "turn": 0.5, "after": 1.0, "luck": 0.0}
+NODE = {"actions": ["up"], "valid": True, "count": 2, "share": 1.0, "to_go": SPREAD, "return": SPREAD, "success": RATE,
+        "ids": ["a-0", "a-1"], "ended": True, "optimal": VALUES, "children": []}
+BRANCHED = {"policy": "tiny", "earlier": 0.0, "to_go": SPREAD, "return": SPREAD, "success": RATE, "tree": [NODE],
+            "original": {"actions": ["up"], "valid": True, "to_go": 0.5, "return": 0.5, "success": True, "optimal": VALUES},
+            "optimal": {"value": 0.5, "actions": {"up": 0.5}, "facts": {}}}
+
+
 @cache
 def base() -> Path:
     """A whole little run: two rollouts, scored; metrics, a status, a what-if, a checkpoint."""
@@ -47,7 +59,7 @@ def base() -> Path:
         run.log({"step": step, "success/rate": 0.5, "seconds/elapsed": 1.0 + step, "eval/t1/success": 0.25, "seconds/evaluate": 0.1})
     write_status(run.path, state="finished", step=3, steps=3, phase="", message="", elapsed=3.0, time_budget=None)
     (run.path / "control.json").write_text('{"request": "pause"}\n')
-    whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a-0", "turn": 0}, {"success": 0.5, "outcomes": [1, 0]}, rollouts))
+    whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a-0", "turn": 0}, BRANCHED, rollouts))
     save_checkpoint(run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, {"elapsed": 3.0}, 2)
     (folder / ".races").mkdir()
     (folder / ".races" / f"{RACE}.json").write_text(json.dumps({
@@ -150,8 +162,12 @@ def answers() -> None:
     run = opened()
     if run is None:
         return
-    answered(lambda: whatif.listing(run))
-    answered(lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem))
+    [_asked(row["request"]) for row in answered(lambda: whatif.listing(run)) or []]
+    what = answered(lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem))
+    if what:
+        # What was read can be printed.
+        with redirect_stdout(StringIO()):
+            TABLES[what.kind](what)
 
 
 def checkpoint() -> None:
