@@ -267,7 +267,7 @@ def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
             (lambda kept: kept.clear(), "not a what-if"), (lambda kept: kept["request"].pop("step"), "request.step: Field required"),
             (lambda kept: kept["result"].pop("updates"), "result.updates: Field required"),
             (lambda kept: kept["result"]["updates"][0]["change"].pop("action"), r"result.updates.0.change.action: Field required"),
-            (lambda kept: kept["result"]["cosine_update"].pop(), "cosine_update must have 2 rows of 2 numbers")):
+            (lambda kept: kept["result"]["cosine_update"].pop(), "cosine_update must have 3 rows of 3 numbers")):
         damage(kept := json.loads(whole))
         file.write_text(json.dumps(kept))
         with pytest.raises(ActFocusError, match=says):
