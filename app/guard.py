@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -30,6 +30,8 @@ PATHS = {
 }
 """What the page asks for, and ``launch`` while it starts; HEAD goes where GET does."""
 CALLS = "/gradio_api/run/"
+FOREIGN = ("page", "deep_link")
+"""Words of an address that Gradio reads for services that are not offered here, and stumbles over."""
 HEADERS = {
     # Gradio's components need inline script and Function(). Attributes such as onerror, the way in for text that is taken
     # for HTML, need not run, and do not; and nothing leaves this host.
@@ -88,7 +90,7 @@ class Guard:
             await send(message)
 
         try:
-            answer = self._refusal(scope)
+            answer, scope = self._refusal(scope), _without_foreign(scope)
             if answer is None and scope["path"].startswith(CALLS):
                 body = await _body(receive)
                 answer, receive = _unfit(body), _again(body, receive)
@@ -126,6 +128,13 @@ class Guard:
     def _recent(self, scope) -> list[float]:
         since = time.monotonic() - LOGIN_SECONDS
         return [when for when in self._wrong.get(_address(scope), ()) if when > since]
+
+
+def _without_foreign(scope) -> dict:
+    words = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if not any(name in FOREIGN for name, _ in words):
+        return scope
+    return {**scope, "query_string": urlencode([word for word in words if word[0] not in FOREIGN]).encode("latin-1")}
 
 
 def is_own(headers: Headers) -> bool:

@@ -189,6 +189,13 @@ def test_the_own_page_and_programs_reach_it(server):
         assert server.call("go", "{}", headers=headers)[0] == 200
 
 
+@pytest.mark.parametrize("query", ["page=x", "page=", "deep_link=x", "run=mine&page=..%2F&tab=compare", "page=%ff%00&deep_link[]=1", "%70age=x"])
+def test_an_address_says_nothing_to_the_services_that_are_not_here(server, query):
+    for path in ("/", "/config"):
+        status, _, body = server.ask("GET", f"{path}?{query}")
+        assert status == 200 and len(body) > 1000
+
+
 def test_no_preflight_is_answered(server):
     for path in ("/", "/gradio_api/run/go", "/gradio_api/queue/join", "/config"):
         for origin in ("http://evil.example", "http://localhost:3000", "null", server.own):
