@@ -94,7 +94,8 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
     for mine, (scheme, given) in zip(learners, chosen.items()):
         mine.config = config.model_copy(update={"scheme": scheme, "scheme_params": given})
         prepared.append((mine.config, PREPARE[config.algorithm](mine, kept)))
-    before = _logprobs(learner, kept, lanes)
+    # Those of a stored step are what its own ratios were formed with; nobody knows whose a fresh one's are.
+    before = _logprobs(learner, kept, lanes) if fresh else prepared[0][1].tokens.columns["old_logprobs"]
     norms = [SimpleQueue() for _ in learners[1:]] if match == "norm" else []
 
     def updated(i: int) -> _Updated:

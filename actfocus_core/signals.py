@@ -108,7 +108,7 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
     rows = torch.tensor(np.repeat(np.arange(len(batch)), [len(w) for w in where]), device=reference.device)
     columns = torch.tensor(np.concatenate(where), device=reference.device)
     with torch.no_grad():
-        hidden = split.hidden(ids)[rows, columns - 1]
+        hidden = split.hidden_at(ids, rows, columns - 1)
         targets = ids[rows, columns]
         chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0], reference.device)
         parts = [_of_logits(split.logits(h), y, top_k)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from transformers.cache_utils import DynamicCache
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import trunk
 
 
 class SplitModel:
@@ -16,6 +18,7 @@ class SplitModel:
     """
 
     def __init__(self, model):
+        self.model = model
         self.backbone = model.get_decoder()
         self.head = model.get_output_embeddings()
         config = model.config.get_text_config()
@@ -32,7 +35,39 @@ class SplitModel:
 
         Under causal attention nothing before a pad sees it, so no mask is needed.
         """
-        return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
+        B, T = ids_BT.shape
+        places = torch.arange(B * T, device=ids_BT.device)
+        return self.hidden_at(ids_BT, places // T, places % T).view(B, T, -1)
+
+    def hidden_at(self, ids_BT: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """[n, d] last hidden states at these n places alone, as ``hidden`` has them."""
+        if trunk.fits(self.model):
+            return trunk.Trunk(self.model).read(ids_BT, rows, columns)[0]
+        return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[rows, columns]
+
+    def states(self, ids_BT: torch.Tensor) -> list[torch.Tensor]:
+        """Keys and values of every layer in turn, each [B, K, T, w]. For a model of ``full_attention``."""
+        if trunk.fits(self.model):
+            return trunk.Trunk(self.model).read(ids_BT, None, None)[1]
+        cache = DynamicCache()
+        self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True)
+        return [states for layer in cache.layers for states in (layer.keys, layer.values)]
+
+    def hidden_after(self, states: list[torch.Tensor], sizes: torch.Tensor, ids_BT: torch.Tensor, rows: torch.Tensor,
+                     columns: torch.Tensor) -> torch.Tensor:
+        """[n, d] last hidden states at these n places of ids that go on from ``states``, valid up to ``sizes`` [B] in each row."""
+        if trunk.fits(self.model):
+            return trunk.Trunk(self.model).read(ids_BT, rows, columns, sizes, states)[0]
+        B, T = ids_BT.shape
+        step, width = torch.arange(T, device=ids_BT.device), states[0].shape[2]
+        old = torch.arange(width, device=ids_BT.device) < sizes[:, None]
+        new = step <= step[:, None]
+        mask = torch.cat([old[:, None].expand(-1, T, -1), new.expand(B, -1, -1)], dim=2)[:, None]
+        cache = DynamicCache()
+        for layer, (keys, values) in enumerate(zip(states[::2], states[1::2])):
+            cache.update(keys, values, layer)
+        return self.backbone(input_ids=ids_BT, position_ids=sizes[:, None] + step, attention_mask=mask, past_key_values=cache,
+                             use_cache=True).last_hidden_state[rows, columns]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """[N, d] hidden states -> [N, V] raw logits in float32 (no temperature)."""

@@ -16,6 +16,9 @@ import torch
 from actfocus_core.envs.base import stable_seed
 from actfocus_core.trajectory import Trajectory, response_mask
 
+PADDING = 64
+"""Tokens about as dear as a pass more."""
+
 
 @dataclass(frozen=True)
 class MicroBatch:
@@ -66,13 +69,16 @@ class TrainingBatch:
                          zip(self.columns["weights"], self.columns["advantages"], self.where)])
 
     def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device) -> Iterator[MicroBatch]:
-        """These trajectories, sorted by length, about ``tokens`` padded tokens at a time."""
+        """These trajectories, sorted by length, about ``tokens`` padded tokens at a time.
+
+        Where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
+        """
         rows = [i for i in rows if len(self.where[i])]
         # The last response token is predicted, never read: nothing from there on is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in rows}
         chosen: list[int] = []
         for i in sorted(rows, key=size.__getitem__):
-            if chosen and size[i] * (len(chosen) + 1) > tokens:
+            if chosen and (size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > PADDING):
                 yield self._micro(chosen, device)
                 chosen = []
             chosen.append(i)

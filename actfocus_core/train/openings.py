@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers.cache_utils import DynamicCache
 
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
@@ -29,9 +28,7 @@ class SharedOpenings:
         ids = torch.zeros(len(found), max(map(len, found)), dtype=torch.long)
         for row, opening in zip(ids, found):
             row[:len(opening)] = torch.tensor(opening)
-        cache = DynamicCache()
-        model.backbone(input_ids=ids.to(device), past_key_values=cache, use_cache=True)
-        self._made = [states for layer in cache.layers for states in (layer.keys, layer.values)]
+        self._made = model.states(ids.to(device))
         self._leaves = [states.detach().requires_grad_(states.requires_grad) for states in self._made]
 
     @staticmethod
@@ -46,21 +43,12 @@ class SharedOpenings:
         """[n, d] last hidden states where the response tokens are predicted."""
         device = micro.ids.device
         of = torch.tensor([self.of[i] for i in micro.chosen], device=device)
-        size, width = self.sizes[of], self._leaves[0].shape[2]
+        size = self.sizes[of]
         length = int((micro.positions - size[micro.rows]).max())
-        step = torch.arange(length, device=device)
         # Right of a row's end lies whatever is there: nothing before it looks at it.
-        positions = size[:, None] + step
-        ids = micro.ids.gather(1, positions.clamp(max=micro.ids.shape[1] - 1))
-        old = torch.arange(width, device=device) < size[:, None]
-        new = step <= step[:, None]
-        mask = torch.cat([old[:, None].expand(-1, length, -1), new.expand(len(of), -1, -1)], dim=2)[:, None]
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(zip(self._leaves[::2], self._leaves[1::2])):
-            cache.update(keys[of], values[of], layer)
-        hidden = self.model.backbone(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache,
-                                     use_cache=True).last_hidden_state
-        return hidden[micro.rows, micro.positions - 1 - size[micro.rows]]
+        places = (size[:, None] + torch.arange(length, device=device)).clamp(max=micro.ids.shape[1] - 1)
+        return self.model.hidden_after([states[of] for states in self._leaves], size, micro.ids.gather(1, places),
+                                       micro.rows, micro.positions - 1 - size[micro.rows])
 
     def backward(self) -> None:
         """Carry on what the micro-batches' backward passes left at the openings."""

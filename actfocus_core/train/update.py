@@ -82,7 +82,7 @@ def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
     them, each chunk is made again when its gradient is wanted.
     """
     hidden = (openings.hidden(micro) if openings else
-              model.hidden(micro.ids[:, :-1])[micro.rows, micro.positions - 1])
+              model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1))
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
         rows = chunk_rows(vocabulary, hidden.device)

@@ -6,6 +6,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import trunk
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset, resume, train
@@ -41,14 +42,17 @@ def _held(model, tokens: int, half: bool) -> int:
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, half):
+def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, half, monkeypatch):
+    """Of the model's own forward; the one for small models holds no more."""
     def a_layer(tokens):
         return _held(_model(3, **shape), tokens, half) - _held(_model(2, **shape), tokens, half)
 
     # The difference of two lengths takes away what does not grow with the tokens: copies of the weights.
+    quick = (a_layer(96) - a_layer(32)) / (2 * 64)
+    monkeypatch.setattr(trunk, "fits", lambda model: False)
     measured = (a_layer(96) - a_layer(32)) / (2 * 64)
     three, two = (Shape.of(_model(n, **shape).config).activations(half, False) for n in (3, 2))
-    assert three - two == measured
+    assert quick <= three - two == measured
 
 
 def test_checkpointing_keeps_the_input_of_a_block_alone():
