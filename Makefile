@@ -9,7 +9,7 @@ app: .venv/.ready
 	$(BIN)/actfocus app
 
 # Two at a time, each file of tests in one process, which computes on one core.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 25
 
 test: .venv/.ready-for-tests
 	$(TEST) -m "not slow and not alone"
