@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
 
@@ -24,6 +26,14 @@ def demand(module: str, extra: str) -> ModuleType:
     if wrong := _misfit(extra):
         raise ActFocusError(f"{extra}: {wrong}; {_cure(extra)}")
     return found
+
+
+@contextmanager
+def outdated_calls():
+    """Without what one library complains of in another: its user can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is deprecated and will be removed", category=FutureWarning)
+        yield
 
 
 def _misfit(extra: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actfocus_core.dialogue import ChatFormat
 from actfocus_core.errors import ActFocusError
-from actfocus_core.extras import demand
+from actfocus_core.extras import demand, outdated_calls
 from actfocus_core.paths import assets
 from actfocus_core.policy import smollm2
 
@@ -132,7 +132,8 @@ def _adapted(name: str, folder: Path, base: Policy) -> Policy:
     from safetensors import SafetensorError
 
     try:
-        model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
+        with outdated_calls():
+            model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ActFocusError(f"{name}: not an adapter of {base.name} ({reason})") from None

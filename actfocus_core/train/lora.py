@@ -7,7 +7,7 @@ import copy
 import torch
 
 from actfocus_core.envs.base import stable_seed
-from actfocus_core.extras import demand
+from actfocus_core.extras import demand, outdated_calls
 
 
 def add_adapters(model, rank: int, seed: int):
@@ -17,7 +17,7 @@ def add_adapters(model, rank: int, seed: int):
     the seed. Raises ActFocusError where peft is not installed. Source: arXiv 2106.09685.
     """
     peft = demand("peft", "lora")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), outdated_calls():
         torch.manual_seed(stable_seed("lora", seed))
         return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
 
