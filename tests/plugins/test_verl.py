@@ -354,13 +354,14 @@ def test_two_ranks_of_verl_s_worker_have_the_library_s_gradient(tiny, tmp_path):
     from safetensors.torch import load_file
 
     from actfocus_core.rollout import collect
+    from tests.plugins.verl_job import MODULES
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
               "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "PYTHONPATH": str(Path(__file__).parents[2]),
-              "VERL_USE_EXTERNAL_MODULES": "tests.plugins.verl_cpu,actfocus_core.plugins.verl_ray"}
+              "VERL_USE_EXTERNAL_MODULES": MODULES}
     ranks = [subprocess.Popen([sys.executable, "-m", "tests.plugins.verl_rank", str(tmp_path)], env={**shared, "RANK": str(rank)},
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
     for process in ranks:
@@ -415,7 +416,7 @@ def trained(tiny, tmp_path_factory):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from actfocus_core.interop.setting import Setting
     from actfocus_core.paths import assets
-    from tests.plugins.verl_cpu import train
+    from tests.plugins.verl_job import train
 
     folder = tmp_path_factory.mktemp("verl")
     done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=tiny.env_options["frozen_lake"],
