@@ -5,6 +5,8 @@ Not in ``verl_cpu``: Ray imports the module of ``Server`` before it imports verl
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import ray
 import torch
@@ -21,13 +23,19 @@ class Server:
 
     def __init__(self, path: str):
         torch.set_num_threads(1)
-        self.policy, self.step = load_policy(path, "cpu"), 0
+        self.policy, self.step, self.asked = load_policy(path, "cpu"), 0, Counter()
+
+    async def count(self, stream: tuple) -> int:
+        """How often this stream was asked for already: the first server counts for all, so that equal streams get other dice."""
+        self.asked[stream] += 1
+        return self.asked[stream]
 
     async def generate(self, prompt_ids, sampling_params, request_id, image_data=None, video_data=None) -> TokenOutput:
         sampler = CachedSampler(self.policy, sampling_params["temperature"])
         sampler.begin(1)
-        limit = sampling_params["max_tokens"]
-        reply, = sampler.reply([list(prompt_ids)], limit, np.random.default_rng([self.step, *prompt_ids]).random((1, limit)))
+        limit, stream = sampling_params["max_tokens"], (self.step, *prompt_ids)
+        dice = np.random.default_rng([await ray.get_actor("server-0").count.remote(stream), *stream])
+        reply, = sampler.reply([list(prompt_ids)], limit, dice.random((1, limit)))
         return TokenOutput(token_ids=reply.ids, log_probs=reply.logprobs.tolist(), extra_fields={"global_steps": self.step})
 
     async def update(self, weights: dict, step: int) -> None:
