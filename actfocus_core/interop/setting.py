@@ -137,7 +137,7 @@ def verl_text(setting: Setting) -> str:
     first, files, played = "", '"$PROMPTS"', []
     if setting.env:
         call = f"prompts({setting.env!r}, {count}, 'prompts.parquet', **{_unusual(setting)!r})"
-        first = f"python -c {shlex.quote(f'from actfocus_core.plugins.verl_loop import prompts; {call}')}\n"
+        first = f"python -c {shlex.quote(f'from actfocus_core.plugins.verl_ray import prompts; {call}')}\n"
         files, played = "prompts.parquet", ["actor_rollout_ref.rollout.agent.default_agent_loop=actfocus"]
     # The dialogue's opening, and all of it together: method.md section 6.
     opening, context = (2048, 8192) if setting.env == "webshop" else (1024, 3600)

@@ -6,10 +6,6 @@ import json
 import uuid
 from dataclasses import asdict
 
-from actfocus_core.extras import demand
-
-demand("actfocus_core.plugins.verl", "verl")
-
 import numpy as np
 from datasets import Dataset
 from verl.experimental.agent_loop.agent_loop import (

@@ -27,15 +27,17 @@ from verl.workers.utils.padding import response_from_nested
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
-from actfocus_core.plugins import verl_engine, verl_loop  # noqa: F401 - they register an engine and an agent loop
 from actfocus_core.plugins.batch import DEFAULTS, weigh
 from actfocus_core.plugins.contract import check_methods
 from actfocus_core.plugins.following import RunFolder
 from actfocus_core.plugins.verl import ENERGY, TESTED, WEIGHTS, parameters, verl
 from actfocus_core.plugins.verl_batch import SCORED, read_batch
+from actfocus_core.plugins.verl_engine import ActFocusEngine
+from actfocus_core.plugins.verl_loop import EnvironmentLoop, prompts
 from actfocus_core.spans import span_rule
 from actfocus_core.train import metrics as names
 
+__all__ = ["ActFocusEngine", "ActFocusTrainer", "EnvironmentLoop", "prompts"]
 USED = {
     (PPOTrainerSync, "_compute_ref_log_prob"): ["self", "batch", "metrics"],
     (PPOTrainerSync, "_compute_advantage"): ["self", "batch", "metrics"],

@@ -199,7 +199,7 @@ def test_the_engine_s_energies_lie_where_verl_reads_them(rollouts, tiny):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from verl.workers.utils.padding import response_from_nested
 
-    from actfocus_core.plugins.verl_engine import ActFocusEngine
+    from actfocus_core.plugins.verl_ray import ActFocusEngine
 
     engine = object.__new__(ActFocusEngine)
     engine.ulysses_sequence_parallel_size = 1
@@ -252,7 +252,8 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
 
     from datasets import Dataset
 
-    from actfocus_core.plugins.verl_loop import EPISODE, EnvironmentLoop, prompts
+    from actfocus_core.plugins.verl_loop import EPISODE
+    from actfocus_core.plugins.verl_ray import EnvironmentLoop, prompts
     from actfocus_core.policy.sampler import CachedSampler
 
     class Server:
