@@ -416,19 +416,22 @@ def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
             check_methods(plugin.verl, plugin.TESTED, module.USED)
 
 
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory):
+def run_of_verl(policy, folder, *overrides: str) -> Run:
     """The run folder of two steps by verl's own trainer on a Ray cluster of this machine: two ranks of FSDP, two servers."""
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from actfocus_core.interop.setting import Setting
     from actfocus_core.paths import assets
     from tests.plugins.verl_job import train
 
-    folder = tmp_path_factory.mktemp("verl")
-    done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=tiny.env_options["frozen_lake"],
-                         model=str(assets() / "tiny-policy")), folder, folder / "run")
+    done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=policy.env_options["frozen_lake"],
+                         model=str(assets() / "tiny-policy")), folder, folder / "run", *overrides)
     assert done.returncode == 0, done.stdout[-8000:]
     return Run.open(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    return run_of_verl(tiny, tmp_path_factory.mktemp("verl"))
 
 
 @pytest.mark.slow
@@ -486,6 +489,23 @@ def test_what_verl_s_ranks_computed_is_the_library_s(trained, tiny):
     score(later, tiny)
     shift = np.concatenate([(t.logprobs - t.signals["ref_logprob"])[t.response_mask] for t in later])
     assert np.abs(shift).max() > 1e-2 and trained.metrics()[0][1]["ratio/rollout_max"] < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_verl_s_ppo_trains_with_its_critic(tiny, tmp_path):
+    from tests.plugins.verl_job import CRITIC
+
+    run = run_of_verl(tiny, tmp_path, *CRITIC.split())
+    assert read_status(run.path)["state"] == "finished" and run.info["config"]["algorithm"] == "ppo"
+    rows = run.metrics()[0]
+    assert len(rows) == 2 and diagnose(run, tokenizer=tiny.tokenizer).healthy
+    for row in rows:
+        assert {"loss/value", "critic/value_mean", "critic/explained", "seconds/values"} <= row.keys() <= set(METRICS)
+        assert row["grad/norm"] > 1e-3 and row["grad/critic_norm"] > 1e-3 and row["ratio/rollout_max"] < 1e-3
+    # Both were updated: the second step was played, and valued, by others than the first.
+    assert rows[1]["kl/reference"] > 1e-6 > abs(rows[0]["kl/reference"])
+    assert abs(rows[1]["critic/value_mean"] - rows[0]["critic/value_mean"]) > 1e-3
 
 
 @pytest.mark.slow

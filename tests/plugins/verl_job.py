@@ -26,6 +26,12 @@ actor_rollout_ref.model.use_remove_padding=False +actor_rollout_ref.model.overri
 +ray_kwargs.ray_init.num_gpus=2 ray_kwargs.ray_init.num_cpus=16 +ray_kwargs.ray_init.include_dashboard=False
 """
 """Two ranks of float32 on a CPU, each its own rollout server; twelve episodes a step, of one mini-batch."""
+CRITIC = """
+algorithm.adv_estimator=gae critic.model.path=${actor_rollout_ref.model.path} critic.strategy=fsdp2 critic.optim.lr=1e-3
+critic.ppo_max_token_len_per_gpu=1500 critic.model.use_remove_padding=False critic.fsdp.use_torch_compile=False
++critic.model.override_config.attn_implementation=sdpa +critic.fsdp.mixed_precision={param_dtype:fp32,reduce_dtype:fp32}
+"""
+"""PPO in GRPO's place, its critic as small."""
 
 
 def settings(setting: Setting) -> tuple[dict[str, str], list[str], list[str]]:
