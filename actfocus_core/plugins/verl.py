@@ -14,11 +14,11 @@ import os
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.extras import demand
+from actfocus_core.plugins.contract import check_version
 
 verl = demand("verl", "verl")
-TESTED = "0.9."
-if not verl.__version__.startswith(TESTED):
-    raise ActFocusError(f"verl {verl.__version__}: the plug-in was written against {TESTED}*; pip install 'verl=={TESTED}*'")
+TESTED = "0.9"
+check_version(verl, TESTED)
 
 import torch
 from tensordict import TensorDict

@@ -1,4 +1,4 @@
-"""What every process of a verl job loads: an engine and a trainer, registered as ``actfocus``.
+"""What every process of a verl job loads: a trainer, an engine and an agent loop, registered as ``actfocus``.
 
     VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray ACTFOCUS_PARAMS='{"alpha": 0.1, "beta": 0.5}' \\
         python -m verl.trainer.main_ppo trainer.v1.trainer_mode=actfocus \\
@@ -12,11 +12,7 @@ the studio follows. What of it was run, and on what, is in docs/scale.md.
 
 from __future__ import annotations
 
-import inspect
-import json
 import os
-import uuid
-from dataclasses import asdict
 
 from actfocus_core.extras import demand
 
@@ -24,47 +20,25 @@ from actfocus_core.extras import demand
 demand("actfocus_core.plugins.verl", "verl")
 tq = demand("transfer_queue", "verl")
 
-import numpy as np
 import torch
-from datasets import Dataset
 from tensordict import TensorDict
-from verl.experimental.agent_loop.agent_loop import (
-    AgentLoopBase,
-    AgentLoopMetrics,
-    AgentLoopOutput,
-    register,
-)
 from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
-from verl.utils import tensordict_utils as tu
-from verl.utils.device import get_device_id
-from verl.workers.engine.base import EngineRegistry
-from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from verl.workers.utils.padding import response_from_nested
 
-from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
-from actfocus_core.plugins.batch import DEFAULTS, read_rows, weigh
+from actfocus_core.plugins.batch import DEFAULTS, weigh
+from actfocus_core.plugins.contract import check_methods
 from actfocus_core.plugins.following import RunFolder
-from actfocus_core.plugins.verl import (
-    ENERGY,
-    TESTED,
-    WEIGHTS,
-    energies,
-    parameters,
-    verl,
-    weighted,
-)
-from actfocus_core.policy import Policy
-from actfocus_core.policy.sampler import Reply
-from actfocus_core.rollout import TRAINING_SEED, Episode
+from actfocus_core.plugins.verl import ENERGY, TESTED, WEIGHTS, parameters, verl
+from actfocus_core.plugins.verl_batch import SCORED, read_batch
+from actfocus_core.plugins.verl_engine import ActFocusEngine
+from actfocus_core.plugins.verl_loop import EnvironmentLoop, prompts
 from actfocus_core.spans import span_rule
 from actfocus_core.train import metrics as names
-from actfocus_core.trajectory import Trajectory, Turn
 
+__all__ = ["ActFocusEngine", "ActFocusTrainer", "EnvironmentLoop", "prompts"]
 USED = {
-    (FSDPEngineWithLMHead, "forward_backward_batch"): ["self", "data", "loss_function", "forward_only"],
-    (FSDPEngineWithLMHead, "prepare_model_outputs"): ["self", "output", "output_args", "micro_batch", "logits_processor_func"],
     (PPOTrainerSync, "_compute_ref_log_prob"): ["self", "batch", "metrics"],
     (PPOTrainerSync, "_compute_advantage"): ["self", "batch", "metrics"],
     (PPOTrainerSync, "_compute_metrics"): ["self", "batch", "metrics", "timing_raw", "global_steps", "epoch"],
@@ -74,48 +48,13 @@ USED = {
     (PPOTrainerSync, "on_step_end"): ["self"],
 }
 """Methods that are overridden or called, with their arguments."""
+check_methods(verl, TESTED, USED)
 LOGGED = {"actor/pg_loss": "loss/policy", "actor/grad_norm": "grad/norm", "actor/lr": "grad/lr", "actor/ppo_kl": "kl/update",
           "actor/clip_low": "clip/low", "actor/clip_high": "clip/high", "actor/entropy": "entropy/mean",
           "critic/vf_loss": "loss/value", "critic/grad_norm": "grad/critic_norm", "critic/vf_explained_var": "critic/explained",
           "critic/values/mean": "critic/value_mean", "timing_s/gen": "seconds/rollout", "timing_s/ref": "seconds/score",
           "timing_s/values": "seconds/values", "timing_s/update_actor": "seconds/update", "timing_s/testing": "seconds/evaluate"}
 """verl's names of what it logs -> those of metrics.jsonl."""
-
-
-@EngineRegistry.register(model_type="actfocus", backend=["fsdp", "fsdp2"], device=["cuda", "npu"])
-class ActFocusEngine(FSDPEngineWithLMHead):
-    """verl's FSDP engine; its forward pass also gives energies, and its mini-batches are weighted."""
-
-    def __init__(self, model_config, **parts):
-        # "actfocus" led verl to this class; what is built is a language model.
-        model_config.model_type = "language_model"
-        super().__init__(model_config=model_config, **parts)
-
-    def forward_backward_batch(self, data, loss_function, forward_only=False):
-        if not forward_only and WEIGHTS in data.keys():  # noqa: SIM118 - a TensorDict iterates over its rows
-            data = weighted(data, self.get_data_parallel_group(), get_device_id())
-        return super().forward_backward_batch(data, loss_function, forward_only=forward_only)
-
-    def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
-        wanted = tu.get_non_tensor_data(data=micro_batch, key="calculate_energy", default=False)
-        energy = self.energy(output, micro_batch) if wanted else None
-        outputs = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
-        return outputs if energy is None else {**outputs, "energy": energy}
-
-    def energy(self, output, micro_batch) -> torch.Tensor:
-        """Nested [B, T]: -logsumexp of the raw logits of every position; it belongs to the prediction of the next token."""
-        if tu.get_non_tensor_data(data=micro_batch, key="use_fused_kernels", default=False):
-            raise ActFocusError("use_fused_kernels=True: the logits are never made, and the energy needs them; set it to False")
-        if self.ulysses_sequence_parallel_size > 1:
-            raise ActFocusError("ulysses_sequence_parallel_size above 1: the energy is not gathered over its ranks; set it to 1")
-        logits, offsets = output.logits, micro_batch["input_ids"].offsets()
-        if hasattr(logits, "full_tensor"):
-            logits = logits.full_tensor()
-        if tu.get_non_tensor_data(data=micro_batch, key="use_remove_padding", default=True):
-            rows = logits[0, :int(offsets[-1])]
-        else:
-            rows = torch.cat([row[:n] for row, n in zip(logits, offsets.diff().tolist())])
-        return torch.nested.nested_tensor_from_jagged(energies(rows), offsets)
 
 
 @register_trainer("actfocus")
@@ -201,97 +140,3 @@ class ActFocusTrainer(PPOTrainerSync):
                 "algorithm": {"gae": "ppo"}.get(c.algorithm.adv_estimator, c.algorithm.adv_estimator), "scheme": "actfocus",
                 "scheme_params": {name: p[name] for name in DEFAULTS}, "prompts": c.data.train_batch_size, "rollouts": rollout.n,
                 "lr": actor.optim.lr, "clip_low": low, "clip_high": high, "temperature": rollout.temperature}
-
-
-SCORED = {"old_log_probs": "", "entropy": "entropy", "ref_log_prob": "ref_logprob", ENERGY: "ref_energy"}
-"""Fields of verl's batch over the response -> our signals; the first are the log-probs themselves."""
-
-
-def read_batch(data: TensorDict, layout: Layout, step: int) -> list[Trajectory]:
-    """The rows of verl's batch with what was scored of them; an episode of ``EnvironmentLoop`` as it was played."""
-    rows = {name: [row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses", "response_mask", "rm_scores")}
-    trajectories = read_rows(rows["prompts"], rows["responses"], rows["response_mask"], layout,
-                             [sum(row) for row in rows["rm_scores"]], [str(u) for u in data.get("uid").tolist()], step)
-    scored = {ours: data[theirs].unbind() for theirs, ours in SCORED.items() if theirs in data.keys()}  # noqa: SIM118
-    told = data.get("extra_fields").tolist() if "extra_fields" in data.keys() else [{}] * len(trajectories)  # noqa: SIM118
-    for i, t in enumerate(trajectories):
-        where, start = np.flatnonzero(t.response_mask), len(rows["prompts"][i])
-        for ours, values in scored.items():
-            column = np.full(len(t), np.nan, np.float32)
-            column[where] = values[i].float().numpy()[where - start]
-            if ours:
-                t.signals[ours] = column
-            else:
-                t.logprobs = column
-        if EPISODE in told[i]:
-            episode = json.loads(told[i][EPISODE])
-            t.turn_records = [Turn(**turn) for turn in episode.pop("turns")]
-            for name, value in episode.items():
-                setattr(t, name, value)
-            t.group = f"{step:05d}-{t.seed}"
-            t.id = f"{t.group}-{t.rollout:02d}"
-    return trajectories
-
-
-EPISODE = "actfocus_episode"
-"""Where an episode's own record lies among the extra fields of verl's agent loops: JSON."""
-
-
-@register("actfocus")
-class EnvironmentLoop(AgentLoopBase):
-    """verl's agent loop on one of our environments: token in, token out, the same turns as ``actfocus rollout`` plays."""
-
-    async def run(self, sampling_params: dict, priority: int = 0, session_id: int = 0, **row) -> AgentLoopOutput:
-        """Play one episode. ``extra_info`` of the row, as ``prompts`` gives it: env, options, seed."""
-        asked, request, versions = row["extra_info"], uuid.uuid4().hex, {}
-        env = make_env(asked["env"], **asked["options"])
-        env.reset(int(asked["seed"]), int(session_id))
-        episode = Episode(env, Policy("", None, self.tokenizer), 0, 0)
-        context, stop = self.rollout_config.prompt_length + self.rollout_config.response_length, episode.chat.stop_ids()
-        while not episode.done:
-            made = await self.server_manager.generate(
-                request_id=request, prompt_ids=list(episode.ids), priority=int(priority),
-                sampling_params={**sampling_params, "max_tokens": episode.room(context), "stop_token_ids": stop})
-            # Which weights played: those of the first turn and those of the last.
-            versions = {"min_global_steps": made.extra_fields.get("min_global_steps"), **versions,
-                        "max_global_steps": made.extra_fields.get("max_global_steps")}
-            ids = list(made.token_ids)
-            logprobs = np.array(made.log_probs if made.log_probs else [np.nan] * len(ids), np.float32)
-            episode.take(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
-        t = episode.trajectory()
-        start = int(np.argmax(t.response_mask))
-        known = np.isfinite(t.logprobs[t.response_mask]).all()
-        record = {name: getattr(t, name) for name in ("env", "seed", "rollout", "reward", "penalty", "success", "terminated", "truncated")}
-        return AgentLoopOutput(
-            prompt_ids=t.token_ids[:start].tolist(), response_ids=t.token_ids[start:].tolist(),
-            response_mask=t.response_mask[start:].astype(int).tolist(),
-            response_logprobs=np.nan_to_num(t.logprobs[start:]).tolist() if known else None, reward_score=t.ret,
-            num_turns=2 * len(t.turn_records), metrics=AgentLoopMetrics(), extra_fields={
-                "turn_scores": [], "tool_rewards": [], **versions,
-                EPISODE: json.dumps({**record, "turns": [asdict(turn) for turn in t.turn_records]})})
-
-
-def prompts(env: str, count: int, file: str, **options) -> None:
-    """Write ``count`` prompts of an environment as a Parquet file for verl's ``data.train_files``, from the first training seed on.
-
-    Raises ActFocusError for an unknown environment or option.
-    """
-    template = make_env(env, **options)
-    system = {"role": "system", "content": template.system_prompt()}
-    Dataset.from_list([{
-        "prompt": [system, {"role": "user", "content": template.clone().reset(seed)}], "data_source": env, "agent_name": "actfocus",
-        "reward_model": {"style": "rule", "ground_truth": ""}, "extra_info": {"env": env, "options": template.options.model_dump(mode="json"),
-                                                                              "seed": seed, "index": seed}}
-        for seed in range(TRAINING_SEED, TRAINING_SEED + count)]).to_parquet(file)
-
-
-def check_contract() -> None:
-    """Raise ActFocusError where the insides of this verl are not those the plug-in was written against."""
-    for (owner, name), arguments in USED.items():
-        method = getattr(owner, name, None)
-        if method is None or list(inspect.signature(method).parameters) != arguments:
-            raise ActFocusError(f"verl {verl.__version__}: {owner.__name__}.{name}({', '.join(arguments)}) is not there as such, so "
-                                f"the weighted loss would be wrong without a word; pip install 'verl=={TESTED}*'")
-
-
-check_contract()

@@ -12,6 +12,7 @@ pytest.importorskip("trl", reason="TRL is not installed: `make test-trl` runs th
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import torch
+import trl
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 from trl import GRPOTrainer
@@ -225,7 +226,7 @@ def test_two_processes_are_one(tmp_path):
 
 @pytest.mark.parametrize("change", [lambda m: m.delattr(GRPOTrainer, "_generate_and_score_completions"),
                                     lambda m: m.setattr(GRPOTrainer, "_compute_loss", lambda self, inputs: None),
-                                    lambda m: m.setattr(plugin.trl, "__version__", "1.17.0")])
+                                    lambda m: m.setattr(trl, "__version__", "1.17.0")])
 def test_another_trl_is_refused(monkeypatch, change):
     change(monkeypatch)
     with pytest.raises(ActFocusError, match="pip install 'trl==1.16"):

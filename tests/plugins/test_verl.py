@@ -3,7 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +30,7 @@ from actfocus_core.interop.layout import Layout
 from actfocus_core.losses import policy_loss
 from actfocus_core.plugins import verl as plugin
 from actfocus_core.plugins.batch import read_rows, weigh
+from actfocus_core.plugins.contract import check_methods
 from actfocus_core.plugins.following import RunFolder
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.runs import Run
@@ -251,7 +252,8 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
 
     from datasets import Dataset
 
-    from actfocus_core.plugins.verl_ray import EPISODE, EnvironmentLoop, prompts
+    from actfocus_core.plugins.verl_loop import EPISODE
+    from actfocus_core.plugins.verl_ray import EnvironmentLoop, prompts
     from actfocus_core.policy.sampler import CachedSampler
 
     class Server:
@@ -294,7 +296,8 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from tensordict.tensorclass import NonTensorStack
 
-    from actfocus_core.plugins.verl_ray import EPISODE, read_batch
+    from actfocus_core.plugins.verl_batch import read_batch
+    from actfocus_core.plugins.verl_loop import EPISODE, record_of
 
     parts = responses_of(rollouts[:2])
     jagged = {name: torch.nested.as_nested_tensor([torch.as_tensor(np.asarray(row)) for row in rows], layout=torch.jagged) for name, rows in {
@@ -305,11 +308,12 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
         "ref_log_prob": [np.nan_to_num(t.signals["ref_logprob"][s:]) for *_, t, s in parts],
         plugin.ENERGY: [np.nan_to_num(t.signals["ref_energy"][s:]) for *_, t, s in parts]}.items()}
     first, second = rollouts[:2]
-    record = {name: getattr(first, name) for name in ("env", "seed", "rollout", "reward", "penalty", "success", "terminated", "truncated")}
-    told = [{EPISODE: json.dumps({**record, "turns": [asdict(turn) for turn in first.turn_records]})}, {}]
+    told = [{EPISODE: record_of(first)}, {}]
     data = TensorDict({**jagged, "uid": NonTensorStack("a", "b"), "extra_fields": NonTensorStack(*told)}, batch_size=2)
     mine, theirs = read_batch(data, Layout(tiny.tokenizer, span_rule("think_answer"), "tiny"), 7)
-    assert mine.turn_records == first.turn_records and {name: getattr(mine, name) for name in record} == record
+    assert mine.turn_records == first.turn_records
+    for name in ("env", "seed", "rollout", "reward", "penalty", "success", "terminated", "truncated"):
+        assert getattr(mine, name) == getattr(first, name), name
     assert mine.id == f"00007-{first.seed}-{first.rollout:02d}" and (theirs.env, theirs.group) == ("", "00007-b")
     assert theirs.ret == pytest.approx(second.ret)
     for read, t in ((mine, first), (theirs, second)):
@@ -354,13 +358,14 @@ def test_two_ranks_of_verl_s_worker_have_the_library_s_gradient(tiny, tmp_path):
     from safetensors.torch import load_file
 
     from actfocus_core.rollout import collect
+    from tests.plugins.verl_job import MODULES
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
               "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "PYTHONPATH": str(Path(__file__).parents[2]),
-              "VERL_USE_EXTERNAL_MODULES": "tests.plugins.verl_cpu,actfocus_core.plugins.verl_ray"}
+              "VERL_USE_EXTERNAL_MODULES": MODULES}
     ranks = [subprocess.Popen([sys.executable, "-m", "tests.plugins.verl_rank", str(tmp_path)], env={**shared, "RANK": str(rank)},
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
     for process in ranks:
@@ -396,32 +401,37 @@ def of_an_update(policy, played, advantages: torch.Tensor) -> tuple[float, float
     ours = policy_loss(torch.cat(logprobs), old, every, torch.from_numpy(weights), torch.from_numpy(kinds >= 3))
     gradients = torch.autograd.grad(ours.loss, list(model.parameters()))
     model.requires_grad_(False)
-    return float(ours.loss), float(torch.cat([g.flatten() for g in gradients]).norm())
+    return ours.loss.item(), float(torch.cat([g.flatten() for g in gradients]).norm())
 
 
 def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
-    from actfocus_core.plugins import verl_ray
+    from actfocus_core.plugins import verl_engine, verl_ray
 
-    verl_ray.check_contract()
-    monkeypatch.setattr(verl_ray.PPOTrainerSync, "_compute_advantage", lambda self, batch: batch)
-    with pytest.raises(ActFocusError, match="_compute_advantage"):
-        verl_ray.check_contract()
+    for module, owner, name in ((verl_ray, verl_ray.PPOTrainerSync, "_compute_advantage"),
+                                (verl_engine, verl_engine.FSDPEngineWithLMHead, "prepare_model_outputs")):
+        check_methods(plugin.verl, plugin.TESTED, module.USED)
+        monkeypatch.setattr(owner, name, lambda self, batch: batch)
+        with pytest.raises(ActFocusError, match=rf"{name}\(.*pip install 'verl==0.9"):
+            check_methods(plugin.verl, plugin.TESTED, module.USED)
 
 
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory):
+def run_of_verl(policy, folder, *overrides: str) -> Run:
     """The run folder of two steps by verl's own trainer on a Ray cluster of this machine: two ranks of FSDP, two servers."""
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from actfocus_core.interop.setting import Setting
     from actfocus_core.paths import assets
-    from tests.plugins.verl_cpu import train
+    from tests.plugins.verl_job import train
 
-    folder = tmp_path_factory.mktemp("verl")
-    done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=tiny.env_options["frozen_lake"],
-                         model=str(assets() / "tiny-policy")), folder, folder / "run")
+    done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=policy.env_options["frozen_lake"],
+                         model=str(assets() / "tiny-policy")), folder, folder / "run", *overrides)
     assert done.returncode == 0, done.stdout[-8000:]
     return Run.open(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    return run_of_verl(tiny, tmp_path_factory.mktemp("verl"))
 
 
 @pytest.mark.slow
@@ -482,6 +492,23 @@ def test_what_verl_s_ranks_computed_is_the_library_s(trained, tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_verl_s_ppo_trains_with_its_critic(tiny, tmp_path):
+    from tests.plugins.verl_job import CRITIC
+
+    run = run_of_verl(tiny, tmp_path, *CRITIC.split())
+    assert read_status(run.path)["state"] == "finished" and run.info["config"]["algorithm"] == "ppo"
+    rows = run.metrics()[0]
+    assert len(rows) == 2 and diagnose(run, tokenizer=tiny.tokenizer).healthy
+    for row in rows:
+        assert {"loss/value", "critic/value_mean", "critic/explained", "seconds/values"} <= row.keys() <= set(METRICS)
+        assert row["grad/norm"] > 1e-3 and row["grad/critic_norm"] > 1e-3 and row["ratio/rollout_max"] < 1e-3
+    # Both were updated: the second step was played, and valued, by others than the first.
+    assert rows[1]["kl/reference"] > 1e-6 > abs(rows[0]["kl/reference"])
+    assert abs(rows[1]["critic/value_mean"] - rows[0]["critic/value_mean"]) > 1e-3
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_ray_workers_have_one_gradient(batch, rollouts, tiny, tmp_path):
     """Two Ray processes with half of a mini-batch each: their mean gradient is the library's of the whole."""
@@ -502,5 +529,5 @@ def test_two_ray_workers_have_one_gradient(batch, rollouts, tiny, tmp_path):
         ray.shutdown()
     assert max(float(g.abs().max()) for g in alone.values()) > 1e-3
     for name, gradient in alone.items():
-        torch.testing.assert_close(torch.as_tensor(two[0][name]), gradient, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(torch.tensor(two[0][name]), gradient, atol=1e-6, rtol=1e-4)
         np.testing.assert_array_equal(two[0][name], two[1][name])

@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     from actfocus_core.plugins.verl import ENERGY, WEIGHTS
     from actfocus_core.policy import load_policy
     from actfocus_core.rollout import collect
-    from tests.plugins.verl_cpu import settings
+    from tests.plugins.verl_job import settings
 
     torch.set_num_threads(1)
     rank, tiny = int(os.environ["RANK"]), load_policy("tiny", "cpu")
