@@ -9,7 +9,7 @@ import gradio as gr
 from actfocus_core.errors import ActFocusError
 from app import play
 from app.catalog import locate
-from app.frame.components import Nav, PlayAnswer, PlayRequest
+from app.frame.components import Ask, Nav
 from app.frame.controls import Controls
 from app.payload import error_payload, trace_payload
 from app.studio import Studio
@@ -25,7 +25,7 @@ REQUEST_MAX = 4000
 def build(studio: Studio) -> None:
     """The page and its two events: the first view, and going somewhere else."""
     nav, trace = Nav(), TraceView()
-    moves, played = PlayRequest(), PlayAnswer()
+    moves = Ask("play")
 
     def first(request: gr.Request) -> list:
         view = View.parse(dict(request.query_params))
@@ -36,10 +36,8 @@ def build(studio: Studio) -> None:
         return payload(studio, View.parse(asked), restore=asked.get("restore") is True)
 
     studio.demo.load(first, None, [trace, *studio.controls.all()], **PRIVATE)
-    # Not the event's data but the component's value: of several quick events the last one counts.
-    nav.go(go, [nav], [trace], trigger_mode="always_last", **PRIVATE)
-    moves.play(lambda text: play.answer(studio.catalog.open, text), [moves], [played],
-               trigger_mode="always_last", **PRIVATE)
+    nav.go(go, [nav], [nav], **PRIVATE)
+    moves.ask(lambda text: play.answer(studio.catalog.open, text), [moves], [moves], **PRIVATE)
 
 
 def payload(studio: Studio, view: View, restore: bool) -> str:

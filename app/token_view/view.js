@@ -94,7 +94,7 @@
     if (data.view) store.adopt(data.view);
     say(data.error || (data.notes || []).join(' '), Boolean(data.error));
     if (data.error) {
-      if (!page.model) {
+      if (!page.model && data.runs) {
         AF.frame.show(data);
         page.empty.textContent = 'Nothing is open.';
       }
@@ -480,5 +480,5 @@
   COLOURS.forEach(([name], i) => { ACTIONS[String(i + 1)] = ready(() => colour(name)); });
 
   /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.trace = { mount, pinFirst, state: page };
+  AF.trace = { mount, open, pinFirst, state: page };
 })(self);
