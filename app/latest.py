@@ -13,10 +13,13 @@ Made = TypeVar("Made")
 
 
 class Latest(Generic[Made]):
-    """The ``size`` values asked for last, by key. One is made at a time, and once."""
+    """The values asked for last, by key, that weigh ``size`` together. One is made at a time, and once.
 
-    def __init__(self, size: int = 8):
-        self._size = size
+    ``weigh``: what a value counts; each is one without it.
+    """
+
+    def __init__(self, size: int = 8, weigh: Callable[[Made], int] = lambda made: 1):
+        self._size, self._weigh, self._weight = size, weigh, 0
         self._made: OrderedDict[tuple, Made] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -25,10 +28,12 @@ class Latest(Generic[Made]):
         with self._lock:
             if key not in self._made:
                 self._made[key] = make()
+                self._weight += self._weigh(self._made[key])
             self._made.move_to_end(key)
-            if len(self._made) > self._size:
-                self._made.popitem(last=False)
-            return self._made[key]
+            made = self._made[key]
+            while self._weight > self._size:
+                self._weight -= self._weigh(self._made.popitem(last=False)[1])
+            return made
 
 
 def stamp(run, steps: list[int]) -> tuple:

@@ -11,7 +11,8 @@ from app import play
 from app.catalog import locate
 from app.frame.components import Ask, Nav
 from app.frame.controls import Controls
-from app.payload import error_payload, trace_payload
+from app.latest import stamp
+from app.payload import error_payload, trace_payload, trajectory_payload
 from app.studio import Studio
 from app.token_view.view import TraceView
 from app.url import View
@@ -53,10 +54,9 @@ def payload(studio: Studio, view: View, restore: bool) -> str:
         place, missing = locate(run, view)
         references = run.references(place.step)
         reference = view.reference if view.reference in references else next(iter(references), None)
-        batch = studio.batches.get(run, place.step, reference)
-        trajectory = run.trajectory(place.id, reference)
-        return trace_payload(run, trajectory, batch, place, runs=names, name=name, reference=reference,
-                             view=view, restore=restore, notes=notes + missing)
+        text = studio.trajectories.get((place.id, reference, stamp(run, [place.step])), lambda: trajectory_payload(
+            run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)))
+        return trace_payload(run, text, place, runs=names, name=name, reference=reference, view=view, restore=restore, notes=notes + missing)
     except ActFocusError as error:
         return error_payload(str(error), names, view if restore else None)
 

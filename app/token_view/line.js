@@ -5,7 +5,7 @@
   const { el } = AF.dom;
   const { KIND } = AF.weights;
   const GAP_MS = 90; // between two redraws while a slider moves, at least: the text comes first,
-  const SHARE = 0.2; // and together they take so much of the time at most, however slow the machine
+  const SHARE = 0.1; // and together they take so much of the time at most, however slow the machine
 
   function create(skeleton, onHover, onPin, onZoom) {
     const line = { figure: JSON.parse(skeleton), ready: false, due: 0, drawn: 0, took: 0, seen: false, stale: true };
