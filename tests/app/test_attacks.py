@@ -18,6 +18,7 @@ from actfocus_core.runs import Run
 from app import transfers
 from app.guard import HEADERS, WRONG_LOGINS, Guard
 from app.main import build, serve
+from app.static import TRACKERS
 from tests.app.sample import make_run
 
 SECRET = "the-secret-of-another-folder"
@@ -95,6 +96,7 @@ SERVED = {
     ("POST", "/login"), ("POST", "/login/"), ("POST", "/gradio_api/run/{api_name}"), ("POST", "/gradio_api/run/{api_name}/"),
     ("GET", "/gradio_api/startup-events"),
     *((method, f"/studio/{name}.js") for method in ("GET", "HEAD") for name in ("studio", "plotly.min")),
+    *((method, f"/assets/{file.name}") for file in TRACKERS for method in ("GET", "HEAD")),
     ("PUT", "/studio/receive/{ticket}"), ("GET", "/studio/send/{ticket}"), ("HEAD", "/studio/send/{ticket}"),
 }
 
