@@ -324,8 +324,8 @@ def test_without_a_login_only_the_form_for_one_is_seen(hosted):
                                          {"Content-Type": "application/json"})
             if status < 400 and method == "GET":
                 seen[path] = body
-    # Our script and plotly's, Gradio's styles, and who is logged in: nothing that a run says.
-    assert set(seen) == {"/", "/theme.css", "/robots.txt", "/studio/studio.js", "/studio/plotly.min.js", "/logout", "/favicon.ico",
+    # Our script and plotly's, Gradio's styles and a script of its, and who is logged in: nothing that a run says.
+    assert set(seen) == {"/", *(f"/assets/{file.name}" for file in TRACKERS), "/theme.css", "/robots.txt", "/studio/studio.js", "/studio/plotly.min.js", "/logout", "/favicon.ico",
                          "/gradio_api/startup-events"}
     config = re.search(r"window\.gradio_config = (\{.*?\});", seen["/"].decode()).group(1)
     assert json.loads(config)["auth_required"] is True and json.loads(config)["components"] == json.loads(config)["dependencies"] == []
