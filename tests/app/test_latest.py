@@ -1,7 +1,9 @@
 """What was made last is kept as long as it weighs no more than was asked for."""
 
 import json
+import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,24 @@ def test_what_is_kept_never_weighs_more_and_the_oldest_goes_first(asked, size):
         while sum(map(len, kept)) > size:
             kept.popitem(last=False)
         assert not made
+
+
+def test_what_is_there_is_given_while_another_is_made_and_none_is_made_twice():
+    latest, begun, go, made = Latest(8), threading.Event(), threading.Event(), []
+
+    def slow() -> str:
+        begun.set()
+        assert go.wait(20)
+        made.append("slow")
+        return "slow"
+
+    assert latest.get(("there",), lambda: "there") == "there"
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(latest.get, ("slow",), slow) for _ in range(3)]
+        assert begun.wait(20)
+        assert latest.get(("there",), slow) == "there"
+        go.set()
+        assert [one.result() for one in waiting] == ["slow"] * 3 and made == ["slow"]
 
 
 def test_a_trajectory_that_is_kept_is_what_a_fresh_studio_says_and_follows_its_files(tmp_path):
