@@ -126,6 +126,8 @@ def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 3000
             browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
                                                  args=["--no-sandbox", "--disable-gpu"])
             opened = [_opened(browser, port, i) for i in range(drawn)]
+            if training:
+                _begun(folder / "training" / "run.json")
             count = _clock(studio, trainer)
             with ThreadPoolExecutor(max(1, sessions - drawn)) as pool:
                 walks = [pool.submit(_walk, port, i, seconds, pause_ms) for i in range(drawn, sessions)]
@@ -250,6 +252,14 @@ def _wait(address: str, patience: float = 300) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)
+
+
+def _begun(file: Path, patience: float = 300) -> None:
+    end = time.monotonic() + patience
+    while not file.exists():
+        if time.monotonic() > end:
+            raise RuntimeError("the training run did not begin")
+        time.sleep(0.2)
 
 
 def _free_port() -> int:
