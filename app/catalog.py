@@ -11,6 +11,8 @@ import pandas as pd
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets, when_written
 from actfocus_core.runs import Run
+from actfocus_core.runs import stamp as file_stamp
+from app.latest import Latest
 from app.url import View
 
 FIRST_RUN = "frozen-lake"
@@ -26,6 +28,7 @@ class Catalog:
     def __init__(self, given: list[Path], runs_dir: Path):
         self.given = [Path(path).resolve() for path in given]
         self.runs_dir = Path(runs_dir).resolve()
+        self._open: Latest[Run] = Latest(16)
 
     def paths(self) -> dict[str, Path]:
         """Name -> folder; of two folders of one name the later one's name gets a number."""
@@ -57,7 +60,12 @@ class Catalog:
         path = self.paths().get(name)
         if path is None:
             raise ActFocusError(f"there is no run \u201c{name}\u201d here; choose one from the list")
-        return Run.open(path)
+        try:
+            key = (path, file_stamp(path / "run.json"))
+        except ActFocusError:
+            return Run.open(path)  # which says what is wrong with it
+        # An open run keeps its index.
+        return self._open.get(key, lambda: Run.open(path))
 
 
 @dataclass(frozen=True)
@@ -91,23 +99,28 @@ def locate(run: Run, view: View) -> tuple[Place, list[str]]:
     masks = _masks(index)
     kept = np.flatnonzero(masks[view.filter])
     at = _position(index, view, kept, notes)
-    row = index.iloc[at]
-    groups = index.loc[index["step"] == row["step"], "group"].drop_duplicates().tolist()
-    g = groups.index(row["group"])
-    in_step = index["step"] == row["step"]
-    heads = [index.index[in_step & (index["group"] == name)][0] for name in groups[max(g - 1, 0):g + 2]]
-    before, after = kept[kept < at], kept[kept > at]
-    ids = index["id"]
-    members = index[in_step & (index["group"] == row["group"])]
+    ids, steps, names = (index[column].to_numpy() for column in ("id", "step", "group"))
+    in_step = np.flatnonzero(steps == steps[at])
+    members: dict[str, list[int]] = {}
+    for i, name in zip(in_step.tolist(), names[in_step].tolist()):
+        members.setdefault(name, []).append(i)
+    groups = list(members)
+    g = groups.index(names[at])
+
+    def head(k: int) -> str | None:
+        """The first rollout of a group of this step, where there is such a group."""
+        return ids[members[groups[k]][0]] if 0 <= k < len(groups) else None
+
+    here = int(np.searchsorted(kept, at))
+    among = here < len(kept) and kept[here] == at
+    after = here + 1 if among else here
+    own = members[groups[g]]
     return Place(
-        id=row["id"], step=int(row["step"]), steps=run.steps(),
-        position=int(np.searchsorted(kept, at)) if at in kept else None,
+        id=ids[at], step=int(steps[at]), steps=run.steps(), position=here if among else None,
         counts={name: int(mask.sum()) for name, mask in masks.items()},
-        previous=ids[before[-1]] if len(before) else None, next=ids[after[0]] if len(after) else None,
-        group=row["group"], group_position=g, group_count=len(groups),
-        group_previous=ids[heads[0]] if g else None,
-        group_next=ids[heads[-1]] if g + 1 < len(groups) else None,
-        members=[_member(index.loc[i], bool(masks[view.filter][i])) for i in members.index]), notes
+        previous=ids[kept[here - 1]] if here else None, next=ids[kept[after]] if after < len(kept) else None,
+        group=names[at], group_position=g, group_count=len(groups), group_previous=head(g - 1), group_next=head(g + 1),
+        members=_members(index, own, masks[view.filter])), notes
 
 
 def _masks(index: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -147,10 +160,11 @@ def _telling(index: pd.DataFrame) -> int:
     return 0
 
 
-def _member(row: pd.Series, kept: bool) -> dict:
-    return {"id": row["id"], "rollout": int(row["rollout"]), "return": float(row["return"]) if np.isfinite(row["return"]) else None,
-            "success": bool(row["success"]), "malformed": bool(row["n_valid"] < row["n_turns"]),
-            "kept": kept}
+def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dict]:
+    columns = [index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "success", "n_valid", "n_turns")]
+    return [{"id": id, "rollout": int(rollout), "return": float(ret) if np.isfinite(ret) else None, "success": bool(success),
+             "malformed": bool(n_valid < n_turns), "kept": bool(kept[i])}
+            for i, id, rollout, ret, success, n_valid, n_turns in zip(rows, *columns)]
 
 
 def _run_folders(folder: Path) -> list[Path]:

@@ -13,22 +13,39 @@ Made = TypeVar("Made")
 
 
 class Latest(Generic[Made]):
-    """The ``size`` values asked for last, by key. One is made at a time, and once."""
+    """The values asked for last, by key, that weigh ``size`` together. One is made at a time, and once.
 
-    def __init__(self, size: int = 8):
-        self._size = size
+    ``weigh``: what a value counts; each is one without it.
+    """
+
+    def __init__(self, size: int = 8, weigh: Callable[[Made], int] = lambda made: 1):
+        self._size, self._weigh, self._weight = size, weigh, 0
         self._made: OrderedDict[tuple, Made] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
 
     def get(self, key: tuple, make: Callable[[], Made]) -> Made:
-        """The value of this key, made by ``make`` where it is not there; what ``make`` raises is not kept."""
+        """The value of this key, made by ``make`` where it is not there; what ``make`` raises is not kept.
+
+        Who asks for one that is there does not wait for one that is being made.
+        """
         with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            self._made.move_to_end(key)
-            if len(self._made) > self._size:
-                self._made.popitem(last=False)
-            return self._made[key]
+            if key in self._made:
+                return self._found(key)
+        with self._making:
+            with self._lock:
+                if key in self._made:
+                    return self._found(key)
+            made = make()
+            with self._lock:
+                self._made[key] = made
+                self._weight += self._weigh(made)
+                while self._weight > self._size:
+                    self._weight -= self._weigh(self._made.popitem(last=False)[1])
+            return made
+
+    def _found(self, key: tuple) -> Made:
+        self._made.move_to_end(key)
+        return self._made[key]
 
 
 def stamp(run, steps: list[int]) -> tuple:

@@ -25,17 +25,18 @@ from app.catalog import Place
 from app.url import View
 
 
-def trace_payload(run: Run, trajectory: Trajectory, batch: BatchConstants, place: Place, *,
-                  runs: list[str], name: str, reference: str | None, view: View,
-                  restore: bool, notes: list[str]) -> str:
-    """The page's JSON. ``restore``: the page takes every setting from ``view`` as well."""
-    return dump({
-        "runs": runs, "run": _run(run, name, reference, place), "place": vars(place),
-        "trajectory": _trajectory(trajectory), "tokens": columns(trajectory),
-        "alternatives": _alternatives(trajectory), "turns": drawn_turns(run, trajectory),
-        "batch": batch.of(trajectory), "notes": notes, "filter": view.filter,
-        "view": vars(view) if restore else None,
-    })
+def trace_payload(run: Run, text: str, place: Place, *, runs: list[str], name: str, reference: str | None,
+                  view: View, restore: bool, notes: list[str]) -> str:
+    """The page's JSON. ``text``: the ``trajectory_payload``. ``restore``: the page takes every setting from ``view`` as well."""
+    around = dump({"runs": runs, "run": _run(run, name, reference, place), "place": vars(place), "notes": notes,
+                   "filter": view.filter, "view": vars(view) if restore else None})
+    return f"{around[:-1]},{text[1:]}"
+
+
+def trajectory_payload(run: Run, trajectory: Trajectory, batch: BatchConstants) -> str:
+    """What of the page's JSON is alike for whoever looks at the trajectory."""
+    return dump({"trajectory": _trajectory(trajectory), "tokens": columns(trajectory),
+                 "alternatives": _alternatives(trajectory), "turns": drawn_turns(run, trajectory), "batch": batch.of(trajectory)})
 
 
 def error_payload(message: str, runs: list[str], view: View | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The studio's own files over HTTP: one script, and plotly's out of its package.
+"""The studio's own files over HTTP: one script, plotly's out of its package, and a file of Gradio's put right.
 
 Fixed names only; no path of the installation is in an address.
 """
@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
+import gradio
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -26,6 +27,11 @@ SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/cha
 """In this order they make studio.js."""
 STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "compare/compare.css", "groups/groups.css", "tune/tune.css",
           "train/train.css", "whatif/whatif.css", "learn/learn.css")
+TRACKERS = sorted((Path(gradio.__file__).parent / "templates/frontend/assets").glob("statustracker-*.js"))
+"""Gradio's display of how far an event is."""
+ENDLESS = (")/1e3),W&&ze()})", ")/1e3),W&&U&&ze()})")
+"""The display of the page's own loading is taken away while it counts the time, and Gradio 6.31 goes on counting: every page draws
+60 frames a second for nothing, for good. Put right, it stops where its element is gone."""
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -51,7 +57,8 @@ def script_tag() -> str:
 
 def routes() -> list[Route]:
     """What ``launch`` adds to Gradio's own routes."""
-    return [Route("/studio/studio.js", _studio), Route("/studio/plotly.min.js", _plotly)]
+    return [Route("/studio/studio.js", _studio), Route("/studio/plotly.min.js", _plotly),
+            *(Route(f"/assets/{file.name}", _tracker) for file in TRACKERS)]
 
 
 def _studio(request: Request) -> Response:
@@ -61,3 +68,8 @@ def _studio(request: Request) -> Response:
 def _plotly(request: Request) -> Response:
     file = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
     return FileResponse(file, media_type="text/javascript", headers=CACHED)
+
+
+def _tracker(request: Request) -> Response:
+    file = next(file for file in TRACKERS if request.url.path.endswith(file.name))
+    return PlainTextResponse(file.read_text(encoding="utf-8").replace(*ENDLESS), media_type="text/javascript")

@@ -41,26 +41,10 @@ class Settings(ClientHTML):
 
 
 class Nav(ClientHTML):
-    """The only event input of the page: a request as a small JSON string."""
+    """Where to go: a request as a small JSON string; of several quick ones the last one counts."""
 
     def __init__(self):
-        super().__init__("ActFocus.go = (request) => { props.value = JSON.stringify(request); trigger('go'); }",
-                         elem_id="af-nav")
-
-
-class PlayRequest(ClientHTML):
-    """The moves a person made so far, as a small JSON string."""
-
-    def __init__(self):
-        super().__init__("ActFocus.play.link((request) => { props.value = JSON.stringify(request); trigger('play'); })",
-                         elem_id="af-play-request")
-
-
-class PlayAnswer(ClientHTML):
-    """Where the moves lead, and what the oracle says of them."""
-
-    def __init__(self):
-        super().__init__("watch('value', () => ActFocus.play.answer(props.value))", elem_id="af-play-answer")
+        super().__init__("ActFocus.go = ActFocus.handler('af-nav', 'go', ActFocus.trace.open, true)", elem_id="af-nav")
 
 
 class JobView(ClientHTML):
@@ -78,15 +62,12 @@ class PageView(ClientHTML):
 
 
 class Ask(ClientHTML):
-    """What the page of that name asks for, as a small JSON string."""
+    """What the page of that name asks for, as a small JSON string.
+
+    The event's handler returns the answer as such a string, and the script (``channel.js``) calls it by itself: the
+    event is never triggered in the page, and its output, the component again, is never written there.
+    """
 
     def __init__(self, name: str):
-        super().__init__(f"ActFocus.{name}.link((request) => {{ props.value = JSON.stringify(request); trigger('ask'); }})",
-                         elem_id=f"af-{name}-ask")
-
-
-class Told(ClientHTML):
-    """The answer to that page's last request."""
-
-    def __init__(self, name: str):
-        super().__init__(f"watch('value', () => ActFocus.{name}.answer(props.value))", elem_id=f"af-{name}-told")
+        elem_id = f"af-{name}-ask"
+        super().__init__(f"ActFocus.{name}.link(ActFocus.handler('{elem_id}', 'ask', ActFocus.{name}.answer))", elem_id=elem_id)

@@ -77,10 +77,11 @@ def method_controls() -> Controls:
 
 def _listen(c: Controls) -> None:
     """Every listener is a line of the page's script: no slider ever asks the server."""
-    inputs = [c.alpha, c.beta, c.signal, c.scope, c.adv]
-    for component in inputs:
+    for name in ("alpha", "beta", "signal", "scope", "adv"):
+        component = getattr(c, name)
         for event in (component.input, component.change):
-            event(None, inputs, None, js="(...values) => { ActFocus.store.read(values); }")
+            # Each tells of itself alone: the page copies the whole of every input.
+            event(None, [component], None, js=f"(value) => {{ ActFocus.store.read('{name}', value); }}")
     c.preset.input(None, [c.preset], [c.alpha, c.beta], js="(name) => ActFocus.store.choose(name)")
     settings = Settings()
     settings.all(None, None, c.all(), js="() => ActFocus.store.values()")

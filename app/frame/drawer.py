@@ -5,7 +5,7 @@ from __future__ import annotations
 from actfocus_core.interop import FORMATS
 from actfocus_core.spans import RULES
 from app.exchange import EXPORTS, PARTS, PATTERN_MAX, Exchange
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.payload import dump
 from app.requests import PRIVATE, answer
 from app.transfers import RECEIVE, UPLOAD_MAX
@@ -15,5 +15,5 @@ def drawer(exchange: Exchange) -> None:
     """Build the drawer; requests and answers are small JSON strings."""
     PageView("drawer", menu=dump({"formats": [format.title for format in FORMATS.values()], "rules": list(RULES), "exports": list(EXPORTS.items()),
                  "parts": list(PARTS.items()), "pattern_max": PATTERN_MAX, "upload_max": UPLOAD_MAX, "receive": RECEIVE[1:]}))
-    asked, told = Ask("drawer"), Told("drawer")
-    asked.ask(lambda text: answer(text, exchange.tell), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked = Ask("drawer")
+    asked.ask(lambda text: answer(text, exchange.tell), [asked], [asked], trigger_mode="multiple", **PRIVATE)

@@ -48,16 +48,11 @@
     remember();
   }
 
-  /* From the native controls. A cleared number field gives null: the old value stays. */
-  function read(values) {
-    const changes = {};
-    ORDER.forEach((name, i) => {
-      const value = values[i];
-      if (value !== null && value !== undefined && typeof value === typeof settings[name]) changes[name] = value;
-    });
-    if ('alpha' in changes) changes.alpha = Math.min(Math.max(changes.alpha, 0), 1);
-    if ('beta' in changes) changes.beta = Math.min(Math.max(changes.beta, 0), 2);
-    set(changes);
+  /* From a native control. A cleared number field gives null: the old value stays. */
+  function read(name, value) {
+    if (typeof value !== typeof settings[name]) return;
+    const top = { alpha: 1, beta: 2 }[name];
+    set({ [name]: top ? Math.min(Math.max(value, 0), top) : value });
   }
 
   function choose(name) {

@@ -13,7 +13,7 @@ from actfocus_core.runs import ANNOTATIONS, Run, slug
 from actfocus_core.scoreboard import COLUMNS
 from app.catalog import Place, locate
 from app.compare.credits import boards, table, token_credit
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.jobs import REFERENCES, VALUES
 from app.payload import dump, env_options, finite, played, texts
 from app.requests import PRIVATE, answer
@@ -32,8 +32,8 @@ FROM_ORACLE = {"optimal": "oracle-optimal", "policy": "oracle-policy", "answers"
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are JSON strings."""
     PageView("compare", menu=menu())
-    asked, told = Ask("compare"), Told("compare")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked = Ask("compare")
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:

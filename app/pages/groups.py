@@ -5,7 +5,7 @@ from __future__ import annotations
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from app import figures
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.groups.diagnosis import KEEP, Diagnosis, diagnosis, ribbons
 from app.latest import Latest
 from app.requests import PRIVATE, answer
@@ -18,9 +18,9 @@ NAME, TITLE = "groups", "Groups"
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     PageView("groups", figure=figures.plain())
-    asked, told = Ask("groups"), Told("groups")
+    asked = Ask("groups")
     latest: Latest[Diagnosis] = Latest()
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [told],
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [asked],
               trigger_mode="multiple", **PRIVATE)
 
 

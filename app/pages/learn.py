@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actfocus_core.errors import ActFocusError
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.learn.facts import Loaded
 from app.learn.judge import judge
 from app.payload import dump
@@ -19,8 +19,8 @@ def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     answers = Answers(studio.whatif)
     PageView("learn", menu=dump([lesson.told() for lesson in studio.lessons.values()]))
-    asked, told = Ask("learn"), Told("learn")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, answers, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked = Ask("learn")
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, answers, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
 
 
 def tell(studio: Studio, answers: Answers, asked: dict) -> dict:

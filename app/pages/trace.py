@@ -9,9 +9,10 @@ import gradio as gr
 from actfocus_core.errors import ActFocusError
 from app import play
 from app.catalog import locate
-from app.frame.components import Nav, PlayAnswer, PlayRequest
+from app.frame.components import Ask, Nav
 from app.frame.controls import Controls
-from app.payload import error_payload, trace_payload
+from app.latest import stamp
+from app.payload import error_payload, trace_payload, trajectory_payload
 from app.studio import Studio
 from app.token_view.view import TraceView
 from app.url import View
@@ -25,7 +26,7 @@ REQUEST_MAX = 4000
 def build(studio: Studio) -> None:
     """The page and its two events: the first view, and going somewhere else."""
     nav, trace = Nav(), TraceView()
-    moves, played = PlayRequest(), PlayAnswer()
+    moves = Ask("play")
 
     def first(request: gr.Request) -> list:
         view = View.parse(dict(request.query_params))
@@ -36,10 +37,8 @@ def build(studio: Studio) -> None:
         return payload(studio, View.parse(asked), restore=asked.get("restore") is True)
 
     studio.demo.load(first, None, [trace, *studio.controls.all()], **PRIVATE)
-    # Not the event's data but the component's value: of several quick events the last one counts.
-    nav.go(go, [nav], [trace], trigger_mode="always_last", **PRIVATE)
-    moves.play(lambda text: play.answer(studio.catalog.open, text), [moves], [played],
-               trigger_mode="always_last", **PRIVATE)
+    nav.go(go, [nav], [nav], **PRIVATE)
+    moves.ask(lambda text: play.answer(studio.catalog.open, text), [moves], [moves], **PRIVATE)
 
 
 def payload(studio: Studio, view: View, restore: bool) -> str:
@@ -55,10 +54,9 @@ def payload(studio: Studio, view: View, restore: bool) -> str:
         place, missing = locate(run, view)
         references = run.references(place.step)
         reference = view.reference if view.reference in references else next(iter(references), None)
-        batch = studio.batches.get(run, place.step, reference)
-        trajectory = run.trajectory(place.id, reference)
-        return trace_payload(run, trajectory, batch, place, runs=names, name=name, reference=reference,
-                             view=view, restore=restore, notes=notes + missing)
+        text = studio.trajectories.get((place.id, reference, stamp(run, [place.step])), lambda: trajectory_payload(
+            run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)))
+        return trace_payload(run, text, place, runs=names, name=name, reference=reference, view=view, restore=restore, notes=notes + missing)
     except ActFocusError as error:
         return error_payload(str(error), names, view if restore else None)
 

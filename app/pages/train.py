@@ -12,7 +12,7 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train import metrics
 from app import figures, models
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.jobs import ENVIRONMENTS
 from app.payload import dump
 from app.races import ALGORITHMS, CHOICES, SEEDS_MAX, TIMES, RaceRequest, Races
@@ -30,8 +30,8 @@ EVALUATION = "t1"
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     PageView("train", menu=menu())
-    asked, told = Ask("train"), Told("train")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio.races, one)), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked = Ask("train")
+    asked.ask(lambda text: answer(text, lambda one: tell(studio.races, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:

@@ -7,7 +7,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.setting import EXPORTS, Setting
 from actfocus_core.runs import Run
 from app import figures
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.frame.controls import presets
 from app.latest import Latest, stamp
 from app.payload import dump, env_options
@@ -23,9 +23,9 @@ def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     PageView("tune", figure=figures.plain(), menu=dump({
         "presets": presets(), "quantiles": QUANTILES, "exports": [[name, text.title] for name, text in EXPORTS.items()]}))
-    asked, told = Ask("tune"), Told("tune")
+    asked = Ask("tune")
     latest: Latest[dict] = Latest()
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [told],
+    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [asked],
               trigger_mode="multiple", **PRIVATE)
 
 

@@ -4,10 +4,11 @@
   const AF = root.ActFocus;
   const { el } = AF.dom;
   const { KIND } = AF.weights;
-  const GAP_MS = 90; // between two redraws while a slider moves: the text comes first
+  const GAP_MS = 90; // between two redraws while a slider moves, at least: the text comes first,
+  const SHARE = 0.1; // and together they take so much of the time at most, however slow the machine
 
   function create(skeleton, onHover, onPin, onZoom) {
-    const line = { figure: JSON.parse(skeleton), ready: false, due: 0, drawn: 0 };
+    const line = { figure: JSON.parse(skeleton), ready: false, due: 0, drawn: 0, took: 0, seen: false, stale: true };
     line.plot = el('div', 'af-plot');
     line.hotMark = el('div', 'af-mark-x');
     line.pinMark = el('div', 'af-mark-x pin');
@@ -15,6 +16,10 @@
     line.node = el('section', 'af-line', el('div', 'af-plot-box', line.plot, line.hotMark, line.pinMark), line.note);
     line.node.setAttribute('aria-label', 'Weight and signal by position');
     Object.assign(line, { onHover, onPin, onZoom });
+    new IntersectionObserver((entries) => {
+      line.seen = entries[entries.length - 1].isIntersecting;
+      if (line.stale) update(line);
+    }).observe(line.node);
     return line;
   }
 
@@ -23,7 +28,7 @@
     if (line.asked) return;
     line.asked = true;
     const script = el('script', '', { src: 'studio/plotly.min.js', async: true });
-    script.onload = () => { line.ready = true; line.note.hidden = true; draw(line); };
+    script.onload = () => { line.ready = true; line.note.hidden = true; update(line); };
     script.onerror = () => { line.note.textContent = 'The line of weights could not be loaded.'; };
     document.head.append(script);
   }
@@ -34,16 +39,18 @@
     update(line);
   }
 
-  /* Redraw soon, and not more often than GAP_MS. */
+  /* Redraw soon where it is in sight, and else when it comes. */
   function update(line) {
-    if (!line.ready || line.due) return;
-    const wait = Math.max(GAP_MS - (performance.now() - line.drawn), 0);
-    line.due = root.setTimeout(() => { line.due = 0; root.requestAnimationFrame(() => root.setTimeout(() => draw(line), 0)); }, wait);
+    line.stale = true;
+    if (!line.ready || line.due || !line.seen) return;
+    const wait = Math.max(GAP_MS, line.took / SHARE) - (performance.now() - line.drawn);
+    line.due = root.setTimeout(() => { line.due = 0; root.requestAnimationFrame(() => root.setTimeout(() => draw(line), 0)); }, Math.max(wait, 0));
   }
 
   function draw(line) {
     const { model, figure } = line;
     if (!model || !line.plot.isConnected) return;
+    const began = performance.now();
     const { settings } = AF.store;
     const x = Array.from({ length: model.n }, (_, i) => i);
     const [weight, signal] = figure.data;
@@ -53,7 +60,10 @@
     [weight.line.color, signal.line.color] = colours();
     root.Plotly.react(line.plot, figure.data, layout(line), { displayModeBar: false, responsive: true, scrollZoom: false });
     line.drawn = performance.now();
-    if (!line.listening) listen(line);
+    line.stale = false;
+    // The first one sets the plot up: it says nothing of the next.
+    if (line.listening) line.took = line.drawn - began;
+    else listen(line);
     marks(line);
   }
 

@@ -46,10 +46,10 @@
       part.bars.B.node.hidden = !kept;
       if (kept) bar(part.bars.B, of(kept));
       sentence(part.sentence, kinds, now, settings, model.data.run.score);
-      part.bars.A.name.textContent = kept ? 'A' : 'Now';
-      part.effective.textContent = Number.isFinite(now.effective)
+      write(part.bars.A.name, 'textContent', kept ? 'A' : 'Now');
+      write(part.effective, 'textContent', Number.isFinite(now.effective)
         ? `The weight is spread over as many as ${Math.round(now.effective).toLocaleString('en')} `
-          + `of ${now.tokens.toLocaleString('en')} tokens would be if they were alike.` : '';
+          + `of ${now.tokens.toLocaleString('en')} tokens would be if they were alike.` : '');
     }
   }
 
@@ -67,13 +67,17 @@
     }
   }
 
+  /* What is there already is not laid out again. */
+  const write = (node, name, text) => { if (node[name] !== text) node[name] = text; };
+
   function bar(row, result) {
     for (const kind of KINDS) {
       const share = result.mass[kind] / result.total;
       const piece = row.pieces[kind];
+      const told = percent(share);
       piece.style.width = Number.isFinite(share) ? `${share * 100}%` : '0';
-      piece.textContent = share > 0.07 ? percent(share) : '';
-      piece.title = `${kind}: ${percent(share)}`;
+      write(piece, 'textContent', share > 0.07 ? told : '');
+      write(piece, 'title', `${kind}: ${told}`);
     }
     row.track.classList.toggle('na', !Number.isFinite(result.total));
   }

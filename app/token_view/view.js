@@ -17,7 +17,7 @@
   const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', table: 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14' };
   const WIDEST = 1.5; // the top of the weight scale, at least: the same under all presets
 
-  const page = { model: null, text: null, matches: [], match: -1 };
+  const page = { model: null, text: null, matches: [], match: -1, legendOf: '' };
 
   function mount(element, props, watch) {
     build(element, props);
@@ -94,7 +94,7 @@
     if (data.view) store.adopt(data.view);
     say(data.error || (data.notes || []).join(' '), Boolean(data.error));
     if (data.error) {
-      if (!page.model) {
+      if (!page.model && data.runs) {
         AF.frame.show(data);
         page.empty.textContent = 'Nothing is open.';
       }
@@ -108,6 +108,7 @@
       trajectory: data.place.id, filter: data.filter });
     if (fresh) Object.assign(store.place, { turn: 0, token: null });
     page.model = model(data);
+    page.legendOf = '';
     page.empty.hidden = true;
     page.body.hidden = false;
     page.matches = [];
@@ -212,6 +213,9 @@
       node.setAttribute('aria-checked', String(on));
       node.tabIndex = on ? 0 : -1;
     }
+    const of = `${mode} ${m.weightTop}`;
+    if (page.legendOf === of) return;
+    page.legendOf = of;
     page.legend.replaceChildren(...ramp(m, mode), tokens.kindKeys(m.shown));
   }
 
@@ -480,5 +484,5 @@
   COLOURS.forEach(([name], i) => { ACTIONS[String(i + 1)] = ready(() => colour(name)); });
 
   /* `state` is for tests and the curious: nothing on the page depends on it. */
-  AF.trace = { mount, pinFirst, state: page };
+  AF.trace = { mount, open, pinFirst, state: page };
 })(self);

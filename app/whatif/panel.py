@@ -10,7 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
 from app.catalog import locate
-from app.frame.components import Ask, PageView, Told
+from app.frame.components import Ask, PageView
 from app.jobs import READ_ONLY
 from app.payload import dump
 from app.requests import PRIVATE, answer
@@ -24,9 +24,9 @@ from app.whatif.process import WhatIfProcess
 def whatif_panel(studio: Studio) -> None:
     """Build the panel; requests and answers are JSON strings."""
     PageView("whatif", menu=menu())
-    asked, told = Ask("whatif"), Told("whatif")
+    asked = Ask("whatif")
     panel = Panel(studio, studio.whatif)
-    asked.ask(lambda text: answer(text, panel.tell), [asked], [told], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, panel.tell), [asked], [asked], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:

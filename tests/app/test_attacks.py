@@ -18,6 +18,7 @@ from actfocus_core.runs import Run
 from app import transfers
 from app.guard import HEADERS, WRONG_LOGINS, Guard
 from app.main import build, serve
+from app.static import TRACKERS
 from tests.app.sample import make_run
 
 SECRET = "the-secret-of-another-folder"
@@ -95,6 +96,7 @@ SERVED = {
     ("POST", "/login"), ("POST", "/login/"), ("POST", "/gradio_api/run/{api_name}"), ("POST", "/gradio_api/run/{api_name}/"),
     ("GET", "/gradio_api/startup-events"),
     *((method, f"/studio/{name}.js") for method in ("GET", "HEAD") for name in ("studio", "plotly.min")),
+    *((method, f"/assets/{file.name}") for file in TRACKERS for method in ("GET", "HEAD")),
     ("PUT", "/studio/receive/{ticket}"), ("GET", "/studio/send/{ticket}"), ("HEAD", "/studio/send/{ticket}"),
 }
 
@@ -329,8 +331,8 @@ def test_without_a_login_only_the_form_for_one_is_seen(hosted):
                                          {"Content-Type": "application/json"})
             if status < 400 and method == "GET":
                 seen[path] = body
-    # Our script and plotly's, Gradio's styles, and who is logged in: nothing that a run says.
-    assert set(seen) == {"/", "/theme.css", "/robots.txt", "/studio/studio.js", "/studio/plotly.min.js", "/logout", "/favicon.ico",
+    # Our script and plotly's, Gradio's styles and a script of its, and who is logged in: nothing that a run says.
+    assert set(seen) == {"/", *(f"/assets/{file.name}" for file in TRACKERS), "/theme.css", "/robots.txt", "/studio/studio.js", "/studio/plotly.min.js", "/logout", "/favicon.ico",
                          "/gradio_api/startup-events"}
     config = re.search(r"window\.gradio_config = (\{.*?\});", seen["/"].decode()).group(1)
     assert json.loads(config)["auth_required"] is True and json.loads(config)["components"] == json.loads(config)["dependencies"] == []

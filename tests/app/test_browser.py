@@ -452,3 +452,28 @@ def test_a_person_shops_by_clicking_and_is_told_the_costs(page, studio):
     buy.click()
     page.locator(".af-play-note").get_by_text("Over").or_(page.locator(".af-play-note").get_by_text("Goal")).wait_for()
     assert page.get_by_label("Your answer").is_disabled()
+
+
+def test_a_page_at_rest_asks_for_no_frames(page, studio):
+    page.add_init_script("window.asked = 0; const frame = window.requestAnimationFrame;"
+                         "window.requestAnimationFrame = (then) => { window.asked += 1; return frame(then); };")
+    opened(page, studio)
+    assert page.evaluate("asked") > 0
+    page.wait_for_function("() => new Promise((done) => { const before = asked; setTimeout(() => done(asked === before), 1000); })", polling=500)
+
+
+def test_of_quick_steps_the_last_one_counts_and_a_studio_that_is_gone_is_told(page, studio):
+    opened(page, studio)
+    ids = page.evaluate(f"{STATE}.model.data.place.members.map((m) => m.id)")
+    page.evaluate("(ids) => ids.forEach((trajectory) => ActFocus.go({ run: 'plain', trajectory }))", ids)
+    page.wait_for_function(f"(id) => {STATE}.model.data.place.id === id", arg=ids[-1])
+    # Those in between were never sent.
+    assert page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/run/predict')).length") < len(ids) + 4
+    page.route("**/run/predict", lambda route: route.abort())
+    page.keyboard.press("k")
+    page.wait_for_function("document.querySelector('.af-trace > .af-alert').textContent.includes('did not answer')")
+    assert place(page, "trajectory") == ids[-1]
+    page.unroute("**/run/predict")
+    page.keyboard.press("k")
+    page.wait_for_function(f"(id) => {STATE}.model.data.place.id !== id", arg=ids[-1])
+    assert page.locator(".af-trace > .af-alert").is_hidden()

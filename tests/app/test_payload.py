@@ -15,7 +15,7 @@ from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
 from app.batch import BatchCache, constants
 from app.catalog import Catalog, locate
-from app.payload import columns, env_options, trace_payload
+from app.payload import columns, env_options, trace_payload, trajectory_payload
 from app.url import View
 from tests.app.sample import make_run
 
@@ -45,7 +45,7 @@ def payload(run, **view) -> dict:
     view = View(**view)
     place, notes = locate(run, view)
     t = run.trajectory(place.id)
-    return json.loads(trace_payload(run, t, constants(run.trajectories(place.step)), place, runs=[run.name], name=run.name,
+    return json.loads(trace_payload(run, trajectory_payload(run, t, constants(run.trajectories(place.step))), place, runs=[run.name], name=run.name,
                                     reference="scripted", view=view, restore=True, notes=notes))
 
 
@@ -138,7 +138,7 @@ def test_an_unknown_environment_has_no_pictures(tmp_path, batch):
     t = foreign.trajectories(0)[0]
     t.env = "somebody_elses"
     place, _ = locate(foreign, View())
-    data = json.loads(trace_payload(foreign, t, constants([t]), place, runs=[], name="x", reference=None, view=View(),
+    data = json.loads(trace_payload(foreign, trajectory_payload(foreign, t, constants([t])), place, runs=[], name="x", reference=None, view=View(),
                                     restore=False, notes=[]))
     assert {turn["picture"] for turn in data["turns"]} == {None}
 
@@ -195,7 +195,7 @@ def test_a_rollout_that_was_never_scored_reads_unavailable(tmp_path):
     other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
     other.add_trajectories(0, trajectories)
     place, _ = locate(other, View(trajectory=trajectories[0].id))
-    data = json.loads(trace_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0)), place,
+    data = json.loads(trace_payload(other, trajectory_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0))), place,
                                     runs=["other"], name="other", reference=None, view=View(), restore=False, notes=[]))
     assert data["trajectory"]["return"] is None and data["turns"][-2]["reward"] is None
     assert data["batch"]["advantage"] is None and data["batch"]["advantage_max"] >= 0

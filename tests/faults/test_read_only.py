@@ -15,6 +15,7 @@ from actfocus_core.train import TrainConfig, request, resume, train
 from app.batch import BatchCache
 from app.catalog import Catalog
 from app.jobs import Signals
+from app.latest import Latest
 from app.pages import trace
 from app.races import RaceRequest, Races
 from app.url import View
@@ -34,7 +35,7 @@ def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_pa
     id = races.start(ASKED)
     disk.read_only()
     listed, run = disk.files(), Run.open(disk.path / "lake")
-    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache())
+    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache(), trajectories=Latest())
     told = trace.payload(studio, View(run="lake"), restore=False)
     assert json.loads(told)["trajectory"]["id"] in set(run.index()["id"])
     assert actfocus("diagnose", str(run.path)).returncode == 0

@@ -24,6 +24,7 @@ from actfocus_core.train.control import STATES, requested, write_status
 from actfocus_core.trajectory import Alternatives, Trajectory, Turn
 from app.batch import BatchCache
 from app.catalog import Catalog
+from app.latest import Latest
 from app.pages import trace, train
 from app.races import Races
 from app.url import View
@@ -119,7 +120,7 @@ def tables() -> None:
 
 def page(view: View) -> None:
     """What the Trace page is sent: JSON, with one clear line where the run cannot be shown."""
-    studio = SimpleNamespace(catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache())
+    studio = SimpleNamespace(catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=Latest())
     told = json.loads(trace.payload(studio, view, restore=True))
     assert told
 
