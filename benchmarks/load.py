@@ -4,8 +4,8 @@
 
 Starts a studio and a training run as processes of their own, opens as many browser sessions, each on a run and with a
 setting of its own, and lets all of them step through trajectories and turns and drag alpha at once, with three
-seconds between two actions. Prints one JSON object: milliseconds from a key to the painted trajectory and from a slider's event to the
-painted tokens; of these until the answer was there; the studio's resident memory as it went; who used how much of the
+seconds between two actions. Prints one JSON object: milliseconds from a page's opening to its painted tokens, from a key to the
+painted trajectory and from a slider's event to the painted tokens; of these until the answer was there; the studio's resident memory as it went; who used how much of the
 processor; and every session that saw what was not its own. Exits 1 where the median is above 300 ms, or a session saw
 another's state.
 
@@ -53,7 +53,7 @@ USE = """async ([seed, seconds, pause]) => {
   const key = (name) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: name, bubbles: true, cancelable: true }));
   let dice = seed;
   const roll = () => (dice = (dice * 48271) % 2147483647) / 2147483647;
-  const found = { step: [], turn: [], drag: [], walked: 0, lost: [], alpha: store.settings.alpha };
+  const found = { opened: [trace().painted], step: [], turn: [], drag: [], walked: 0, lost: [], alpha: store.settings.alpha };
   let arrived = () => {};
   store.onPlace(() => arrived());
   performance.clearResourceTimings();
@@ -67,7 +67,7 @@ USE = """async ([seed, seconds, pause]) => {
       const wanted = next || before.data.place.previous, began = performance.now();
       const there = new Promise((done) => { arrived = done; });
       key(name);
-      await Promise.race([there, rest(20000)]);
+      await Promise.race([there, rest(120000)]);
       found.step.push(await painted() - began);
       found.walked += 1;
       if (store.place.trajectory !== wanted) found.lost.push([wanted, store.place.trajectory]);
@@ -149,7 +149,7 @@ def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 3000
 
 def figures(used: list[dict], memory: list[tuple[float, float]], plain: list[dict]) -> dict:
     """Of what the pages and the plain sessions went through, and of (seconds, megabytes)."""
-    every = {name: np.array(sum((session[name] for session in used), [])) for name in (*ACTIONS, "answer")}
+    every = {name: np.array(sum((session[name] for session in used), [])) for name in ("opened", *ACTIONS, "answer")}
     every["plain_step"] = np.array(sum((session["step"] for session in plain), []))
     told = {f"{name}_ms": {"n": len(times), "median": round(float(np.median(times)), 1), "p95": round(float(np.quantile(times, 0.95)), 1),
                            "most": round(float(times.max()), 1)} for name, times in every.items() if len(times)}
