@@ -100,7 +100,7 @@ class _Replay(BaseModel):
     trajectories: int
     tokens: int
     before: _Played | None = None
-    badges: list[str] = []
+    badges: list = []
 
     @model_validator(mode="after")
     def _fits(self):
@@ -144,7 +144,7 @@ class _Branch(BaseModel):
     success: _Rate
     original: _Original
     optimal: _Optimal | None
-    badges: list[str] = []
+    badges: list = []
 
 
 class _Scheme(BaseModel):
@@ -171,7 +171,7 @@ class _Edit(BaseModel):
     text: str
     energy: _Energy
     schemes: dict[str, _Scheme]
-    badges: list[str] = []
+    badges: list = []
 
 
 class _Named(BaseModel):

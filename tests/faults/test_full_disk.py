@@ -15,6 +15,7 @@ from actfocus_core.train.checkpoint import checkpoints
 from app.races import RaceRequest, Races
 from tests.core.command import actfocus
 from tests.faults.kills import CONFIG, rows
+from tests.whatifs import BRANCHED
 
 ROOM = (0, 8, 60, 400)
 """kB that are left free: other writes fail."""
@@ -92,18 +93,18 @@ def test_annotations_and_what_ifs_of_before_stay(disk, rollouts, room):
     run = Run.create(disk.path / "run", {})
     run.add_trajectories(0, rollouts)
     run.annotate(0, "tiny", rollouts)
-    before = whatif.WhatIf("branch", {"turn": 0}, {"success": 0.5}, rollouts[:2])
+    before = whatif.WhatIf("branch", {"trajectory": "a", "turn": 0}, BRANCHED, rollouts[:2])
     whatif.store(run, before)
     kept = {name: (disk.path / name).read_bytes() for name in disk.files() if (disk.path / name).is_file()}
     disk.fill(room)
     for work in (lambda: run.annotate(0, "tiny", rollouts), lambda: run.annotate(0, "other", rollouts), lambda: run.add_trajectories(1, rollouts),
-                 lambda: whatif.store(run, whatif.WhatIf("branch", {"turn": 1}, {"success": 0.5}, rollouts)),
-                 lambda: whatif.store(run, whatif.WhatIf("branch", {"turn": 0}, {"success": 1.0}, rollouts))):
+                 lambda: whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 1}, BRANCHED, rollouts)),
+                 lambda: whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 0}, {**BRANCHED, "policy": "other"}, rollouts))):
         with pytest.raises(ActFocusError, match="cannot be written .*No space left") as error:
             work()
         assert str(error.value).isprintable()
         assert {name: (disk.path / name).read_bytes() for name in disk.files() if (disk.path / name).is_file()} == kept
-    assert run.references(0) == ["tiny"] and whatif.load(run, before.id).result == {"success": 0.5}
+    assert run.references(0) == ["tiny"] and whatif.load(run, before.id).result == BRANCHED
 
 
 def test_the_studio_says_so_and_goes_on(disk, monkeypatch):

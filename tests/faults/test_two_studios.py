@@ -11,6 +11,7 @@ from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from app.races import RaceRequest, Races
 from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
+from tests.whatifs import BRANCHED
 
 ASKED = RaceRequest(**{**GOOD, "schemes": ["uniform"]})
 
@@ -123,7 +124,7 @@ def test_annotations_and_what_ifs_of_both_are_kept(tmp_path, rollouts):
         while time.monotonic() < ended:
             run.annotate(0, name, rollouts)
             run.annotate(0, "shared", rollouts, {"by": name})
-            what = whatif.WhatIf("branch", {"by": name, "n": count % 5}, {"success": 0.5}, rollouts[:2])
+            what = whatif.WhatIf("branch", {"trajectory": name, "turn": count % 5}, BRANCHED, rollouts[:2])
             whatif.store(run, what)
             kept.append(what.id)
             count += 1
@@ -133,7 +134,7 @@ def test_annotations_and_what_ifs_of_both_are_kept(tmp_path, rollouts):
             for t in Run.open(made.path).trajectories(0):
                 assert len(t) == len(t.texts)
             for row in whatif.listing(made):
-                assert whatif.load(made, row["id"]).result == {"success": 0.5}
+                assert whatif.load(made, row["id"]).result == BRANCHED
 
     at_once(lambda: work(runs[0], "one"), lambda: work(runs[1], "two"), read)
     assert made.references(0) == ["one", "shared", "two"] and made.made(0, "shared")["by"] in ("one", "two")
