@@ -101,13 +101,15 @@ def main() -> None:
     parser.add_argument("--pages", type=int, help="how many of the sessions are pages of a browser; all without it")
     parser.add_argument("--idle-trainer", action="store_true", help="train nothing meanwhile")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = under_load(Path(folder), args.sessions, args.seconds, args.pause_ms, not args.idle_trainer, args.pages)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+                                             args=["--no-sandbox", "--disable-gpu"])
+        found = under_load(browser, Path(folder), args.sessions, args.seconds, args.pause_ms, not args.idle_trainer, args.pages)
     print(json.dumps(found, indent=1))
     sys.exit(bool(found["strangers"]) or found["median_ms"] > GOAL_MS)
 
 
-def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 3000, training: bool = True,
+def under_load(browser: Browser, folder: Path, sessions: int, seconds: float, pause_ms: int = 3000, training: bool = True,
                pages: int | None = None) -> dict:
     """Use a studio as ``main`` says; ``folder`` is to be empty."""
     drawn = sessions if pages is None else pages
@@ -122,19 +124,17 @@ def under_load(folder: Path, sessions: int, seconds: float, pause_ms: int = 3000
             trainer = subprocess.Popen([*COMMAND, "train", "--preset", "quick", "--out", str(folder / "training"), "--steps", "10000",
                                         "--set", "time_budget=100000"], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             give_way(trainer)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-                                                 args=["--no-sandbox", "--disable-gpu"])
-            opened = [_opened(browser, port, i) for i in range(drawn)]
-            if training:
-                _begun(folder / "training" / "run.json")
-            count = _clock(studio, trainer)
-            with ThreadPoolExecutor(max(1, sessions - drawn)) as pool:
-                walks = [pool.submit(_walk, port, i, seconds, pause_ms) for i in range(drawn, sessions)]
-                memory, used = _use(opened, studio.pid, seconds, pause_ms)
-                plain = [walk.result() for walk in walks]
-            cpu = count()
-            browser.close()
+        opened = [_opened(browser, port, i) for i in range(drawn)]
+        if training:
+            _begun(folder / "training" / "run.json")
+        count = _clock(studio, trainer)
+        with ThreadPoolExecutor(max(1, sessions - drawn)) as pool:
+            walks = [pool.submit(_walk, port, i, seconds, pause_ms) for i in range(drawn, sessions)]
+            memory, used = _use(opened, studio.pid, seconds, pause_ms)
+            plain = [walk.result() for walk in walks]
+        cpu = count()
+        for page in opened:
+            page.context.close()
         steps = len(Run.open(folder / "training").metrics()[0]) if training else 0
         if trainer and trainer.poll() is not None:
             raise RuntimeError(f"the training run ended early, with {trainer.returncode}")
