@@ -360,7 +360,10 @@ def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint_and_the_page
 def breathe(met):
     """Let the process that answers work for a moment at a time until ``met()``: however fast the machine, it is found
     at work, and it stands still when this returns."""
-    workers = lambda: [p for p in psutil.Process().children() if "app.whatif.worker" in p.cmdline()]  # noqa: E731
+    def workers():
+        alive = (p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE)
+        return [p for p in alive if "app.whatif.worker" in p.cmdline()]
+
     end = time.monotonic() + PATIENCE / 1000
     [process.suspend() for process in workers()]
     while not met() and time.monotonic() < end:
