@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
@@ -361,8 +362,11 @@ def breathe(met):
     """Let the process that answers work for a moment at a time until ``met()``: however fast the machine, it is found
     at work, and it stands still when this returns."""
     def workers():
-        alive = (p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE)
-        return [p for p in alive if "app.whatif.worker" in p.cmdline()]
+        found = []
+        for p in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):  # It may have ended already.
+                found += [p] if "app.whatif.worker" in p.cmdline() else []
+        return found
 
     end = time.monotonic() + PATIENCE / 1000
     [process.suspend() for process in workers()]
