@@ -17,7 +17,7 @@ from actfocus_core.envs.base import stable_seed
 from actfocus_core.trajectory import Trajectory, response_mask
 
 PADDING = 64
-"""Tokens about as dear as a pass more."""
+"""Tokens about as dear as a pass more on a CPU. A GPU wants large batches more than short ones."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,15 @@ class TrainingBatch:
     def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device) -> Iterator[MicroBatch]:
         """These trajectories, sorted by length, about ``tokens`` padded tokens at a time.
 
-        Where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
+        On a CPU, where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
         """
+        padding = PADDING if device.type == "cpu" else tokens
         rows = [i for i in rows if len(self.where[i])]
         # The last response token is predicted, never read: nothing from there on is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in rows}
         chosen: list[int] = []
         for i in sorted(rows, key=size.__getitem__):
-            if chosen and (size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > PADDING):
+            if chosen and (size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > padding):
                 yield self._micro(chosen, device)
                 chosen = []
             chosen.append(i)

@@ -465,6 +465,8 @@ def test_of_quick_steps_the_last_one_counts_and_a_studio_that_is_gone_is_told(pa
     # Those in between were never sent.
     assert page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/run/predict')).length") < len(ids) + 4
     page.route("**/run/predict", lambda route: route.abort())
+    # A page may still reach the server for a moment.
+    page.wait_for_function("() => fetch('gradio_api/run/predict', { method: 'POST' }).then(() => false, () => true)", polling=50)
     page.keyboard.press("k")
     page.wait_for_function("document.querySelector('.af-trace > .af-alert').textContent.includes('did not answer')")
     assert place(page, "trajectory") == ids[-1]

@@ -14,7 +14,7 @@ from actfocus_core.policy import Policy
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
-from actfocus_core.train.batch import TrainingBatch, minibatches
+from actfocus_core.train.batch import PADDING, TrainingBatch, minibatches
 from actfocus_core.train.critic import Critic
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.train.openings import SharedOpenings
@@ -195,6 +195,18 @@ def test_gradient_checkpointing_changes_no_gradient(learner, rollouts):
     batch = training_batch(rollouts)
     parts = batch.micro_batches(np.flatnonzero(~batch.without_gradient()), CONFIG.micro_tokens, torch.device("cpu"))
     assert passes.count(True) == 2 * len(list(parts)), "each layer is to run twice"
+
+
+def test_a_micro_batch_holds_rows_of_like_length_on_a_cpu_and_all_that_fit_elsewhere(rollouts):
+    batch, everyone = training_batch(rollouts), np.arange(len(rollouts))
+    size = np.array([w[-1] + 1 for w in batch.where])
+    near, far = ([micro.chosen for micro in batch.micro_batches(everyone, 2048, torch.device(name))] for name in ("cpu", "meta"))
+    assert sorted(np.concatenate(near)) == sorted(np.concatenate(far)) == everyone.tolist()
+    for chosen in near:
+        assert all((size[b] - size[a]) * (i + 1) <= PADDING for i, (a, b) in enumerate(zip(chosen, chosen[1:])))
+    assert len(near) > len(far)
+    for chosen, following in zip(far, far[1:]):
+        assert size[chosen[-1]] * len(chosen) <= 2048 < size[following[0]] * (len(chosen) + 1)
 
 
 def test_a_gradient_that_is_not_a_number_moves_nothing(learner, rollouts):
