@@ -304,9 +304,9 @@ def _logprobs_of(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
     openings = None
     if SharedOpenings.worth_it(learner.model, batch, rows):
         with autocast(device, learner.config.precision):
-            openings = SharedOpenings(learner.model, batch, rows, device)
+            openings = SharedOpenings(learner.model, batch, rows, learner.config.micro_tokens, device)
     return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
-                     learner.config.micro_tokens, device, learner.config.precision)
+                     learner.config.micro_tokens, device, learner.config.precision, read=openings.read if openings else None)
 
 
 def _flat(tensors) -> torch.Tensor:

@@ -45,13 +45,17 @@ class SplitModel:
             return trunk.Trunk(self.model).read(ids_BT, rows, columns)[0]
         return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[rows, columns]
 
-    def states(self, ids_BT: torch.Tensor) -> list[torch.Tensor]:
-        """Keys and values of every layer in turn, each [B, K, T, w]. For a model of ``full_attention``."""
+    def states(self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None,
+               columns: torch.Tensor | None = None) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """[n, d] last hidden states at n places, None without any; keys and values of every layer in turn, each [B, K, T, w].
+
+        For a model of ``full_attention``.
+        """
         if trunk.fits(self.model):
-            return trunk.Trunk(self.model).read(ids_BT, None, None)[1]
+            return trunk.Trunk(self.model).read(ids_BT, rows, columns)
         cache = DynamicCache()
-        self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True)
-        return [states for layer in cache.layers for states in (layer.keys, layer.values)]
+        hidden = self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
+        return (None if rows is None else hidden[rows, columns]), [states for layer in cache.layers for states in (layer.keys, layer.values)]
 
     def hidden_after(self, states: list[torch.Tensor], sizes: torch.Tensor, ids_BT: torch.Tensor, rows: torch.Tensor,
                      columns: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ divisor that belongs to the mini-batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,18 +68,22 @@ class TrainingBatch:
         return np.array([not (w[k] * a[k]).any() for w, a, k in
                          zip(self.columns["weights"], self.columns["advantages"], self.where)])
 
-    def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device) -> Iterator[MicroBatch]:
-        """These trajectories, sorted by length, about ``tokens`` padded tokens at a time.
+    def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device,
+                      read: Mapping[int, int] | None = None) -> Iterator[MicroBatch]:
+        """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
 
+        ``read``: trajectory -> its first tokens that are read elsewhere; they count, for their keys are held here too.
         On a CPU, where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
         """
         padding = PADDING if device.type == "cpu" else tokens
         rows = [i for i in rows if len(self.where[i])]
         # The last response token is predicted, never read: nothing from there on is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in rows}
+        own = {i: size[i] - read[i] for i in rows} if read else size
         chosen: list[int] = []
-        for i in sorted(rows, key=size.__getitem__):
-            if chosen and (size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > padding):
+        for i in sorted(rows, key=own.__getitem__):
+            longest = max(size[j] for j in [*chosen, i])
+            if chosen and (longest * (len(chosen) + 1) > tokens or (own[i] - own[chosen[-1]]) * len(chosen) > padding):
                 yield self._micro(chosen, device)
                 chosen = []
             chosen.append(i)

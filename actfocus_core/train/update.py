@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -98,12 +98,8 @@ def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
 
 
 def _of_chunk(model: SplitModel, hidden: torch.Tensor, targets: torch.Tensor, entropy: bool):
-    logits = model.logits(hidden)
-    logsumexp = logits.logsumexp(-1)
-    logprobs = logits.gather(1, targets[:, None])[:, 0] - logsumexp
-    if not entropy:
-        return logprobs, None
-    return logprobs, logsumexp - (logits.softmax(-1) * logits).sum(-1)
+    logs = model.logits(hidden).log_softmax(-1)
+    return logs.gather(1, targets[:, None])[:, 0], -(logs.exp() * logs).sum(-1) if entropy else None
 
 
 def in_half(precision: str, device: torch.device) -> bool:
@@ -147,8 +143,8 @@ def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z
     openings = None
     if SharedOpenings.worth_it(model, batch, rows):
         with autocast(device, config.precision):
-            openings = SharedOpenings(model, batch, rows, device)
-    for micro in batch.micro_batches(rows, config.micro_tokens, device):
+            openings = SharedOpenings(model, batch, rows, config.micro_tokens, device)
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, openings.read if openings else None):
         with autocast(device, config.precision):
             loss, parts = _losses(model, micro, openings, z, config, tokens)
         loss.backward()
@@ -242,12 +238,15 @@ def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, conf
 
 
 @torch.no_grad()
-def per_token(trajectories: list, of_micro, tokens: int, device: torch.device,
-              precision: str = "float32", shape: tuple[int, ...] = ()) -> list[np.ndarray]:
-    """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere."""
+def per_token(trajectories: list, of_micro, tokens: int, device: torch.device, precision: str = "float32",
+              shape: tuple[int, ...] = (), read: Mapping[int, int] | None = None) -> list[np.ndarray]:
+    """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
+
+    ``read``: as in ``TrainingBatch.micro_batches``.
+    """
     batch = TrainingBatch(trajectories, {})
     values = [np.full((len(t), *shape), np.nan, np.float32) for t in trajectories]
-    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device):
+    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device, read):
         with autocast(device, precision):
             numbers = of_micro(micro).float().cpu().numpy()
         rows, positions = micro.rows.cpu().numpy(), micro.positions.cpu().numpy()

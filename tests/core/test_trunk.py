@@ -54,7 +54,7 @@ def test_what_goes_on_from_an_opening_too(kind, monkeypatch):
     ids, of = torch.randint(0, 50, (3, 12)), torch.tensor([1, 0, 1])
 
     def ask(split):
-        return [split.hidden_after([part[of] for part in split.states(openings)], sizes[of], ids, ROWS, COLUMNS)]
+        return [split.hidden_after([part[of] for part in split.states(openings)[1]], sizes[of], ids, ROWS, COLUMNS)]
 
     the_same(model, ask, monkeypatch)
     # And it is the whole row read at once.

@@ -1,6 +1,7 @@
 """The update against the textbook, and what it must not depend on (method.md section 4)."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -351,6 +352,28 @@ def test_an_opening_read_once_gives_the_gradient_of_every_row_read_whole(learner
     batch = training_batch(rollouts)
     for config in (CONFIG, TrainConfig(entropy_coef=0.1, micro_tokens=512, minibatch=100)):
         assert SharedOpenings.worth_it(SplitModel(learner), batch, np.arange(len(rollouts)))
+        once = gradient(learner, batch, config)
+        with monkeypatch.context() as patch:
+            patch.setattr(SharedOpenings, "worth_it", staticmethod(lambda *a: False))
+            close(once, gradient(learner, batch, config))
+
+
+def test_replies_that_begin_alike_are_read_once_too(learner, rollouts, monkeypatch):
+    """Two groups as they were sampled, and one whose rollouts are one and the same."""
+    same = [replace(rollouts[8], id=f"same-{k}", group="same", reward=float(k > 0)) for k in range(3)]
+    trajectories = [*rollouts[:8], *same]
+    batch, rows, device = training_batch(trajectories), np.arange(len(trajectories)), torch.device("cpu")
+    model, first = SplitModel(learner), np.array([w[0] for w in batch.where])
+    openings = SharedOpenings(model, batch, rows, 2048, device)
+    sizes = np.array([openings.read[i] for i in rows])
+    assert (sizes >= first - 1).all() and (sizes > first).sum() > 3 and (sizes[8:] == batch.where[8][-1] - 1).all()
+    for i, size in enumerate(sizes):
+        alike = [t.token_ids[:size].tolist() for t in trajectories if t.group == trajectories[i].group]
+        assert all(ids == alike[0] for ids in alike)
+    # No more than is allowed is held beyond the prompts.
+    short = SharedOpenings(model, batch, rows, int(first.max()) * 3, device)
+    assert max(short.read.values()) <= first.max() and short.read[8] < openings.read[8]
+    for config in (CONFIG, TrainConfig(entropy_coef=0.1, kl_coef=0.05, kl_kind="k3", micro_tokens=512, minibatch=100)):
         once = gradient(learner, batch, config)
         with monkeypatch.context() as patch:
             patch.setattr(SharedOpenings, "worth_it", staticmethod(lambda *a: False))
