@@ -57,7 +57,7 @@
     if ('completions' in facts) known.push(facts.completions ? '' : 'a number is wrong');
     if ('placements' in facts) known.push(facts.placements === null ? 'lost for good' : `${facts.placements} placements to go`);
     if ('turns' in facts && value > 0) known.push(`best purchase in ${facts.turns} turns`);
-    const chance = env === 'frozen_lake' ? `best chance of the goal ${Math.round(100 * value)} %` : `best return from here ${signed(value)}`;
+    const chance = env === 'frozen_lake' ? `best chance of the goal ${Math.round(100 * value)} %` : `best return from here ${signed(value)}`;
     return [chance, ...known.filter(Boolean)].join(' · ');
   }
 
