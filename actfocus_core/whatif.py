@@ -100,6 +100,7 @@ class _Replay(BaseModel):
     trajectories: int
     tokens: int
     before: _Played | None = None
+    so_far: int | None = None
     badges: list = []
 
     @model_validator(mode="after")

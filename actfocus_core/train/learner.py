@@ -1,6 +1,6 @@
 """What one update needs: the models, their optimisers, the frozen reference, and kept trajectories as a batch.
 
-A training session is a learner with a run folder around it (session.py); a replay is one without (replay.py).
+A training session is a learner with a run folder around it (session.py); a replay is one without (replay).
 """
 
 from __future__ import annotations

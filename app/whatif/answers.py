@@ -26,10 +26,13 @@ class Answers:
         return sorted(rows, key=lambda row: row["created"], reverse=True)[:LISTED]
 
     def load(self, run: Run, id: object) -> tuple[whatif.WhatIf, bool]:
-        """The what-if, and whether it is kept in the run. Raises ActFocusError where there is none of that id."""
+        """The what-if, or what is known of it, and whether it is or will be kept in the run.
+
+        Raises ActFocusError where there is none of that id.
+        """
         if not isinstance(id, str) or not whatif.is_id(id):
             raise ActFocusError("the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits")
-        for folder, kept in ((run.path / "whatif", True), (self._process.spare(run), False)):
+        for folder, kept in ((run.path / "whatif", True), (self._process.spare(run), False), (self._process.first(run), True)):
             file = folder / f"{id}.json"
             if file.is_file():
                 return self._latest.get((file, stamp(file)), lambda: whatif.load(run, id, folder)), kept  # noqa: B023

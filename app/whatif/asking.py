@@ -95,7 +95,8 @@ def replay(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
             or any(name not in CHOICES for name in schemes):
         raise ActFocusError(f"schemes: choose one to {SCHEMES_MAX} of {', '.join(CHOICES)}, each once")
     tuned = {name: given for name, given in params(view).items() if name in schemes}
-    made = {"schemes": schemes, "match": _one_of(asked, "match", MATCHES), "evaluation": _one_of(asked, "evaluation", EVALUATIONS)}
+    made = {"schemes": schemes, "match": _one_of(asked, "match", MATCHES), "evaluation": _one_of(asked, "evaluation", EVALUATIONS),
+            "look": t.id}
     if not is_trained(run):
         return {**made, "params": tuned, "step": t.step, "fresh": True, "groups": _groups(run, t, _one_of(asked, "groups", GROUPS))}
     own = run.info["config"].get("scheme")

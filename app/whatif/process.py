@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import Run, slug
+from actfocus_core.runs import Run
 from app.jobs import Status, environment_variables, how_it_ended
+from app.whatif.worker import FIRST, spare_of
 
 BUSY = "another what-if is being worked on, perhaps from another page; wait for it or cancel it"
 
@@ -31,6 +32,9 @@ class Answering(Status):
     kept: bool = True
     """It lies in the run's folder; else it is there only as long as the studio runs."""
     seconds: float = 0.0
+    first: str = ""
+    """The what-if's id, once a part of its answer is there."""
+    first_seconds: float = 0.0
 
 
 class WhatIfProcess:
@@ -87,7 +91,11 @@ class WhatIfProcess:
 
     def spare(self, run: Run) -> Path:
         """Where answers lie whose run could not be written."""
-        return self._spare / slug(str(run.path))
+        return spare_of(run, self._spare)
+
+    def first(self, run: Run) -> Path:
+        """Where answers lie of which a part is there."""
+        return spare_of(run, self._spare, FIRST)
 
     # --- the process ---------------------------------------------------------------------
 
@@ -127,6 +135,8 @@ class WhatIfProcess:
         status.seconds = round(time.monotonic() - self._began, 2)
         if "error" in said:
             status.state, status.message = "failed", said["error"]
+        elif "first" in said:
+            status.first, status.first_seconds = said["first"], status.seconds
         elif "id" in said:
             status.state, status.answer, status.kept = "done", said["id"], said["kept"]
         elif "phase" in said:

@@ -11,12 +11,13 @@
     ['reasoning, A > 0', ''], ['reasoning, A < 0', '']];
 
   const signed = (x, digits = 3) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x, digits)}` : '–');
-  const TOLERANCE = 1e-6; // as in actfocus_core/replay.py
+  const TOLERANCE = 1e-6; // as in actfocus_core/replay/answer.py
 
   const tiny = (x) => (x ? x.toExponential(0).replace('-', '−') : '0');
   const short = (x) => (Number.isFinite(x) ? (x !== 0 && Math.abs(x) < 0.001 ? x.toExponential(1).replace('-', '−') : number(x, 3)) : '–');
 
-  /* `titles`: name -> title; `on`: {trajectory(id), motion(scheme), evaluate(), open(id)}. */
+  /* `titles`: name -> title; `on`: {trajectory(id), motion(scheme), evaluate(), open(id)}. `renew(whole)`: the rest of the
+     answer has come; what stands under the pointer or the focus stays. */
   function draw(what, titles, on) {
     const rows = what.result.updates;
     const readout = el('p', 'af-readout', 'Hover over a token, or walk through them with the arrow keys.');
@@ -33,8 +34,23 @@
     const grid = el('div', `af-panes${shown.length === 3 ? ' three' : shown.length === 1 ? ' one' : ''}`, ...shown.map((p) => p.node));
     const first = what.pane.kind.indexOf(KIND.ACTION);
     root.requestAnimationFrame(() => { if (first >= 0) panes.reveal(group, shown[0], first); });
-    return { group, nodes: [el('p', 'af-sentence', ...sentence(what, titles)), table(what, titles), evaluation(what, on), picker(what, on),
-      el('div', 'af-sticky', legend(what, shown[0]), readout), grid, live] };
+    const parts = (of) => [el('p', 'af-sentence', ...sentence(of, titles)), table(of, titles), evaluation(of, on), picker(of, on), legend(of, shown[0])];
+    let drawn = parts(what);
+    const renew = (whole) => {
+      for (const p of shown) {
+        p.model.signedTop = whole.top || 1;
+        tokens.paint(p.view, 'signed');
+      }
+      const fresh = parts(whole);
+      drawn.forEach((node, k) => {
+        const focused = node.contains(document.activeElement) && document.activeElement.tagName;
+        node.replaceWith(fresh[k]);
+        if (focused) fresh[k].querySelector(focused)?.focus();
+      });
+      drawn = fresh;
+    };
+    const keys = drawn[4];
+    return { group, renew, nodes: [...drawn.slice(0, 4), el('div', 'af-sticky', keys, readout), grid, live] };
   }
 
   function of(what, scheme, titles, i) {
@@ -65,10 +81,10 @@
     if (result.updates.every((row) => row.gradient_norm === 0)) {
       return [head, el('b', '', 'Nothing moved: '), 'all returns of a group are equal here, so every advantage is 0. ', result.own ? '' : 'Take more groups.'];
     }
-    if (names.length < 2) return [head, `${names[0]} moved the parameters by ${short(result.updates[0].update_norm)}. `, ...checkpoint(result, titles)];
+    if (names.length < 2) return [head, `${names[0]} moved the parameters by ${short(result.updates[0].update_norm)}. `, ...checkpoint(result, titles), ...soFar(result)];
     const cosine = result.cosine_update[0][1];
     return [head, 'The updates of ', el('b', '', names[0]), ' and ', el('b', '', names[1]), ' have cosine ', el('b', 'af-strong', number(cosine, 2)),
-      ` (their gradients ${number(result.cosine_gradient[0][1], 2)}); lengths ${short(result.updates[0].update_norm)} and ${short(result.updates[1].update_norm)}. `, ...checkpoint(result, titles)];
+      ` (their gradients ${number(result.cosine_gradient[0][1], 2)}); lengths ${short(result.updates[0].update_norm)} and ${short(result.updates[1].update_norm)}. `, ...checkpoint(result, titles), ...soFar(result)];
   }
 
   /* Whether the run's own scheme arrived where the run did; where it did not, a badge says why. */
@@ -78,6 +94,10 @@
     if (own.reproduced === null) return ['The next checkpoint of the run is not kept, so its own update has nothing to be compared with.'];
     return [el('b', '', titles[own.scheme]), ', the run’s own scheme, arrives at the run’s next checkpoint: ',
       own.reproduced ? `no number in it is farther off than ${tiny(own.reproduced)}.` : 'every number in it is the same.'];
+  }
+
+  function soFar(result) {
+    return result.so_far ? [' ', el('b', '', 'So far '), `the changes of log-prob are those of this group’s ${result.so_far} trajectories.`] : [];
   }
 
   function table(what, titles) {
@@ -92,7 +112,8 @@
       if (head.some(([name]) => name === 'off checkpoint')) cells.push(row.reproduced === null ? '–' : tiny(row.reproduced));
       if (played) {
         const e = row.evaluation;
-        cells.push(`${percent(result.before.success)} → ${percent(e.success)}`, `${signed(e.gain, 2)}${e.gain_low === undefined ? '' : ` [${signed(e.gain_low, 2)}, ${signed(e.gain_high, 2)}]`}`);
+        if (!e) cells.push(`${percent(result.before.success)} → …`, '…');
+        else cells.push(`${percent(result.before.success)} → ${percent(e.success)}`, `${signed(e.gain, 2)}${e.gain_low === undefined ? '' : ` [${signed(e.gain_low, 2)}, ${signed(e.gain_high, 2)}]`}`);
       }
       return el('tr', '', el('th', '', { scope: 'row' }, titles[row.scheme] + (row.own ? ' (own)' : '')), ...cells.map((text) => el('td', 'num', text)));
     });
@@ -105,7 +126,7 @@
 
   /* The evaluation set is played only when it is asked for: it takes longer than the update itself. */
   function evaluation(what, on) {
-    if (what.result.before) return null;
+    if (what.result.before || what.result.so_far) return el('p', '', { hidden: true });
     return el('p', 'af-quiet', 'On the evaluation set: not played. ', el('button', 'af-link', { type: 'button', onclick: on.evaluate }, 'Play it before and after'), ' (8 prompts, 4 rollouts each, the same dice).');
   }
 

@@ -333,7 +333,7 @@
   function begin(request) {
     say('');
     page.answer.setAttribute('aria-busy', 'true');
-    page.answered = 0;
+    page.answered = page.first = 0;
     ask({ op: 'start', ...request }, (data) => { page.mine = data.job.id; took(data); });
   }
 
@@ -341,18 +341,32 @@
     root.clearTimeout(page.polling);
     page.state = job;
     if (job.state === 'running' && page.open) page.polling = root.setTimeout(() => ask({ op: 'look' }, took), POLL_MS);
-    if (job.state !== 'running') page.answer.removeAttribute('aria-busy');
     const mine = page.mine && page.mine === job.id;
+    if (job.state !== 'running' || (mine && job.first)) page.answer.removeAttribute('aria-busy');
+    if (mine && job.state === 'running' && job.first && !page.first) {
+      page.first = job.first_seconds;
+      answered(job.first);
+    }
     if (mine && job.state === 'failed') say(job.message);
     if (mine && job.state === 'done') {
       page.answered = job.seconds;
       page.mine = '';
-      store.place.whatif = job.answer;
-      store.remember();
-      show(job.answer);
+      if (!page.first) answered(job.answer);
+      else if (store.place.whatif === job.answer) completed(job.answer);
       ask({ op: 'list' }, ({ list }) => listed(list));
     } else if (mine && job.state !== 'running') page.mine = '';
     busy();
+  }
+
+  function answered(id) {
+    store.place.whatif = id;
+    store.remember();
+    show(id);
+  }
+
+  /* The whole answer, where a part of it stands: what is looked at stays in sight. */
+  function completed(id) {
+    if (page.kind !== 'motion') show(id, page.what && page.what.id === id ? page.what.pane.id : undefined);
   }
 
   function busy() {
@@ -360,10 +374,11 @@
     const running = Boolean(job && job.state === 'running');
     if (page.go) page.go.disabled = running;
     if (!running) {
-      page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `Answered in ${page.answered.toFixed(1)} s.`) : '');
+      page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `${page.first ? `This group after ${page.first.toFixed(1)} s, all after` : 'Answered in'} ${page.answered.toFixed(1)} s.`) : '');
       return;
     }
-    page.progress.show(`${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`, job.done, job.total);
+    if (job.first) page.progress.show('The rest of the batch …', 0, 0);
+    else page.progress.show(`${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`, job.done, job.total);
     if (!page.progress.node.isConnected) page.job.replaceChildren(page.progress.node);
   }
 
@@ -392,12 +407,17 @@
   function show(id, trajectory) {
     if (page.kind === 'motion' && id.startsWith('replay')) return motion(id, store.place.motion || tuned());
     return ask({ op: 'show', id, ...(trajectory ? { trajectory } : {}) }, ({ what }) => {
+      const rest = page.drawn && page.what && page.what.id === id && page.what.result.so_far && page.what.pane.id === what.pane.id;
       page.what = what;
       page.kind = what.kind;
       drawForm();
       for (const node of page.listBox.querySelectorAll('.af-row')) node.classList.remove('on');
       listed(page.list);
-      const drawn = DRAW[what.kind](what, page.titles, { title,
+      if (rest) {
+        page.drawn.renew(what);
+        return;
+      }
+      const drawn = page.drawn = DRAW[what.kind](what, page.titles, { title,
         trajectory: (one) => show(id, one), motion: (scheme) => motion(id, scheme), evaluate: () => evaluate(what),
         open: (one) => { close(); AF.frame.tab('Trace'); AF.go({ run: what.run, trajectory: one }); } });
       page.group = drawn.group;

@@ -2,7 +2,8 @@
 
 In, a JSON object a line: ``run`` (its folder), ``kind``, ``asked`` (arguments), ``spare`` (a folder for
 answers whose run cannot be written). Out, a JSON object a line: ``ready``; ``phase, done, total``;
-``id, kept`` or ``error``. It ends with its input, or when nobody has asked for a while.
+``first``, the id of an answer of which a part lies in ``spare``; ``id, kept`` or ``error``. It ends with its
+input, or when nobody has asked for a while.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import os
 import select
 import sys
+import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,16 +21,19 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run, slug
 
 IDLE_SECONDS = 900
+FIRST = "first"
+"""The folder of answers of which only a part is known."""
 
 
 def main() -> None:
     """Answer until the input ends."""
     # What a library prints must not stand between the answers.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    out, lock = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1), threading.Lock()
     os.dup2(2, 1)
 
     def tell(**said) -> None:
-        out.write(json.dumps(said) + "\n")
+        with lock:
+            out.write(json.dumps(said) + "\n")
 
     _warm()
     tell(ready=True)
@@ -36,10 +42,12 @@ def main() -> None:
         if not line:
             return
         request = json.loads(line)
+        spare = Path(request["spare"])
         try:
             what = KINDS[request["kind"]](Run.open(request["run"]), request["asked"],
-                                          lambda phase, done, total: tell(phase=phase, done=done, total=total))
-            tell(id=what.id, kept=_store(Run.open(request["run"]), what, Path(request["spare"])))
+                                          lambda phase, done, total: tell(phase=phase, done=done, total=total),
+                                          lambda what: _first(Run.open(request["run"]), what, spare, tell))  # noqa: B023
+            tell(id=what.id, kept=_store(Run.open(request["run"]), what, spare))
         except ActFocusError as error:
             tell(error=str(error))
 
@@ -68,29 +76,46 @@ def _store(run: Run, what, spare: Path) -> bool:
         store(run, what)
         return True
     except ActFocusError:
-        folder = spare / slug(str(run.path))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ActFocusError(f"{folder}: cannot be written ({error.strerror})") from None
-        store(run, what, folder)
+        store(run, what, _made(spare_of(run, spare)))
         return False
 
 
-def _replay(run: Run, asked: dict, tell):
+def _first(run: Run, what, spare: Path, tell) -> None:
+    """Say that a part of the answer is there; where it cannot be put down, the whole is waited for."""
+    from actfocus_core.whatif import store
+
+    with suppress(ActFocusError):
+        store(run, what, _made(spare_of(run, spare, FIRST)))
+        tell(first=what.id)
+
+
+def spare_of(run: Run, spare: Path, *under: str) -> Path:
+    """Where answers about a run lie that are not in its folder."""
+    return spare.joinpath(*under, slug(str(run.path)))
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ActFocusError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder
+
+
+def _replay(run: Run, asked: dict, tell, first):
     from actfocus_core.replay import replay
 
-    return replay(run, **asked, on_progress=tell)
+    return replay(run, **asked, on_progress=tell, on_first=first)
 
 
-def _branch(run: Run, asked: dict, tell):
+def _branch(run: Run, asked: dict, tell, first):
     from actfocus_core.branch import branch
 
     who = _policy(str(run.path), run.trajectory(asked["id"]).step)
     return branch(run, policy=who, **asked, on_progress=lambda done, total: tell("rollout", done, total))
 
 
-def _edit(run: Run, asked: dict, tell):
+def _edit(run: Run, asked: dict, tell, first):
     from actfocus_core.edit import edit
 
     tell("score", 0, 1)

@@ -157,7 +157,7 @@ def test_of_a_trained_run_a_step_is_replayed_with_its_own_parameters(folder):
     assert (facts["trained"], facts["own"], facts["steps"]) == (True, "actfocus", [1, 3, 4])
     made = asking.replay(run, view, {**REPLAY, "step": 3}, t)
     # The run's own scheme keeps the run's parameters: the sidebar's are for the others.
-    assert made == {"schemes": SCHEMES, "match": "rate", "evaluation": 0, "params": {}, "step": 3}
+    assert made == {"schemes": SCHEMES, "match": "rate", "evaluation": 0, "params": {}, "step": 3, "look": t.id}
     assert asking.replay(lake, view, REPLAY, lake.trajectories(0)[0])["params"]["actfocus"]["alpha"] == 0.9
     with pytest.raises(ActFocusError, match="has no step 9"):
         asking.replay(run, view, {**REPLAY, "step": 9}, t)

@@ -119,7 +119,7 @@ def test_matched_gradients_have_the_first_schemes_length(grpo, second):
 def test_updates_side_by_side_are_those_taken_one_after_another(ppo, monkeypatch, match):
     found = []
     for lanes in (1, 2):
-        monkeypatch.setattr(replaying, "_lanes", lambda learner, lanes=lanes: lanes)
+        monkeypatch.setattr(replaying, "lanes_of", lambda learner, lanes=lanes: lanes)
         found.append(replay(ppo, 2, ("uniform", "own", "role_only"), match=match))
     one, two = found
     assert one.result["updates"] == two.result["updates"] and two.result["updates"][1]["own"]
@@ -138,7 +138,7 @@ def test_nobody_waits_for_an_update_that_failed(grpo, monkeypatch):
             raise ActFocusError("the gradient is not a finite number")
         return step(self, number, what)
 
-    monkeypatch.setattr(replaying, "_lanes", lambda learner: 2)
+    monkeypatch.setattr(replaying, "lanes_of", lambda learner: 2)
     monkeypatch.setattr(Adam, "step", fails)
     with pytest.raises(ActFocusError, match="not a finite number"):
         replay(grpo, 2, ("own", "uniform"), match="norm")
