@@ -54,7 +54,7 @@ def score(trajectories: list[Trajectory], reference: Policy, *, top_k: int = 0,
     Each float32 [T], NaN on tokens the policy did not sample. ``top_k`` above 0 also stores the
     reference's most likely tokens. One teacher-forced pass; logits are made a chunk of
     positions at a time and never held for the whole batch. Batches hold about
-    ``tokens_per_batch`` tokens of trajectories of like length. Raises ActFocusError where a
+    ``tokens_per_batch`` tokens. Raises ActFocusError where a
     token id is not in the reference's vocabulary, or a trajectory exceeds its context.
     """
     from actfocus_core.policy.logits import SplitModel
@@ -62,7 +62,7 @@ def score(trajectories: list[Trajectory], reference: Policy, *, top_k: int = 0,
     _check(trajectories, reference)
     split = SplitModel(reference.model)
     done = 0
-    for batch in _batches(trajectories, tokens_per_batch):
+    for batch in _batches(trajectories, tokens_per_batch, split.shares):
         _score_batch(batch, split, reference, top_k)
         done += len(batch)
         if on_progress:
@@ -82,8 +82,14 @@ def _check(trajectories: list[Trajectory], reference: Policy) -> None:
                                 f"read ({reference.context})")
 
 
-def _batches(trajectories: list[Trajectory], tokens: int):
-    """Groups of trajectories of like length, each padded to about ``tokens`` tokens."""
+def _batches(trajectories: list[Trajectory], tokens: int, shared: bool):
+    """Trajectories of like length, padded to about ``tokens`` tokens a batch; where a model reads once what neighbours
+    begin alike with (``shared``), those that do, and so many tokens without what they share."""
+    if shared:
+        from actfocus_core.policy.forest import alike
+
+        yield from ([trajectories[i] for i in chosen] for chosen in alike([t.token_ids for t in trajectories], tokens))
+        return
     batch = []
     for t in sorted(trajectories, key=len):
         if batch and len(t) * (len(batch) + 1) > tokens:

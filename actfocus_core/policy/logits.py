@@ -30,6 +30,11 @@ class SplitModel:
         """Every token attends to all before it, through the fused function that takes any mask."""
         self._check(model)
 
+    @property
+    def shares(self) -> bool:
+        """Whether what rows begin alike with is read once where they are neighbours in a batch."""
+        return trunk.fits(self.model)
+
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
         """[B, T] token ids -> [B, T, d] last hidden states; pads, if any, stand on the right.
 
@@ -42,7 +47,7 @@ class SplitModel:
     def hidden_at(self, ids_BT: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """[n, d] last hidden states at these n places alone, as ``hidden`` has them."""
         if trunk.fits(self.model):
-            return trunk.Trunk(self.model).read(ids_BT, rows, columns)[0]
+            return trunk.Trunk(self.model).read(ids_BT, rows, columns)
         return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[rows, columns]
 
     def states(self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None,
@@ -51,8 +56,6 @@ class SplitModel:
 
         For a model of ``full_attention``.
         """
-        if trunk.fits(self.model):
-            return trunk.Trunk(self.model).read(ids_BT, rows, columns)
         cache = DynamicCache()
         hidden = self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
         return (None if rows is None else hidden[rows, columns]), [states for layer in cache.layers for states in (layer.keys, layer.values)]
@@ -60,8 +63,6 @@ class SplitModel:
     def hidden_after(self, states: list[torch.Tensor], sizes: torch.Tensor, ids_BT: torch.Tensor, rows: torch.Tensor,
                      columns: torch.Tensor) -> torch.Tensor:
         """[n, d] last hidden states at these n places of ids that go on from ``states``, valid up to ``sizes`` [B] in each row."""
-        if trunk.fits(self.model):
-            return trunk.Trunk(self.model).read(ids_BT, rows, columns, sizes, states)[0]
         B, T = ids_BT.shape
         step, width = torch.arange(T, device=ids_BT.device), states[0].shape[2]
         old = torch.arange(width, device=ids_BT.device) < sizes[:, None]

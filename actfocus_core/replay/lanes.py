@@ -72,4 +72,5 @@ def _logprobs_of(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
         with autocast(device, learner.config.precision):
             openings = SharedOpenings(learner.model, batch, rows, learner.config.micro_tokens, device)
     return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
-                     learner.config.micro_tokens, device, learner.config.precision, read=openings.read if openings else None)
+                     learner.config.micro_tokens, device, learner.config.precision, read=openings.read if openings else None,
+                     shared=learner.model.shares)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from actfocus_core.envs.base import stable_seed
+from actfocus_core.policy.forest import alike
 from actfocus_core.trajectory import Trajectory, response_mask
 
 PADDING = 64
@@ -69,14 +70,20 @@ class TrainingBatch:
                          zip(self.columns["weights"], self.columns["advantages"], self.where)])
 
     def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device,
-                      read: Mapping[int, int] | None = None) -> Iterator[MicroBatch]:
+                      read: Mapping[int, int] | None = None, shared: bool = False) -> Iterator[MicroBatch]:
         """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
 
-        ``read``: trajectory -> its first tokens that are read elsewhere; they count, for their keys are held here too.
+        ``shared``: of a model that reads once what neighbours begin alike with (``SplitModel.shares``); then sorted by
+        their tokens, and counted without padding and what is shared. ``read``: trajectory -> its first tokens that are read elsewhere; they count, for their keys are held here too.
         On a CPU, where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
         """
         padding = PADDING if device.type == "cpu" else tokens
         rows = [i for i in rows if len(self.where[i])]
+        if shared:
+            # The last response token is predicted, never read.
+            read_of = [self.trajectories[i].token_ids[:self.where[i][-1]] for i in rows]
+            yield from (self._micro([rows[k] for k in chosen], device) for chosen in alike(read_of, tokens))
+            return
         # The last response token is predicted, never read: nothing from there on is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in rows}
         own = {i: size[i] - read[i] for i in rows} if read else size

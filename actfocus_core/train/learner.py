@@ -175,7 +175,8 @@ class Learner:
             logprobs, entropies = forward(self.model, micro, entropy=True)
             return torch.stack([logprobs, entropies], dim=1)
 
-        made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,))
+        made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,),
+                         shared=self.model.shares)
         sampled, again = (np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])
                           for columns in ([t.logprobs for t in kept], [new[:, 0] for new in made]))
         self.notes |= names.of_sampler(sampled, again)

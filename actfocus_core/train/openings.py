@@ -53,7 +53,7 @@ class SharedOpenings:
         """Whether openings are shared, and the model can continue them: full attention, activations kept."""
         firsts = [batch.where[i][0] for i in rows if len(batch.where[i])]
         groups = {batch.trajectories[i].group for i in rows}
-        return model.full_attention and not model.backbone.training and len(groups) < len(rows) == len(firsts) \
+        return not model.shares and model.full_attention and not model.backbone.training and len(groups) < len(rows) == len(firsts) \
             and min(firsts) > 1
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:

@@ -144,7 +144,7 @@ def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z
     if SharedOpenings.worth_it(model, batch, rows):
         with autocast(device, config.precision):
             openings = SharedOpenings(model, batch, rows, config.micro_tokens, device)
-    for micro in batch.micro_batches(rows, config.micro_tokens, device, openings.read if openings else None):
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, openings.read if openings else None, model.shares):
         with autocast(device, config.precision):
             loss, parts = _losses(model, micro, openings, z, config, tokens)
         loss.backward()
@@ -202,7 +202,7 @@ def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: 
     parameters, device = list(adam.named.values()), model.head.weight.device
     gradients = {kind: [torch.zeros_like(p) for p in parameters] for kind in RESPONSE_KINDS}
     rows = rows[~batch.without_gradient()[rows]]
-    for micro in batch.micro_batches(rows, config.micro_tokens, device):
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares):
         with autocast(device, config.precision):
             logprobs, _ = forward(model, micro)
             losses = {kind: _surrogate(micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind),
@@ -239,14 +239,14 @@ def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, conf
 
 @torch.no_grad()
 def per_token(trajectories: list, of_micro, tokens: int, device: torch.device, precision: str = "float32",
-              shape: tuple[int, ...] = (), read: Mapping[int, int] | None = None) -> list[np.ndarray]:
+              shape: tuple[int, ...] = (), read: Mapping[int, int] | None = None, shared: bool = False) -> list[np.ndarray]:
     """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
 
-    ``read``: as in ``TrainingBatch.micro_batches``.
+    ``read``, ``shared``: as in ``TrainingBatch.micro_batches``.
     """
     batch = TrainingBatch(trajectories, {})
     values = [np.full((len(t), *shape), np.nan, np.float32) for t in trajectories]
-    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device, read):
+    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device, read, shared):
         with autocast(device, precision):
             numbers = of_micro(micro).float().cpu().numpy()
         rows, positions = micro.rows.cpu().numpy(), micro.positions.cpu().numpy()

@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import peft
 import pytest
 import torch
 from torch.autograd import gradcheck
 
-from actfocus_core.policy import trunk
+from actfocus_core.policy import attention, trunk
+from actfocus_core.policy.forest import Forest
 from actfocus_core.policy.logits import SplitModel
 from tests.core.test_decoder import MODELS, random
 
@@ -47,22 +49,32 @@ def test_hidden_states_and_gradients_are_the_models_own(kind, monkeypatch):
     the_same(model, lambda split: [split.hidden(ids)], monkeypatch)
 
 
+@pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("kind", MODELS)
-def test_what_goes_on_from_an_opening_too(kind, monkeypatch):
-    """Two openings of different lengths, three rows that follow them; the gradient reaches the openings."""
-    model, openings, sizes = random(MODELS[kind]), torch.randint(0, 50, (2, 7)), torch.tensor([7, 4])
-    ids, of = torch.randint(0, 50, (3, 12)), torch.tensor([1, 0, 1])
+def test_rows_that_begin_alike_too(kind, held, monkeypatch):
+    """Rows that branch off at several places, one that is another's beginning, two that are the same, one of which nothing is asked;
+    with blocks shorter than a row, and probabilities that are kept or made again."""
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    monkeypatch.setattr(attention, "HELD", attention.HELD if held else 0)
+    model, ids = random(MODELS[kind]), torch.randint(0, 50, (7, 12))
+    ids[1, :9] = ids[0, :9]
+    ids[2, :3] = ids[0, :3]
+    ids[5] = ids[4]
+    rows = torch.tensor([0, 0, 1, 1, 2, 3, 4, 5, 5, 6])
+    columns = torch.tensor([8, 11, 8, 10, 5, 11, 7, 7, 11, 0])
+    the_same(model, lambda split: [split.hidden_at(ids, rows, columns)], monkeypatch)
+    the_same(model, lambda split: [split.hidden_at(ids[:3], *torch.tensor([[2, 0, 2], [4, 8, 4]]))], monkeypatch)
 
-    def ask(split):
-        return [split.hidden_after([part[of] for part in split.states(openings)[1]], sizes[of], ids, ROWS, COLUMNS)]
 
-    the_same(model, ask, monkeypatch)
-    # And it is the whole row read at once.
-    split = SplitModel(model)
-    for row, (opening, n) in enumerate(zip(openings[of], sizes[of])):
-        whole = split.hidden(torch.cat([opening[:n], ids[row]])[None])[0, n:]
-        mine = row == ROWS
-        torch.testing.assert_close(ask(split)[0][mine], whole[COLUMNS[mine]], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("held", [True, False])
+def test_the_attentions_gradient_is_that_of_its_formula(held, monkeypatch):
+    monkeypatch.setattr(attention, "BLOCK", 3)
+    monkeypatch.setattr(attention, "HELD", attention.HELD if held else 0)
+    rows = np.array([[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 9, 9, 0], [1, 2, 8, 8, 8, 8, 8]])
+    attend = attention.Attention(Forest(rows, np.array([7, 6, 5])), heads=4, layers=1)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(12, heads, 2, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
+    assert gradcheck(attend, (q, k, v))
 
 
 def test_the_norms_gradient_is_that_of_its_formula():
