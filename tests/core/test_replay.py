@@ -130,6 +130,31 @@ def test_updates_side_by_side_are_those_taken_one_after_another(ppo, monkeypatch
             np.testing.assert_allclose(a.signals[name], b.signals[name], atol=2e-5)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch, lanes):
+    monkeypatch.setattr(replaying, "lanes_of", lambda learner: lanes)
+    firsts, look = [], second.trajectories[-1].id
+    whole = replay(grpo, 2, ("own", "uniform", "role_only"), look=look, on_first=firsts.append)
+    first, = firsts
+    group = [t for t in whole.trajectories if t.group == second.trajectories[-1].group]
+    assert first.id == whole.id and first.result["so_far"] == len(group) == 3 < len(whole.trajectories) and "so_far" not in whole.result
+    for part, t in zip(first.trajectories, group, strict=True):
+        assert part.id == t.id and part.signals.keys() == t.signals.keys()
+        for name, values in t.signals.items():
+            np.testing.assert_array_equal(part.signals[name], values)
+    for part, row, alone in zip(first.result["updates"], whole.result["updates"], second.result["updates"], strict=True):
+        assert {**part, "change": row["change"]} == row
+        assert row["update_norm"] == alone["update_norm"]
+        tokens = [((t.kinds == TokenKind.ACTION) & (t.signals[f"advantage:{row['scheme']}"] > 0)).sum() for t in group]
+        assert part["change"]["action"]["up"]["tokens"] == sum(tokens)
+    assert first.result["cosine_update"] == whole.result["cosine_update"] == second.result["cosine_update"]
+    whatif.store(grpo, first, whatif_folder := grpo.path.parent / f"first-{lanes}")
+    assert whatif.load(grpo, first.id, whatif_folder).result["so_far"] == 3
+    # Of a trajectory that is not there, the first group.
+    replay(grpo, 2, look="nobody", on_first=firsts.append)
+    assert firsts[-1].trajectories[0].group == second.trajectories[0].group
+
+
 def test_nobody_waits_for_an_update_that_failed(grpo, monkeypatch):
     step = Adam.step
 
