@@ -73,9 +73,10 @@ class TrainingBatch:
                       read: Mapping[int, int] | None = None, shared: bool = False) -> Iterator[MicroBatch]:
         """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
 
-        ``shared``: of a model that reads once what neighbours begin alike with (``SplitModel.shares``); then sorted by
-        their tokens, and counted without padding and what is shared. ``read``: trajectory -> its first tokens that are read elsewhere; they count, for their keys are held here too.
-        On a CPU, where the next is so much longer that the others would be padded with more than PADDING tokens, they go alone.
+        ``shared``: for a model that reads once what neighbours begin alike with (``SplitModel.shares``): sorted by their tokens
+        instead, and counted without padding and without what is shared. ``read``: trajectory -> its first tokens that are
+        read elsewhere; they count, for their keys are held here too. On a CPU, where the next is so much longer that the
+        others would be padded with more than PADDING tokens, they go alone.
         """
         padding = PADDING if device.type == "cpu" else tokens
         rows = [i for i in rows if len(self.where[i])]

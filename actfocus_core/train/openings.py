@@ -50,7 +50,10 @@ class SharedOpenings:
 
     @staticmethod
     def worth_it(model: SplitModel, batch: TrainingBatch, rows: np.ndarray) -> bool:
-        """Whether openings are shared, and the model can continue them: full attention, activations kept."""
+        """Whether openings are shared, and the model can continue them: full attention, activations kept.
+
+        A model that shares what neighbours begin alike with by itself needs none.
+        """
         firsts = [batch.where[i][0] for i in rows if len(batch.where[i])]
         groups = {batch.trajectories[i].group for i in rows}
         return not model.shares and model.full_attention and not model.backbone.training and len(groups) < len(rows) == len(firsts) \
