@@ -152,6 +152,8 @@ def test_the_lesson_on_one_update_drives_its_slow_motion_by_keyboard(page, studi
     follow("Next", 2)
     # The motion stands at the lesson's stage, on the game that failed; the focus has stayed in the lesson.
     page.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 5")
+    # Its group is answered first; with the rest the answer is kept.
+    page.wait_for_function("ActFocus.whatif.state.state.state === 'done'")
     id = place(page, "trajectory")
     t, what = sampled.trajectory(id), whatif.load(sampled, place(page, "whatif"))
     mine = next(other for other in what.trajectories if other.id == id)
