@@ -54,8 +54,8 @@ def score(trajectories: list[Trajectory], reference: Policy, *, top_k: int = 0,
     Each float32 [T], NaN on tokens the policy did not sample. ``top_k`` above 0 also stores the
     reference's most likely tokens. One teacher-forced pass; logits are made a chunk of
     positions at a time and never held for the whole batch. Batches hold about
-    ``tokens_per_batch`` tokens. Raises ActFocusError where a
-    token id is not in the reference's vocabulary, or a trajectory exceeds its context.
+    ``tokens_per_batch`` tokens. Raises ActFocusError where a token id is not in the reference's vocabulary, or a
+    trajectory exceeds its context.
     """
     from actfocus_core.policy.logits import SplitModel
 

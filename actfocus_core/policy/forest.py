@@ -54,11 +54,14 @@ class Forest:
 
 
 def alike(rows: Sequence[np.ndarray], tokens: int) -> Iterator[list[int]]:
-    """Indices of rows of ids, those that begin alike beside each other, as many at a time as make about ``tokens`` nodes."""
+    """Indices of rows of ids, those that begin alike beside each other, as many at a time as make about ``tokens`` nodes.
+
+    A row counts with an eighth of its tokens at least: what is predicted of it is held, however little it adds.
+    """
     chosen: list[int] = []
     held = 0
     for i in sorted(range(len(rows)), key=lambda i: rows[i].tolist()):
-        own = len(rows[i]) - (common(rows[chosen[-1]], rows[i]) if chosen else 0)
+        own = max(len(rows[i]) - (common(rows[chosen[-1]], rows[i]) if chosen else 0), len(rows[i]) // 8)
         if chosen and held + own > tokens:
             yield chosen
             chosen, held, own = [], 0, len(rows[i])

@@ -2,8 +2,8 @@
 
 A model of a million parameters spends half of an update beside its matrix products. Here what rows begin alike
 with is read once (forest.py), a norm keeps only what its gradient needs, queries and keys are turned as complex
-numbers, and the last layer goes on with the positions that are asked for alone. The numbers, and their gradients in the model's own parameters, are the
-model's own but for rounding (a test compares them).
+numbers, and the last layer goes on with the positions that are asked for alone. The numbers, and their gradients
+in the model's own parameters, are the model's own but for rounding (a test compares them).
 """
 
 from __future__ import annotations

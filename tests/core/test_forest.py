@@ -55,3 +55,5 @@ def test_rows_are_packed_by_what_they_add():
     for pack, after in zip(packs, packs[1:]):
         assert len(beginnings([rows[i] for i in [*pack, after[0]]])) > 25
     assert list(alike([], 10)) == []
+    # A policy that says one and the same gives no batch without end.
+    assert [len(pack) for pack in alike([np.arange(16)] * 20, 24)] == [5, 5, 5, 5]
