@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import sync
 
 
 def assets() -> Path:
@@ -21,10 +22,11 @@ def assets() -> Path:
 
 
 @contextmanager
-def appearing(path: Path):
+def appearing(path: Path, durable: bool = False):
     """Yield a temporary path in the same folder that becomes ``path`` by rename on success.
 
-    On an error nothing is left behind, so a reader never sees half a file.
+    On an error nothing is left behind, so a reader never sees half a file. ``durable``: the file has
+    reached the disk when the block ends, so that a loss of power cannot take or empty it.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -33,7 +35,11 @@ def appearing(path: Path):
     try:
         yield part
         share(part)
+        if durable:
+            sync(part)
         part.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

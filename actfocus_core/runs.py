@@ -14,8 +14,8 @@ whole lines. So a run can be read while it is written, and years later.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
-import itertools
 import json
 import os
 import platform
@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,7 @@ import pyarrow.parquet as pq
 
 import actfocus_core
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import LINE_MAX, demand_no_link, open_to_append, open_to_read, read_json, sync
 from actfocus_core.paths import appearing
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
@@ -69,6 +71,8 @@ _COLUMNS = {
     "turns": pa.list_(pa.int16()), "logprobs": pa.list_(pa.float32()),
     "texts": pa.list_(pa.string()), "turn_records": pa.list_(_TURN),
 }
+_OPTIONAL = {"columns": pa.string(), "rollout_id": pa.string()}
+"""There where a trajectory has them: its columns as JSON, null for none; null for a rollout of its own."""
 _ALTERNATIVES = {"top_ids": pa.list_(pa.int32()), "top_logprobs": pa.list_(pa.float32()),
                  "top_texts": pa.list_(pa.list_(pa.string()))}
 _SIGNAL = "signal:"
@@ -87,6 +91,8 @@ _INFO = {"config": {**dict.fromkeys(("command", "env", "policy", "model", "schem
                     "env_options": dict, "scheme_params": dict},
          "model": {"name": str, "fingerprint": str}}
 """What of run.json is text or an object, where it is there."""
+_FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy")
+"""What lies in a run folder and is never a link."""
 _FILE = re.compile(r"step-(\d{5,})(?:\.(.+))?\.parquet$")
 
 
@@ -124,6 +130,7 @@ class Run:
                     folder.mkdir()
                 _write_info(whole, info)
                 whole.rename(path)
+                sync(path.parent)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
         return cls(path, info)
@@ -135,6 +142,7 @@ class Run:
         file = path / "run.json"
         try:
             there, is_run = path.exists(), file.is_file()
+            demand_no_link(*(path / name for name in _FOLDERS))
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be read ({error.strerror}); allow it, or open a copy") from None
         if not there:
@@ -142,6 +150,18 @@ class Run:
         if not is_run:
             raise ActFocusError(f"{path}: not a run folder, it has no run.json")
         return cls(path, _info(file))
+
+    def evaluation(self, name: str) -> Run | None:
+        """An evaluation that was stored while this run trained, itself a run; None where there is none of this name.
+
+        Raises ActFocusError where it is broken, or a link to a run elsewhere.
+        """
+        path = self.path / "evaluation" / name
+        try:
+            demand_no_link(path.parent, path)
+        except OSError as error:
+            raise ActFocusError(f"{path}: cannot be read ({error.strerror})") from None
+        return Run.open(path) if path.exists() else None
 
     # --- facts ---------------------------------------------------------------------------
 
@@ -285,9 +305,8 @@ class Run:
         """How an annotation of this step was made, as ``annotate`` was told."""
         file = self._annotation(step, name)
         try:
-            found = json.loads((pq.read_schema(file).metadata or {}).get(_MADE, b"{}"))
-        except (OSError, pa.ArrowException) as error:
-            raise _not_parquet(file, error) from None
+            with _parquet(file) as parquet:
+                found = json.loads((parquet.schema_arrow.metadata or {}).get(_MADE, b"{}"))
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
@@ -314,9 +333,8 @@ class Run:
     def log(self, metrics: dict) -> None:
         """Append one line to metrics.jsonl, in one write."""
         line = json.dumps(metrics, allow_nan=False) + "\n"
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
+        with open_to_append(self.path / "metrics.jsonl") as file:
+            file.write(line.encode())
             os.fsync(file.fileno())
 
     def metrics(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict], int]:
@@ -326,15 +344,13 @@ class Run:
         """
         file = self.path / "metrics.jsonl"
         try:
-            with open(file, "rb") as stream:
+            with open_to_read(file) as stream:
                 stream.seek(offset)
-                lines = list(itertools.islice(stream, limit))
+                lines = _whole_lines(stream, limit)
         except FileNotFoundError:
             return [], offset
         except OSError as error:
             raise ActFocusError(f"{file}: cannot be read ({error.strerror})") from None
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
         try:
             rows = [json.loads(line) for line in lines if line.strip()]
         except (ValueError, RecursionError) as error:
@@ -492,6 +508,7 @@ def appearing_run(path: Path, config: dict, model: dict | None = None):
         # What was learnt of the run while it was made is in its info by now.
         _write_info(run.path, run.info)
         run.path = run.path.rename(path)
+        sync(path.parent)
     except OSError as error:
         raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
@@ -526,8 +543,10 @@ def stamp(file: Path) -> tuple[int, int, int]:
 def _info(file: Path) -> dict:
     """A checked run.json: what the readers take from it has its type, and parts that are missing are empty."""
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        info = read_json(file)
+    except OSError as error:
+        raise ActFocusError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise ActFocusError(f'{file}: "format" is not "{FORMAT}"; this is not a run of actfocus')
@@ -544,6 +563,20 @@ def _info(file: Path) -> dict:
     return info
 
 
+def _whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
+    """The next lines of a file, at most ``limit``; a last one still being written is left out. Raises OSError for one
+    of more than LINE_MAX bytes."""
+    lines = []
+    while limit is None or len(lines) < limit:
+        line = stream.readline(LINE_MAX + 1)
+        if len(line) > LINE_MAX:
+            raise OSError(errno.EFBIG, f"a line has more than the {LINE_MAX:,} bytes that are read")
+        if not line.endswith(b"\n"):
+            break
+        lines.append(line)
+    return lines
+
+
 def _is_row(row: object) -> bool:
     """Whether it is a row of metrics: numbers by name, and its step."""
     return (isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 2**31
@@ -551,7 +584,8 @@ def _is_row(row: object) -> bool:
 
 
 def _write_info(folder: Path, info: dict) -> None:
-    (folder / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    with appearing(folder / "run.json", durable=True) as part:
+        part.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 def _versions() -> dict:
@@ -578,6 +612,10 @@ def _facts_table(trajectories: list[Trajectory]) -> pa.Table:
     columns["turn_records"] = pa.array(
         [[{**vars(turn), "state": json.dumps(turn.state)} for turn in t.turn_records]
          for t in trajectories], _COLUMNS["turn_records"])
+    if any(t.columns for t in trajectories):
+        columns["columns"] = pa.array([json.dumps(t.columns) if t.columns else None for t in trajectories], _OPTIONAL["columns"])
+    if any(t.rollout_id for t in trajectories):
+        columns["rollout_id"] = pa.array([t.rollout_id or None for t in trajectories], _OPTIONAL["rollout_id"])
     own = sorted({s for t in trajectories for s in t.signals if not s.startswith(_REFERENCE)})
     return pa.table(columns | _signal_columns(trajectories, own))
 
@@ -620,7 +658,7 @@ def _counts(t: Trajectory) -> dict[str, int]:
 
 def _write(table: pa.Table, file: Path) -> None:
     try:
-        with appearing(file) as part:
+        with appearing(file, durable=True) as part:
             pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, compression="zstd")
     except OSError as error:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
@@ -628,8 +666,7 @@ def _write(table: pa.Table, file: Path) -> None:
 
 def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.Table:
     """The whole table, or one row, for which one row group is read."""
-    try:
-        parquet = pq.ParquetFile(file)
+    with _parquet(file) as parquet:
         if row is None:
             return _valid(parquet.read(columns))
         if row >= parquet.metadata.num_rows:
@@ -640,8 +677,29 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
             first += parquet.metadata.row_group(group).num_rows
             group += 1
         return _valid(parquet.read_row_group(group, columns)).slice(row - first, 1)
-    except (OSError, pa.ArrowException) as error:
-        raise _not_parquet(file, error) from None
+
+
+@contextmanager
+def _parquet(file: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a run, open for the block. Raises ActFocusError for what cannot be read of it."""
+    with _readable(file), open_to_read(file) as stream:
+        yield pq.ParquetFile(stream)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Make one line of what is wrong with a Parquet file."""
+    try:
+        yield
+    except OSError as error:
+        raise ActFocusError(f"{file}: not readable as Parquet ({error.strerror or _first_line(error)})") from None
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        # Names in a damaged footer need not be UTF-8.
+        raise ActFocusError(f"{file}: not readable as Parquet ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 class _Rows:
@@ -649,19 +707,16 @@ class _Rows:
 
     def __init__(self, file: Path):
         self._file = file
-        try:
-            self._parquet = pq.ParquetFile(file)
-        except (OSError, pa.ArrowException) as error:
-            raise _not_parquet(file, error) from None
+        with _readable(file):
+            self._parquet = pq.ParquetFile(open_to_read(file))
+            self._rest = self._parquet.schema_arrow.empty_table()
         self._groups = iter(self)
-        self._rest = self._parquet.schema_arrow.empty_table()
 
     def __iter__(self) -> Iterator[pa.Table]:
         for group in range(self._parquet.num_row_groups):
-            try:
-                yield _valid(self._parquet.read_row_group(group))
-            except (OSError, pa.ArrowException) as error:
-                raise _not_parquet(self._file, error) from None
+            with _readable(self._file):
+                table = _valid(self._parquet.read_row_group(group))
+            yield table
 
     def take(self, count: int) -> pa.Table:
         """The next ``count`` rows, fewer at the end."""
@@ -677,18 +732,12 @@ def _valid(table: pa.Table) -> pa.Table:
     return table
 
 
-def _not_parquet(file: Path, error: Exception) -> ActFocusError:
-    return ActFocusError(f"{file}: not readable as Parquet ({str(error).splitlines()[0]})")
-
-
 @lru_cache(maxsize=4096)
 def _index(file: Path, stamp: tuple) -> pd.DataFrame:
     """Scalars of one file. Its stamp is part of the key: a new file, a new entry."""
     wanted = [*_SCALARS, *_COUNTS]
-    try:
-        names = pq.read_schema(file).names
-    except (OSError, pa.ArrowException) as error:
-        raise _not_parquet(file, error) from None
+    with _parquet(file) as parquet:
+        names = parquet.schema_arrow.names
     _demand(names, wanted, file)
     table = _read(file, None, wanted)
     _demand_types(table, {**_SCALARS, **_COUNTS}, file)
@@ -753,6 +802,7 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
     columns = {name: table[name].to_pylist() for name in [*_SCALARS, "texts", "turn_records"]}
     columns |= {name: _ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
     columns["signals"] = _signals(table, file)
+    columns |= _optional(table, file)
     try:
         columns["turn_records"] = [
             [Turn(**{**turn, "state": _object(turn["state"])}) for turn in turns]
@@ -760,6 +810,21 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
         return [Trajectory(**dict(zip(columns, row))) for row in zip(*columns.values())]
     except (TypeError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
+
+
+def _optional(table: pa.Table, file: Path) -> dict[str, list]:
+    """The columns of _OPTIONAL that are there. Raises ActFocusError for one of another type, or that is not JSON."""
+    there = [name for name in _OPTIONAL if name in table.column_names]
+    for name in there:
+        if table.schema.field(name).type != _OPTIONAL[name]:
+            raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {_OPTIONAL[name]}")
+    found = {name: [value or "" for value in table[name].to_pylist()] for name in there}
+    if "columns" in found:
+        try:
+            found["columns"] = [json.loads(text or "{}") for text in found["columns"]]
+        except (ValueError, RecursionError) as error:
+            raise ActFocusError(f"{file}: column 'columns' is not JSON ({error})") from None
+    return found
 
 
 def _object(text: str) -> dict:

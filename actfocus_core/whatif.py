@@ -24,12 +24,15 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import read_json
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run, read_trajectories, write_trajectories
 from actfocus_core.trajectory import Trajectory
 
 KINDS = ("replay", "branch", "edit")
 FORMAT = "actfocus-whatif"
+_SIZE_MAX = 64 << 20
+"""Bytes of a stored answer's JSON."""
 _ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
 
 
@@ -277,8 +280,10 @@ def _folder(run: Run) -> Path:
 
 def _read(file: Path) -> dict:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file, _SIZE_MAX)
+    except OSError as error:
+        raise ActFocusError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
     wanted = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
     if not isinstance(content, dict) or content.get("format") != FORMAT \

@@ -34,8 +34,7 @@ class Catalog:
         """Name -> folder; of two folders of one name the later one's name gets a number."""
         found: dict[str, Path] = {}
         made = _run_folders(self.runs_dir)
-        # The evaluations of a training run are runs of their own inside it.
-        inside = [path for run in made for path in _run_folders(run / "evaluation")]
+        inside = [path for run in made for path in _evaluations(run)]
         for path in dict.fromkeys([*self.given, *_run_folders(assets() / "runs"), *made, *inside]):
             name, number = path.name if path not in inside else f"{path.parents[1].name} evaluation {path.name}", 2
             while name in found:
@@ -170,3 +169,9 @@ def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dic
 def _run_folders(folder: Path) -> list[Path]:
     return sorted(file.parent.resolve() for file in folder.glob("*/run.json")
                   if not file.parent.name.startswith("."))
+
+
+def _evaluations(run: Path) -> list[Path]:
+    """The evaluations of a training run: runs inside its folder, where no link is followed."""
+    folder = run / "evaluation"
+    return [] if folder.is_symlink() else [path for path in _run_folders(folder) if path.parent == folder]

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-import actfocus_core
+from actfocus_core import processes
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import stored
 from actfocus_core.runs import Run, free_path, hidden_path
@@ -36,6 +35,8 @@ LEAST_RESAMPLES = 10
 """The page has its own intervals: those that the command prints are not looked at."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED, EXAMPLES = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1), (0, 2)
 READ_ONLY = "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
+PATIENCE = 3.0
+"""Seconds between asking a process to end and killing it."""
 RESULT_MAX = 2_000_000
 """Bytes of what a command prints that are read."""
 
@@ -117,10 +118,9 @@ class Worker:
             if self._job and self._job.status.state == "running":
                 raise ActFocusError(self._busy)
             printed = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "actfocus_core.cli", *arguments, "--progress", "jsonl"],
-                stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
-                env=environment_variables(), start_new_session=True)
+            process = processes.start(
+                processes.python("actfocus_core.cli", *arguments, "--progress", "jsonl"),
+                stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd)
             name = name or out.name
             self._job = _Job(process, out, Status("running", f"{name}-{process.pid}", name), printed, fine)
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
@@ -139,12 +139,7 @@ class Worker:
         job = self._job
         if job and job.process.poll() is None:
             job.cancelled = True
-            job.process.terminate()
-            try:
-                job.process.wait(3)
-            except subprocess.TimeoutExpired:
-                job.process.kill()
-                job.process.wait()
+            processes.end(job.process, PATIENCE)
 
     def _follow(self, job: _Job) -> None:
         """Read the command's progress until it ends."""
@@ -253,10 +248,3 @@ def give_way(process: subprocess.Popen) -> None:
     """Let everything else on the machine go before this process, the page first of all."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, process.pid, 10)
-
-
-def environment_variables() -> dict[str, str]:
-    """One thread, so that the page stays quick; and the package found where this process has it."""
-    package = str(Path(actfocus_core.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}

@@ -16,12 +16,10 @@ import atexit
 import itertools
 import json
 import math
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,8 +28,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from actfocus_core import processes
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import create_empty, demand_no_link, locked, open_to_append, read_end, read_json
 from actfocus_core.paths import appearing, when_written
 from actfocus_core.runs import TRAINED, Run
 from actfocus_core.signals import SIGNALS
@@ -39,7 +39,7 @@ from actfocus_core.train import read_status, request
 from actfocus_core.train.control import requested
 from actfocus_core.train.presets import is_language_model
 from app import models
-from app.jobs import ENVIRONMENTS, READ_ONLY, environment_variables, give_way, how_it_ended
+from app.jobs import ENVIRONMENTS, READ_ONLY, give_way, how_it_ended
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
 """For one run."""
@@ -62,7 +62,8 @@ DISK_FREE = 500_000_000
 """Bytes that must be free before a run is begun."""
 LOG_TAIL, LOG_MAX = 4000, 400_000
 """Bytes of the end of a log that a page is sent: of a run that failed, and of one whose log it asks for."""
-ACTFOCUS = (sys.executable, "-m", "actfocus_core.cli")
+RACE_MAX = 1 << 20
+"""Bytes of a race's file."""
 QUIET = ("--progress", "lines", "--json")
 ROWS_MAX = 1000
 """Rows of metrics a look brings; the page asks again at once where there are more."""
@@ -115,6 +116,8 @@ class Races:
         self._going: list[str] = []
         """Races that this studio keeps going, in the order of the queue."""
         self._processes: dict[str, subprocess.Popen] = {}
+        self._before: dict[str, object] = {}
+        """Name of a run -> the process that its status was of when ours was started."""
         self._thread: threading.Thread | None = None
         atexit.register(self.close)
 
@@ -155,6 +158,7 @@ class Races:
             raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
                                 f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less")
         with self._lock, self._writing():
+            demand_no_link(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             self._demand_disk()
             env, _ = ENVIRONMENTS[asked.environment]
@@ -185,10 +189,14 @@ class Races:
             return request(self.runs_dir / id, what)
         with self._lock, self._writing():
             # Another studio may keep the race going: it looks for this file.
+            demand_no_link(self.folder)
             if what == "stop":
-                self._stop_file(id).touch()
+                create_empty(self._stop_file(id))
             elif what == "go":
                 self._stop_file(id).unlink(missing_ok=True)
+                for run in race["runs"]:
+                    # One whose process ended without a word is tried again.
+                    self._forget_ended(run["name"])
             if what == "go" and id not in self._going:
                 self._going.append(id)
             if what == "stop" and id in self._going:
@@ -286,15 +294,13 @@ class Races:
     @contextmanager
     def _locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
         """A file of the folder of races, locked for the block; None where another process holds it and we do not wait."""
-        import fcntl
+        demand_no_link(self.folder)
+        with locked(self.folder / name, wait=wait) as file:
+            yield file
 
-        with open(self.folder / name, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield None
-            else:
-                yield file
+    def _forget_ended(self, name: str) -> None:
+        if name in self._processes and self._processes[name].poll() is not None:
+            del self._processes[name]
 
     def _stop_file(self, id: str) -> Path:
         return self.folder / f"{id}.stop"
@@ -380,17 +386,17 @@ class Races:
         path = self.runs_dir / run["name"]
         if path.exists():
             request(path, "go")
-            command = [*ACTFOCUS, "train", "--resume", str(path), *QUIET]
+            command = processes.python("actfocus_core.cli", "train", "--resume", path, *QUIET)
         else:
             command = self._command(race, run)
-        with open(self.folder / f"{run['name']}.log", "ab") as log:
-            self._processes[run["name"]] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment_variables(), start_new_session=True,
-                pass_fds=[slot.fileno()])
+        with open_to_append(self.folder / f"{run['name']}.log") as log:
+            self._before[run["name"]] = read_status(path).get("pid")
+            self._processes[run["name"]] = processes.start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                           pass_fds=[slot.fileno()])
         give_way(self._processes[run["name"]])
 
     def _command(self, race: dict, run: dict) -> list[str]:
-        return [*ACTFOCUS, *self._arguments(race, run, self.runs_dir / run["name"]), *QUIET]
+        return processes.python("actfocus_core.cli", *self._arguments(race, run, self.runs_dir / run["name"]), *QUIET)
 
     def _arguments(self, race: dict, run: dict, out: Path) -> list[str]:
         """Of the ``actfocus`` command: what trains a run of the race into a folder."""
@@ -448,8 +454,9 @@ class Races:
         if not known:
             raise ActFocusError("there is no such race; choose one from the list")
         try:
-            race = json.loads((self.folder / f"{id}.json").read_text(encoding="utf-8"))
-            RaceRequest(**race["request"])
+            demand_no_link(self.folder)
+            race = read_json(self.folder / f"{id}.json", RACE_MAX)
+            race["request"] = asdict(RaceRequest(**race["request"]))
             good = (race["id"] == id and type(race["steps"]) is int and 0 < race["steps"] < 2**31
                     and isinstance(race["made"], (int, float)) and math.isfinite(race["made"]) and race["runs"]
                     and all(_ID.fullmatch(run["name"].replace("_", "-")) and run["scheme"] in SCHEMES and type(run["seed"]) is int
@@ -475,7 +482,9 @@ class Races:
         alive = process is not None and process.poll() is None
         state = status.get("state") or ("starting" if alive else "queued" if race["id"] in self._going else "waiting")
         code = None if process is None else process.poll()
-        if not status and code:
+        mute = code is not None and status.get("pid") == self._before.get(run["name"]) and state not in ("finished", "running", "paused")
+        if mute:
+            # Started again it would end the same way.
             state = "failed"
         if state in ("stopped", "killed") and alive:
             state = "starting"
@@ -485,7 +494,8 @@ class Races:
                  "message": status.get("message") or ""}
         if state in ("failed", "killed"):
             # What could say nothing any more: killed, or on a full disk.
-            found["message"] = found["message"] or (how_it_ended(code) if code else "")
+            found["message"] = (f"{how_it_ended(code)} before it said anything; its log may say why" if mute and not code else
+                                found["message"] or (how_it_ended(code) if code else ""))
             found["log"] = _tail(self.folder / f"{run['name']}.log", LOG_TAIL)
         return found
 
@@ -527,8 +537,8 @@ def _number(value: object) -> float | None:
 def _tail(file: Path, size: int) -> str:
     """The last bytes of a text file; nothing where there is none."""
     try:
-        with open(file, "rb") as stream:
-            stream.seek(max(0, os.path.getsize(file) - size))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
+        return read_end(file, size).decode("utf-8", "replace")
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        return f"{file.name} is not shown: {error.strerror}"

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from big_run import megabytes
+from actfocus_core import processes
+from benchmarks.big_run import megabytes
 
 STEP = 5000
 """Rollouts a training step."""
@@ -79,7 +79,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as hidden:
         path = Path(hidden) / "rollouts.jsonl"
         count = write(path, args.megabytes * 1_000_000, args.format)
-        result = subprocess.run([sys.executable, __file__, "--measure", path, Path(hidden) / "run"], stdout=subprocess.PIPE, text=True)
+        result = processes.run(processes.python("benchmarks.big_import", "--measure", path, Path(hidden) / "run"),
+                               env=processes.environment(threads=None))
     if result.returncode:
         sys.exit(f"the import failed with exit code {result.returncode}")
     figures = json.loads(result.stdout)

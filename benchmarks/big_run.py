@@ -13,10 +13,11 @@ import argparse
 import json
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from actfocus_core import processes
 
 STEPS, TOKENS = 10, 1000
 GOALS = {"open": 3.0, "filter": 0.3, "sort": 0.3, "trajectory": 0.3, "megabytes": 1500}
@@ -108,8 +109,8 @@ def main() -> None:
         figures = {"made_in": timed(lambda: make(path, 100_000 if args.full else 10_000))[0]} if not path.exists() else {}
         figures["disk_megabytes"] = round(sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6)
         for name in ("ours", *(() if args.no_peer else ("peer",))):
-            result = subprocess.run([sys.executable, __file__, "--measure", name, "--folder", path],
-                                    capture_output=True, text=True)
+            result = processes.run(processes.python("benchmarks.big_run", "--measure", name, "--folder", path),
+                                   env=processes.environment(threads=None), stderr=subprocess.PIPE)
             figures[name] = json.loads(result.stdout) if result.returncode == 0 else \
                 f"failed with exit code {result.returncode}: {result.stderr.strip()[-200:] or 'killed'}"
     print(json.dumps(figures, indent=1))

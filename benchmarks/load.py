@@ -34,6 +34,7 @@ import numpy as np
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from actfocus_core import processes
 from actfocus_core.runs import Run
 from app.jobs import give_way
 
@@ -41,8 +42,7 @@ GOAL_MS = 300
 ACTIONS = ("step", "turn", "drag")
 ROOT = Path(__file__).parent.parent
 RUNS = sorted(path.parent for path in (ROOT / "assets/runs").glob("*/run.json"))
-COMMAND = (sys.executable, "-m", "actfocus_core.cli")
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+ACTFOCUS = "actfocus_core.cli"
 USE = """async ([seed, seconds, pause]) => {
   const store = ActFocus.store, trace = () => ActFocus.trace.state;
   const range = document.querySelector('#af-alpha input[type=range]');
@@ -114,15 +114,15 @@ def under_load(browser: Browser, folder: Path, sessions: int, seconds: float, pa
     """Use a studio as ``main`` says; ``folder`` is to be empty."""
     drawn = sessions if pages is None else pages
     port = _free_port()
-    studio = subprocess.Popen([*COMMAND, "app", *map(str, RUNS), "--no-browser", "--port", str(port), "--runs-dir", str(folder)],
-                              env=ONE_THREAD, stdout=subprocess.DEVNULL)
+    studio = processes.start(processes.python(ACTFOCUS, "app", *RUNS, "--no-browser", "--port", port, "--runs-dir", folder),
+                             stdout=subprocess.DEVNULL)
     trainer = None
     try:
         _wait(f"http://127.0.0.1:{port}/")
         if training:
             # As the studio starts one.
-            trainer = subprocess.Popen([*COMMAND, "train", "--preset", "quick", "--out", str(folder / "training"), "--steps", "10000",
-                                        "--set", "time_budget=100000"], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            trainer = processes.start(processes.python(ACTFOCUS, "train", "--preset", "quick", "--out", folder / "training", "--steps", 10000,
+                                                       "--set", "time_budget=100000"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             give_way(trainer)
         opened = [_opened(browser, port, i) for i in range(drawn)]
         if training:

@@ -21,15 +21,14 @@ import argparse
 import json
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
 import torch
-from sampling import GenerateSampler
 
+from actfocus_core import processes
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.losses import normalisers
@@ -42,6 +41,7 @@ from actfocus_core.train.batch import TrainingBatch
 from actfocus_core.train.learner import half
 from actfocus_core.train.update import Adam, forward, per_token, policy_step
 from actfocus_core.trajectory import TokenKind, Trajectory
+from benchmarks.sampling import GenerateSampler
 
 LR = 1e-6
 
@@ -201,8 +201,8 @@ def main() -> None:
     settings += [("trl", p, m) for p in o.precisions.split(",") for m in dict.fromkeys((rows, max(o.rollouts, rows // 4)))]
     found = []
     for side, precision, micro in settings:
-        command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", str(micro)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        command = processes.python("benchmarks.peers", *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", micro)
+        done = processes.run(command, env=processes.environment(threads=None))
         if done.returncode == -signal.SIGKILL:
             print(json.dumps({"side": side, "precision": precision, "micro": micro, "killed": "out of memory"}), flush=True)
             continue

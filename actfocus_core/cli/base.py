@@ -10,6 +10,7 @@ import typer
 from actfocus_core import __version__
 from actfocus_core.cli.show import clean
 from actfocus_core.errors import ActFocusError, out_of_memory
+from actfocus_core.processes import end_on_signals_as_on_interrupt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -18,6 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 def main() -> None:
     """Entry point: bad input gives one line on stderr and exit code 2."""
+    end_on_signals_as_on_interrupt()
     try:
         code = app(standalone_mode=False)
     except typer.Exit as stop:

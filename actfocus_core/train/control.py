@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import LINE_MAX, is_locked, locked, open_to_change, read_json
 from actfocus_core.paths import appearing
 
 Request = Literal["go", "pause", "stop"]
@@ -26,6 +28,12 @@ _STATUS = {"state": str, "phase": str, "message": str, "step": int, "steps": int
            "time_budget": float}
 PAUSE_POLL = 0.3
 """Seconds between looks at control.json while paused."""
+LOCK_TRIES, LOCK_PAUSE = 5, 0.05
+"""How often a run's lock is tried, and seconds between."""
+_LEFTOVER = re.compile(r"\..+\.(part|old|before)")
+"""What a process that was killed may leave in a run folder."""
+_WORD_MAX = 1 << 20
+"""Bytes of control.json and of status.json."""
 
 
 def request(run: Path, what: Request) -> None:
@@ -47,7 +55,7 @@ def request(run: Path, what: Request) -> None:
 def requested(run: Path) -> Request:
     """What is asked of the run now; ``go`` where nothing is or what stands there is not a request."""
     try:
-        what = json.loads((run / "control.json").read_text(encoding="utf-8"))["request"]
+        what = read_json(run / "control.json", _WORD_MAX)["request"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "go"
     return what if isinstance(what, str) and what in get_args(Request) else "go"
@@ -65,13 +73,13 @@ def read_status(run: Path) -> dict:
     reads ``killed``.
     """
     try:
-        status = json.loads((Path(run) / "status.json").read_text(encoding="utf-8"))
+        status = read_json(Path(run) / "status.json", _WORD_MAX)
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(status, dict) or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items()) \
             or status.get("state") not in (None, *STATES):
         return {}
-    if status.get("state") in ("running", "paused") and not _locked(Path(run)):
+    if status.get("state") in ("running", "paused") and not _is_held(Path(run)):
         status["state"] = "killed"
     return status
 
@@ -92,41 +100,52 @@ def _write(file: Path, content: dict) -> None:
 
 @contextmanager
 def the_only_trainer(run: Path):
-    """Hold the run's lock. Raises ActFocusError where another process trains here."""
-    import fcntl
-
-    with open(run / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ActFocusError(f"{run}: is being trained by another process; ask it to stop first") from None
-        yield
+    """Hold the run's lock. Raises ActFocusError where another process trains here, and OSError where no lock can be held."""
+    for _ in range(LOCK_TRIES):
+        with locked(run / ".lock") as held:
+            if held:
+                yield
+                return
+        # A reader holds it for a moment to see whether a trainer does.
+        time.sleep(LOCK_PAUSE)
+    raise ActFocusError(f"{run}: is being trained by another process; ask it to stop first")
 
 
 def clear(run: Path) -> None:
-    """Take away what a killed process left half done, and a request that was meant for it."""
+    """Take away what a killed process left half done, and a request that was meant for it.
+
+    A folder it was replacing, ``.NAME.before``, gets its name back where no new one has it. Links are not followed.
+    """
     (run / "control.json").unlink(missing_ok=True)
-    for leftover in [*run.glob(".*.part"), *run.glob("*/.*.part"), *run.glob("*/.*.old")]:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    for folder, folders, files in os.walk(run):
+        for name in [name for name in (*folders, *files) if _LEFTOVER.fullmatch(name)]:
+            leftover, before = Path(folder) / name, name.removesuffix(".before")[1:]
+            if name.endswith(".before") and not os.path.lexists(Path(folder) / before):
+                leftover.rename(Path(folder) / before)
+            elif leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
     file = run / "metrics.jsonl"
     if file.exists():
-        with open(file, "rb+") as stream:
-            whole = stream.read().rfind(b"\n") + 1
-            if whole != os.fstat(stream.fileno()).st_size:
-                stream.truncate(whole)
+        with open_to_change(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            start = stream.seek(max(0, size - LINE_MAX))
+            end = stream.read(LINE_MAX).rfind(b"\n")
+            if end < 0 and start:
+                raise ActFocusError(f"{file}: its last line has more than {LINE_MAX:,} bytes, so it is no file of metrics")
+            stream.truncate(start + end + 1)
 
 
-def _locked(run: Path) -> bool:
-    import fcntl
-
+def _is_held(run: Path) -> bool:
+    """Whether a process trains here; where that may not be asked, one is taken to."""
     try:
-        with open(run / ".lock") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
+        return is_locked(run / ".lock")
+    except PermissionError:
         return True
-    return False
+    except OSError:
+        # A link or a special file: no trainer of ours can have locked it.
+        return False
 
 
 class Interrupt:

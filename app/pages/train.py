@@ -73,10 +73,11 @@ def tell(races: Races, asked: dict) -> dict:
 
 def evaluation(races: Races, id: str, name: str) -> dict | None:
     """Success of every evaluation prompt at every evaluated step, and a trajectory to open for each."""
-    path = races.path(id, name) / "evaluation" / EVALUATION
-    if not path.is_dir():
+    path = races.path(id, name)
+    stored = Run.open(path).evaluation(EVALUATION) if path.is_dir() else None
+    if stored is None:
         return None
-    index = Run.open(path).index()
+    index = stored.index()
     steps = sorted(int(step) for step in index["step"].unique())
     seeds = sorted(int(seed) for seed in index["seed"].unique())
     found = index.groupby(["seed", "step"])
@@ -92,7 +93,11 @@ def prompt(races: Races, id: str, name: str, seed: object) -> dict:
     path = races.path(id, name)
     if type(seed) is not int:
         raise ActFocusError("the prompt must be one of the evaluation's seeds")
-    return over_time(Run.open(path), path / "evaluation" / EVALUATION, seed)
+    run = Run.open(path)
+    stored = run.evaluation(EVALUATION)
+    if stored is None:
+        raise ActFocusError(f"{path}: has no evaluation {EVALUATION}")
+    return over_time(run, stored, seed)
 
 
 def _cursors(value: object) -> dict[str, int]:

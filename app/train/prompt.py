@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -22,18 +21,17 @@ def reference(name: str) -> Policy:
     return load_policy(name, device="cpu")
 
 
-def over_time(run: Run, evaluation: Path, seed: int) -> dict:
+def over_time(run: Run, stored: Run, seed: int) -> dict:
     """The first rollout of an evaluation prompt at every evaluated step, weighted by the run's own scheme.
 
-    The rollouts are scored here, by the race's reference; mu and sigma are over these rollouts alone.
+    ``stored``: the run's evaluation. The rollouts are scored here, by the race's reference; mu and sigma are over these rollouts alone.
     ``weight`` is null where the scheme gives none (it needs more than these rollouts). Raises ActFocusError where no
     such prompt was evaluated.
     """
-    stored = Run.open(evaluation)
     rows = stored.index()
     rows = rows[rows["seed"] == seed].sort_values(["step", "rollout"])
     if rows.empty:
-        raise ActFocusError(f"{evaluation}: has no evaluation of the prompt {seed}")
+        raise ActFocusError(f"{stored.path}: has no evaluation of the prompt {seed}")
     shown = rows.groupby("step", sort=True)
     trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference(run.info["config"]["model"]))
     weights = own_weights(run, trajectories)

@@ -6,7 +6,6 @@ import atexit
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -14,9 +13,10 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from actfocus_core import processes
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
-from app.jobs import Status, environment_variables, how_it_ended
+from app.jobs import Status, how_it_ended
 from app.whatif.worker import FIRST, spare_of
 
 BUSY = "another what-if is being worked on, perhaps from another page; wait for it or cancel it"
@@ -79,14 +79,14 @@ class WhatIfProcess:
         with self._lock:
             if self._status.state == "running":
                 self._status.state, self._status.message = "cancelled", "cancelled; nothing was kept"
-                self._process.kill()
+                processes.end(self._process, 0.0)
                 self._process = None
 
     def close(self) -> None:
         """End the process; what could not be kept in its run is gone."""
         self.cancel()
         if self._process:
-            self._process.kill()
+            processes.end(self._process, 0.0)
         shutil.rmtree(self._spare, ignore_errors=True)
 
     def spare(self, run: Run) -> Path:
@@ -101,10 +101,9 @@ class WhatIfProcess:
 
     def _ensure(self) -> subprocess.Popen:
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app.whatif.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", env=environment_variables(),
-                start_new_session=True)
+            self._process = processes.start(
+                processes.python("app.whatif.worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                text=True, encoding="utf-8", errors="replace")
             threading.Thread(target=self._follow, args=[self._process], daemon=True).start()
         return self._process
 

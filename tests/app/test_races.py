@@ -227,7 +227,7 @@ def check_a_prompt_over_time(path, scheme):
     """The weights of method.md section 3, made again from the kinds and a reference pass."""
     evaluation = path / "evaluation" / "t1"
     index = Run.open(evaluation).index()
-    found = over_time(Run.open(path), evaluation, int(index["seed"].min()))
+    found = over_time(Run.open(path), Run.open(evaluation), int(index["seed"].min()))
     assert [step["step"] for step in found["steps"]] == [0, 2, 4]
     kinds = np.concatenate([step["kind"] for step in found["steps"]])
     weights = np.concatenate([np.array(step["weight"], float) for step in found["steps"]])
@@ -242,7 +242,7 @@ def check_a_prompt_over_time(path, scheme):
     np.testing.assert_allclose(weights[acted], 1 + 0.5 / (1 + np.exp(-z)), atol=1e-5)
     np.testing.assert_allclose(weights[written], 0.1, atol=1e-7)
     with pytest.raises(ActFocusError, match="no evaluation of the prompt"):
-        over_time(Run.open(path), evaluation, 5)
+        over_time(Run.open(path), Run.open(evaluation), 5)
 
 
 def test_stop_pause_go_and_a_killed_process(tmp_path, short):

@@ -55,7 +55,7 @@ def test_a_trainer_that_is_killed_before_it_can_say_anything(tmp_path, monkeypat
 
 
 def test_another_command_of_the_studio_that_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.jobs.sys.executable", tmp_path / "python")
+    monkeypatch.setattr("actfocus_core.processes.sys.executable", tmp_path / "python")
     (tmp_path / "python").write_text(f"#!/bin/sh\nexec {PYTHON} -S -c '{DIE}'\n")
     (tmp_path / "python").chmod(0o755)
     worker = Worker("busy")

@@ -1,0 +1,109 @@
+"""A studio in a process of its own, in a stranger's folder: what its child processes import, and what ends with it."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actfocus_core import processes
+from actfocus_core.runs import Run
+from actfocus_core.train import read_status
+from app.races import RaceRequest, Races
+from tests.app.test_races import GOOD, wait
+from tests.core.test_processes import ended, stranger  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def studio(tmp_path, stranger):  # noqa: F811
+    """Started as a person does, in a folder whose modules must not be imported; its address, process and folder of runs."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    command = Path(sys.executable).with_name("actfocus")
+    process = processes.start([str(command), "app", "--no-browser", "--port", "0", "--runs-dir", str(runs)], stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().split()[2]
+    yield address, process, runs
+    processes.end(process, 0)
+
+
+def call(address: str, handler: str, *data):
+    request = urllib.request.Request(f"{address}gradio_api/run/{handler}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())["data"][0]
+
+
+def told(address: str, handler: str, **request) -> dict:
+    return json.loads(call(address, handler, json.dumps({"number": 1, **request})))
+
+
+def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psutil.Process]:
+    """The studio's child processes by what they do: it trains, rolls out, and has a process for what-ifs."""
+    race = told(address, "lambda_7", op="start", request={**GOOD, "schemes": ["uniform"], "time": "5 minutes"})["started"]
+    training = runs / f"{race}-uniform-s0"
+    call(address, "begin", "Sudoku", 64, 16, 0, 1.0, "tiny", 0)
+    told(address, "lambda_2", op="facts")
+    wait(lambda: read_status(training).get("state") == "running" and read_status(training).get("step", 0) >= 1)
+    found = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        words = child.cmdline()
+        found |= {name: child for name in ("train", "rollout", "app.whatif.worker") if name in words}
+    assert set(found) == {"train", "rollout", "app.whatif.worker"}
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_studio_that_is_told_to_end_ends_what_it_began(studio, stranger, number):  # noqa: F811
+    """As at a Ctrl-C, rollouts and what-ifs go at once and leave nothing; a training run stops after its step, and can be resumed."""
+    address, process, runs = studio
+    children = busy(address, process, runs)
+    assert not stranger.exists(), f"{stranger.read_text().split()} of the working folder was imported"
+    process.send_signal(number)
+    assert process.wait(30) == 0
+    for name in ("rollout", "app.whatif.worker"):
+        assert ended(children[name].pid, 5), name
+    assert ended(children["train"].pid, 120)
+    (training,) = (path.parent for path in runs.glob("*/status.json"))
+    assert read_status(training)["state"] == "stopped" and Run.open(training).steps()
+    assert [path.name for path in runs.iterdir()] in ([".races", training.name], [training.name, ".races"])
+    assert not stranger.exists()
+
+
+def test_a_child_that_ends_without_a_word_is_reported_and_not_started_again(tmp_path, monkeypatch):
+    """As one does that imports another program in place of ours: it ends with 0, and has no run."""
+    started = []
+    monkeypatch.setattr(Races, "_command", lambda self, race, run: started.append(run["name"]) or [sys.executable, "-c", ""])
+    races = Races(tmp_path)
+    id = races.start(RaceRequest(**GOOD))
+    wait(lambda: [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"])
+    wait(lambda: not races.look(id, {})["going"])
+    message = races.look(id, {})["runs"][0]["message"]
+    assert "ended with code 0" in message and "log" in message and len(started) == 2
+    # It is tried again only when a person asks for it.
+    races.ask(id, "go")
+    wait(lambda: len(started) == 4)
+    wait(lambda: not races.look(id, {})["going"])
+    assert [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize("before", ["stopped", "killed"])
+def test_neither_is_one_that_should_have_gone_on_with_a_run(tmp_path, monkeypatch, before):
+    """Its folder says how an earlier process ended."""
+    from actfocus_core.train.control import write_status
+
+    started = []
+    races = Races(tmp_path)
+    with monkeypatch.context() as waiting:
+        waiting.setattr(Races, "_work", lambda self: None)
+        id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
+    monkeypatch.setattr("app.races.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""])
+    run = Run.create(tmp_path / f"{id}-uniform-s0", {"command": "train"})
+    write_status(run.path, state="running" if before == "killed" else before, step=3)
+    assert races.look(id, {})["runs"][0]["state"] == before
+    races.ask(id, "go")
+    wait(lambda: not races._thread.is_alive())
+    assert len(started) == 1 and "--resume" in started[0]
+    assert races.look(id, {})["runs"][0]["state"] == "failed" and "ended with code 0" in races.look(id, {})["runs"][0]["message"]
