@@ -11,24 +11,44 @@ from actfocus_core.errors import ActFocusError
 EPSILON = 1e-6
 
 
-def grpo_advantages(returns: np.ndarray, groups: Sequence[str], std: bool = True) -> np.ndarray:
-    """A = (R - mean_group R) / (std_group R + 1e-6), once a trajectory.
+def grpo_advantages(returns: np.ndarray, groups: Sequence[str], std: bool = True,
+                    rollouts: Sequence[str] | None = None) -> np.ndarray:
+    """A = (R - mean_group R) / (std_group R + 1e-6), once a rollout.
 
     ``returns``: [n]; ``groups``: n prompt names. ``std=False`` leaves the division out (Dr.GRPO).
+    ``rollouts``: n names; rows of one group and one name are one rollout: it counts once, with the return of its last
+    row, and all of them get its advantage. None: every row is a rollout.
     Returns float32 [n]; a group whose returns are all equal gives exactly 0. Population standard
     deviation. Raises ActFocusError where the lengths differ.
     """
     returns = np.asarray(returns, np.float64)
     if len(groups) != len(returns):
         raise ActFocusError(f"{len(groups)} groups for {len(returns)} returns; they must be as many")
+    last = last_of_rollout(groups, rollouts)
+    returns, counted = returns[last], last == np.arange(len(last))
     advantages = np.zeros(len(returns))
     groups = np.asarray(groups)
     for group in dict.fromkeys(groups.tolist()):
         members = groups == group
-        centred = returns[members] - returns[members].mean()
-        if np.ptp(returns[members]) > 0:
-            advantages[members] = centred / (returns[members].std() + EPSILON) if std else centred
+        once = returns[members & counted]
+        centred = returns[members] - once.mean()
+        if np.ptp(once) > 0:
+            advantages[members] = centred / (once.std() + EPSILON) if std else centred
     return advantages.astype(np.float32)
+
+
+def last_of_rollout(groups: Sequence[str], rollouts: Sequence[str] | None) -> np.ndarray:
+    """int64 [n]: for every row the last row of its rollout, the one that counts in statistics of its group.
+
+    ``groups``, ``rollouts``: as for ``grpo_advantages``. Raises ActFocusError where the lengths differ.
+    """
+    if rollouts is None:
+        return np.arange(len(groups))
+    if len(rollouts) != len(groups):
+        raise ActFocusError(f"{len(rollouts)} rollouts for {len(groups)} groups; they must be as many")
+    keys = list(zip(groups, rollouts))
+    last = {key: row for row, key in enumerate(keys)}
+    return np.array([last[key] for key in keys], np.int64)
 
 
 def gae(rewards: np.ndarray, values: np.ndarray, gamma: float = 1.0, lam: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

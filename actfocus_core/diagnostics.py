@@ -108,12 +108,12 @@ def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> 
 
 def _group_rows(batch: Batch) -> list[dict]:
     rows = []
-    sizes = np.bincount(batch.group_of)
+    sizes = np.bincount(batch.group_of[batch.counted])
     names = list(dict.fromkeys(batch.groups))
     means = {(signal, part): _group_means(batch, signal, kinds) for signal in BOTTLENECK_SIGNALS if batch.has(signal)
              for part, kinds in PARTS.items()}
     for g, name in enumerate(names):
-        own = batch.group_of == g
+        own = (batch.group_of == g) & batch.counted
         returns = batch.returns[own]
         # Equal returns have no spread, whatever their rounding.
         rows.append({"group": name, "rollouts": int(sizes[g]), "sigma": float(returns.std()) if np.ptp(returns) else 0.0,

@@ -96,10 +96,17 @@ _CHECKS = {
     "zero-spread": ("warning", "all returns of the group are equal, so its advantage and gradient are 0"),
     "single-rollout": ("info", "the group has one rollout, so a group-relative advantage is 0"),
     "no-logprobs": ("info", "no log-probs were stored: ratios, nll and shift cannot be had"),
+    "reward-columns": ("info", "the files do not say which columns are rewards: {detail}; if others are, import again with "
+                               "--reward-columns"),
+    "reward-unknown": ("warning", "the files do not say which columns are rewards, and what they hold fits none or several "
+                                  "of {detail}: no rollout has a reward; import again with --reward-columns NAME,NAME"),
+    "left-out": ("info", "not imported: {detail}"),
     "approximate": ("info", "the text was tokenised again at import: ids and borders may differ from what was sampled"),
     "drift": ("info", "encoding the text again gives other ids than were sampled: never train on re-encoded text"),
     "no-tokenizer": ("info", "ids were not checked against the text; give --tokenizer"),
 }
+
+_OF_IMPORT = ("reward-columns", "reward-unknown", "left-out")
 
 
 def diagnose(run: Run, *, tokenizer=None, reference: Policy | None = None, spans: str | None = None,
@@ -125,8 +132,11 @@ def diagnose(run: Run, *, tokenizer=None, reference: Policy | None = None, spans
                 doctor.compare(trajectory)
         if on_progress:
             on_progress(doctor.trajectories, total)
-    if run.info.get("config", {}).get("approximate"):
+    config = run.info.get("config", {})
+    if config.get("approximate"):
         doctor.note("approximate", run.name)
+    for check, detail in _of_import(config):
+        doctor.note(check, run.name, detail=detail)
     return doctor.report()
 
 
@@ -138,7 +148,7 @@ class _Doctor:
         self.trajectories = self.tokens = 0
         self.special = template_ids(tokenizer) if tokenizer is not None else set()
         self.found: dict[str, Finding] = {}
-        self.returns: dict[str, list[float]] = defaultdict(list)
+        self.returns: dict[str, dict[str, float]] = defaultdict(dict)
         self.seen: dict[bytes, str] = {}
         self.scored = 0
 
@@ -156,7 +166,7 @@ class _Doctor:
     def examine(self, t: Trajectory) -> None:
         self.trajectories += 1
         self.tokens += len(t)
-        self.returns[t.group].append(t.ret)
+        self.returns[t.group][t.rollout_key] = t.ret
         for check in _of_stream(t):
             self.note(check, t.id)
         if not len(t):
@@ -216,17 +226,35 @@ class _Doctor:
         for group, returns in self.returns.items():
             if len(returns) == 1:
                 self.note("single-rollout", group)
-            elif np.ptp(returns) == 0:
+            elif np.ptp([*returns.values()]) == 0:
                 self.note("zero-spread", group)
         if self.trajectories and not self.scored:
             self.note("no-logprobs", "all")
         if self.tokenizer is None:
             self.note("no-tokenizer", "all")
-        groups, whole = ("zero-spread", "single-rollout"), ("no-logprobs", "no-tokenizer", "approximate")
+        groups, whole = ("zero-spread", "single-rollout"), ("no-logprobs", "no-tokenizer", "approximate", *_OF_IMPORT)
         for name, finding in self.found.items():
             finding.of = len(self.returns) if name in groups else 1 if name in whole else self.trajectories
         order = sorted(self.found.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.count))
         return Report(self.trajectories, self.tokens, order)
+
+
+def _of_import(config: dict) -> Iterator[tuple[str, str]]:
+    """What an import had to guess or left out, and a word on it."""
+    columns, numeric = (_texts(config.get(name)) for name in ("reward_columns", "numeric_columns"))
+    others = ", ".join(name for name in numeric if name not in columns)
+    how = {"name": "by their names", "advantage": "as their sum explains the recorded advantages"}.get(str(config.get("reward_columns_by")))
+    if how and columns:
+        yield "reward-columns", f"{', '.join(columns)} were taken {how}" + (f", and {others} were not" if others else "")
+    if config.get("reward_columns_by") == "unknown" and numeric:
+        yield "reward-unknown", others
+    left_out = config.get("left_out")
+    if isinstance(left_out, dict) and left_out:
+        yield "left-out", ", ".join(f"{number} {what}" for what, number in left_out.items())
+
+
+def _texts(names: object) -> list[str]:
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _of_stream(t: Trajectory) -> Iterator[str]:

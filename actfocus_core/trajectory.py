@@ -11,8 +11,10 @@ Invariants, checked at construction:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import NoneType
 
 import numpy as np
 
@@ -42,6 +44,21 @@ RESPONSE_KINDS = (TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT)
 def response_mask(kinds: np.ndarray) -> np.ndarray:
     """True where the policy sampled the token, so where it enters the loss. Any shape."""
     return np.asarray(kinds) >= TokenKind.REASONING
+
+
+def check_columns(columns: object, where: str) -> None:
+    """Raises ActFocusError where these are not names with scalars of JSON, which UTF-8 and JSON can write."""
+    what = f"{where}: columns must be an object of text, true, false, null and finite numbers"
+    if not isinstance(columns, dict):
+        raise ActFocusError(f"{what}, and it is none")
+    for name, value in columns.items():
+        scalar = isinstance(value, (str, bool, int, NoneType)) or (isinstance(value, float) and math.isfinite(value))
+        if not isinstance(name, str) or not scalar:
+            raise ActFocusError(f"{what}; {str(name)[:40]!r} is not")
+    try:
+        "".join(text for pair in columns.items() for text in pair if isinstance(text, str)).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ActFocusError(f"{what}; one holds half of a surrogate pair") from None
 
 
 @dataclass
@@ -76,7 +93,7 @@ class Alternatives:
 
 @dataclass
 class Trajectory:
-    """One rollout of one prompt. Shapes and meanings: the module's docstring."""
+    """One rollout of one prompt, or one context of it. Shapes and meanings: the module's docstring."""
 
     id: str
     token_ids: np.ndarray
@@ -109,6 +126,11 @@ class Trajectory:
     """The environment ended the episode."""
     truncated: bool = False
     """It was cut: the action budget, the last turn, or the model's context was spent."""
+    columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
+    """What else a file it was imported from had; numbers are finite"""
+    rollout_id: str = ""
+    """Trajectories of one group with the same one are contexts of one rollout, which statistics count once; empty: a
+    rollout of its own"""
 
     def __post_init__(self):
         self.token_ids = np.asarray(self.token_ids, np.int32)
@@ -125,6 +147,7 @@ class Trajectory:
         if len(self) and self.kinds.max() > max(TokenKind):
             raise ActFocusError(f"trajectory {self.id}: kind {self.kinds.max()} is not one of "
                                 f"{[int(kind) for kind in TokenKind]}")
+        check_columns(self.columns, f"trajectory {self.id}")
 
     def __len__(self) -> int:
         """T, the number of tokens."""
@@ -134,6 +157,11 @@ class Trajectory:
     def ret(self) -> float:
         """The return: rewards plus penalties."""
         return self.reward + self.penalty
+
+    @property
+    def rollout_key(self) -> str:
+        """Equal, within a group, for the trajectories that are one rollout."""
+        return self.rollout_id or self.id
 
     @property
     def response_mask(self) -> np.ndarray:

@@ -82,8 +82,8 @@ def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
     """GRPO advantages among the rollouts that were scored; another trainer may have left some out, which get 0."""
     returns = np.array([t.ret for t in trajectories])
     scored, advantages = np.isfinite(returns), np.zeros(len(returns), np.float32)
-    groups = [t.group for t, there in zip(trajectories, scored) if there]
-    advantages[scored] = grpo_advantages(returns[scored], groups)
+    counted = [t for t, there in zip(trajectories, scored) if there]
+    advantages[scored] = grpo_advantages(returns[scored], [t.group for t in counted], rollouts=[t.rollout_key for t in counted])
     return advantages
 
 

@@ -31,6 +31,8 @@ def import_(
                                                    "does not say.")] = 1.0,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="A rollout of more tokens is an error.",
                                                    show_default="no limit")] = None,
+    reward_columns: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="TRL's columns whose sum is the reward.",
+                                                       show_default="found in the files where they show it")] = None,
     check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -44,18 +46,38 @@ def import_(
     out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
         run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
-                         max_tokens=max_tokens, on_progress=show("import"))
+                         max_tokens=max_tokens, on_progress=show("import"),
+                         reward_columns=None if reward_columns is None else [name.strip() for name in reward_columns.split(",")])
     with progress_bars(progress) as show:
         report = diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
                           on_progress=show("check")) if check else None
     index, config = run.index(), run.info["config"]
     print_result(json_, {"run": str(run.path), "format": config["format"], "approximate": config["approximate"],
+                    **_of_import(config, json_),
                     "trajectories": len(index), "groups": int(index["group"].nunique()), "steps": len(run.steps()),
                     "tokens": int(index["n_tokens"].sum()), "action_tokens": int(index["n_action"].sum()),
-                    "success": float(index["success"].mean()),
+                    "success": float(_once(index, config["format"])["success"].mean()),
                     **({"doctor": report.as_dict()} if report and json_ else {})})
     if report and not json_:
         _findings(report)
+
+
+def _of_import(config: dict, as_json: bool) -> dict:
+    """What the import guessed and what it left out."""
+    told = {}
+    if "reward_columns_by" in config:
+        names, by = config["reward_columns"], config["reward_columns_by"]
+        told = {"reward_columns": names, "reward_columns_by": by} if as_json else \
+            {"reward_columns": f"{', '.join(names) or 'none'} ({by})"}
+    left_out = config.get("left_out", {})
+    if left_out:
+        told["left_out"] = left_out if as_json else ", ".join(f"{number} {what}" for what, number in left_out.items())
+    return told
+
+
+def _once(index, format: str):
+    """One row a rollout, its last. A file of our own may number its rollouts in any way, so each of its rows is one."""
+    return index if format in ("jsonl", "parquet") else index.drop_duplicates(["step", "group", "rollout"], keep="last")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from actfocus_core.advantages import grpo_advantages
+from actfocus_core.advantages import grpo_advantages, last_of_rollout
 from actfocus_core.errors import ActFocusError
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS, signal_values
 from actfocus_core.trajectory import Trajectory, response_mask
@@ -71,6 +71,8 @@ class Batch:
     """float64 [K], reward plus penalty; None where the turns do not add up to the returns"""
     turn_states: np.ndarray | None
     """int64 [K], equal for equal states of one prompt; None where states are not recorded"""
+    rollouts: list[str] | None = None
+    """n names, equal within a group for the trajectories that are one rollout; None: each is one"""
 
     @classmethod
     def of(cls, trajectories: list[Trajectory]) -> Batch:
@@ -87,7 +89,7 @@ class Batch:
                    _groups(trajectories), [t.id for t in trajectories],
                    np.array([t.success for t in trajectories], bool), turn_of, owner,
                    _turn_rewards(trajectories, returns, owner, number),
-                   _turn_states(trajectories, owner, number))
+                   _turn_states(trajectories, owner, number), [t.rollout_key for t in trajectories])
 
     @cached_property
     def response(self) -> np.ndarray:
@@ -99,6 +101,11 @@ class Batch:
         """int64 [n], the number of a trajectory's group, in order of first appearance."""
         numbers = {name: i for i, name in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[name] for name in self.groups])
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """bool [n], True for one trajectory of every rollout, its last: the one that statistics of a group count."""
+        return last_of_rollout(self.groups, self.rollouts) == np.arange(len(self.groups))
 
     @cached_property
     def position(self) -> np.ndarray:
@@ -126,8 +133,9 @@ class Batch:
         return recorded[name] is not None if name in recorded else name in self.signals
 
     def grpo(self, std: bool = True) -> np.ndarray:
-        """float32 [N]: the trajectory's GRPO advantage on its response tokens, 0 elsewhere."""
-        return np.where(self.response, grpo_advantages(self.returns, self.groups, std)[self.index], np.float32(0))
+        """float32 [N]: the GRPO advantage of the trajectory's rollout on its response tokens, 0 elsewhere."""
+        advantages = grpo_advantages(self.returns, self.groups, std, self.rollouts)
+        return np.where(self.response, advantages[self.index], np.float32(0))
 
     def turn_mean(self, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
         """float64 [K]: mean of ``values`` [N] over a turn's response tokens, or those marked in ``of``.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import areal, chat, own, prime_rl, ragen, skyrl, trl, verifiers, verl
-from actfocus_core.interop.samples import Sample
+from actfocus_core.interop.samples import LeftOut, Sample
 from actfocus_core.interop.sources import (
     PICKLES,
     Record,
@@ -33,14 +33,37 @@ class Format:
     suffixes: tuple[str, ...]
     looks: Callable[[dict], bool]
     """Whether a record with these fields is of this format."""
-    samples: Callable[[Record, Path], Iterator[Sample | Trajectory]]
+    samples: Callable[[Record, Path], Iterator[Sample | Trajectory | LeftOut]]
     needs_tokenizer: bool = True
+    prepared: Callable[[list[Path], Sequence[str] | None], tuple[Callable, dict]] | None = None
+    """Where one record alone does not say what its fields mean: looks at all files, and at the reward columns a
+    person names; gives ``samples`` for them, and what run.json's config says of it"""
 
-    def read(self, path: Path, on_bytes=None) -> Iterator[Sample | Trajectory]:
-        """The rollouts of one file, streamed. Raises ActFocusError with the line of what is wrong."""
+    def read(self, path: Path, on_bytes=None, on_left_out: Callable[[str], None] | None = None) -> Iterator[Sample | Trajectory]:
+        """The rollouts of one file, streamed; ``on_left_out`` is told of what is left out.
+
+        Raises ActFocusError with the line of what is wrong.
+        """
         rows = read_rows if data_suffix(path) == ".parquet" else read_lines
         for record in rows(path, on_bytes):
-            yield from self.samples(record, path)
+            for one in self.samples(record, path):
+                if not isinstance(one, LeftOut):
+                    yield one
+                elif on_left_out:
+                    on_left_out(one.what)
+
+    def prepare(self, files: list[Path], reward_columns: Sequence[str] | None = None) -> tuple[Format, dict]:
+        """This format as it reads these files, and what run.json's config says of that.
+
+        Raises ActFocusError for reward columns that are not there, or where the format has none to choose from.
+        """
+        if self.prepared is None:
+            if reward_columns is not None:
+                raise ActFocusError(f"{files[0]}: {self.title} says what the reward is; --reward-columns is for "
+                                    f"{', '.join(f.title for f in FORMATS.values() if f.prepared)}")
+            return self, {}
+        samples, config = self.prepared(files, reward_columns)
+        return replace(self, samples=samples), config
 
 
 FORMATS: dict[str, Format] = {f.name: f for f in (
@@ -53,7 +76,7 @@ FORMATS: dict[str, Format] = {f.name: f for f in (
     Format("areal", "AReaL rollout dump", LINES, areal.looks, areal.samples),
     Format("verl", "verl rollout_data_dir", LINES, verl.looks, verl.samples),
     Format("skyrl", "SkyRL evaluation dump", LINES, skyrl.looks, skyrl.samples),
-    Format("trl", "TRL completions", (".parquet",), trl.looks, trl.samples),
+    Format("trl", "TRL completions", (".parquet",), trl.looks, trl.samples, prepared=trl.prepared),
     Format("chat", "chat JSONL", (*LINES, ".parquet"), chat.looks, chat.samples),
 )}
 

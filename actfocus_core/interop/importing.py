@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
@@ -20,15 +21,18 @@ CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
 
 def import_run(path: str | Path, out: str | Path, *, format: str = "auto", tokenizer: str | None = None,
                spans: str = "think_answer", success_at: float = 1.0, max_tokens: int | None = None,
+               reward_columns: Sequence[str] | None = None,
                on_progress: Callable[[int, int], None] | None = None) -> Run:
     """Read a file or a folder of rollouts into a new run, in memory that does not grow with it.
 
     ``format``: of FORMATS, or auto. ``tokenizer``: that of the model which wrote them: tiny, a
     folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``spans``).
     ``success_at``: the reward that counts as success where the file does not say.
-    ``max_tokens``: a rollout of more is an error.
+    ``max_tokens``: a rollout of more is an error. ``reward_columns``: TRL's columns that are summed to the reward,
+    where its files do not show which they are.
     ``on_progress(done, total)`` counts bytes. The run appears whole or not at all; its config
-    says ``approximate`` where any rollout was tokenised again. Raises ActFocusError, with file
+    says ``approximate`` where any rollout was tokenised again, ``left_out`` what was no rollout to train on, and
+    ``reward_columns_by`` how TRL's reward columns were found. Raises ActFocusError, with file
     and line, for what cannot be read.
     """
     path, out = Path(path), Path(out)
@@ -40,6 +44,9 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
                             "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder")
     config = {"command": "import", "format": chosen.name, "source": str(path), "stamp": stamp(files),
               "tokenizer": tokenizer, "spans": spans, "success_at": success_at, "approximate": False}
+    chosen, said = chosen.prepare(files, reward_columns)
+    config |= said
+    left_out: Counter[str] = Counter()
     with appearing_run(out, config, {"name": tokenizer or ""}) as run:
         layout = None
         if chosen.needs_tokenizer:
@@ -48,7 +55,7 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
             layout = Layout(load_tokenizer(tokenizer), rule, tokenizer, success_at)
         count = 0
         with RunWriter(run) as writer:
-            for chunk in _chunks(files, chosen, on_progress):
+            for chunk in _chunks(files, chosen, left_out, on_progress):
                 own = [one for one in chunk if isinstance(one, Sample)]
                 run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in own)
                 for trajectory in layout.trajectories(own) if own else chunk:
@@ -58,7 +65,10 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
                     _add(writer, trajectory, path)
                 count += len(chunk)
         if not count:
-            raise ActFocusError(f"{path}: holds no rollout; {chosen.title} has one or more a line")
+            raise ActFocusError(f"{path}: holds no rollout; {chosen.title} has one or more a line"
+                                + "".join(f"; left out: {number} {what}" for what, number in left_out.items()))
+        if left_out:
+            run.info["config"]["left_out"] = dict(left_out)
     return run
 
 
@@ -81,7 +91,7 @@ def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:
         raise ActFocusError(f"{path}: {error}") from None
 
 
-def _chunks(files: list[Path], format: Format, on_progress) -> Iterator[list[Sample | Trajectory]]:
+def _chunks(files: list[Path], format: Format, left_out: Counter[str], on_progress) -> Iterator[list[Sample | Trajectory]]:
     total, done = sum(file.stat().st_size for file in files), 0
 
     def count(read: float) -> None:
@@ -92,7 +102,7 @@ def _chunks(files: list[Path], format: Format, on_progress) -> Iterator[list[Sam
 
     chunk, characters = [], 0
     for file in files:
-        for one in format.read(file, count):
+        for one in format.read(file, count, lambda what: left_out.update([what])):
             chunk.append(one)
             characters += _size(one)
             if len(chunk) >= CHUNK_SAMPLES or characters > CHUNK_CHARACTERS:

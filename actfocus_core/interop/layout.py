@@ -21,7 +21,7 @@ from actfocus_core.interop.samples import SAMPLED, Message, Part, Sample, Tokens
 from actfocus_core.spans import SpanRule
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
-_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER, "assistant": SAMPLED}
+_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER}
 _EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 _OPENED_THOUGHT = re.compile(r"<think>\s*\Z")
 
@@ -41,6 +41,7 @@ class Layout:
         # Both ask the tokenizer, and the same few times over.
         self.between, self.split_end = lru_cache(4096)(self._between), lru_cache(4096)(self._split_end)
         self._rollouts: dict[str, int] = {}
+        self._segments: dict[tuple[str, str], tuple[int, int]] = {}
 
     # --- laying out ----------------------------------------------------------------------
 
@@ -92,12 +93,12 @@ class Layout:
                     before = _OPENED_THOUGHT.sub("", before)
             if number and messages[number - 1].role == "assistant":
                 end, before = self.split_end(before)
-                parts.append(Part(end, SAMPLED))
-            parts += [Part(before, TokenKind.TEMPLATE), Part(message.content, _KIND[message.role])]
+                parts.append(Part(end, _kind(messages[number - 1])))
+            parts += [Part(before, TokenKind.TEMPLATE), Part(message.content, _kind(message))]
         if messages[-1].role != "assistant":
             parts.append(Part(between[-1], TokenKind.TEMPLATE))
         elif not sample.truncated:
-            parts.append(Part(self.split_end(between[-1])[0], SAMPLED))
+            parts.append(Part(self.split_end(between[-1])[0], _kind(messages[-1])))
         return parts
 
     def _between(self, roles: tuple[str, ...]) -> list[str] | str:
@@ -215,14 +216,25 @@ class Layout:
         if sample.advantage is not None:
             signals["advantage"] = on_sampled(sample.advantage, tokens.sampled)
         group = f"{sample.step:05d}-{_name(sample.group)}"
-        rollout = self._rollouts[group] = self._rollouts.get(group, -1) + 1
+        rollout, segment = self._numbers(group, sample.rollout)
+        id = f"{group}-{rollout:02d}"
         success = bool(sample.reward >= self.success_at) if sample.success is None else sample.success
         return Trajectory(
-            id=f"{group}-{rollout:02d}", token_ids=tokens.ids, kinds=kinds, turns=turns,
+            id=f"{id}.{segment}" if segment else id, token_ids=tokens.ids, kinds=kinds, turns=turns,
             logprobs=np.where(tokens.sampled, tokens.logprobs, np.float32(np.nan)), texts=texts,
             turn_records=records, signals=signals, group=group, env=sample.env, rollout=rollout,
             step=sample.step, model=sample.model or self.model, reward=sample.reward, success=success,
-            terminated=sample.terminated, truncated=sample.truncated)
+            terminated=sample.terminated, truncated=sample.truncated, columns=sample.columns,
+            rollout_id=id if sample.rollout else "")
+
+    def _numbers(self, group: str, name: str) -> tuple[int, int]:
+        """The number of a rollout in its group, and of this sample among those of the rollout."""
+        rollout, segment = self._segments.get((group, name), (None, 0))
+        if rollout is None:
+            rollout = self._rollouts[group] = self._rollouts.get(group, -1) + 1
+        if name:
+            self._segments[group, name] = rollout, segment + 1
+        return rollout, segment
 
     def _reply(self, texts, begin: int, end: int, ids, observation: str, before: str, sample: Sample):
         """Kinds and the turn record of one reply."""
@@ -238,6 +250,13 @@ class Layout:
         key = hashlib.sha1(observation.encode("utf-8", "replace")).hexdigest()[:16]
         return response_kinds(said, spans), Turn(observation, response, actions, bool(actions), 0.0, 0.0,
                                                  f"text-{key}", {})
+
+
+def _kind(message: Message) -> int:
+    """The kind of a message's text: an assistant's that was only read is as what stands between messages."""
+    if message.role == "assistant":
+        return SAMPLED if message.sampled else TokenKind.TEMPLATE
+    return _KIND[message.role]
 
 
 def _runs(flags: np.ndarray) -> Iterator[tuple[int, int, bool]]:

@@ -28,6 +28,7 @@ def to_record(t: Trajectory) -> dict:
                "turns": t.turns.tolist(), "texts": t.texts, "logprobs": _numbers(t.logprobs),
                "signals": {name: _numbers(values) for name, values in t.signals.items()},
                "turn_records": [vars(turn) for turn in t.turn_records]}
+    record |= {name: value for name in ("columns", "rollout_id") if (value := getattr(t, name))}
     if t.alternatives is not None:
         record["alternatives"] = {"ids": t.alternatives.ids.tolist(), "texts": t.alternatives.texts,
                                   "logprobs": [_numbers(row) for row in t.alternatives.logprobs]}
@@ -49,7 +50,8 @@ def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
             rollout=record.integer("rollout", 0), step=record.integer("step", 0), model=record.text("model", ""),
             reward=record.number("reward", float("nan")), penalty=record.number("penalty", 0.0),
             success=record.flag("success", False), terminated=record.flag("terminated", False),
-            truncated=record.flag("truncated", False))
+            truncated=record.flag("truncated", False), columns=_columns(record),
+            rollout_id=record.text("rollout_id", ""))
     except ActFocusError as error:
         if str(error).startswith(record.where):
             raise
@@ -73,6 +75,17 @@ def _signals(record: Record, length: int) -> dict[str, np.ndarray]:
     given = record.record("signals", Record({}, record.where))
     return signals | {check_text(name, given.where): given.floats(name, length)
                       for name in given.value if name in given}
+
+
+def _columns(record: Record) -> dict:
+    """An object in a line, its JSON in a row; what it may hold, ``Trajectory`` checks."""
+    columns = record.get("columns", (dict, str), "an object", {})
+    if isinstance(columns, str):
+        try:
+            columns = json.loads(columns)
+        except (ValueError, RecursionError):
+            raise record.error("'columns'", "is not JSON; it must be an object") from None
+    return columns
 
 
 def _turn(record: Record) -> Turn:

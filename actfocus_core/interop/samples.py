@@ -24,6 +24,8 @@ class Message:
 
     role: str
     content: str
+    sampled: bool = True
+    """False: an assistant's message that the policy read and did not write here"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,18 @@ class Sample:
     truncated: bool = False
     advantage: float | None = None
     """One number for all sampled tokens."""
+    rollout: str = ""
+    """Samples of one rollout share this name, unique in its group; empty for a rollout of its own."""
+    columns: dict = field(default_factory=dict)
+    """As ``Trajectory.columns``"""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something in a file that is no rollout to train on."""
+
+    what: str
+    """What such things are called, in the plural"""
 
 
 def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:

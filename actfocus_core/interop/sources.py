@@ -230,11 +230,11 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise ActFocusError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
 
 
-def read_rows(path: Path, on_bytes=None) -> Iterator[Record]:
-    """The rows of a Parquet file, a few at a time: fewer where a row is long."""
+def read_rows(path: Path, on_bytes=None, columns: list[str] | None = None) -> Iterator[Record]:
+    """The rows of a Parquet file, all or some columns of them, a few at a time: fewer where a row is long."""
     file, number = open_parquet(path), 0
     size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
-    batches = file.iter_batches(max(1, min(BATCH_ROWS, BATCH_VALUES * total // max(values_in(file), 1))))
+    batches = file.iter_batches(max(1, min(BATCH_ROWS, BATCH_VALUES * total // max(values_in(file), 1))), columns=columns)
     while (batch := next_batch(batches, path)) is not None:
         for value in batch.to_pylist():
             number += 1

@@ -3,17 +3,23 @@
 Version 1: a trace's nodes form a forest; the ids along a path from root to leaf are what the
 model saw. ``mask`` and ``is_content`` run over all ids of a node, ``logprobs`` and the other
 scores only over those whose mask is true. Without ids the messages are tokenised again.
+
+The paths of a trace are one rollout. A node that several of them hold is trained in the first, and only
+read in the others, as prime-rl trains them. A trace of an agent that is not trained is no rollout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from actfocus_core.interop.samples import (
     SAMPLED,
+    LeftOut,
     Message,
     Sample,
     Tokens,
@@ -38,7 +44,11 @@ def looks(fields: dict) -> bool:
             or {"example_id", "prompt", "completion"} <= set(fields))
 
 
-def samples(record: Record, path: Path) -> Iterator[Sample]:
+UNTRAINED = "traces of agents that are not trained"
+UNSAMPLED = "branches in which nothing new was sampled"
+
+
+def samples(record: Record, path: Path) -> Iterator[Sample | LeftOut]:
     """Every branch of every trace of an episode, or the rollout of a version-0 result."""
     if "traces" in record:
         for trace in record.records("traces"):
@@ -49,7 +59,11 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         yield _result(record)
 
 
-def _branches(trace: Record, episode: Record) -> Iterator[Sample]:
+def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
+    agent = trace.record("agent", None)
+    if agent and not agent.flag("trainable", True):
+        yield LeftOut(UNTRAINED)
+        return
     nodes = trace.records("nodes")
     parents = [node.integer("parent", None, high=max(len(nodes) - 1, 0)) for node in nodes]
     for number, parent in enumerate(parents):
@@ -60,28 +74,73 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample]:
     key = group.key("id") if group else task.key("key", None) or task.key("hash", None) or digest(task.value)
     env, run = episode.record("env", None), episode.record("run", None)
     work = run.record("work", None) if run else None
-    agent = trace.record("agent", None)
     rewards = trace.record("rewards", Record({}, trace.where))
     stop = trace.text("stop_condition", "")
     calls = trace.records("calls") if "calls" in trace else []
     cut = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
-    for leaf in sorted(set(range(len(nodes))) - {p for p in parents if p is not None}):
-        branch = _branch(nodes, parents, leaf)
-        yield Sample(trace.where, branch, key, step=work.integer("step", 0) if work else 0,
-                     env=(env.text("id", "") if env else ""), model=_model(agent),
-                     reward=_reward(rewards), terminated=not cut, truncated=cut)
+    leaves = sorted(set(range(len(nodes))) - {p for p in parents if p is not None})
+    fresh, exact = _fresh(parents, leaves), _exact_paths(nodes, parents)
+    tokens, message = cache(lambda n: _node(nodes[n])), cache(lambda n: _message(nodes[n]))
+
+    def is_sampled(n: int, leaf: int) -> bool:
+        return bool(tokens(n).sampled.any()) if exact[leaf] else message(n).role == "assistant" and message(n).sampled
+
+    # A branch without a reply of its own teaches nothing; a trace without any is shown, for the doctor to say so.
+    kept = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in fresh[leaf])] or leaves
+    for leaf in kept:
+        new, path = set(fresh[leaf]), _path(parents, leaf)
+        if exact[leaf]:
+            content = _joined([tokens(n) if n in new else _read(tokens(n)) for n in path])
+        else:
+            content = [replace(message(n), sampled=message(n).sampled and n in new) for n in path]
+        yield Sample(trace.where, content, key, step=work.integer("step", 0) if work else 0,
+                     env=(env.text("id", "") if env else ""), model=_model(agent), reward=_reward(rewards),
+                     terminated=not cut, truncated=cut, rollout=trace.where if len(kept) > 1 else "")
+    yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(kept))
 
 
-def _branch(nodes: list[Record], parents: list[int | None], leaf: int) -> Tokens | list[Message]:
+def _path(parents: list[int | None], leaf: int) -> list[int]:
+    """The numbers of the nodes from the root to a leaf."""
     path, at = [], leaf
     while at is not None:
-        path.append(nodes[at])
+        path.append(at)
         at = parents[at]
-    path.reverse()
-    if not any("token_ids" in node and node.value["token_ids"] for node in path):
-        return [messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where),
-                            "messages")[0] for node in path]
-    return _joined([_node(node) for node in path])
+    return path[::-1]
+
+
+def _fresh(parents: list[int | None], leaves: list[int]) -> dict[int, list[int]]:
+    """Leaf -> the nodes of its path that are on no earlier leaf's path, which are its last ones."""
+    known: set[int] = set()
+    fresh = {}
+    for leaf in leaves:
+        own, at = [], leaf
+        while at is not None and at not in known:
+            own.append(at)
+            at = parents[at]
+        known.update(own)
+        fresh[leaf] = own
+    return fresh
+
+
+def _exact_paths(nodes: list[Record], parents: list[int | None]) -> list[bool]:
+    """Whether a node or one before it on its path has token ids."""
+    exact: list[bool] = []
+    for node, parent in zip(nodes, parents):
+        exact.append(bool(node.value.get("token_ids")) or (parent is not None and exact[parent]))
+    return exact
+
+
+def _message(node: Record) -> Message:
+    """A node's message; one of an assistant that the prompt supplied was not sampled."""
+    one = messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where), "messages")[0]
+    return replace(one, sampled=node.flag("sampled", True))
+
+
+def _read(node: Tokens) -> Tokens:
+    """A node that another branch has trained: its tokens are context here and have no scores."""
+    kinds = node.kinds if node.kinds is None else np.where(node.sampled, np.uint8(TokenKind.TEMPLATE), node.kinds)
+    blank = np.full(len(node.ids), np.nan, np.float32)
+    return Tokens(node.ids, np.zeros(len(node.ids), bool), blank, {}, kinds)
 
 
 def _node(node: Record) -> Tokens:

@@ -2,6 +2,9 @@
 
 What is left of a turn's border is a line that holds the role alone, as ChatML templates write
 it; where there is none, the whole output counts as written by the policy.
+
+Since version 0.8 a row's ``uid`` is ``{uid}_{session}_{index}``: the prompt, which of its rollouts, and
+which of that rollout's contexts. Before, it was the prompt's alone.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from actfocus_core.interop.sources import Record
 from actfocus_core.trajectory import TokenKind
 
 _PROMPT = re.compile(r"\A\s*(?:(system\n)(.*?)(\n))?(user\n)(.*)(\nassistant\n?\s*)\Z", re.S)
+_KEY = re.compile(r"(.+)_([0-9]+)_[0-9]+", re.S)
 _BORDER = re.compile(r"(\n(?:user|tool)\n)(.*?)(\nassistant\n)", re.S)
 
 
@@ -26,11 +30,14 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     prompt, output = record.text("input"), record.text("output")
     name = path.name.split(".")[0]
     step = record.integer("step", int(name) if name.isascii() and name.isdigit() and len(name) < 9 else 0)
+    uid = record.key("uid", None)
+    key = _KEY.fullmatch(uid) if uid else None
     accuracy = record.value.get("acc")
     success = bool(accuracy) if isinstance(accuracy, (bool, int, float)) else None
     yield Sample(record.where, [*_prompt(prompt), *_output(output)],
-                 record.key("uid", None) or digest(prompt), step=step, env=record.text("data_source", ""),
-                 reward=record.number("score", float("nan")), success=success)
+                 key[1] if key else uid or digest(prompt), step=step, env=record.text("data_source", ""),
+                 reward=record.number("score", float("nan")), success=success,
+                 rollout=key[2] if key else "", columns={"uid": uid} if key else {})
 
 
 def _prompt(text: str) -> list[Part]:

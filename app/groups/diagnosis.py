@@ -78,7 +78,8 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
     return Diagnosis({
         "groups": {"label": [row["group"] for row in rows], "name": [scored[i].group for i in first],
                    "step": [scored[i].step for i in first], **{name: [row[name] for row in rows] for name in names}},
-        "rollouts": {"group": batch.group_of.tolist(), "return": batch.returns.tolist(), "success": batch.success.tolist()},
+        "rollouts": {name: values[batch.counted].tolist() for name, values in
+                     (("group", batch.group_of), ("return", batch.returns), ("success", batch.success))},
         "correlations": bottleneck["correlations"], "confound": bottleneck["confound"], "missing": bottleneck["missing"],
         "signals": list(BOTTLENECK_SIGNALS), "least": LEAST_GROUPS, "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
         "unscored": len(everything) - len(scored),
@@ -95,7 +96,8 @@ def _band(rows: list[dict], name: str) -> dict | None:
 def _light(t: Trajectory) -> Trajectory:
     """A trajectory without its tokens: what the filter looks at."""
     none = np.zeros(0)
-    return Trajectory(t.id, none, none, none, none, [], group=t.group, step=t.step, reward=t.reward, penalty=t.penalty)
+    return Trajectory(t.id, none, none, none, none, [], group=t.group, step=t.step, reward=t.reward, penalty=t.penalty,
+                      rollout_id=t.rollout_id)
 
 
 def ribbons(run: Run, step: int, group: str, reference: str | None, batch: BatchConstants) -> list[dict]:

@@ -63,8 +63,8 @@ def _record(name: str, tokenizer, number: int) -> dict:
         return {"input": f"system\n{SYSTEM}\nuser\n{FIRST} {group}\nassistant\n", "gts": "", "score": reward, "step": 7,
                 "output": f"{REPLIES[reply]}\nuser\n{SECOND}\nassistant\n{REPLIES[1]}", "acc": reward}
     if name == "trl":
-        return {"step": 5, "prompt": messages(reply)[:2], "completion": messages(reply)[2:], "accuracy": reward,
-                "format": 0.5, "advantage": reward - 0.5}
+        return {"step": 5, "prompt": messages(reply)[:2], "completion": messages(reply)[2:], "accuracy_reward": reward,
+                "format_reward": 0.5, "advantage": reward - 0.5}
     if name == "ragen":
         return {"custom_id": f"env-{number}", "messages": messages(reply),
                 "metadata": {"env_id": number, "group_id": group, "num_turns": 2, "total_reward": reward,

@@ -115,15 +115,6 @@ def test_never_scored_is_not_zero(tokenizer_folder, tokenizer, tmp_path):
     assert np.isnan(rewards[:2]).all() and rewards[2:] == [1.0, 0.0]
 
 
-def test_branches_of_a_trace_are_rollouts_of_their_own(tokenizer_folder, tokenizer, tmp_path):
-    row = records("verifiers", tokenizer)[0]
-    nodes = row["traces"][0]["nodes"]
-    nodes.append({**nodes[4], "parent": 3})
-    run = import_run(write("verifiers", tmp_path, [row]), tmp_path / "run", tokenizer=tokenizer_folder)
-    first, second = run.trajectories()
-    same(first, second, but=("id", "rollout"))
-
-
 def test_a_trace_without_ids_is_tokenised_again(tokenizer_folder, tokenizer, tmp_path, imported):
     rows = records("verifiers", tokenizer)
     for node in (node for row in rows for node in row["traces"][0]["nodes"]):

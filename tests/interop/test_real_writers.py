@@ -16,7 +16,9 @@ def test_completions_that_trl_logged(conversational, model_folder, tmp_path):
     datasets = pytest.importorskip("datasets")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    def length(completions, **_):
+    def length(completions, log_extra=None, **_):
+        if conversational:
+            log_extra("place", [float(n * n) for n in range(len(completions))])
         return [float(len(str(c))) for c in completions]
 
     def nothing(completions, **_):
@@ -37,7 +39,8 @@ def test_completions_that_trl_logged(conversational, model_folder, tmp_path):
         # The reward of ours was over what TRL gave it: a message list, or the text.
         said = t.turn_records[0].response
         assert t.reward == (len(str([{"role": "assistant", "content": said}])) if conversational else len(said))
-        assert np.isfinite(t.signals["advantage"][t.response_mask]).all()
+        assert np.isfinite(t.signals["advantage"][t.response_mask]).all() and ("place" in t.columns) == conversational
+    assert run.info["config"]["reward_columns"] == ["length"]
     assert "ids-text" not in {f.check for f in diagnose(run, tokenizer=load_tokenizer(str(model_folder))).findings}
 
 
