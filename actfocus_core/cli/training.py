@@ -17,7 +17,7 @@ from actfocus_core.cli.options import (
     key_values,
     spare_a_core,
 )
-from actfocus_core.cli.show import print_result, progress_bars
+from actfocus_core.cli.show import clean, print_result, progress_bars
 from actfocus_core.errors import ActFocusError
 
 
@@ -89,7 +89,10 @@ def train(
                 phases[phase] = show(phase)
             phases[phase](done, total)
 
-        run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report)
+        def warn(line: str) -> None:
+            print("actfocus: warning:", clean(line), file=sys.stderr)
+
+        run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report, warn)
     rows, status = run.metrics()[0], read_status(run.path)
     first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
     print_result(json_, {"run": str(run.path), "state": status["state"], "steps": status["step"],

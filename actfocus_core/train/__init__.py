@@ -43,10 +43,13 @@ def train(config: TrainConfig, out: str | Path, on_progress: Progress | None = N
 
 
 def resume(path: str | Path, steps: int | None = None, time_budget: float | None = None,
-           on_progress: Progress | None = None) -> Run:
+           on_progress: Progress | None = None, on_warning: Callable[[str], None] | None = None) -> Run:
     """Go on with a run that was stopped or killed, exactly as it would have gone on.
 
-    ``steps``, ``time_budget``: instead of those it was begun with. Raises ActFocusError where the
+    ``steps``, ``time_budget``: instead of those it was begun with. It goes on from the newest whole
+    checkpoint, or from an older one if a step after that lacks its rollouts, signals or metrics.
+    ``on_warning`` gets a line for each checkpoint that is skipped and for whatever is missing;
+    status.json says the same. Raises ActFocusError where the
     folder is no training run, the model it started from is not the same any more, it is
     finished already, or cannot fit this device.
     """
@@ -56,7 +59,7 @@ def resume(path: str | Path, steps: int | None = None, time_budget: float | None
     if not changes and read_status(run.path).get("state") == "finished":
         raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
     _demand_room(config)
-    return _work(config, first_policy(run, config), run, on_progress)
+    return _work(config, first_policy(run, config), run, on_progress, on_warning)
 
 
 def config_of(run: Run) -> TrainConfig:
@@ -124,7 +127,8 @@ def _check(config: TrainConfig, policy) -> None:
     scheme.compute(Batch.of([sample]), **config.scheme_params)
 
 
-def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -> Run:
+def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None,
+          on_warning: Callable[[str], None] | None = None) -> Run:
     from actfocus_core.train.grpo import train_grpo
     from actfocus_core.train.ppo import train_ppo
     from actfocus_core.train.session import Session
@@ -133,7 +137,7 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
     try:
         with the_only_trainer(run.path):
             clear(run.path)
-            session = Session(config, policy, run, on_progress)
+            session = Session(config, policy, run, on_progress, on_warning)
             with session.interrupt.listening():
                 session.begin()
                 {"grpo": train_grpo, "ppo": train_ppo}[config.algorithm](session)
@@ -152,10 +156,13 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None) -
 
 def _failed(session, run: Run, reason: str) -> ActFocusError:
     """The error to raise: what happened, and where training can be taken up again."""
-    from actfocus_core.train.checkpoint import checkpoints
+    from actfocus_core.train.checkpoint import whole_checkpoints
 
-    kept = checkpoints(run.path / "checkpoints")
-    hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on" if kept else "there is no checkpoint yet"
+    kept, defects = whole_checkpoints(run.path / "checkpoints", list(session.parts()) if session else ["policy", "policy-adam"])
+    if kept:
+        hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on"
+    else:
+        hope = "no checkpoint is whole, `actfocus train --resume` begins again" if defects else "there is no checkpoint yet"
     try:
         session.message = reason
         session.tell("failed")

@@ -31,7 +31,7 @@ PAUSE_POLL = 0.3
 LOCK_TRIES, LOCK_PAUSE = 5, 0.05
 """How often a run's lock is tried, and seconds between."""
 _LEFTOVER = re.compile(r"\..+\.(part|old|before)")
-"""What a process that was killed may leave in a run folder."""
+"""Names of what a killed process may leave in a run folder."""
 _WORD_MAX = 1 << 20
 """Bytes of control.json and of status.json."""
 
@@ -114,7 +114,7 @@ def the_only_trainer(run: Path):
 def clear(run: Path) -> None:
     """Take away what a killed process left half done, and a request that was meant for it.
 
-    A folder it was replacing, ``.NAME.before``, gets its name back where no new one has it. Links are not followed.
+    A folder it was replacing, ``.NAME.before``, gets its name back unless the new one has it. Links are not followed.
     """
     (run / "control.json").unlink(missing_ok=True)
     for folder, folders, files in os.walk(run):

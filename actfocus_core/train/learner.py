@@ -24,12 +24,15 @@ from actfocus_core.train import metrics as names
 from actfocus_core.train.batch import TrainingBatch, minibatches
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.critic import Critic
+from actfocus_core.train.groups import number_kept
 from actfocus_core.train.lora import add_adapters
 from actfocus_core.train.update import Adam, forward, gradient_by_kind, in_half, per_token
 from actfocus_core.trajectory import Trajectory
 
 Progress = Callable[[str, int, int], None]
 """phase, done, total"""
+_FROM_REFERENCE = frozenset(("energy", "entropy", "centred_energy", "shift"))
+"""Needs of a scheme that only scoring by the reference meets."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Learner:
         policy.model.requires_grad_(True)
         self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
-            policy.model.activation_checkpointing_enable({"use_reentrant": False})
+            # transformers 5.19, which vLLM needs, has it under its older name only.
+            enable = getattr(policy.model, "activation_checkpointing_enable", None) or policy.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
         self.half = in_half(config.precision, policy.device)
@@ -88,6 +93,13 @@ class Learner:
             raise ActFocusError(f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
                                 "does not record; choose another scheme")
         return batch, credit
+
+    @property
+    def scores_all(self) -> bool:
+        """Whether the reference scores every rollout of a step: scheme or KL needs it, and no group is filtered out."""
+        c, scheme = self.config, get_scheme(self.config.scheme)
+        needed = c.kl_coef or _FROM_REFERENCE & set(scheme.required({**scheme.defaults, **c.scheme_params}))
+        return bool(needed) and number_kept(c.prompts, c.filter_share) == c.prompts
 
     def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
               **more: np.ndarray) -> TrainingBatch:

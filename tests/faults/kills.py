@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,26 +25,33 @@ from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, resume, train
 from actfocus_core.train.checkpoint import checkpoints
 
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+"""Flags of an open that may change a file: one of them is set."""
 CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod")
 CONFIG = {"prompts": 1, "rollouts": 2, "minibatch": 2, "eval_prompts": 1, "eval_rollouts": 1, "eval_every": 5, "lr": 3e-4, "mass_every": 0,
           "scheme": "actfocus", "device": "cpu", "seed": 5, "checkpoints_kept": 2, "rollout_batch": 2, "micro_tokens": 500,
           "env_options": {"max_turns": 1, "response_tokens": 16}}
 
 
-def live(path: Path, steps: int, changes: int | None) -> int:
-    """Begin the run, or go on with it, in a fork that may kill itself before a change of the folder; its process id."""
+def before_change(path: Path, changes: int) -> Callable[[str, tuple], None]:
+    """An audit hook that kills its process right before one of the changes of a folder, counted from 0."""
+    left = [changes]
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event in CHANGES and str(path) in str(arguments[0]) and not (event == "open" and not arguments[2] & WRITING):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
+
+
+def live(path: Path, steps: int, watch: Callable[[str, tuple], None] | None = None) -> int:
+    """Begin the run, or go on with it, in a fork with an audit hook; its process id."""
     process = os.fork()
     if process:
         return process
-    if changes is not None:
-        left = [changes]
-
-        def watch(event: str, arguments: tuple) -> None:
-            if event in CHANGES and str(path) in str(arguments[0]) and not (event == "open" and arguments[1] in ("r", "rb", None)):
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
+    if watch is not None:
         sys.addaudithook(watch)
     try:
         if path.exists():
@@ -90,21 +98,21 @@ def state(path: Path) -> dict:
 def main(folder: str, kills: int, steps: int, seed: int) -> None:
     dice, whole, path = random.Random(seed), Path(folder) / "whole", Path(folder) / "killed"
     load_policy("tiny", "cpu", "float32")
-    if ended(live(whole, steps, None)):
+    if ended(live(whole, steps)):
         sys.exit("the undisturbed run failed")
     step_seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime / steps
-    # A life lasts up to two steps or so; each changes the folder some forty times.
+    # A life lasts up to two steps or so; each changes the folder some fifty times.
     found, finished = [], False
     while not finished and len(found) < kills:
         timed = len(found) % 2 == 0
-        code = ended(live(path, steps, None if timed else dice.randrange(90)), dice.random() * 2 * step_seconds if timed else 60.0)
+        code = ended(live(path, steps, None if timed else before_change(path, dice.randrange(100))), dice.random() * 2 * step_seconds if timed else 60.0)
         finished = code == 0
         if not finished:
             if code != -signal.SIGKILL:
                 sys.exit(f"ended with {code} in place of a kill")
             print(f"kill {len(found) + 1}", file=sys.stderr, flush=True)
             found.append({"how": "time" if timed else "change", **state(path), "killed": read_status(path).get("state", "")})
-    if not finished and ended(live(path, steps, None)):
+    if not finished and ended(live(path, steps)):
         sys.exit("the last life failed")
     results = [[{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(p)]
                for p in (whole, path)]

@@ -19,7 +19,7 @@ from actfocus_core.cli.whatif import _asked
 from actfocus_core.interop.setting import setting_of
 from actfocus_core.runs import Run
 from actfocus_core.train import config_of, read_status
-from actfocus_core.train.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from actfocus_core.train.checkpoint import SECONDS, checkpoints, load_checkpoint, save_checkpoint
 from actfocus_core.train.control import STATES, requested, write_status
 from actfocus_core.trajectory import Alternatives, Trajectory, Turn
 from app.batch import BatchCache
@@ -53,7 +53,7 @@ def base() -> Path:
     write_status(run.path, state="finished", step=3, steps=3, phase="", message="", elapsed=3.0, time_budget=None)
     (run.path / "control.json").write_text('{"request": "pause"}\n')
     whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a-0", "turn": 0}, BRANCHED, rollouts))
-    save_checkpoint(run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, {"elapsed": 3.0}, 2)
+    save_checkpoint(run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, dict.fromkeys(SECONDS, 3.0), 2)
     (folder / ".races").mkdir()
     (folder / ".races" / f"{RACE}.json").write_text(json.dumps({
         "id": RACE, "made": 1.5, "steps": 3, "runs": [{"name": "r", "scheme": "actfocus", "seed": 0}],
