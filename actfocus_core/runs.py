@@ -123,6 +123,7 @@ class Run:
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "versions": _versions()}
         try:
+            made = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
                 whole = Path(hidden) / path.name
@@ -130,7 +131,8 @@ class Run:
                     folder.mkdir()
                 _write_info(whole, info)
                 whole.rename(path)
-                sync(path.parent)
+            for folder in (path.parent, *(folder.parent for folder in made)):
+                sync(folder)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
         return cls(path, info)

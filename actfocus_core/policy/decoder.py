@@ -27,7 +27,18 @@ def fits(model) -> bool:
             and sum(p.numel() for p in model.parameters()) <= LARGEST
             and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
             and rope.get("rope_type", "default") in ("default", "linear", "llama3")
-            and all(_plain(layer) for layer in model.model.layers))
+            and _plain_ends(model) and all(_plain(layer) for layer in model.model.layers))
+
+
+def _plain_ends(model) -> bool:
+    """A plain embedding and a plain output layer without a bias; no adapters.
+
+    ``max_norm`` rescales the rows that are looked up. ``scale_grad_by_freq`` divides gradients by the number of
+    occurrences of a token, which is another number where a shared prefix is read once.
+    """
+    embedding, head = model.model.embed_tokens, model.lm_head
+    return (type(embedding) is torch.nn.Embedding and embedding.max_norm is None and not embedding.scale_grad_by_freq
+            and type(head) is torch.nn.Linear and head.bias is None)
 
 
 def _plain(layer) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actfocus_core.dialogue import ChatFormat
-from actfocus_core.errors import ActFocusError
+from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.extras import demand, outdated_calls
 from actfocus_core.paths import assets
-from actfocus_core.policy import smollm2
+from actfocus_core.policy import model_files, smollm2
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ EMBEDDED = {"tiny": "tiny-policy", "smollm2-agent": "smollm2-adapter"}
 """Names of the policies that come with the package, and their folders in the assets. The second is an
 adapter: the weights under it are those of ``smollm2``."""
 _TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+_FILES = [*_TOKENIZER_FILES, "*.safetensors"]
 NAMES = (*EMBEDDED, "smollm2")
 """All policies with a name of their own."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -71,34 +72,64 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     model it names. Only safetensors are read, never a pickle. Raises ActFocusError for a
     model that cannot be found or read.
     """
-    folder = _named(name) if name in NAMES else Path(name)
-    if base := _base_of(folder):
+    if device != "auto":
+        device_of(device)  # Before anything is fetched.
+    folder = _folder(name, _FILES)
+    if base := _base_of(folder, _FILES):
+        model_files.check_adapter(folder)
         return _adapted(name, folder, load_policy(base, device, dtype))
-    local = folder.is_dir()
-    if local and not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file():
         raise ActFocusError(f"{folder}: not a model folder, it has no config.json")
-    if not local and not _HUB_ID.fullmatch(name):
-        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model "
-                            "folder, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
     device = device_of(device)
     import torch
     import transformers
-    from safetensors import SafetensorError
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
-    where = str(folder) if local else _fetched(name, [*_TOKENIZER_FILES, "*.safetensors"])
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+    with _readable(f"{name}: not a policy that can be loaded", _HINT):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
+        model_files.check_weights(folder, transformers.AutoConfig.from_pretrained(str(folder), **_LOCALLY))
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=getattr(torch, kind), use_safetensors=True, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ActFocusError(f"{name}: not a policy that can be loaded ({reason}); give "
-                            f"{', '.join(map(repr, NAMES))}, a model folder, or a hub id") from None
+            str(folder), dtype=getattr(torch, kind), use_safetensors=True, **_LOCALLY)
     model.requires_grad_(False).eval().to(device)
-    return Policy(name, model, tokenizer, _env_options(folder) if local else {})
+    return Policy(name, model, tokenizer, _env_options(folder) if _is_local(name) else {})
+
+
+_HINT = f"; give {', '.join(map(repr, NAMES))}, a model folder, or a hub id"
+_LOCALLY = {"local_files_only": True, "trust_remote_code": False}
+"""Nothing is downloaded past the checks, and no code that comes with a model is run."""
+
+
+@contextmanager
+def _readable(otherwise: str, hint: str = ""):
+    """Turn what the libraries raise for damaged or hostile files into an ActFocusError that begins with ``otherwise``."""
+    try:
+        yield
+    except ActFocusError:
+        raise
+    except Exception as error:  # safetensors, tokenizers and huggingface_hub have kinds of their own
+        if out_of_memory(error):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = " ".join(lines[:2 if lines[0].endswith(":") else 1])
+        raise ActFocusError(f"{otherwise} ({reason}){hint}") from None
+
+
+def _folder(name: str, patterns: list[str], what: str = "policy") -> Path:
+    """The folder of one of NAMES, a folder, or the cached snapshot of a hub id, after ``model_files.check_regular``."""
+    folder = _named(name) if name in NAMES else Path(name)
+    if not folder.is_dir():
+        if not _HUB_ID.fullmatch(name):
+            raise ActFocusError(f"{name}: no such {what}; give {', '.join(map(repr, NAMES))}, a model folder, or a hub id "
+                                "such as Qwen/Qwen2.5-0.5B-Instruct")
+        folder = Path(_fetched(name, patterns))
+    model_files.check_regular(folder)
+    return folder
+
+
+def _is_local(name: str) -> bool:
+    return name in NAMES or Path(name).is_dir()
 
 
 def _named(name: str) -> Path:
@@ -110,34 +141,23 @@ def at_hand() -> list[str]:
     return [name for name in NAMES if "smollm2" not in name or smollm2.is_here()]
 
 
-def _base_of(folder: Path) -> str:
+def _base_of(folder: Path, patterns: list[str]) -> str:
     """The model a LoRA adapter's folder names; empty where it is none. Raises ActFocusError for one on top of another."""
-    file = folder / "adapter_config.json"
+    file = folder / model_files.ADAPTER_CONFIG
     if not file.is_file() or (folder / "config.json").is_file():
         return ""
-    try:
-        base = json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ActFocusError(f"{file}: does not say which model it adapts ({error})") from None
-    if not isinstance(base, str) or base not in NAMES and (Path(base) / "adapter_config.json").is_file():
+    base = model_files.read_json(file).get("base_model_name_or_path")
+    if not isinstance(base, str) or base not in NAMES and (_folder(base, patterns) / model_files.ADAPTER_CONFIG).is_file():
         raise ActFocusError(f"{file}: adapts {base!r}, which is no model; merge the adapters into a model folder")
     return base
 
 
 def _adapted(name: str, folder: Path, base: Policy) -> Policy:
     """The base with an adapter added into its weights."""
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ActFocusError(f"{folder}: has no adapter_model.safetensors; save the adapter as safetensors")
     peft = demand("peft", "lora")
-    from safetensors import SafetensorError
-
-    try:
-        with outdated_calls():
-            model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ActFocusError(f"{name}: not an adapter of {base.name} ({reason})") from None
-    return Policy(name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder))
+    with _readable(f"{name}: not an adapter of {base.name}"), outdated_calls():
+        model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
+    return Policy(name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder) if _is_local(name) else {})
 
 
 def trained_options(name: str) -> dict[str, dict]:
@@ -151,22 +171,14 @@ def load_tokenizer(name: str):
 
     Raises ActFocusError for one that cannot be found or read.
     """
-    folder = _named(name) if name in NAMES else Path(name)
-    if base := _base_of(folder):
+    folder = _folder(name, _TOKENIZER_FILES, "tokenizer")
+    if base := _base_of(folder, _TOKENIZER_FILES):
         return load_tokenizer(base)
-    local = folder.is_dir()
-    if not local and not _HUB_ID.fullmatch(name):
-        raise ActFocusError(f"{name}: no such tokenizer; give {', '.join(map(repr, NAMES))}, a folder, "
-                            "or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
     import transformers
 
     transformers.logging.set_verbosity_error()
-    where = str(folder) if local else _fetched(name, _TOKENIZER_FILES)
-    try:
-        return transformers.AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ActFocusError(f"{name}: not a tokenizer that can be loaded ({reason})") from None
+    with _readable(f"{name}: not a tokenizer that can be loaded"):
+        return transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
 
 
 def load_config(name: str):
@@ -174,20 +186,13 @@ def load_config(name: str):
 
     Raises ActFocusError for one that cannot be found or read.
     """
-    folder = _named(name) if name in NAMES else Path(name)
-    if base := _base_of(folder):
+    folder = _folder(name, _TOKENIZER_FILES)
+    if base := _base_of(folder, _TOKENIZER_FILES):
         return load_config(base)
-    if not folder.is_dir() and not _HUB_ID.fullmatch(name):
-        raise ActFocusError(f"{name}: no such policy; give {', '.join(map(repr, NAMES))}, a model folder, or a hub "
-                            "id such as Qwen/Qwen2.5-0.5B-Instruct")
     import transformers
 
-    where = str(folder) if folder.is_dir() else _fetched(name, _TOKENIZER_FILES)
-    try:
-        return transformers.AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ActFocusError(f"{name}: not a policy that can be loaded ({reason})") from None
+    with _readable(f"{name}: not a policy that can be loaded"):
+        return transformers.AutoConfig.from_pretrained(str(folder), **_LOCALLY)
 
 
 def _fetched(hub_id: str, patterns: list[str]) -> str:
@@ -222,7 +227,7 @@ def _env_options(folder: Path) -> dict[str, dict]:
     file = folder / "actfocus.json"
     if not file.is_file():
         return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))["env_options"]
-    except (ValueError, KeyError) as error:
-        raise ActFocusError(f"{file}: no readable env_options ({error})") from None
+    options = model_files.read_json(file).get("env_options")
+    if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
+        raise ActFocusError(f"{file}: no readable env_options; they must be an object with the options of each environment")
+    return options

@@ -19,8 +19,13 @@ from actfocus_core.policy.forest import Forest
 
 def fits(model) -> bool:
     """Whether a ``Trunk`` can stand for the model's own forward: float32 on a CPU, and what a ``Decoder`` needs."""
-    return (model.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not model.is_activation_checkpointing
+    return (model.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not _checkpointed(model)
             and not getattr(model.config, "attention_dropout", 0.0) and decoder.fits(model))
+
+
+def _checkpointed(model) -> bool:
+    """Whether activations are recomputed in the backward pass. transformers 5.19 and 5.23 have different properties for this."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 class Trunk:
@@ -40,7 +45,8 @@ class Trunk:
         asked, places = torch.from_numpy(forest.place[rows.numpy(), columns.numpy()]).unique(return_inverse=True)
         attend = Attention(forest, self.heads, len(self.base.layers))
         turn = self._turn(forest.positions)
-        x = F.embedding(forest.ids, self.base.embed_tokens.weight)
+        # The module and not its weight alone: with a padding_idx the row of that token has no gradient.
+        x = self.base.embed_tokens(forest.ids)
         last = len(self.base.layers) - 1
         for i, layer in enumerate(self.base.layers):
             own = layer.self_attn

@@ -191,3 +191,92 @@ def test_what_is_outside_the_mask_never_reaches_a_mean():
     mean = masked_mean(values, torch.tensor([1.0, 0.0, 1.0]))
     mean.backward()
     assert mean.item() == 2 and values.grad.tolist() == [0.5, 0, 0.5]
+
+
+# --- beyond what a dtype can hold --------------------------------------------------------------
+
+HALF = [torch.float32, torch.float16, torch.bfloat16]
+NAN = float("nan")
+
+
+def gradient(loss, at):
+    grad, = torch.autograd.grad(loss, at, retain_graph=True)
+    return grad
+
+
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize(("weight", "advantage", "mask"), [
+    (1.0, 1.0, 1.0), (1.0, 3.0, 1.0), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (0.0, -3.0, 1.0), (1.0, 1.0, 0.0), (1.0, -3.0, 0.0)])
+def test_an_overflowing_ratio_without_gradient_leaves_the_other_tokens_theirs(dtype, weight, advantage, mask):
+    """Clipped with A > 0, of no advantage, of no weight, or outside the mask: the loss has its term and the gradient none."""
+    new = torch.tensor([-1.0, -1.0], dtype=dtype, requires_grad=True)
+    old = torch.tensor([-201.0, -1.5], dtype=dtype)
+    weights, advantages, inside = (torch.tensor([first, 1.0], dtype=dtype) for first in (weight, advantage, mask))
+    found = policy_loss(new, old, advantages, weights, inside, normaliser=2.0)
+    # At a log-ratio of 10 the first token's ratio is 22,026, which every one of these types holds.
+    inner = policy_loss(new, torch.tensor([-11.0, -1.5], dtype=dtype), advantages, weights, inside, normaliser=2.0)
+    assert torch.isfinite(found.loss) and found.loss == inner.loss
+    assert torch.equal(gradient(found.loss, new), gradient(inner.loss, new)) and gradient(found.loss, new)[0] == 0
+    assert not torch.isnan(torch.stack([found.clip_low, found.clip_high, found.approx_kl])).any()
+    # The same where the units are tokens.
+    alone = policy_loss(new, old, advantages, weights, inside, normaliser=2.0, units=torch.arange(2))
+    assert alone.loss == found.loss and torch.equal(gradient(alone.loss, new), gradient(found.loss, new))
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_unit_whose_ratio_overflows_is_clipped_like_a_token(dtype):
+    new = torch.full((2, 3), -1.0, dtype=dtype, requires_grad=True)
+    old = torch.tensor([[-301.0, -1.0, NAN], [-1.0, -1.0, -1.0]], dtype=dtype)
+    mask, units = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]], dtype=dtype), torch.tensor([[0, 0, 0], [1, 1, 1]])
+    found = policy_loss(new, old, torch.ones_like(mask), torch.ones_like(mask), mask, units=units)
+    assert found.loss.item() == pytest.approx(-(2 * 1.28 + 3) / 5, rel=1e-2)
+    assert gradient(found.loss, new)[0].tolist() == [0, 0, 0] and (gradient(found.loss, new)[1] < 0).all()
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_an_overflowing_loss_is_enormous_and_never_left_out(dtype):
+    """With A < 0 a large ratio is not clipped, and a gradient of 0 would silently drop the token that moved furthest."""
+    new = torch.tensor([-1.0, -1.0], dtype=dtype, requires_grad=True)
+    old, ones, enormous = torch.tensor([-201.0, -1.5], dtype=dtype), torch.ones(2, dtype=dtype), torch.finfo(dtype).max / 4
+    for loss in (policy_loss(new, old, -ones, ones, ones).loss, policy_loss(new, old, -3 * ones, ones, ones).loss,
+                 reference_kl(new, new.detach() + torch.tensor([200.0, 0.0], dtype=dtype), ones)):
+        assert loss >= enormous
+        assert not torch.isnan(gradient(loss, new)).any() and gradient(loss, new)[0].abs() >= enormous
+
+
+def test_where_the_policy_has_no_probability_left_the_divergence_is_not_negative():
+    new, reference, one = torch.tensor([-float("inf")]), torch.tensor([-1.0]), torch.ones(1)
+    assert reference_kl(new, reference, one, "k3") > 1e38
+    assert policy_loss(reference, new, one, one, one).approx_kl > 1e38
+
+
+def test_nothing_outside_the_mask_reaches_a_result_or_a_gradient(batch):
+    inside = batch["mask"] > 0
+    astray = {k: torch.where(inside, v.detach(), NAN).requires_grad_(k == "logprobs") for k, v in batch.items() if k != "mask"}
+    z = torch.where(inside, 3.0, 0.0)
+    units = torch.arange(5)[:, None].expand(5, 11)
+    for more in ({}, {"normaliser": z}, {"units": units}, {"clip_scale": astray["weights"]}):
+        found = policy_loss(**astray, mask=batch["mask"], **more)
+        plain = policy_loss(**batch, **({"clip_scale": batch["weights"]} if "clip_scale" in more else {**more, "normaliser": 3.0}
+                                        if "normaliser" in more else more))
+        torch.testing.assert_close(found.loss, plain.loss)
+        assert all(torch.isfinite(value) for value in vars(found).values())
+        torch.testing.assert_close(gradient(found.loss, astray["logprobs"]), gradient(plain.loss, batch["logprobs"]))
+    for clip in (None, 0.2):
+        found = value_loss(astray["logprobs"], astray["old_logprobs"], astray["advantages"], batch["mask"], clip)
+        plain = value_loss(batch["logprobs"], batch["old_logprobs"], batch["advantages"], batch["mask"], clip)
+        assert found == plain and torch.equal(gradient(found, astray["logprobs"]), gradient(plain, batch["logprobs"]))
+    for kind in ("k1", "k2", "k3"):
+        found = reference_kl(astray["logprobs"], astray["old_logprobs"], batch["mask"], kind)
+        plain = reference_kl(batch["logprobs"], batch["old_logprobs"], batch["mask"], kind)
+        assert found == plain and torch.equal(gradient(found, astray["logprobs"]), gradient(plain, batch["logprobs"]))
+
+
+@pytest.mark.parametrize("without", ["mask", "weights"])
+def test_a_loss_over_no_token_at_all_is_zero(batch, without):
+    batch[without] = torch.zeros(5, 11)
+    for units in (None, torch.arange(5)[:, None].expand(5, 11)):
+        found = policy_loss(**batch, units=units)
+        assert found.loss == 0 and torch.equal(gradient(found.loss, batch["logprobs"]), torch.zeros(5, 11))
+    if without == "mask":
+        assert value_loss(batch["logprobs"], batch["old_logprobs"], batch["advantages"], batch["mask"]) == 0

@@ -7,11 +7,12 @@ import peft
 import pytest
 import torch
 from torch.autograd import gradcheck
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from actfocus_core.policy import attention, trunk
+from actfocus_core.policy import attention, decoder, trunk
 from actfocus_core.policy.forest import Forest
 from actfocus_core.policy.logits import SplitModel
-from tests.core.test_decoder import MODELS, random
+from tests.core.test_decoder import MODELS, SHAPE, random
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 5, 8, 1, 2, 11])
 
@@ -66,6 +67,26 @@ def test_rows_that_begin_alike_too(kind, held, monkeypatch):
     the_same(model, lambda split: [split.hidden_at(ids[:3], *torch.tensor([[2, 0, 2], [4, 8, 4]]))], monkeypatch)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("kind", "config"), [(LlamaForCausalLM, LlamaConfig), (Qwen2ForCausalLM, Qwen2Config)])
+def test_a_pad_token_within_the_dialogues_has_the_gradient_of_the_models_own_forward(kind, config, tied):
+    """Where pad is the end of a turn, it occurs in every dialogue; its embedding has no gradient, its output row has."""
+    pad = 7
+    quick = random(lambda: kind(config(**SHAPE, num_attention_heads=4, num_key_value_heads=2, pad_token_id=pad, tie_word_embeddings=tied)))
+    own, ids = copy.deepcopy(quick), torch.randint(0, 50, (4, 12))
+    ids[0, [2, 6, 11]] = ids[1, 3] = ids[3, 0] = pad
+    ids[1, :3], ids[2] = ids[0, :3], ids[0]
+    assert trunk.fits(quick)
+    split = SplitModel(quick)
+    for logits in (split.logits(split.hidden(ids).flatten(0, 1)), own(input_ids=ids).logits.flatten(0, 1)):
+        logits[:-1].log_softmax(-1).gather(1, ids.flatten()[1:, None]).sum().backward()
+    for (name, mine), theirs in zip(quick.named_parameters(), own.parameters()):
+        assert float((mine.grad - theirs.grad).norm()) <= 1e-5 * float(theirs.grad.norm()), name
+    rows = [model.get_input_embeddings().weight.grad[pad] for model in (quick, own)]
+    torch.testing.assert_close(*rows, rtol=1e-4, atol=1e-4)
+    assert bool(rows[0].any()) == tied
+
+
 @pytest.mark.parametrize("held", [True, False])
 def test_the_attentions_gradient_is_that_of_its_formula(held, monkeypatch):
     monkeypatch.setattr(attention, "BLOCK", 3)
@@ -103,3 +124,19 @@ def test_other_models_and_other_arithmetic_keep_their_own_forward():
     after = split.hidden(ids)
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after, adapted(input_ids=ids, output_hidden_states=True).hidden_states[-1])
+
+
+def with_a_bias(model):
+    model.lm_head = torch.nn.Linear(32, 50)
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: setattr(model.model.embed_tokens, "max_norm", 0.5), lambda model: setattr(model.model.embed_tokens, "scale_grad_by_freq", True),
+    with_a_bias, *(lambda model, name=name: peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=[name], init_lora_weights=False))
+                   for name in ("embed_tokens", "lm_head"))],
+    ids=["max_norm", "scale_grad_by_freq", "bias", "adapted embeddings", "adapted output layer"])
+def test_embeddings_and_output_layers_that_do_more_keep_their_own_forward(change):
+    model = random(MODELS["grouped heads"])
+    assert decoder.fits(model) and trunk.fits(model)
+    change(model)
+    assert not decoder.fits(model) and not trunk.fits(model)

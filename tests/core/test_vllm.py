@@ -158,7 +158,8 @@ def test_rollouts_are_played_as_by_the_transformers_sampler(engine, policy):
 def test_training_with_vllm_logs_the_gap_and_hands_every_update_over(wide_folder, tmp_path, algorithm):
     run = train(TrainConfig(model=str(wide_folder), algorithm=algorithm, scheme="actfocus", sampler="vllm", device="cpu", steps=3,
                             prompts=2, rollouts=4, lr=1e-3, env_options={"response_tokens": 40}, minibatch=4,
-                            eval_every=2, eval_prompts=2, eval_rollouts=1, mass_every=0, filter_share=0.5), tmp_path / "run")
+                            eval_every=2, eval_prompts=2, eval_rollouts=1, mass_every=0, filter_share=0.5,
+                            gradient_checkpointing=algorithm == "ppo"), tmp_path / "run")
     rows = run.metrics()[0]
     steps = [row for row in rows if row["step"]]
     assert [row["step"] for row in rows] == [0, 1, 2, 3] and "eval/t0.5/success" in rows[2]
