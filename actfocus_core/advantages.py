@@ -11,8 +11,9 @@ from actfocus_core.errors import ActFocusError
 EPSILON = 1e-6
 
 
-def grpo_advantages(returns: np.ndarray, groups: Sequence[str], std: bool = True,
-                    rollouts: Sequence[str] | None = None) -> np.ndarray:
+def grpo_advantages(
+    returns: np.ndarray, groups: Sequence[str], std: bool = True, rollouts: Sequence[str] | None = None
+) -> np.ndarray:
     """A = (R - mean_group R) / (std_group R + 1e-6), once a rollout.
 
     ``returns``: [n]; ``groups``: n prompt names. ``std=False`` leaves the division out (Dr.GRPO).

@@ -35,9 +35,22 @@ from actfocus_core.whatif import WhatIf
 CONFIDENCE = 0.95
 
 
-def branch(run: Run, id: str, policy: Policy, turn: int | None = None, *, token: int | None = None, rollouts: int = 8,
-           action: str | None = None, text: str | None = None, end: bool | None = None, same_dice: bool = False,
-           temperature: float = 1.0, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> WhatIf:
+def branch(
+    run: Run,
+    id: str,
+    policy: Policy,
+    turn: int | None = None,
+    *,
+    token: int | None = None,
+    rollouts: int = 8,
+    action: str | None = None,
+    text: str | None = None,
+    end: bool | None = None,
+    same_dice: bool = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> WhatIf:
     """Play a trajectory on from a turn, ``rollouts`` times.
 
     ``token``: the index in the stream of a response token; what the policy wrote before it stays, it and
@@ -83,13 +96,35 @@ def branch(run: Run, id: str, policy: Policy, turn: int | None = None, *, token:
     _recall(outcomes, t, turn, given, policy)
     earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
     own = t.turn_records[turn]
-    request = {"trajectory": t.id, "turn": turn, "token": token, "action": action, "text": text, "end": end,
-               "rollouts": rollouts, "same_dice": same_dice, "temperature": temperature, "seed": seed,
-               "policy": policy.fingerprint}
-    result = {"policy": policy.name, "forced": forced, "earlier": earlier, **_figures(outcomes, turn),
-              "original": {"actions": own.actions, "valid": own.valid, "to_go": t.ret - earlier, "return": t.ret,
-                           "success": t.success, "optimal": _value(env, t, turn)},
-              "optimal": _optimal(env, own.state), "tree": _tree(outcomes, turn, env)}
+    request = {
+        "trajectory": t.id,
+        "turn": turn,
+        "token": token,
+        "action": action,
+        "text": text,
+        "end": end,
+        "rollouts": rollouts,
+        "same_dice": same_dice,
+        "temperature": temperature,
+        "seed": seed,
+        "policy": policy.fingerprint,
+    }
+    result = {
+        "policy": policy.name,
+        "forced": forced,
+        "earlier": earlier,
+        **_figures(outcomes, turn),
+        "original": {
+            "actions": own.actions,
+            "valid": own.valid,
+            "to_go": t.ret - earlier,
+            "return": t.ret,
+            "success": t.success,
+            "optimal": _value(env, t, turn),
+        },
+        "optimal": _optimal(env, own.state),
+        "tree": _tree(outcomes, turn, env),
+    }
     return WhatIf("branch", request, result, outcomes)
 
 
@@ -105,8 +140,10 @@ def again(run: Run, id: str, policy: Policy, turn: int) -> Trajectory:
     for later in range(turn + 1, len(t.turn_records)):
         where = _written(t, later)
         ids = t.token_ids[where].tolist()
-        episode.take(Reply(ids, t.logprobs[where], np.full(len(ids), np.nan, np.float32),
-                           ids[-1] in policy.chat.stop_ids()), policy.context)
+        episode.take(
+            Reply(ids, t.logprobs[where], np.full(len(ids), np.nan, np.float32), ids[-1] in policy.chat.stop_ids()),
+            policy.context,
+        )
     return replace(episode.trajectory(), id=t.id, group=t.group, model=t.model)
 
 
@@ -121,7 +158,9 @@ def demand_tokenizer(t: Trajectory, policy: Policy) -> None:
     where = np.flatnonzero(t.response_mask)
     known = t.token_ids.max() < policy.model.get_input_embeddings().weight.shape[0]
     if not known or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
-        raise ActFocusError(f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there")
+        raise ActFocusError(
+            f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there"
+        )
 
 
 def encoded(text: str, policy: Policy) -> tuple[list[int], list[str]]:
@@ -143,7 +182,9 @@ def _state(run: Run, id: str, policy: Policy) -> tuple[Trajectory, Env]:
         for record in t.turn_records:
             env.restore(record.state)
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise ActFocusError(f"{run.path}: trajectory {id}: its turns were stored without a state to return to") from None
+        raise ActFocusError(
+            f"{run.path}: trajectory {id}: its turns were stored without a state to return to"
+        ) from None
     return t, env
 
 
@@ -151,8 +192,10 @@ def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int
     """The turn, and the token unless it is the turn's first."""
     if token is not None:
         if not 0 <= token < len(t) or not t.response_mask[token]:
-            raise ActFocusError(f"{t.id}: token {token} is not one the policy wrote; the stream has {len(t)} tokens, "
-                                f"the first of the policy's is {int(np.flatnonzero(t.response_mask)[0])}")
+            raise ActFocusError(
+                f"{t.id}: token {token} is not one the policy wrote; the stream has {len(t)} tokens, "
+                f"the first of the policy's is {int(np.flatnonzero(t.response_mask)[0])}"
+            )
         if turn not in (None, int(t.turns[token])):
             raise ActFocusError(f"{t.id}: token {token} belongs to turn {t.turns[token]}, not to turn {turn}")
         turn = int(t.turns[token])
@@ -172,8 +215,16 @@ def _written(t: Trajectory, turn: int) -> np.ndarray:
 # --- what is forced --------------------------------------------------------------------------
 
 
-def _given(t: Trajectory, turn: int, token: int | None, action: str | None, text: str | None, end: bool,
-           policy: Policy, env: Env) -> Reply | None:
+def _given(
+    t: Trajectory,
+    turn: int,
+    token: int | None,
+    action: str | None,
+    text: str | None,
+    end: bool,
+    policy: Policy,
+    env: Env,
+) -> Reply | None:
     """The beginning of the turn's reply, or all of it; None: the policy writes it all."""
     if token is None and action is None and text is None:
         return None
@@ -193,7 +244,7 @@ def _given(t: Trajectory, turn: int, token: int | None, action: str | None, text
         raise ActFocusError(f"text: the reply would have {len(ids)} tokens; there is room for {limit}")
     unknown = np.full(len(ids), np.nan, np.float32)
     logprobs = unknown.copy()
-    logprobs[:len(kept)] = t.logprobs[kept]
+    logprobs[: len(kept)] = t.logprobs[kept]
     return Reply(ids, logprobs, unknown, closed)
 
 
@@ -203,18 +254,20 @@ def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, 
     wrong = [one for one in wanted if env.parse(one) is None]
     if wrong or not wanted:
         legal = env.legal_actions()
-        raise ActFocusError(f"action {(wrong or [action])[0]!r}: is not one of {env.name}; legal now: "
-                            f"{', '.join(legal[:12])}{' ...' if len(legal) > 12 else ''}; {SEPARATOR} stands between two")
+        raise ActFocusError(
+            f"action {(wrong or [action])[0]!r}: is not one of {env.name}; legal now: "
+            f"{', '.join(legal[:12])}{' ...' if len(legal) > 12 else ''}; {SEPARATOR} stands between two"
+        )
     ids, texts = t.token_ids[where].tolist(), [t.texts[i] for i in where]
     inside = np.flatnonzero(t.kinds[where] == TokenKind.ACTION)
     if len(inside):
-        new = [*ids[:inside[0]], *encoded(action, policy)[0], *ids[inside[-1] + 1:]]
+        new = [*ids[: inside[0]], *encoded(action, policy)[0], *ids[inside[-1] + 1 :]]
         if _answer(policy, new) == action:
             return new
     # No answer, or one that shares a token with its tags: the reply is written anew around the thoughts.
     text, opened = "".join(texts), policy.chat.opens_thinking
     thought = find_spans(text, opened).reasoning
-    head = text[:thought[1]] if thought else "" if opened else THINK[0]
+    head = text[: thought[1]] if thought else "" if opened else THINK[0]
     return [*encoded(f"{head}</think><answer>{action}</answer>", policy)[0], policy.chat.end_id]
 
 
@@ -249,10 +302,19 @@ def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict]:
         groups.setdefault((tuple(record.actions), record.valid, record.reward, ended, led_to), []).append(t)
     nodes = []
     for (actions, valid, _, ended, _), own in sorted(groups.items(), key=lambda item: -len(item[1])):
-        nodes.append({"actions": list(actions), "valid": valid, "count": len(own), "share": len(own) / len(outcomes),
-                      **_figures(own, turn), "ids": [t.id for t in own], "ended": ended,
-                      "optimal": _value(env, own[0], turn),
-                      "children": [] if ended else _tree(own, turn + 1, env)})
+        nodes.append(
+            {
+                "actions": list(actions),
+                "valid": valid,
+                "count": len(own),
+                "share": len(own) / len(outcomes),
+                **_figures(own, turn),
+                "ids": [t.id for t in own],
+                "ended": ended,
+                "optimal": _value(env, own[0], turn),
+                "children": [] if ended else _tree(own, turn + 1, env),
+            }
+        )
     return nodes
 
 
@@ -264,8 +326,11 @@ def _figures(outcomes: list[Trajectory], turn: int) -> dict:
     to_go = np.array([sum(r.reward + r.penalty for r in t.turn_records[turn:]) for t in outcomes])
     wins = sum(t.success for t in outcomes)
     interval = binomtest(wins, len(outcomes)).proportion_ci(CONFIDENCE, method="wilson")
-    return {"to_go": _mean(to_go), "return": _mean(whole),
-            "success": {"rate": wins / len(outcomes), "low": float(interval.low), "high": float(interval.high)}}
+    return {
+        "to_go": _mean(to_go),
+        "return": _mean(whole),
+        "success": {"rate": wins / len(outcomes), "low": float(interval.low), "high": float(interval.high)},
+    }
 
 
 def _mean(values: np.ndarray) -> dict:
@@ -275,7 +340,7 @@ def _mean(values: np.ndarray) -> dict:
     n, mean = len(values), float(values.mean())
     if n < 2:
         return {"mean": mean, "low": None, "high": None, "n": n}
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / n ** 0.5)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / n**0.5)
     return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
 
 

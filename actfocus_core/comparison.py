@@ -30,11 +30,15 @@ def compare(batch: Batch, credits: dict[str, Credit]) -> dict:
             effective = credit.effective()
             ranks[name] = midranks(effective[batch.response], ones)
             row |= gradient_mass(batch.kinds, credit.keep * credit.weight)
-            row |= {"credit": gradient_mass(batch.kinds, np.abs(effective)),
-                    "sign_flips": _flips(effective[batch.response], uniform)}
+            row |= {
+                "credit": gradient_mass(batch.kinds, np.abs(effective)),
+                "sign_flips": _flips(effective[batch.response], uniform),
+            }
         rows.append(row)
-    return {"schemes": rows,
-            "spearman": {a: {b: float(correlation(ranks[a], ranks[b], ones)[0]) for b in ranks} for a in ranks}}
+    return {
+        "schemes": rows,
+        "spearman": {a: {b: float(correlation(ranks[a], ranks[b], ones)[0]) for b in ranks} for a in ranks},
+    }
 
 
 def _flips(credit: np.ndarray, uniform: np.ndarray) -> float:

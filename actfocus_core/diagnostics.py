@@ -34,14 +34,17 @@ def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray
     tokens, total = int(response.sum()), float(mass[response].sum())
     table = {kind.name.lower(): _share(kinds == kind, mass, tokens, total) for kind in RESPONSE_KINDS}
     squares = float((mass[response] ** 2).sum())
-    return {"kinds": table, "tokens": tokens, "mass": total,
-            "effective_tokens": total**2 / squares if squares else 0.0}
+    return {"kinds": table, "tokens": tokens, "mass": total, "effective_tokens": total**2 / squares if squares else 0.0}
 
 
 def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> dict:
     count, own = int(of_kind.sum()), float(mass[of_kind].sum())
-    return {"tokens": count, "token_share": count / tokens if tokens else float("nan"),
-            "mass": own, "mass_share": own / total if total else float("nan")}
+    return {
+        "tokens": count,
+        "token_share": count / tokens if tokens else float("nan"),
+        "mass": own,
+        "mass_share": own / total if total else float("nan"),
+    }
 
 
 def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> dict:
@@ -70,13 +73,23 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
     enough = len(groups) >= LEAST_GROUPS
     draws = np.random.default_rng(seed)
     present = [s for s in BOTTLENECK_SIGNALS if batch.has(s)]
-    rows = [_bottleneck_row(signal, part, np.array([g[f"{signal}_{part}"] for g in groups], float), sigma, p,
-                            bootstrap, draws) for signal in present for part in PARTS]
-    return {"groups": groups, "correlations": rows,
-            "confound": {"rho_success": _number(spearman(sigma, p)[0]) if enough else None,
-                         "rho_spread": _number(spearman(sigma, p * (1 - p))[0]) if enough else None,
-                         "binary": len(np.unique(batch.returns.round(9))) <= 2},
-            "missing": [s for s in BOTTLENECK_SIGNALS if s not in present]}
+    rows = [
+        _bottleneck_row(
+            signal, part, np.array([g[f"{signal}_{part}"] for g in groups], float), sigma, p, bootstrap, draws
+        )
+        for signal in present
+        for part in PARTS
+    ]
+    return {
+        "groups": groups,
+        "correlations": rows,
+        "confound": {
+            "rho_success": _number(spearman(sigma, p)[0]) if enough else None,
+            "rho_spread": _number(spearman(sigma, p * (1 - p))[0]) if enough else None,
+            "binary": len(np.unique(batch.returns.round(9))) <= 2,
+        },
+        "missing": [s for s in BOTTLENECK_SIGNALS if s not in present],
+    }
 
 
 def trend_band(x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0, points: int = 25) -> dict | None:
@@ -101,8 +114,12 @@ def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> 
     mx, my = ((counts @ v)[:, None] / total for v in (x, y))
     dx, dy = x - mx, y - my
     spread = (counts * dx**2).sum(1)
-    slope = np.divide((counts * dx * dy).sum(1), spread, out=np.full(len(counts), np.nan),
-                      where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2))
+    slope = np.divide(
+        (counts * dx * dy).sum(1),
+        spread,
+        out=np.full(len(counts), np.nan),
+        where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2),
+    )
     return my + slope[:, None] * (at - mx)
 
 
@@ -110,15 +127,26 @@ def _group_rows(batch: Batch) -> list[dict]:
     rows = []
     sizes = np.bincount(batch.group_of[batch.counted])
     names = list(dict.fromkeys(batch.groups))
-    means = {(signal, part): _group_means(batch, signal, kinds) for signal in BOTTLENECK_SIGNALS if batch.has(signal)
-             for part, kinds in PARTS.items()}
+    means = {
+        (signal, part): _group_means(batch, signal, kinds)
+        for signal in BOTTLENECK_SIGNALS
+        if batch.has(signal)
+        for part, kinds in PARTS.items()
+    }
     for g, name in enumerate(names):
         own = (batch.group_of == g) & batch.counted
         returns = batch.returns[own]
         # Equal returns have no spread, whatever their rounding.
-        rows.append({"group": name, "rollouts": int(sizes[g]), "sigma": float(returns.std()) if np.ptp(returns) else 0.0,
-                     "mean_return": float(returns.mean()), "success": float(batch.success[own].mean()),
-                     **{f"{signal}_{part}": _number(values[g]) for (signal, part), values in means.items()}})
+        rows.append(
+            {
+                "group": name,
+                "rollouts": int(sizes[g]),
+                "sigma": float(returns.std()) if np.ptp(returns) else 0.0,
+                "mean_return": float(returns.mean()),
+                "success": float(batch.success[own].mean()),
+                **{f"{signal}_{part}": _number(values[g]) for (signal, part), values in means.items()},
+            }
+        )
     return rows
 
 
@@ -131,23 +159,36 @@ def _group_means(batch: Batch, signal: str, kinds: tuple) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _bottleneck_row(signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int,
-                    draws: np.random.Generator) -> dict:
+def _bottleneck_row(
+    signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int, draws: np.random.Generator
+) -> dict:
     known = np.isfinite(x)
     x, sigma, p = x[known], sigma[known], p[known]
     row = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
-        ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread"))
+        ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread")
+    )
     if len(x) < LEAST_GROUPS:
         return row | {"why": f"{len(x)} groups are fewer than {LEAST_GROUPS}"}
     counts = resamples(bootstrap, len(x), draws)
     rho = interval(spearman(x, sigma)[0], spearman(x, sigma, counts))
     if not np.isfinite(rho.value):
-        return row | {"why": "the spread of returns is the same in every group" if np.ptp(sigma) == 0 else
-                      "the signal is the same in every group"}
+        return row | {
+            "why": "the spread of returns is the same in every group"
+            if np.ptp(sigma) == 0
+            else "the signal is the same in every group"
+        }
     partial = interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
-    numbers = {"rho": rho.value, "p": p_value(rho.value, len(x)), "low": rho.low, "high": rho.high,
-               "rho_success": spearman(x, p)[0], "partial": partial.value, "partial_low": partial.low,
-               "partial_high": partial.high, "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0]}
+    numbers = {
+        "rho": rho.value,
+        "p": p_value(rho.value, len(x)),
+        "low": rho.low,
+        "high": rho.high,
+        "rho_success": spearman(x, p)[0],
+        "partial": partial.value,
+        "partial_low": partial.low,
+        "partial_high": partial.high,
+        "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0],
+    }
     return row | {name: _number(value) for name, value in numbers.items()} | {"why": ""}
 
 

@@ -48,8 +48,7 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self.name = tokenizer.name_or_path
         if not getattr(tokenizer, "chat_template", None):
-            raise ActFocusError(f"{self.name}: the tokenizer has no chat template; "
-                                "choose an instruct or chat model")
+            raise ActFocusError(f"{self.name}: the tokenizer has no chat template; choose an instruct or chat model")
         if not tokenizer.is_fast:
             raise ActFocusError(f"{self.name}: the tokenizer gives no offsets; a fast one is needed")
         self._take_apart()
@@ -65,20 +64,24 @@ class ChatFormat:
         before = self._without_opener(opening) + _REPLY
         if not dialogue.startswith(before):
             raise self._rewrites(opening, dialogue)
-        closing = dialogue[len(before):]
+        closing = dialogue[len(before) :]
         if longer != before + self._without_opener(closing) + _REPLY + closing:
             raise self._rewrites(opening, longer)
         self._before_system, rest = opening.split(_SYSTEM)
         self._before_user, self._header = rest.split(_USER)
         following, header = closing.split(_NEXT)
         if header != self._header:
-            raise ActFocusError(f"{self.name}: the chat template writes {header!r} before a later reply and "
-                                f"{self._header!r} before the first; use one that writes the same before all")
+            raise ActFocusError(
+                f"{self.name}: the chat template writes {header!r} before a later reply and "
+                f"{self._header!r} before the first; use one that writes the same before all"
+            )
         self._end, self._before_next = self._split_end(following)
         ids = self._encode(closing)["input_ids"]
-        if self._encode(dialogue)["input_ids"][-len(ids):] != ids:
-            raise ActFocusError(f"{self.name}: the tokenizer encodes what follows a reply otherwise than in the "
-                                "whole dialogue, so a dialogue cannot be continued token by token")
+        if self._encode(dialogue)["input_ids"][-len(ids) :] != ids:
+            raise ActFocusError(
+                f"{self.name}: the tokenizer encodes what follows a reply otherwise than in the "
+                "whole dialogue, so a dialogue cannot be continued token by token"
+            )
 
     def _first_messages(self) -> tuple[list[dict], str]:
         """The first messages as the template takes them, and what it makes of them."""
@@ -97,24 +100,28 @@ class ChatFormat:
                 raise ActFocusError(f"{self.name}: the chat template refused a user message ({error})") from None
         counts = [opening.count(word) for word in (_SYSTEM, _USER)]
         if counts != [1, 1] or opening.index(_SYSTEM) > opening.index(_USER):
-            raise ActFocusError(f"{self.name}: the chat template does not write the system and the user message "
-                                "once each, in this order; use one that does")
+            raise ActFocusError(
+                f"{self.name}: the chat template does not write the system and the user message "
+                "once each, in this order; use one that does"
+            )
         return messages, opening
 
     def _without_opener(self, text: str) -> str:
         """A text that ends where a reply begins; in the history an opened ``<think>`` stands in the reply."""
-        return text[:text.rindex(THINK[0])] if self.opens_thinking else text
+        return text[: text.rindex(THINK[0])] if self.opens_thinking else text
 
     def _rewrites(self, opening: str, dialogue: str) -> ActFocusError:
         """What a template does to earlier turns, as an error."""
         if dialogue.count(_THOUGHT) < dialogue.count(_NEXT):
             what = "leaves out the reasoning of earlier turns once a later one follows, as Qwen3's and DeepSeek-R1's do"
-        elif not dialogue.startswith(opening[:opening.index(_USER)]):
+        elif not dialogue.startswith(opening[: opening.index(_USER)]):
             what = "writes the system prompt differently once a later turn follows"
         else:
             what = "writes an earlier turn differently once a later one follows"
-        return ActFocusError(f"{self.name}: the chat template {what}, so a dialogue cannot be continued token by "
-                             "token; put a template that only appends into the model folder (chat_template.jinja)")
+        return ActFocusError(
+            f"{self.name}: the chat template {what}, so a dialogue cannot be continued token by "
+            "token; put a template that only appends into the model folder (chat_template.jinja)"
+        )
 
     def _split_end(self, closing: str) -> tuple[str, str]:
         """Split what follows a reply after its end-of-turn token, the first special token."""
@@ -124,22 +131,32 @@ class ChatFormat:
             if token in special:
                 self.end_id = token
                 return closing[:end], closing[end:]
-        raise ActFocusError(f"{self.name}: the chat template ends a turn without a special token, "
-                            "so the policy could not end its turn itself")
+        raise ActFocusError(
+            f"{self.name}: the chat template ends a turn without a special token, "
+            "so the policy could not end its turn itself"
+        )
 
     def opening(self, system: str, user: str) -> Segment:
         """The system prompt and the first observation, up to where the policy begins."""
-        return self._segment((self._before_system, TokenKind.TEMPLATE), (system, TokenKind.SYSTEM),
-                             (self._before_user, TokenKind.TEMPLATE), (user, TokenKind.USER),
-                             (self._header, TokenKind.TEMPLATE))
+        return self._segment(
+            (self._before_system, TokenKind.TEMPLATE),
+            (system, TokenKind.SYSTEM),
+            (self._before_user, TokenKind.TEMPLATE),
+            (user, TokenKind.USER),
+            (self._header, TokenKind.TEMPLATE),
+        )
 
     def following(self, user: str, closed: bool) -> Segment:
         """What stands between a reply and the next one: end of turn, observation, header.
 
         ``closed``: the policy ended its turn itself, so the end-of-turn token is there already.
         """
-        whole = self._segment((self._end, TokenKind.TEMPLATE), (self._before_next, TokenKind.TEMPLATE),
-                              (user, TokenKind.USER), (self._header, TokenKind.TEMPLATE))
+        whole = self._segment(
+            (self._end, TokenKind.TEMPLATE),
+            (self._before_next, TokenKind.TEMPLATE),
+            (user, TokenKind.USER),
+            (self._header, TokenKind.TEMPLATE),
+        )
         # Encoded with the end of the turn in front: alone, some tokenizers would put a space before it.
         start = whole.ids.index(self.end_id) + 1 if closed else 0
         return Segment(whole.ids[start:], whole.kinds[start:], whole.texts[start:])
@@ -196,12 +213,12 @@ class TokenTexts:
         for end in range(1, len(ids) + 1):
             text = decode(ids[:end])
             complete = not text.endswith("\ufffd") or end == len(ids)
-            texts.append(text[len(seen):] if complete else "")
+            texts.append(text[len(seen) :] if complete else "")
             seen = text if complete else seen
         return texts
 
     def _behind(self, ids: list[int]) -> str:
-        return self._decode([self.anchor, *ids])[len(self._before):]
+        return self._decode([self.anchor, *ids])[len(self._before) :]
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -217,8 +234,12 @@ def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> li
     unique = list(dict.fromkeys(keys))
     if not unique:
         return []
-    encoded = tokenizer(["".join(text for text, _ in parts) for parts in unique], add_special_tokens=False,
-                        return_offsets_mapping=True, return_attention_mask=False)
+    encoded = tokenizer(
+        ["".join(text for text, _ in parts) for parts in unique],
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+    )
     known = dict(zip(unique, _segments(unique, encoded["input_ids"], encoded["offset_mapping"])))
     return [known[key] for key in keys]
 
@@ -246,14 +267,19 @@ def _segments(blocks: list[tuple], ids: list[list[int]], offsets: list[list[tupl
     text, kinds = "".join(text for text, _ in parts), [kind for _, kind in parts]
     texts = [text[a:b] for a, b in zip(begins.tolist(), cuts.tolist())]
     kinds = [kinds[i] for i in part.tolist()]
-    return [Segment(own, kinds[end - len(own):end], texts[end - len(own):end]) for own, end in zip(ids, stops.tolist())]
+    return [
+        Segment(own, kinds[end - len(own) : end], texts[end - len(own) : end]) for own, end in zip(ids, stops.tolist())
+    ]
 
 
 def template_ids(tokenizer) -> set[int]:
     """Special tokens that chat templates are made of: not tags of replies such as ``<think>``."""
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
-    return ends | {id for id, token in tokenizer.added_tokens_decoder.items()
-                   if token.special and not _REPLY_TAG.fullmatch(str(token))}
+    return ends | {
+        id
+        for id, token in tokenizer.added_tokens_decoder.items()
+        if token.special and not _REPLY_TAG.fullmatch(str(token))
+    }
 
 
 @dataclass(frozen=True)
@@ -286,7 +312,7 @@ def find_spans(text: str, opens_thinking: bool = False) -> Spans:
         return Spans()
     rest = thought[1] + len(THINK[1])
     begin = _after(text, ANSWER[0], rest)
-    if begin is None or text[rest:begin - len(ANSWER[0])].strip():
+    if begin is None or text[rest : begin - len(ANSWER[0])].strip():
         return Spans((thought,))
     finish = text.find(ANSWER[1], begin)
     return Spans((thought,), ((begin, finish),) if finish >= 0 else ())

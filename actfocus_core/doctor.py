@@ -74,32 +74,55 @@ _CHECKS = {
     "empty": ("error", "holds no token"),
     "nothing-sampled": ("error", "no token was sampled, so nothing of it enters the loss: the mask is lost or wrong"),
     "token-ids": ("error", "token ids are negative or beyond the tokenizer's vocabulary: another model's tokenizer"),
-    "ids-text": ("error", "the ids do not decode to the text stored with them: another tokenizer, or text that was "
-                          "cleaned up after sampling"),
-    "template-in-loss": ("error", "special tokens or role headers of the chat template count as sampled, so they are "
-                                  "in the loss: the response mask covers more than the replies"),
-    "kinds-mask": ("error", "tokens that were not sampled have a log-prob, or sampled ones lack it: the mask and the "
-                            "log-probs are of different streams, or shifted"),
-    "kinds-spans": ("warning", "reasoning and action tokens are not where the span rule finds them: import again with "
-                               "the rule of these replies (--spans)"),
+    "ids-text": (
+        "error",
+        "the ids do not decode to the text stored with them: another tokenizer, or text that was "
+        "cleaned up after sampling",
+    ),
+    "template-in-loss": (
+        "error",
+        "special tokens or role headers of the chat template count as sampled, so they are "
+        "in the loss: the response mask covers more than the replies",
+    ),
+    "kinds-mask": (
+        "error",
+        "tokens that were not sampled have a log-prob, or sampled ones lack it: the mask and the "
+        "log-probs are of different streams, or shifted",
+    ),
+    "kinds-spans": (
+        "warning",
+        "reasoning and action tokens are not where the span rule finds them: import again with "
+        "the rule of these replies (--spans)",
+    ),
     "turn-order": ("error", "turn numbers go down along the stream or have no turn record"),
     "logprob-value": ("error", "log-probs are above 0 or infinite"),
     "signal-value": ("warning", "a signal is infinite, or missing on part of the sampled tokens"),
     "reward-nan": ("warning", "was never scored (the reward is NaN), so its group has no advantage"),
-    "logprob-reference": ("error", f"log-probs differ from those of the given policy by more than {DRIFT} nats on "
-                                   f"average, or by more than {LEAP} on some token: another policy, a shifted mask, or ids that were encoded again"),
+    "logprob-reference": (
+        "error",
+        f"log-probs differ from those of the given policy by more than {DRIFT} nats on "
+        f"average, or by more than {LEAP} on some token: another policy, a shifted mask, or ids that were encoded again",
+    ),
     "return-turns": ("warning", "the rewards of the turns do not add up to that of the trajectory"),
     "no-action": ("warning", "no action token: the replies have none, or the span rule does not fit them (--spans)"),
-    "truncated-answer": ("warning", "the last reply stops inside its reasoning or its answer, or was cut before the "
-                                    "policy ended its turn: allow it more tokens"),
+    "truncated-answer": (
+        "warning",
+        "the last reply stops inside its reasoning or its answer, or was cut before the "
+        "policy ended its turn: allow it more tokens",
+    ),
     "duplicate": ("warning", "is token for token another rollout of the same prompt: it adds no information"),
     "zero-spread": ("warning", "all returns of the group are equal, so its advantage and gradient are 0"),
     "single-rollout": ("info", "the group has one rollout, so a group-relative advantage is 0"),
     "no-logprobs": ("info", "no log-probs were stored: ratios, nll and shift cannot be had"),
-    "reward-columns": ("info", "the files do not say which columns are rewards: {detail}; if others are, import again with "
-                               "--reward-columns"),
-    "reward-unknown": ("warning", "the files do not say which columns are rewards, and what they hold fits none or several "
-                                  "of {detail}: no rollout has a reward; import again with --reward-columns NAME,NAME"),
+    "reward-columns": (
+        "info",
+        "the files do not say which columns are rewards: {detail}; if others are, import again with --reward-columns",
+    ),
+    "reward-unknown": (
+        "warning",
+        "the files do not say which columns are rewards, and what they hold fits none or several "
+        "of {detail}: no rollout has a reward; import again with --reward-columns NAME,NAME",
+    ),
     "left-out": ("info", "not imported: {detail}"),
     "approximate": ("info", "the text was tokenised again at import: ids and borders may differ from what was sampled"),
     "drift": ("info", "encoding the text again gives other ids than were sampled: never train on re-encoded text"),
@@ -109,8 +132,14 @@ _CHECKS = {
 _OF_IMPORT = ("reward-columns", "reward-unknown", "left-out")
 
 
-def diagnose(run: Run, *, tokenizer=None, reference: Policy | None = None, spans: str | None = None,
-             on_progress: Callable[[int, int], None] | None = None) -> Report:
+def diagnose(
+    run: Run,
+    *,
+    tokenizer=None,
+    reference: Policy | None = None,
+    spans: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
     """Check every trajectory and group of a run.
 
     ``tokenizer``: that of the policy, a Hugging Face one: checks ids against texts. ``reference``:
@@ -193,7 +222,9 @@ class _Doctor:
         for begin, end, opens in _replies(t):
             texts, text = t.texts[begin:end], "".join(t.texts[begin:end])
             # Text read from messages may lack the tag the template opened: both readings fit.
-            wrong_kinds |= not any(_kinds_fit(texts, self.rule.find(text, o), t.kinds[begin:end]) for o in (opens, True))
+            wrong_kinds |= not any(
+                _kinds_fit(texts, self.rule.find(text, o), t.kinds[begin:end]) for o in (opens, True)
+            )
             # The one such token of a reply is the one that ends it.
             in_loss |= any(self._is_template(t, i) for i in range(begin, end - 1)) or bool(_ROLE_LINE.search(text))
             closed = _closed(text, opens) and (self._is_template(t, end - 1) or not t.truncated)
@@ -215,8 +246,9 @@ class _Doctor:
         if self.tokenizer is None:
             return
         text = "".join(t.texts)
-        decoded = self.tokenizer.decode(t.token_ids.tolist(), skip_special_tokens=False,
-                                        clean_up_tokenization_spaces=False)
+        decoded = self.tokenizer.decode(
+            t.token_ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
         if decoded != text:
             yield "ids-text"
         elif self.tokenizer(text, add_special_tokens=False)["input_ids"] != t.token_ids.tolist():
@@ -243,9 +275,14 @@ def _of_import(config: dict) -> Iterator[tuple[str, str]]:
     """What an import had to guess or left out, and a word on it."""
     columns, numeric = (_texts(config.get(name)) for name in ("reward_columns", "numeric_columns"))
     others = ", ".join(name for name in numeric if name not in columns)
-    how = {"name": "by their names", "advantage": "as their sum explains the recorded advantages"}.get(str(config.get("reward_columns_by")))
+    how = {"name": "by their names", "advantage": "as their sum explains the recorded advantages"}.get(
+        str(config.get("reward_columns_by"))
+    )
     if how and columns:
-        yield "reward-columns", f"{', '.join(columns)} were taken {how}" + (f", and {others} were not" if others else "")
+        yield (
+            "reward-columns",
+            f"{', '.join(columns)} were taken {how}" + (f", and {others} were not" if others else ""),
+        )
     if config.get("reward_columns_by") == "unknown" and numeric:
         yield "reward-unknown", others
     left_out = config.get("left_out")
@@ -291,7 +328,7 @@ def _replies(t: Trajectory) -> Iterator[tuple[int, int, bool]]:
     """The sampled runs of a stream as (start, end, whether the thought was opened before)."""
     edges = np.flatnonzero(np.diff(response_mask(t.kinds).astype(np.int8), prepend=0, append=0))
     for begin, end in edges.reshape(-1, 2).tolist():
-        yield begin, end, "".join(t.texts[max(0, begin - 16):begin]).rstrip().endswith("<think>")
+        yield begin, end, "".join(t.texts[max(0, begin - 16) : begin]).rstrip().endswith("<think>")
 
 
 def _kinds_fit(texts: list[str], spans: Spans, kinds: np.ndarray) -> bool:

@@ -27,8 +27,17 @@ WEIGHT, CREDIT = "weight", "credit"
 NOT_ASKED = "the environment was not asked: what follows the edit is as it was stored"
 
 
-def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = None, span: tuple[int, int] | None = None,
-         schemes: Sequence[str] = ("uniform", "actfocus"), params: dict[str, dict] | None = None) -> WhatIf:
+def edit(
+    run: Run,
+    id: str,
+    text: str,
+    reference: Policy,
+    *,
+    turn: int | None = None,
+    span: tuple[int, int] | None = None,
+    schemes: Sequence[str] = ("uniform", "actfocus"),
+    params: dict[str, dict] | None = None,
+) -> WhatIf:
     """Put ``text`` in place of a turn's reply, or of the tokens [start, stop) of ``span``, and score again.
 
     The text is tokenised alone; every other id stays. A reply keeps its end-of-turn token. The span lies
@@ -66,13 +75,31 @@ def edit(run: Run, id: str, text: str, reference: Policy, *, turn: int | None = 
     badges = [NOT_ASKED]
     if said != _actions(t, turn, reference, rule):
         badges.append("the reply now names other actions than those that were carried out")
-    request = {"trajectory": id, "turn": turn, "span": [start, stop], "text": text, "schemes": list(schemes),
-               "params": params or {}, "reference": reference.fingerprint}
-    result = {"reference": reference.name, "span": [start, stop], "new_span": [start, end], "shift": len(edited) - len(t),
-              "replaced": "".join(t.texts[start:stop]), "text": text, "actions": said, "carried_out": carried_out,
-              "energy": {"span": [_mean(t, start, stop), _mean(edited, start, end)],
-                         "later": [_mean(t, stop, len(t)), _mean(edited, end, len(edited))]},
-              "schemes": found, "badges": badges}
+    request = {
+        "trajectory": id,
+        "turn": turn,
+        "span": [start, stop],
+        "text": text,
+        "schemes": list(schemes),
+        "params": params or {},
+        "reference": reference.fingerprint,
+    }
+    result = {
+        "reference": reference.name,
+        "span": [start, stop],
+        "new_span": [start, end],
+        "shift": len(edited) - len(t),
+        "replaced": "".join(t.texts[start:stop]),
+        "text": text,
+        "actions": said,
+        "carried_out": carried_out,
+        "energy": {
+            "span": [_mean(t, start, stop), _mean(edited, start, end)],
+            "later": [_mean(t, stop, len(t)), _mean(edited, end, len(edited))],
+        },
+        "schemes": found,
+        "badges": badges,
+    }
     return WhatIf("edit", request, result, [t, edited])
 
 
@@ -99,18 +126,23 @@ def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, referen
         return int(where[0]), int(where[-1]) + 1 - closed, turn
     start, stop = span
     if not 0 <= start < stop <= len(t):
-        raise ActFocusError(f"{t.id}: tokens {start} to {stop} are not there; it has {len(t)}, and a span has at least one")
+        raise ActFocusError(
+            f"{t.id}: tokens {start} to {stop} are not there; it has {len(t)}, and a span has at least one"
+        )
     kinds, turns = t.kinds[start:stop], np.unique(t.turns[start:stop])
     if (kinds == TokenKind.TEMPLATE).any() or len(turns) > 1 or len(np.unique(t.response_mask[start:stop])) > 1:
-        raise ActFocusError(f"{t.id}: tokens {start} to {stop} are not all of one reply or one observation; "
-                            "what the chat template writes stays")
+        raise ActFocusError(
+            f"{t.id}: tokens {start} to {stop} are not all of one reply or one observation; "
+            "what the chat template writes stays"
+        )
     if any(token in reference.chat.stop_ids() for token in t.token_ids[start:stop]):
         raise ActFocusError(f"{t.id}: token {stop - 1} ends the turn and stays; end the span before it")
     return int(start), int(stop), int(turns[0])
 
 
-def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, reference: Policy,
-            rule: SpanRule) -> Trajectory:
+def _edited(
+    t: Trajectory, text: str, start: int, stop: int, turn: int, reference: Policy, rule: SpanRule
+) -> Trajectory:
     ids, texts = encoded(text, reference)
 
     def put(old: np.ndarray, new) -> np.ndarray:
@@ -126,8 +158,11 @@ def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, referenc
         kinds[where] = response_kinds(own, rule.find("".join(own), reference.chat.opens_thinking))
     if 0 <= turn < len(records):
         token_ids = put(t.token_ids, ids)
-        part = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] >= TokenKind.REASONING
-                and token_ids[i] not in reference.chat.stop_ids()]
+        part = [
+            spelt[i]
+            for i in np.flatnonzero(turns == turn)
+            if kinds[i] >= TokenKind.REASONING and token_ids[i] not in reference.chat.stop_ids()
+        ]
         seen = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] == TokenKind.USER]
         records[turn] = replace(records[turn], response="".join(part), observation="".join(seen))
     logprobs = put(t.logprobs, unknown)
@@ -138,8 +173,18 @@ def _edited(t: Trajectory, text: str, start: int, stop: int, turn: int, referenc
         # A value of a turn stands on all its tokens; of the others those before the edit still hold.
         of_turn = name in VALUE_SIGNALS and name != "value"
         signals[name][(turns >= turn) if of_turn else slice(start, None)] = np.nan
-    return replace(t, id=f"{t.id}~edit", token_ids=put(t.token_ids, ids), kinds=kinds, turns=turns, texts=spelt,
-                   turn_records=records, logprobs=logprobs, signals=signals, alternatives=None)
+    return replace(
+        t,
+        id=f"{t.id}~edit",
+        token_ids=put(t.token_ids, ids),
+        kinds=kinds,
+        turns=turns,
+        texts=spelt,
+        turn_records=records,
+        logprobs=logprobs,
+        signals=signals,
+        alternatives=None,
+    )
 
 
 def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
@@ -154,7 +199,9 @@ def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> lis
     return rule.actions(text, rule.find(text, reference.chat.opens_thinking))
 
 
-def _credit(batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict) -> tuple[Credit, np.ndarray]:
+def _credit(
+    batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict
+) -> tuple[Credit, np.ndarray]:
     """The credit of the batch with ``one`` in place of ``t``, and which of its tokens are this one's."""
     laid = Batch.of([one if other is t else other for other in batch])
     place = next(i for i, other in enumerate(batch) if other is t)
@@ -172,8 +219,12 @@ def _of_scheme(name: str, credits: list[tuple[Credit, np.ndarray]], pair: tuple[
         for signal, values in ((WEIGHT, weight), (CREDIT, effective)):
             t.signals[f"{signal}:{name}"] = np.where(t.response_mask, values, np.nan).astype(np.float32)
         total = float(weight.sum())
-        shares.append({kind.name.lower(): float(weight[t.kinds == kind].sum()) / total if total else None
-                       for kind in RESPONSE_KINDS})
+        shares.append(
+            {
+                kind.name.lower(): float(weight[t.kinds == kind].sum()) / total if total else None
+                for kind in RESPONSE_KINDS
+            }
+        )
         sums.append(float(np.abs(effective).sum()))
     return {"missing": [], "share": shares, "credit": sums}
 

@@ -15,7 +15,7 @@ class ActFocusError(Exception):
 
     def __init__(self, message: str):
         line = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(message))
-        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST - 3]}...")
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...")
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -21,8 +21,10 @@ def demand(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ActFocusError(f"{extra} needs a library that is not installed ({error}); {_cure(extra)}") from None
     except ImportError as error:
-        raise ActFocusError(f"{extra} is installed and cannot be imported beside the other libraries here ({error}); "
-                            f"give actfocus[{extra}] an environment of its own") from None
+        raise ActFocusError(
+            f"{extra} is installed and cannot be imported beside the other libraries here ({error}); "
+            f"give actfocus[{extra}] an environment of its own"
+        ) from None
     if wrong := _misfit(extra):
         raise ActFocusError(f"{extra}: {wrong}; {_cure(extra)}")
     return found

@@ -29,7 +29,9 @@ def demand_no_link(*folders: Path) -> None:
     """Raises OSError where a folder inside a run folder is a link: what is read or written there would lie elsewhere."""
     for folder in folders:
         if folder.is_symlink():
-            raise OSError(errno.ELOOP, f"its {folder.name} is a link, and links inside a run folder are not followed", str(folder))
+            raise OSError(
+                errno.ELOOP, f"its {folder.name} is a link, and links inside a run folder are not followed", str(folder)
+            )
 
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:

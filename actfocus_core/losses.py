@@ -42,10 +42,18 @@ class PolicyLoss:
     """mean of (rho - 1) - log rho over response tokens: KL(old || new), k3"""
 
 
-def policy_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor,
-                weights: torch.Tensor, mask: torch.Tensor, clip_low: float = 0.2, clip_high: float = 0.28,
-                normaliser: torch.Tensor | float | None = None, clip_scale: torch.Tensor | float = 1.0,
-                units: torch.Tensor | None = None) -> PolicyLoss:
+def policy_loss(
+    logprobs: torch.Tensor,
+    old_logprobs: torch.Tensor,
+    advantages: torch.Tensor,
+    weights: torch.Tensor,
+    mask: torch.Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.28,
+    normaliser: torch.Tensor | float | None = None,
+    clip_scale: torch.Tensor | float = 1.0,
+    units: torch.Tensor | None = None,
+) -> PolicyLoss:
     """L = -(1 / Z) sum_t w_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t).
 
     All tensors of one shape; ``mask`` is 1 on response tokens. ``normaliser`` Z: by default the sum
@@ -78,7 +86,9 @@ def policy_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: 
         above = ((ratio > high) & (advantages > 0)).to(mask.dtype)
         kl = (_select(inside, ratio - 1 - log_ratio.clamp(max=_edge(log_ratio))) * mask).sum() / tokens
     one = not isinstance(total, torch.Tensor) or total.ndim == 0
-    loss = -(weights * surrogate).sum() / total if one else -(weights * surrogate / torch.where(counted, total, 1.0)).sum()
+    loss = (
+        -(weights * surrogate).sum() / total if one else -(weights * surrogate / torch.where(counted, total, 1.0)).sum()
+    )
     return PolicyLoss(loss, (below * mask).sum() / tokens, (above * mask).sum() / tokens, kl)
 
 
@@ -93,7 +103,7 @@ class _Exp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
-        result, = ctx.saved_tensors
+        (result,) = ctx.saved_tensors
         return grad * result
 
 
@@ -115,8 +125,9 @@ def _unit_means(values: torch.Tensor, mask: torch.Tensor, units: torch.Tensor) -
     return means[index].reshape(values.shape)
 
 
-def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope,
-                divisor: float | None = None) -> np.ndarray:
+def normalisers(
+    masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope, divisor: float | None = None
+) -> np.ndarray:
     """Z of every trajectory of a batch, such that L = -sum_i (1 / Z_i) sum_{t in i} w_t min(...).
 
     ``masses`` [n]: sum of w over the response tokens of each trajectory; ``minibatches``: which
@@ -146,8 +157,13 @@ def normalisers(masses: np.ndarray, minibatches: list[np.ndarray], scope: Scope,
     return np.where(z == 0, 1.0, z)
 
 
-def reference_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor, kind: KLKind = "k3",
-                 normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+def reference_kl(
+    logprobs: torch.Tensor,
+    reference: torch.Tensor,
+    mask: torch.Tensor,
+    kind: KLKind = "k3",
+    normaliser: torch.Tensor | float | None = None,
+) -> torch.Tensor:
     """KL(pi || reference) from sampled tokens, as a penalty: a mean over response tokens.
 
     With d = log pi(y) - log pi_ref(y), a token gives k1: d; k2: d^2 / 2; k3: exp(-d) - 1 + d.
@@ -164,8 +180,14 @@ def reference_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Te
     return masked_mean(values, mask, normaliser)
 
 
-def value_loss(values: torch.Tensor, old_values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor,
-               clip: float | None = None, normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+def value_loss(
+    values: torch.Tensor,
+    old_values: torch.Tensor,
+    targets: torch.Tensor,
+    mask: torch.Tensor,
+    clip: float | None = None,
+    normaliser: torch.Tensor | float | None = None,
+) -> torch.Tensor:
     """Half the squared error of the critic, a mean over response tokens.
 
     ``clip``: a value that has moved further than this from ``old_values`` counts with the larger of
@@ -182,8 +204,9 @@ def value_loss(values: torch.Tensor, old_values: torch.Tensor, targets: torch.Te
     return masked_mean(error / 2, mask, normaliser)
 
 
-def masked_mean(values: torch.Tensor, mask: torch.Tensor,
-                normaliser: torch.Tensor | float | None = None) -> torch.Tensor:
+def masked_mean(
+    values: torch.Tensor, mask: torch.Tensor, normaliser: torch.Tensor | float | None = None
+) -> torch.Tensor:
     """Sum of the values where the mask is set, over ``normaliser`` or else over their number."""
     kept = _select(mask > 0, values)
     return kept.sum() / (mask.to(values.dtype).sum().clamp(min=1) if normaliser is None else normaliser)

@@ -35,28 +35,40 @@ def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
     weight, advantage = (signal(t, f"{name}:{scheme}") for name in (WEIGHT, ADVANTAGE))
     before, after = signal(t, BEFORE), signal(t, f"{AFTER}:{scheme}")
     if id not in row["divisors"]:
-        raise ActFocusError(f"{replayed.id}: says of trajectory {id!r} nothing that its loss was divided by; it was not stored whole")
+        raise ActFocusError(
+            f"{replayed.id}: says of trajectory {id!r} nothing that its loss was divided by; it was not stored whole"
+        )
     divisor = row["divisors"][id]
     mass = np.abs(weight * advantage)
-    total = sum(float(np.nansum(np.abs(signal(o, f"{WEIGHT}:{scheme}") * signal(o, f"{ADVANTAGE}:{scheme}"))))
-                for o in by_id.values())
+    total = sum(
+        float(np.nansum(np.abs(signal(o, f"{WEIGHT}:{scheme}") * signal(o, f"{ADVANTAGE}:{scheme}"))))
+        for o in by_id.values()
+    )
     group = [o for o in by_id.values() if o.group == t.group]
     steps = {
         "rollout": {"texts": t.texts, "kinds": t.kinds, "turns": t.turns, "logprobs": t.logprobs},
-        "rewards": {"turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
-                    "return": t.ret, "group": {o.id: o.ret for o in group}},
+        "rewards": {
+            "turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
+            "return": t.ret,
+            "group": {o.id: o.ret for o in group},
+        },
         "advantages": {"values": advantage},
-        "energies": None, "z": None, "weights": {"values": weight},
+        "energies": None,
+        "z": None,
+        "weights": {"values": weight},
         "loss": {"values": -weight * advantage / divisor, "divisor": divisor, "ratio": 1.0},
         "mass": {"values": mass / total if total else mass, "total": total},
-        "logprobs": {"before": before, "after": after, "change": after - before}}
+        "logprobs": {"before": before, "after": after, "change": after - before},
+    }
     if row["signal"]:
         stats = row["signal"]
         values = signal_values(t, stats["name"])
         z = np.where(t.kinds == TokenKind.ACTION, (values - stats["mean"]) / stats["std"], np.float32(np.nan))
-        steps |= {"energies": {"signal": stats["name"], "values": values},
-                  "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
-                  "weights": {"values": weight, "sigmoid": sigmoid(z)}}
+        steps |= {
+            "energies": {"signal": stats["name"], "values": values},
+            "z": {"values": z, **{name: stats[name] for name in ("mean", "std", "count")}},
+            "weights": {"values": weight, "sigmoid": sigmoid(z)},
+        }
     return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}
 
 

@@ -17,8 +17,9 @@ def assets() -> Path:
     for folder in (here / "assets", here.parent / "assets"):
         if folder.is_dir():
             return folder
-    raise ActFocusError(f"no assets folder beside {here}: the installation is incomplete; "
-                        "install the actfocus package again")
+    raise ActFocusError(
+        f"no assets folder beside {here}: the installation is incomplete; install the actfocus package again"
+    )
 
 
 @contextmanager

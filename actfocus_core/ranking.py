@@ -84,7 +84,9 @@ def _tied(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return (drawn**2).sum(1)
 
 
-def partial_spearman(x: np.ndarray, y: np.ndarray, given: list[np.ndarray], counts: np.ndarray | None = None) -> np.ndarray:
+def partial_spearman(
+    x: np.ndarray, y: np.ndarray, given: list[np.ndarray], counts: np.ndarray | None = None
+) -> np.ndarray:
     """Rank correlation of x and y, each [n], after both were regressed on the ranks of ``given``: [B].
 
     NaN where nothing of x or y is left.

@@ -19,10 +19,20 @@ EVALUATION_SEED, TRAINING_SEED = 123, 10_000
 """The first prompt of each kind (environments.md)."""
 
 
-def collect(policy: Policy, env: str = "frozen_lake", *, prompts: int | Sequence[int] = 8,
-            rollouts: int = 8, temperature: float = 1.0, seed: int = 0, step: int = 0,
-            env_options: dict | None = None, sampler: Sampler | None = None, batch_size: int = 128,
-            on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+def collect(
+    policy: Policy,
+    env: str = "frozen_lake",
+    *,
+    prompts: int | Sequence[int] = 8,
+    rollouts: int = 8,
+    temperature: float = 1.0,
+    seed: int = 0,
+    step: int = 0,
+    env_options: dict | None = None,
+    sampler: Sampler | None = None,
+    batch_size: int = 128,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
     """Roll the policy out: ``rollouts`` episodes of every prompt, ordered by prompt.
 
     ``prompts``: the environment seeds, or how many, from TRAINING_SEED on. ``seed`` seeds the
@@ -47,9 +57,19 @@ def collect(policy: Policy, env: str = "frozen_lake", *, prompts: int | Sequence
     return play_on(episodes, sampler, policy.context, batch_size, on_progress)
 
 
-def branch(policy: Policy, trajectory: Trajectory, turn: int, rollouts: int = 8, *, env_options: dict,
-           keep_answer: bool = False, temperature: float = 1.0, seed: int = 0,
-           sampler: Sampler | None = None, batch_size: int = 128) -> list[Trajectory]:
+def branch(
+    policy: Policy,
+    trajectory: Trajectory,
+    turn: int,
+    rollouts: int = 8,
+    *,
+    env_options: dict,
+    keep_answer: bool = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    sampler: Sampler | None = None,
+    batch_size: int = 128,
+) -> list[Trajectory]:
     """Play a stored trajectory on from one of its turns, ``rollouts`` times, with fresh dice.
 
     The state is restored and the stream continues its exact ids. ``keep_answer``: the stored
@@ -70,12 +90,17 @@ def branch(policy: Policy, trajectory: Trajectory, turn: int, rollouts: int = 8,
     return play_on(episodes, sampler or CachedSampler(policy, temperature), policy.context, batch_size)
 
 
-def play_on(episodes: list[Episode], sampler: Sampler, context: int, batch_size: int = 128,
-            on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+def play_on(
+    episodes: list[Episode],
+    sampler: Sampler,
+    context: int,
+    batch_size: int = 128,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
     """Play episodes from where they are to their end; those that have ended stay as they are."""
     going = [episode for episode in episodes if not episode.done]
     for start in range(0, len(going), batch_size):
-        for ended in _play(going[start:start + batch_size], sampler, context):
+        for ended in _play(going[start : start + batch_size], sampler, context):
             if on_progress:
                 on_progress(start + ended, len(going))
     return [episode.trajectory() for episode in episodes]
@@ -121,7 +146,8 @@ class Episode:
     def __post_init__(self):
         self.seed, self.rollout = self.env.seed, self.env.rollout
         self.dice = np.random.default_rng(
-            stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout))
+            stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout)
+        )
         self.observation = self.env.observation()
         if self.ids:
             return
@@ -131,19 +157,37 @@ class Episode:
         self.turns[:first] = [-1] * first
 
     @classmethod
-    def resume(cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int,
-               keep_answer: bool) -> Episode:
+    def resume(
+        cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int, keep_answer: bool
+    ) -> Episode:
         """A stored trajectory at one of its turns, before its answer or after it."""
         written = np.flatnonzero((t.turns == turn) & (t.kinds >= TokenKind.REASONING))
         first, end = int(written[0]), int(written[-1]) + 1
-        episode = cls(env, policy, t.step, sampling_seed, t.token_ids[:first].tolist(), t.kinds[:first].tolist(),
-                      t.turns[:first].tolist(), list(t.texts[:first]), t.logprobs[:first].tolist(),
-                      [float("nan")] * first, list(t.turn_records[:turn]))
+        episode = cls(
+            env,
+            policy,
+            t.step,
+            sampling_seed,
+            t.token_ids[:first].tolist(),
+            t.kinds[:first].tolist(),
+            t.turns[:first].tolist(),
+            list(t.texts[:first]),
+            t.logprobs[:first].tolist(),
+            [float("nan")] * first,
+            list(t.turn_records[:turn]),
+        )
         episode.block = list(episode.ids)
         if keep_answer:
             ids = t.token_ids[first:end].tolist()
-            episode.take(Reply(ids, t.logprobs[first:end], np.full(end - first, np.nan, np.float32),
-                               ids[-1] in policy.chat.stop_ids()), policy.context)
+            episode.take(
+                Reply(
+                    ids,
+                    t.logprobs[first:end],
+                    np.full(end - first, np.nan, np.float32),
+                    ids[-1] in policy.chat.stop_ids(),
+                ),
+                policy.context,
+            )
             episode.block = list(episode.ids)
         return episode
 
@@ -178,32 +222,57 @@ class Episode:
         answer = text[slice(*spans.answer)] if spans.answer else ""
         state, key, turn = self.env.state(), self.env.state_key(), len(self.records)
         result = self.env.step(split_actions(answer))
-        self._extend(reply.ids, response_kinds(texts, spans), texts, turn,
-                     reply.logprobs.tolist(), reply.entropies.tolist())
+        self._extend(
+            reply.ids, response_kinds(texts, spans), texts, turn, reply.logprobs.tolist(), reply.entropies.tolist()
+        )
         said = text.removesuffix(texts[-1]) if reply.closed else text
-        self.records.append(Turn(self.observation, said, result.info["actions"], result.info["valid"],
-                                 result.reward, result.info["penalty"], key, state))
+        self.records.append(
+            Turn(
+                self.observation,
+                said,
+                result.info["actions"],
+                result.info["valid"],
+                result.reward,
+                result.info["penalty"],
+                key,
+                state,
+            )
+        )
         self.observation = result.observation
         self.done = result.terminated or result.truncated
         if not self.done:
             self._append(self.chat.following(self.observation, reply.closed), turn + 1)
             if len(self.ids) + MIN_REPLY > context:
                 # No room to answer in: the block is taken back, the episode is cut here.
-                del self.ids[-len(self.block):]
+                del self.ids[-len(self.block) :]
                 for name in ("kinds", "turns", "texts", "logprobs", "entropies"):
-                    del getattr(self, name)[len(self.ids):]
+                    del getattr(self, name)[len(self.ids) :]
                 self.done = self.env.truncated = True
 
     def trajectory(self) -> Trajectory:
         """The finished episode."""
         env = self.env
         return Trajectory(
-            id=f"{self.step:05d}-{self.seed}-{self.rollout:02d}", token_ids=self.ids, kinds=self.kinds,
-            turns=self.turns, logprobs=self.logprobs, texts=self.texts, turn_records=self.records,
-            signals={"entropy": self.entropies}, group=f"{self.step:05d}-{self.seed}", env=env.name,
-            seed=self.seed, rollout=self.rollout, step=self.step, model=self.policy.name,
-            reward=sum(r.reward for r in self.records), penalty=sum(r.penalty for r in self.records),
-            success=env.success, terminated=env.terminated, truncated=env.truncated)
+            id=f"{self.step:05d}-{self.seed}-{self.rollout:02d}",
+            token_ids=self.ids,
+            kinds=self.kinds,
+            turns=self.turns,
+            logprobs=self.logprobs,
+            texts=self.texts,
+            turn_records=self.records,
+            signals={"entropy": self.entropies},
+            group=f"{self.step:05d}-{self.seed}",
+            env=env.name,
+            seed=self.seed,
+            rollout=self.rollout,
+            step=self.step,
+            model=self.policy.name,
+            reward=sum(r.reward for r in self.records),
+            penalty=sum(r.penalty for r in self.records),
+            success=env.success,
+            terminated=env.terminated,
+            truncated=env.truncated,
+        )
 
     def _append(self, segment: Segment, turn: int) -> None:
         """Lay out a block the policy reads next."""

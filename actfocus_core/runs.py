@@ -52,44 +52,84 @@ _OPEN_FILES = 100
 _WAITING_TOKENS = 1 << 21
 
 _SCALARS = {
-    "id": pa.string(), "group": pa.string(), "env": pa.string(), "seed": pa.int64(),
-    "rollout": pa.int32(), "step": pa.int32(), "model": pa.string(), "reward": pa.float64(),
-    "penalty": pa.float64(), "success": pa.bool_(), "terminated": pa.bool_(),
+    "id": pa.string(),
+    "group": pa.string(),
+    "env": pa.string(),
+    "seed": pa.int64(),
+    "rollout": pa.int32(),
+    "step": pa.int32(),
+    "model": pa.string(),
+    "reward": pa.float64(),
+    "penalty": pa.float64(),
+    "success": pa.bool_(),
+    "terminated": pa.bool_(),
     "truncated": pa.bool_(),
 }
 _COUNTS = {
-    "n_turns": pa.int32(), "n_valid": pa.int32(), "n_tokens": pa.int32(),
-    "n_reasoning": pa.int32(), "n_action": pa.int32(), "n_format": pa.int32(),
+    "n_turns": pa.int32(),
+    "n_valid": pa.int32(),
+    "n_tokens": pa.int32(),
+    "n_reasoning": pa.int32(),
+    "n_action": pa.int32(),
+    "n_format": pa.int32(),
 }
-_TURN = pa.struct([
-    ("observation", pa.string()), ("response", pa.string()), ("actions", pa.list_(pa.string())),
-    ("valid", pa.bool_()), ("reward", pa.float64()), ("penalty", pa.float64()),
-    ("state_key", pa.string()), ("state", pa.string()),
-])
+_TURN = pa.struct(
+    [
+        ("observation", pa.string()),
+        ("response", pa.string()),
+        ("actions", pa.list_(pa.string())),
+        ("valid", pa.bool_()),
+        ("reward", pa.float64()),
+        ("penalty", pa.float64()),
+        ("state_key", pa.string()),
+        ("state", pa.string()),
+    ]
+)
 _COLUMNS = {
-    "token_ids": pa.list_(pa.int32()), "kinds": pa.list_(pa.uint8()),
-    "turns": pa.list_(pa.int16()), "logprobs": pa.list_(pa.float32()),
-    "texts": pa.list_(pa.string()), "turn_records": pa.list_(_TURN),
+    "token_ids": pa.list_(pa.int32()),
+    "kinds": pa.list_(pa.uint8()),
+    "turns": pa.list_(pa.int16()),
+    "logprobs": pa.list_(pa.float32()),
+    "texts": pa.list_(pa.string()),
+    "turn_records": pa.list_(_TURN),
 }
 _OPTIONAL = {"columns": pa.string(), "rollout_id": pa.string()}
 """There where a trajectory has them: its columns as JSON, null for none; null for a rollout of its own."""
-_ALTERNATIVES = {"top_ids": pa.list_(pa.int32()), "top_logprobs": pa.list_(pa.float32()),
-                 "top_texts": pa.list_(pa.list_(pa.string()))}
+_ALTERNATIVES = {
+    "top_ids": pa.list_(pa.int32()),
+    "top_logprobs": pa.list_(pa.float32()),
+    "top_texts": pa.list_(pa.list_(pa.string())),
+}
 _SIGNAL = "signal:"
 _MADE = b"actfocus"
 _REFERENCE = "ref_"
 ANNOTATIONS = {
     "oracle-optimal": ("oracle_q", "oracle_v", "criticality"),
-    "oracle-policy": ("policy_q", "policy_v", "policy_q_replica", "policy_v_replica",
-                      "policy_q_n", "policy_v_n", "policy_q_half", "policy_v_half"),
+    "oracle-policy": (
+        "policy_q",
+        "policy_v",
+        "policy_q_replica",
+        "policy_v_replica",
+        "policy_q_n",
+        "policy_v_n",
+        "policy_q_half",
+        "policy_v_half",
+    ),
     "oracle-answers": ("answer_logprob_before", "answer_logprob_after"),
 }
 """Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
 these one is chosen when trajectories are read, while all of the ones here are added. How they
 are made: ``actfocus_core.oracle.values``."""
-_INFO = {"config": {**dict.fromkeys(("command", "env", "policy", "model", "scheme", "tokenizer", "spans", "stamp", "algorithm"), str),
-                    "env_options": dict, "scheme_params": dict},
-         "model": {"name": str, "fingerprint": str}}
+_INFO = {
+    "config": {
+        **dict.fromkeys(
+            ("command", "env", "policy", "model", "scheme", "tokenizer", "spans", "stamp", "algorithm"), str
+        ),
+        "env_options": dict,
+        "scheme_params": dict,
+    },
+    "model": {"name": str, "fingerprint": str},
+}
 """What of run.json is text or an object, where it is there."""
 _FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy")
 """What lies in a run folder and is never a link."""
@@ -119,9 +159,14 @@ class Run:
         path = Path(path)
         if path.exists():
             raise ActFocusError(f"{path}: already exists; choose another name for the run")
-        info = {"format": FORMAT, "version": VERSION, "config": config, "model": model or {},
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "versions": _versions()}
+        info = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": config,
+            "model": model or {},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": _versions(),
+        }
         try:
             made = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +214,9 @@ class Run:
 
     def steps(self) -> list[int]:
         """The steps that have trajectories, ascending."""
-        return sorted(int(m[1]) for f in (self.path / "trajectories").glob("step-*.parquet")
-                      if (m := _FILE.search(f.name)))
+        return sorted(
+            int(m[1]) for f in (self.path / "trajectories").glob("step-*.parquet") if (m := _FILE.search(f.name))
+        )
 
     def add_trajectories(self, step: int, trajectories: list[Trajectory]) -> Path:
         """Write the trajectories of one step. Facts are never rewritten: once a step."""
@@ -228,9 +274,14 @@ class Run:
             _annotate(trajectories, _read(file, row), file, name)
         return trajectories
 
-    def stream(self, step: int | None = None, reference: str | None = None, *,
-               ids: Collection[str] | None = None,
-               on_error: Callable[[str, ActFocusError], None] | None = None) -> Iterator[Trajectory]:
+    def stream(
+        self,
+        step: int | None = None,
+        reference: str | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        on_error: Callable[[str, ActFocusError], None] | None = None,
+    ) -> Iterator[Trajectory]:
         """What ``trajectories`` gives, with one row group in memory at a time.
 
         ``ids``: only these. ``on_error(id, error)`` is told of a trajectory that is malformed,
@@ -282,10 +333,14 @@ class Run:
         known = list(_index(facts, stamp(facts))["id"])
         by_id = {t.id: t for t in trajectories}
         if set(by_id) != set(known):
-            raise ActFocusError(f"{facts}: an annotation covers all {len(known)} trajectories of a "
-                                f"step, {len(set(by_id) & set(known))} were given")
-        lacking = next(((t.id, signal) for t in trajectories for signal in ANNOTATIONS.get(name, ())
-                        if signal not in t.signals), None)
+            raise ActFocusError(
+                f"{facts}: an annotation covers all {len(known)} trajectories of a "
+                f"step, {len(set(by_id) & set(known))} were given"
+            )
+        lacking = next(
+            ((t.id, signal) for t in trajectories for signal in ANNOTATIONS.get(name, ()) if signal not in t.signals),
+            None,
+        )
         if lacking:
             raise ActFocusError(f"{facts}: trajectory {lacking[0]!r} has no {lacking[1]}, which {name} holds")
         # In the order of the facts, so that one row group holds the same trajectories in both.
@@ -300,8 +355,10 @@ class Run:
             with tempfile.TemporaryFile(dir=self.path / "signals"):
                 pass
         except OSError as error:
-            raise ActFocusError(f"{self.path}: nothing can be stored with this run ({error.strerror}); copy the folder to where "
-                                "it can be written, and open the copy") from None
+            raise ActFocusError(
+                f"{self.path}: nothing can be stored with this run ({error.strerror}); copy the folder to where "
+                "it can be written, and open the copy"
+            ) from None
 
     def made(self, step: int, name: str) -> dict:
         """How an annotation of this step was made, as ``annotate`` was told."""
@@ -316,8 +373,11 @@ class Run:
         return found
 
     def _annotated(self, step: int | None) -> set[str]:
-        return {m[2] for f in (self.path / "signals").glob("step-*.parquet")
-                if (m := _FILE.search(f.name)) and m[2] and (step is None or int(m[1]) == step)}
+        return {
+            m[2]
+            for f in (self.path / "signals").glob("step-*.parquet")
+            if (m := _FILE.search(f.name)) and m[2] and (step is None or int(m[1]) == step)
+        }
 
     def _annotation(self, step: int, name: str) -> Path:
         return self.path / "signals" / f"step-{step:05d}.{slug(name)}.parquet"
@@ -326,8 +386,10 @@ class Run:
         """The annotations that trajectories of a step are read with."""
         names = self.references(step)
         if reference is not None and slug(reference) not in names:
-            raise ActFocusError(f"{self.path}: step {step} has no signals of {reference!r}; "
-                                f"it has {names or 'none'}; `actfocus score` adds them")
+            raise ActFocusError(
+                f"{self.path}: step {step} has no signals of {reference!r}; "
+                f"it has {names or 'none'}; `actfocus score` adds them"
+            )
         return [*(names[:1] if reference is None else [slug(reference)]), *self.annotations(step)]
 
     # --- metrics -------------------------------------------------------------------------
@@ -358,7 +420,9 @@ class Run:
         except (ValueError, RecursionError) as error:
             raise ActFocusError(f"{file}: a line after byte {offset} is not JSON ({error})") from None
         if not all(map(_is_row, rows)):
-            raise ActFocusError(f'{file}: a line after byte {offset} is not {{"step": whole number, "name": number, ...}}')
+            raise ActFocusError(
+                f'{file}: a line after byte {offset} is not {{"step": whole number, "name": number, ...}}'
+            )
         return rows, offset + sum(map(len, lines))
 
 
@@ -480,8 +544,9 @@ class _GrowingFile:
             before.unlink()
 
     def _write(self, table: pa.Table) -> None:
-        columns = [table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type)
-                   for f in self.schema]
+        columns = [
+            table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type) for f in self.schema
+        ]
         self.writer.write_table(pa.table(columns, schema=self.schema), row_group_size=ROWS_PER_GROUP)
 
     def close(self) -> None:
@@ -581,8 +646,15 @@ def _whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
 
 def _is_row(row: object) -> bool:
     """Whether it is a row of metrics: numbers by name, and its step."""
-    return (isinstance(row, dict) and type(row.get("step")) is int and 0 <= row["step"] < 2**31
-            and all(isinstance(value, (float, NoneType)) or (isinstance(value, int) and abs(value) < 2**63) for value in row.values()))
+    return (
+        isinstance(row, dict)
+        and type(row.get("step")) is int
+        and 0 <= row["step"] < 2**31
+        and all(
+            isinstance(value, (float, NoneType)) or (isinstance(value, int) and abs(value) < 2**63)
+            for value in row.values()
+        )
+    )
 
 
 def _write_info(folder: Path, info: dict) -> None:
@@ -605,17 +677,22 @@ def _versions() -> dict:
 
 
 def _facts_table(trajectories: list[Trajectory]) -> pa.Table:
-    columns = {name: pa.array([getattr(t, name) for t in trajectories], kind)
-               for name, kind in _SCALARS.items()}
+    columns = {name: pa.array([getattr(t, name) for t in trajectories], kind) for name, kind in _SCALARS.items()}
     counts = [_counts(t) for t in trajectories]
     columns |= {name: pa.array([c[name] for c in counts], kind) for name, kind in _COUNTS.items()}
-    columns |= {name: pa.array([getattr(t, name) for t in trajectories], kind)
-                for name, kind in _COLUMNS.items() if name != "turn_records"}
+    columns |= {
+        name: pa.array([getattr(t, name) for t in trajectories], kind)
+        for name, kind in _COLUMNS.items()
+        if name != "turn_records"
+    }
     columns["turn_records"] = pa.array(
-        [[{**vars(turn), "state": json.dumps(turn.state)} for turn in t.turn_records]
-         for t in trajectories], _COLUMNS["turn_records"])
+        [[{**vars(turn), "state": json.dumps(turn.state)} for turn in t.turn_records] for t in trajectories],
+        _COLUMNS["turn_records"],
+    )
     if any(t.columns for t in trajectories):
-        columns["columns"] = pa.array([json.dumps(t.columns) if t.columns else None for t in trajectories], _OPTIONAL["columns"])
+        columns["columns"] = pa.array(
+            [json.dumps(t.columns) if t.columns else None for t in trajectories], _OPTIONAL["columns"]
+        )
     if any(t.rollout_id for t in trajectories):
         columns["rollout_id"] = pa.array([t.rollout_id or None for t in trajectories], _OPTIONAL["rollout_id"])
     own = sorted({s for t in trajectories for s in t.signals if not s.startswith(_REFERENCE)})
@@ -629,10 +706,8 @@ def _annotation_table(trajectories: list[Trajectory], name: str) -> pa.Table:
     if name not in ANNOTATIONS and any(t.alternatives is not None for t in trajectories):
         alt = [t.alternatives for t in trajectories]
         columns["top_ids"] = pa.array([a and a.ids.ravel() for a in alt], pa.list_(pa.int32()))
-        columns["top_logprobs"] = pa.array([a and a.logprobs.ravel() for a in alt],
-                                           pa.list_(pa.float32()))
-        columns["top_texts"] = pa.array([a and a.texts for a in alt],
-                                        pa.list_(pa.list_(pa.string())))
+        columns["top_logprobs"] = pa.array([a and a.logprobs.ravel() for a in alt], pa.list_(pa.float32()))
+        columns["top_texts"] = pa.array([a and a.texts for a in alt], pa.list_(pa.list_(pa.string())))
     return pa.table(columns)
 
 
@@ -647,15 +722,19 @@ def _again(annotation: str) -> str:
 
 
 def _signal_columns(trajectories: list[Trajectory], names: list[str]) -> dict[str, pa.Array]:
-    return {_SIGNAL + n: pa.array([t.signals.get(n) for t in trajectories], pa.list_(pa.float32()))
-            for n in names}
+    return {_SIGNAL + n: pa.array([t.signals.get(n) for t in trajectories], pa.list_(pa.float32())) for n in names}
 
 
 def _counts(t: Trajectory) -> dict[str, int]:
     by_kind = np.bincount(t.kinds, minlength=len(TokenKind))
-    return {"n_turns": len(t.turn_records), "n_valid": sum(r.valid for r in t.turn_records),
-            "n_tokens": len(t), "n_reasoning": int(by_kind[TokenKind.REASONING]),
-            "n_action": int(by_kind[TokenKind.ACTION]), "n_format": int(by_kind[TokenKind.FORMAT])}
+    return {
+        "n_turns": len(t.turn_records),
+        "n_valid": sum(r.valid for r in t.turn_records),
+        "n_tokens": len(t),
+        "n_reasoning": int(by_kind[TokenKind.REASONING]),
+        "n_action": int(by_kind[TokenKind.ACTION]),
+        "n_format": int(by_kind[TokenKind.FORMAT]),
+    }
 
 
 def _write(table: pa.Table, file: Path) -> None:
@@ -672,8 +751,9 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
         if row is None:
             return _valid(parquet.read(columns))
         if row >= parquet.metadata.num_rows:
-            raise ActFocusError(f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the "
-                                "step is asked for")
+            raise ActFocusError(
+                f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the step is asked for"
+            )
         group, first = 0, 0
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
@@ -751,8 +831,9 @@ def _demand(present: list[str], wanted: list[str], file: Path, annotation: str |
     if missing and annotation is not None:
         raise ActFocusError(f"{file}: no column {missing[0]!r}; {_again(annotation)} writes the annotation again")
     if missing:
-        raise ActFocusError(f"{file}: no column {missing[0]!r}; a trajectory file has "
-                            f"{', '.join([*_SCALARS, *_COLUMNS])}")
+        raise ActFocusError(
+            f"{file}: no column {missing[0]!r}; a trajectory file has {', '.join([*_SCALARS, *_COLUMNS])}"
+        )
 
 
 def _demand_types(table: pa.Table, kinds: dict[str, pa.DataType], file: Path) -> None:
@@ -762,7 +843,9 @@ def _demand_types(table: pa.Table, kinds: dict[str, pa.DataType], file: Path) ->
         if found != kind:
             raise ActFocusError(f"{file}: column {name!r} is {found}; it must be {kind}")
         if any(map(_lacks, table[name].chunks)):
-            raise ActFocusError(f"{file}: column {name!r} lacks a value; every trajectory has one, and every token of it")
+            raise ActFocusError(
+                f"{file}: column {name!r} lacks a value; every trajectory has one, and every token of it"
+            )
 
 
 def _lacks(array: pa.Array) -> bool:
@@ -807,8 +890,8 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
     columns |= _optional(table, file)
     try:
         columns["turn_records"] = [
-            [Turn(**{**turn, "state": _object(turn["state"])}) for turn in turns]
-            for turns in columns["turn_records"]]
+            [Turn(**{**turn, "state": _object(turn["state"])}) for turn in turns] for turns in columns["turn_records"]
+        ]
         return [Trajectory(**dict(zip(columns, row))) for row in zip(*columns.values())]
     except (TypeError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
@@ -819,7 +902,9 @@ def _optional(table: pa.Table, file: Path) -> dict[str, list]:
     there = [name for name in _OPTIONAL if name in table.column_names]
     for name in there:
         if table.schema.field(name).type != _OPTIONAL[name]:
-            raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {_OPTIONAL[name]}")
+            raise ActFocusError(
+                f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {_OPTIONAL[name]}"
+            )
     found = {name: [value or "" for value in table[name].to_pylist()] for name in there}
     if "columns" in found:
         try:
@@ -847,14 +932,14 @@ def _annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name:
         raise ActFocusError(f"{file}: holds {stray!r}, which is no part of {name}; {_again(name)} writes it again")
     for t in trajectories:
         if t.id not in rows:
-            raise ActFocusError(f"{file}: trajectory {t.id!r} is not annotated here; "
-                                f"{_again(name)} writes the annotation again")
+            raise ActFocusError(
+                f"{file}: trajectory {t.id!r} is not annotated here; {_again(name)} writes the annotation again"
+            )
         row = rows[t.id]
         t.signals |= signals[row]
         for signal, values in signals[row].items():
             if len(values) != len(t):
-                raise ActFocusError(f"{file}: {signal} of {t.id!r} has {len(values)} values for "
-                                    f"{len(t)} tokens")
+                raise ActFocusError(f"{file}: {signal} of {t.id!r} has {len(values)} values for {len(t)} tokens")
     _add_alternatives(trajectories, table, [rows[t.id] for t in trajectories], file)
 
 
@@ -869,7 +954,14 @@ def _add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Ite
     for t, row in zip(trajectories, rows):
         if ids[row] is not None:
             k, texts = len(ids[row]) // max(len(t), 1), table["top_texts"][row].as_py()
-            if logprobs[row] is None or texts is None or not len(ids[row]) == len(logprobs[row]) == k * len(t) or len(texts) != len(t) \
-                    or any(some is None or None in some for some in texts):
-                raise ActFocusError(f"{file}: the alternatives of {t.id!r} must be k ids, log-probs and texts for each of its {len(t)} tokens")
+            if (
+                logprobs[row] is None
+                or texts is None
+                or not len(ids[row]) == len(logprobs[row]) == k * len(t)
+                or len(texts) != len(t)
+                or any(some is None or None in some for some in texts)
+            ):
+                raise ActFocusError(
+                    f"{file}: the alternatives of {t.id!r} must be k ids, log-probs and texts for each of its {len(t)} tokens"
+                )
             t.alternatives = Alternatives(ids[row].reshape(len(t), k), logprobs[row].reshape(len(t), k), texts)

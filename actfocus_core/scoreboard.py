@@ -139,8 +139,15 @@ class Scoreboard:
         return asdict(self) | {"columns": COLUMNS}
 
 
-def scoreboard(batch: Batch, credits: dict[str, Credit], truth: Truth, *, bootstrap: int = 200, seed: int = 0,
-               threshold: float | None = None) -> Scoreboard:
+def scoreboard(
+    batch: Batch,
+    credits: dict[str, Credit],
+    truth: Truth,
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
+    threshold: float | None = None,
+) -> Scoreboard:
     """Score every credit against the truth.
 
     ``threshold``: by default the noise floor. Raises ActFocusError where the truth is not of this
@@ -156,13 +163,22 @@ def scoreboard(batch: Batch, credits: dict[str, Credit], truth: Truth, *, bootst
     rows = [judge.row(name, *_of_turns(batch, c)) for name, c in credits.items() if not c.missing]
     best = truth.advantage if truth.exact else truth.replica
     ceiling = None if best is None else judge.row("ceiling", np.abs(best), best, np.abs(best), "credit")
-    return Scoreboard(rows, ceiling, floor, truth.exact, threshold, turns, int((~acted).sum()),
-                      len(batch.returns) - len(judge.trajectories),
-                      {name: c.missing for name, c in credits.items() if c.missing})
+    return Scoreboard(
+        rows,
+        ceiling,
+        floor,
+        truth.exact,
+        threshold,
+        turns,
+        int((~acted).sum()),
+        len(batch.returns) - len(judge.trajectories),
+        {name: c.missing for name, c in credits.items() if c.missing},
+    )
 
 
-def credits_of(batch: Batch, names: list[str], controls: bool = True,
-               params: Mapping[str, dict] = MappingProxyType({})) -> dict[str, Credit]:
+def credits_of(
+    batch: Batch, names: list[str], controls: bool = True, params: Mapping[str, dict] = MappingProxyType({})
+) -> dict[str, Credit]:
     """Credit of each scheme under its defaults; with ``controls`` its three null controls after it,
     but for a scheme that every control leaves as it is. ``params``: scheme -> parameters that are not
     its defaults, for its controls as well."""
@@ -185,10 +201,15 @@ def _of_turns(batch: Batch, credit: Credit) -> tuple[np.ndarray, np.ndarray, np.
     first = np.searchsorted(own, np.arange(len(batch.returns)))
     constant = len(own) == 0 or np.array_equal(a, a[np.minimum(first, len(a) - 1)][own])
     focus = (credit.keep * credit.weight).astype(np.float64) if constant else np.abs(effective)
-    mass = np.bincount(batch.turn_of[batch.response], np.abs(effective)[batch.response],
-                       minlength=len(batch.turn_owner))
-    return (batch.turn_mean(focus, action), batch.turn_mean(effective, action), mass,
-            "weight" if constant else "credit")
+    mass = np.bincount(
+        batch.turn_of[batch.response], np.abs(effective)[batch.response], minlength=len(batch.turn_owner)
+    )
+    return (
+        batch.turn_mean(focus, action),
+        batch.turn_mean(effective, action),
+        mass,
+        "weight" if constant else "credit",
+    )
 
 
 class _Judge:
@@ -223,8 +244,11 @@ class _Judge:
         values, and how often each resample drew them."""
         order = np.argsort(unit, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(unit[order])) + 1) if len(unit) else []
-        return [(where, midranks(self.a[where], ones(where)), counts[:, unit[where[0]]]) for where in parts
-                if len(np.unique(self.a[where])) >= LEAST_DISTINCT]
+        return [
+            (where, midranks(self.a[where], ones(where)), counts[:, unit[where[0]]])
+            for where in parts
+            if len(np.unique(self.a[where])) >= LEAST_DISTINCT
+        ]
 
     def row(self, name: str, focus: np.ndarray, credit: np.ndarray, mass: np.ndarray, kind: str) -> Row:
         focus, credit, mass = (rounded(v[self.acted]) for v in (focus, credit, mass))
@@ -232,9 +256,14 @@ class _Judge:
         scores = self._where(focus) | {
             "right_group": self._mean_over(self.groups, credit),
             "right_within": self._mean_over(self.trajectories, credit),
-            "right_sign": self._share(np.sign(credit) == np.sign(self.a), asked.astype(float), asked,
-                                      f"no turn has |A| above {self.threshold:.3g}"),
-            "luck": self._luck(mass)}
+            "right_sign": self._share(
+                np.sign(credit) == np.sign(self.a),
+                asked.astype(float),
+                asked,
+                f"no turn has |A| above {self.threshold:.3g}",
+            ),
+            "luck": self._luck(mass),
+        }
         return Row(name, kind, {name: scores[name] for name in COLUMNS})
 
     def _where(self, focus: np.ndarray) -> dict[str, Score]:
@@ -249,8 +278,9 @@ class _Judge:
             area = auroc(ranks, (values >= np.quantile(values, TOP)) & (values > 0), self.turn_counts)
             tau = kendall(focus, values, self.turn_counts)
             for kind, drawn in (("", rho), ("_tau", tau), ("_auroc", area)):
-                scores[f"where_{what}{kind}"] = (_none("the truth does not vary") if flat else
-                                                 _score(drawn, len(focus), "too few turns"))
+                scores[f"where_{what}{kind}"] = (
+                    _none("the truth does not vary") if flat else _score(drawn, len(focus), "too few turns")
+                )
         return scores
 
     def _mean_over(self, units: list[tuple], credit: np.ndarray) -> Score:
@@ -260,8 +290,9 @@ class _Judge:
         ranked = [unit for unit in units if np.ptp(credit[unit[0]]) > 0]
         if not ranked:
             return _none("no ranking")
-        rho = np.array([correlation(midranks(credit[where], ones(where)), ranks, ones(where))[0]
-                        for where, ranks, _ in ranked])
+        rho = np.array(
+            [correlation(midranks(credit[where], ones(where)), ranks, ones(where))[0] for where, ranks, _ in ranked]
+        )
         drawn = np.stack([counts for _, _, counts in ranked], axis=1)
         total = drawn.sum(1)
         mean = np.divide(drawn @ rho, total, out=np.full(len(total), np.nan), where=total > 0)

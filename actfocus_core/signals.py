@@ -46,9 +46,14 @@ def signal_values(trajectory: Trajectory, name: str) -> np.ndarray:
     raise ActFocusError(f"unknown signal {name!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
 
 
-def score(trajectories: list[Trajectory], reference: Policy, *, top_k: int = 0,
-          tokens_per_batch: int = 8192,
-          on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+def score(
+    trajectories: list[Trajectory],
+    reference: Policy,
+    *,
+    top_k: int = 0,
+    tokens_per_batch: int = 8192,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
     """Add ``ref_energy``, ``ref_entropy``, ``ref_logprob``, ``ref_centred_energy`` to the trajectories, in place.
 
     Each float32 [T], NaN on tokens the policy did not sample. ``top_k`` above 0 also stores the
@@ -74,12 +79,15 @@ def _check(trajectories: list[Trajectory], reference: Policy) -> None:
     vocabulary = reference.model.get_input_embeddings().weight.shape[0]
     for t in trajectories:
         if len(t) and t.token_ids.max() >= vocabulary:
-            raise ActFocusError(f"trajectory {t.id}: token id {t.token_ids.max()} is not in the vocabulary "
-                                f"of {reference.name} ({vocabulary} tokens); score with a model that shares "
-                                "the policy's tokenizer")
+            raise ActFocusError(
+                f"trajectory {t.id}: token id {t.token_ids.max()} is not in the vocabulary "
+                f"of {reference.name} ({vocabulary} tokens); score with a model that shares "
+                "the policy's tokenizer"
+            )
         if len(t) > reference.context:
-            raise ActFocusError(f"trajectory {t.id}: {len(t)} tokens are more than {reference.name} can "
-                                f"read ({reference.context})")
+            raise ActFocusError(
+                f"trajectory {t.id}: {len(t)} tokens are more than {reference.name} can read ({reference.context})"
+            )
 
 
 def _batches(trajectories: list[Trajectory], tokens: int, shared: bool):
@@ -107,7 +115,7 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
 
     ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
     for row, t in zip(ids, batch):
-        row[:len(t)] = torch.from_numpy(t.token_ids.astype(np.int64))
+        row[: len(t)] = torch.from_numpy(t.token_ids.astype(np.int64))
     ids = ids.to(reference.device)
     # The prediction of token t comes from the position before it; token 0 has none.
     where = [np.flatnonzero(t.response_mask & (np.arange(len(t)) > 0)) for t in batch]
@@ -117,8 +125,7 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
         hidden = split.hidden_at(ids, rows, columns - 1)
         targets = ids[rows, columns]
         chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0], reference.device)
-        parts = [_of_logits(split.logits(h), y, top_k)
-                 for h, y in zip(hidden.split(chunk), targets.split(chunk))]
+        parts = [_of_logits(split.logits(h), y, top_k) for h, y in zip(hidden.split(chunk), targets.split(chunk))]
     columns = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []
     ends = np.cumsum([len(w) for w in where])[:-1]
     for t, w, *values in zip(batch, where, *(np.split(c, ends) for c in columns)):
@@ -143,9 +150,11 @@ def _store(t: Trajectory, where: np.ndarray, values: list[np.ndarray], reference
         t.signals[name][where] = column
     if top_k:
         ids, logprobs = values[4], values[5]
-        t.alternatives = Alternatives(np.full((len(t), ids.shape[1]), -1, np.int32),
-                                      np.full((len(t), ids.shape[1]), np.nan, np.float32),
-                                      [[] for _ in range(len(t))])
+        t.alternatives = Alternatives(
+            np.full((len(t), ids.shape[1]), -1, np.int32),
+            np.full((len(t), ids.shape[1]), np.nan, np.float32),
+            [[] for _ in range(len(t))],
+        )
         t.alternatives.ids[where], t.alternatives.logprobs[where] = ids, logprobs
         for i, row in zip(where, ids.tolist()):
             t.alternatives.texts[i] = [reference.chat.texts([token])[0] for token in row]

@@ -40,8 +40,9 @@ def span_rule(name: str) -> SpanRule:
     if name.startswith(PATTERN):
         return SpanRule(name, _by_pattern(name.removeprefix(PATTERN)))
     if name not in RULES:
-        raise ActFocusError(f"unknown span rule {name!r}; there are {', '.join(RULES)}, and {PATTERN}REGEX "
-                            "with a group (?P<action>...)")
+        raise ActFocusError(
+            f"unknown span rule {name!r}; there are {', '.join(RULES)}, and {PATTERN}REGEX with a group (?P<action>...)"
+        )
     return RULES[name]
 
 
@@ -68,23 +69,25 @@ def _react(text: str) -> list[tuple[int, int]]:
     found = []
     for head, end in zip(heads, [*(head.start() for head in heads[1:]), len(text)]):
         if head[0] == "Action:":
-            begin = head.end() + len(said := text[head.end():end]) - len(said.lstrip(" \t"))
+            begin = head.end() + len(said := text[head.end() : end]) - len(said.lstrip(" \t"))
             found.append((begin, begin + len(text[begin:end].rstrip())))
     return found
 
 
 def _with_reasoning(find_actions: Callable[[str], list[tuple[int, int]]], opener: str = ""):
     """A rule from a finder of actions; ``opener``: the words right before an action."""
+
     def find(text: str, opens_thinking: bool) -> Spans:
         thought = find_thought(text, opens_thinking)
         start = thought[1] + len(THINK[1]) if thought else 0
         actions = tuple((a + start, b + start) for a, b in find_actions(text[start:]))
         if thought:
             return Spans((thought,), actions)
-        if not actions or opens_thinking or THINK[0] in text[:actions[0][0]]:
+        if not actions or opens_thinking or THINK[0] in text[: actions[0][0]]:
             return Spans((), actions)
         before = text.rfind(opener, 0, actions[0][0])
         return Spans(((0, before),) if text[:before].strip() else (), actions)
+
     return find
 
 
@@ -98,21 +101,28 @@ def _by_pattern(pattern: str):
 
     def find(text: str, opens_thinking: bool) -> Spans:
         matches = list(compiled.finditer(text))
-        spans = {name: tuple(m.span(name) for m in matches if m[name] is not None)
-                 for name in ("reasoning", "action") if name in compiled.groupindex}
+        spans = {
+            name: tuple(m.span(name) for m in matches if m[name] is not None)
+            for name in ("reasoning", "action")
+            if name in compiled.groupindex
+        }
         if "reasoning" in spans:
             return Spans(spans["reasoning"], spans["action"])
         first = find_thought(text, opens_thinking)
         return Spans((first,) if first else (), tuple(a for a in spans["action"] if not first or a[0] >= first[1]))
+
     return find
 
 
 PATTERN = "pattern:"
 _BOX = r"\boxed{"
-RULES: dict[str, SpanRule] = {rule.name: rule for rule in (
-    SpanRule("think_answer", find_spans),
-    SpanRule("tool_call", _with_reasoning(_tool_calls, "<tool_call>")),
-    SpanRule("boxed", _with_reasoning(_boxed, _BOX)),
-    SpanRule("react", _with_reasoning(_react, "Action:")),
-)}
+RULES: dict[str, SpanRule] = {
+    rule.name: rule
+    for rule in (
+        SpanRule("think_answer", find_spans),
+        SpanRule("tool_call", _with_reasoning(_tool_calls, "<tool_call>")),
+        SpanRule("boxed", _with_reasoning(_boxed, _BOX)),
+        SpanRule("react", _with_reasoning(_react, "Action:")),
+    )
+}
 DEFAULT = RULES["think_answer"]

@@ -23,8 +23,10 @@ def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> st
         parts.append(f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(label)}</text>')
         for part, share in shares.items():
             width = max(share, 0.0) * span if np.isfinite(share) else 0.0
-            parts.append(f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="{BAR - 4}" '
-                         f'class="fill-{escape(part)}"><title>{escape(label)}: {escape(part)} {share:.1%}</title></rect>')
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="{BAR - 4}" '
+                f'class="fill-{escape(part)}"><title>{escape(label)}: {escape(part)} {share:.1%}</title></rect>'
+            )
             x += width
     return _chart(title, len(rows) * BAR + 4, "".join(parts))
 
@@ -33,8 +35,11 @@ def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_n
     """Points with axes; ``labels`` show when a point is hovered over."""
     height, left, bottom = 300, 60, 40
     fx, fy = _scale(x, left, WIDTH - 20), _scale(y, height - bottom, 15)
-    points = "".join(f'<circle cx="{fx(a):.1f}" cy="{fy(b):.1f}" r="4"><title>{escape(label)}: {escape(x_name)} '
-                     f'{a:.3g}, {escape(y_name)} {b:.3g}</title></circle>' for a, b, label in zip(x, y, labels))
+    points = "".join(
+        f'<circle cx="{fx(a):.1f}" cy="{fy(b):.1f}" r="4"><title>{escape(label)}: {escape(x_name)} '
+        f"{a:.3g}, {escape(y_name)} {b:.3g}</title></circle>"
+        for a, b, label in zip(x, y, labels)
+    )
     return _chart(title, height, _axes(_ends(x, fx), y, fy, height, left, bottom, x_name, y_name) + points)
 
 
@@ -49,9 +54,13 @@ def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str,
         if not known.any():
             continue
         path = " ".join(f"{fx(a):.1f},{fy(b):.1f}" for a, b in zip(x[known], y[known]))
-        parts.append(f'<polyline points="{path}" class="line" stroke-dasharray="{("none", "6 3", "2 3")[i % 3]}"/>'
-                     f'<text x="{WIDTH - right + 6}" y="{fy(y[known][-1]) + 4:.1f}">{escape(name)}</text>')
-    return _chart(title, height, _axes(_ends(x, fx), everything, fy, height, left, bottom, x_name, y_name) + "".join(parts))
+        parts.append(
+            f'<polyline points="{path}" class="line" stroke-dasharray="{("none", "6 3", "2 3")[i % 3]}"/>'
+            f'<text x="{WIDTH - right + 6}" y="{fy(y[known][-1]) + 4:.1f}">{escape(name)}</text>'
+        )
+    return _chart(
+        title, height, _axes(_ends(x, fx), everything, fy, height, left, bottom, x_name, y_name) + "".join(parts)
+    )
 
 
 def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> str:
@@ -65,12 +74,17 @@ def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> st
     slot = (WIDTH - 20 - left) / max(len(counts), 1)
     fy = _scale(np.append(counts, 0), height - bottom, 15)
     # A bar of one rollout among thousands is still seen.
-    bars = "".join(f'<rect x="{left + k * slot + 1:.1f}" y="{min(fy(n), fy(0) - 1):.1f}" width="{max(slot - 2, 1):.1f}" '
-                   f'height="{max(fy(0) - fy(n), 1):.1f}" class="fill-bar"><title>{name}: {n}</title></rect>'
-                   for k, (name, n) in enumerate(zip(names, counts)) if n)
+    bars = "".join(
+        f'<rect x="{left + k * slot + 1:.1f}" y="{min(fy(n), fy(0) - 1):.1f}" width="{max(slot - 2, 1):.1f}" '
+        f'height="{max(fy(0) - fy(n), 1):.1f}" class="fill-bar"><title>{name}: {n}</title></rect>'
+        for k, (name, n) in enumerate(zip(names, counts))
+        if n
+    )
     told = range(len(names)) if len(names) <= LABELLED else (0, len(names) - 1)
     marks = {left + (k + 0.5) * slot: names[k] for k in told}
-    return _chart(title, height, _axes(marks, np.append(counts, 0), fy, height, left, bottom, x_name, "rollouts") + bars)
+    return _chart(
+        title, height, _axes(marks, np.append(counts, 0), fy, height, left, bottom, x_name, "rollouts") + bars
+    )
 
 
 def _scale(values: np.ndarray, start: float, end: float):
@@ -85,16 +99,25 @@ def _ends(x: np.ndarray, fx) -> dict[float, str]:
 
 
 def _axes(marks: dict[float, str], y, fy, height: float, left: float, bottom: float, x_name: str, y_name: str) -> str:
-    parts = [f'<line x1="{left}" y1="{height - bottom}" x2="{WIDTH - 20}" y2="{height - bottom}"/>',
-             f'<line x1="{left}" y1="15" x2="{left}" y2="{height - bottom}"/>',
-             f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>',
-             f'<text x="14" y="{height / 2}" text-anchor="middle" transform="rotate(-90 14 {height / 2})">{escape(y_name)}</text>']
-    parts += [f'<text x="{at:.1f}" y="{height - bottom + 16}" text-anchor="middle">{escape(text)}</text>' for at, text in marks.items()]
-    parts += [f'<text x="{left - 6}" y="{fy(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
-              for v in dict.fromkeys((float(np.nanmin(y)), float(np.nanmax(y))))]
+    parts = [
+        f'<line x1="{left}" y1="{height - bottom}" x2="{WIDTH - 20}" y2="{height - bottom}"/>',
+        f'<line x1="{left}" y1="15" x2="{left}" y2="{height - bottom}"/>',
+        f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_name)}</text>',
+        f'<text x="14" y="{height / 2}" text-anchor="middle" transform="rotate(-90 14 {height / 2})">{escape(y_name)}</text>',
+    ]
+    parts += [
+        f'<text x="{at:.1f}" y="{height - bottom + 16}" text-anchor="middle">{escape(text)}</text>'
+        for at, text in marks.items()
+    ]
+    parts += [
+        f'<text x="{left - 6}" y="{fy(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
+        for v in dict.fromkeys((float(np.nanmin(y)), float(np.nanmax(y))))
+    ]
     return "".join(parts)
 
 
 def _chart(title: str, height: float, body: str) -> str:
-    return (f'<figure><figcaption>{escape(title)}</figcaption><svg xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{body}</svg></figure>')
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><svg xmlns="http://www.w3.org/2000/svg" '
+        f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{body}</svg></figure>'
+    )

@@ -138,15 +138,22 @@ class Trajectory:
         self.turns = np.asarray(self.turns, np.int16)
         self.logprobs = np.asarray(self.logprobs, np.float32)
         self.signals = {name: np.asarray(v, np.float32) for name, v in self.signals.items()}
-        arrays = {"kinds": self.kinds, "turns": self.turns, "logprobs": self.logprobs,
-                  "texts": self.texts, **self.signals}
+        arrays = {
+            "kinds": self.kinds,
+            "turns": self.turns,
+            "logprobs": self.logprobs,
+            "texts": self.texts,
+            **self.signals,
+        }
         for name, array in arrays.items():
             if len(array) != len(self):
-                raise ActFocusError(f"trajectory {self.id}: {name} has {len(array)} values for "
-                                    f"{len(self)} tokens; they must be as many")
+                raise ActFocusError(
+                    f"trajectory {self.id}: {name} has {len(array)} values for {len(self)} tokens; they must be as many"
+                )
         if len(self) and self.kinds.max() > max(TokenKind):
-            raise ActFocusError(f"trajectory {self.id}: kind {self.kinds.max()} is not one of "
-                                f"{[int(kind) for kind in TokenKind]}")
+            raise ActFocusError(
+                f"trajectory {self.id}: kind {self.kinds.max()} is not one of {[int(kind) for kind in TokenKind]}"
+            )
         check_columns(self.columns, f"trajectory {self.id}")
 
     def __len__(self) -> int:

@@ -219,8 +219,14 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     ``folder``: instead of the run's own, where that is not to be written. Raises ActFocusError
     where the folder cannot be written; then nothing is left.
     """
-    content = {"format": FORMAT, "id": what.id, "kind": what.kind, "request": what.request, "result": what.result,
-               "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    content = {
+        "format": FORMAT,
+        "id": what.id,
+        "kind": what.kind,
+        "request": what.request,
+        "result": what.result,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     text = json.dumps(plain(content), allow_nan=False)
     file = (folder or _folder(run)) / f"{what.id}.json"
     try:
@@ -241,7 +247,9 @@ def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
     if not is_id(id) or not file.is_file():
         raise ActFocusError(f"{run.path}: has no what-if {id!r}; `actfocus whatif {run.path}` lists them")
     content = _read(file)
-    return WhatIf(content["kind"], content["request"], content["result"], read_trajectories(file.with_suffix(".parquet")))
+    return WhatIf(
+        content["kind"], content["request"], content["result"], read_trajectories(file.with_suffix(".parquet"))
+    )
 
 
 def signal(t: Trajectory, name: str) -> np.ndarray:
@@ -286,8 +294,12 @@ def _read(file: Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
     wanted = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
-    if not isinstance(content, dict) or content.get("format") != FORMAT \
-            or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()) or content["kind"] not in KINDS:
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != FORMAT
+        or not all(isinstance(content.get(name), kind) for name, kind in wanted.items())
+        or content["kind"] not in KINDS
+    ):
         raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
     for part, shape in zip(("request", "result"), _SHAPES[content["kind"]]):
         try:

@@ -54,17 +54,28 @@ class BatchConstants:
 
     def of(self, trajectory: Trajectory) -> dict:
         """The batch as this trajectory's page reads it: plain JSON."""
-        signals = {name: scopes and {
-            scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
-            for name, scopes in self.scopes.items()}
+        signals = {
+            name: scopes and {scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
+            for name, scopes in self.scopes.items()
+        }
         top = max((abs(a) for a in self.advantages.values() if a is not None), default=0.0)
-        return {"trajectories": self.size, "kinds": self.kinds, "signals": signals, "ranges": self.ranges,
-                "advantage": self.advantages[trajectory.id], "advantage_max": top}
+        return {
+            "trajectories": self.size,
+            "kinds": self.kinds,
+            "signals": signals,
+            "ranges": self.ranges,
+            "advantage": self.advantages[trajectory.id],
+            "advantage_max": top,
+        }
 
     def _scope(self, scope: str, sums: ScopeSums, id: str) -> dict:
         cell = self.cells[scope][id]
-        return {"mu": float(sums.mean[cell]), "sigma": float(sums.std[cell]),
-                "count": int(sums.count[cell]), "sums": sums.sums}
+        return {
+            "mu": float(sums.mean[cell]),
+            "sigma": float(sums.std[cell]),
+            "count": int(sums.count[cell]),
+            "sums": sums.sums,
+        }
 
 
 class BatchCache:
@@ -83,7 +94,9 @@ def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
     returns = np.array([t.ret for t in trajectories])
     scored, advantages = np.isfinite(returns), np.zeros(len(returns), np.float32)
     counted = [t for t, there in zip(trajectories, scored) if there]
-    advantages[scored] = grpo_advantages(returns[scored], [t.group for t in counted], rollouts=[t.rollout_key for t in counted])
+    advantages[scored] = grpo_advantages(
+        returns[scored], [t.group for t in counted], rollouts=[t.rollout_key for t in counted]
+    )
     return advantages
 
 
@@ -95,19 +108,27 @@ def constants(trajectories: list[Trajectory]) -> BatchConstants:
     index = np.repeat(np.arange(len(trajectories)), lengths)
     size_A = np.abs(advantages.astype(np.float64))[index]
     groups = {name: i for i, name in enumerate(dict.fromkeys(t.group for t in trajectories))}
-    cells = {"batch": dict.fromkeys((t.id for t in trajectories), 0),
-             "group": {t.id: groups[t.group] for t in trajectories},
-             "trajectory": {t.id: i for i, t in enumerate(trajectories)}}
-    signals = {name: np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64)
-               for name in SIGNALS}
+    cells = {
+        "batch": dict.fromkeys((t.id for t in trajectories), 0),
+        "group": {t.id: groups[t.group] for t in trajectories},
+        "trajectory": {t.id: i for i, t in enumerate(trajectories)},
+    }
+    signals = {
+        name: np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64) for name in SIGNALS
+    }
     action, response = kinds == TokenKind.ACTION, kinds >= TokenKind.REASONING
-    cell_of = {scope: (np.array([cells[scope][t.id] for t in trajectories])[index][action],
-                       max(cells[scope].values()) + 1) for scope in SCOPES}
+    cell_of = {
+        scope: (np.array([cells[scope][t.id] for t in trajectories])[index][action], max(cells[scope].values()) + 1)
+        for scope in SCOPES
+    }
     return BatchConstants(
-        len(trajectories), {t.id: float(a) if np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
-        {kind.name.lower(): _counts(size_A[kinds == kind]) for kind in RESPONSE_KINDS}, cells,
+        len(trajectories),
+        {t.id: float(a) if np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
+        {kind.name.lower(): _counts(size_A[kinds == kind]) for kind in RESPONSE_KINDS},
+        cells,
         {name: _scopes(values[action], size_A[action], cell_of) for name, values in signals.items()},
-        {name: _range(values[response]) for name, values in signals.items()})
+        {name: _range(values[response]) for name, values in signals.items()},
+    )
 
 
 def _counts(size_A: np.ndarray) -> dict[str, float]:
@@ -128,9 +149,18 @@ def _sums(values: np.ndarray, size_A: np.ndarray, cell: np.ndarray, cells: int) 
     variance = np.bincount(cell, (values - mean[cell]) ** 2, cells) / n
     std = np.where(count > 0, np.sqrt(variance + EPSILON), 1.0)
     s = sigmoid((values - mean[cell]) / std[cell])
-    return ScopeSums(mean, std, count, {
-        "s1": float(s.sum()), "s2": float((s**2).sum()), "a1": float((size_A * s).sum()),
-        "b1": float((size_A**2 * s).sum()), "b2": float((size_A**2 * s**2).sum())})
+    return ScopeSums(
+        mean,
+        std,
+        count,
+        {
+            "s1": float(s.sum()),
+            "s2": float((s**2).sum()),
+            "a1": float((size_A * s).sum()),
+            "b1": float((size_A**2 * s).sum()),
+            "b2": float((size_A**2 * s**2).sum()),
+        },
+    )
 
 
 def _range(values: np.ndarray) -> tuple[float, float] | None:

@@ -46,8 +46,10 @@ class Catalog:
         """The first run given, else the baked one, else the newest one."""
         paths = self.paths()
         if not paths:
-            raise ActFocusError("there is no run to show yet: make one under \u201cNew rollouts\u201d, or start "
-                                "the studio with `actfocus app RUN`")
+            raise ActFocusError(
+                "there is no run to show yet: make one under \u201cNew rollouts\u201d, or start "
+                "the studio with `actfocus app RUN`"
+            )
         if self.given:
             return next(name for name, path in paths.items() if path == self.given[0])
         if FIRST_RUN in paths:
@@ -115,17 +117,30 @@ def locate(run: Run, view: View) -> tuple[Place, list[str]]:
     after = here + 1 if among else here
     own = members[groups[g]]
     return Place(
-        id=ids[at], step=int(steps[at]), steps=run.steps(), position=here if among else None,
+        id=ids[at],
+        step=int(steps[at]),
+        steps=run.steps(),
+        position=here if among else None,
         counts={name: int(mask.sum()) for name, mask in masks.items()},
-        previous=ids[kept[here - 1]] if here else None, next=ids[kept[after]] if after < len(kept) else None,
-        group=names[at], group_position=g, group_count=len(groups), group_previous=head(g - 1), group_next=head(g + 1),
-        members=_members(index, own, masks[view.filter])), notes
+        previous=ids[kept[here - 1]] if here else None,
+        next=ids[kept[after]] if after < len(kept) else None,
+        group=names[at],
+        group_position=g,
+        group_count=len(groups),
+        group_previous=head(g - 1),
+        group_next=head(g + 1),
+        members=_members(index, own, masks[view.filter]),
+    ), notes
 
 
 def _masks(index: pd.DataFrame) -> dict[str, np.ndarray]:
     success = index["success"].to_numpy(bool)
-    return {"all": np.ones(len(index), bool), "success": success, "failure": ~success,
-            "malformed": (index["n_valid"] < index["n_turns"]).to_numpy(bool)}
+    return {
+        "all": np.ones(len(index), bool),
+        "success": success,
+        "failure": ~success,
+        "malformed": (index["n_valid"] < index["n_turns"]).to_numpy(bool),
+    }
 
 
 def _position(index: pd.DataFrame, view: View, kept: np.ndarray, notes: list[str]) -> int:
@@ -160,15 +175,24 @@ def _telling(index: pd.DataFrame) -> int:
 
 
 def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dict]:
-    columns = [index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "success", "n_valid", "n_turns")]
-    return [{"id": id, "rollout": int(rollout), "return": float(ret) if np.isfinite(ret) else None, "success": bool(success),
-             "malformed": bool(n_valid < n_turns), "kept": bool(kept[i])}
-            for i, id, rollout, ret, success, n_valid, n_turns in zip(rows, *columns)]
+    columns = [
+        index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "success", "n_valid", "n_turns")
+    ]
+    return [
+        {
+            "id": id,
+            "rollout": int(rollout),
+            "return": float(ret) if np.isfinite(ret) else None,
+            "success": bool(success),
+            "malformed": bool(n_valid < n_turns),
+            "kept": bool(kept[i]),
+        }
+        for i, id, rollout, ret, success, n_valid, n_turns in zip(rows, *columns)
+    ]
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    return sorted(file.parent.resolve() for file in folder.glob("*/run.json")
-                  if not file.parent.name.startswith("."))
+    return sorted(file.parent.resolve() for file in folder.glob("*/run.json") if not file.parent.name.startswith("."))
 
 
 def _evaluations(run: Path) -> list[Path]:

@@ -21,8 +21,13 @@ from app.url import FILTERS, NAME_MAX, View
 
 PATTERN_MAX = 200
 """Characters of a pattern."""
-EXPORTS = {"parquet": "Parquet", "jsonl": "JSONL", "csv": "CSV, a row a token", "html": "HTML page",
-           "advantages": "weighted advantages"}
+EXPORTS = {
+    "parquet": "Parquet",
+    "jsonl": "JSONL",
+    "csv": "CSV, a row a token",
+    "html": "HTML page",
+    "advantages": "weighted advantages",
+}
 PARTS = {"trajectory": "this trajectory", "group": "this group", "step": "this step", "run": "the whole run"}
 SHOWN = 120
 """Characters of an example's name."""
@@ -32,8 +37,9 @@ class Exchange(Worker):
     """The one import, export or check that may run, and what came of the last one."""
 
     def __init__(self, catalog: Catalog, tokenizers: Sequence[str] = ()):
-        super().__init__("an import, export or check is already running, perhaps from another page; "
-                         "wait for it or cancel it")
+        super().__init__(
+            "an import, export or check is already running, perhaps from another page; wait for it or cancel it"
+        )
         self.catalog, self._given = catalog, tuple(tokenizers)
         self._about = ("", "", "")
         """The job's id, import, export or check, and the ticket of its file."""
@@ -59,19 +65,45 @@ class Exchange(Worker):
         except ActFocusError as error:
             transfers().drop(asked["ticket"])
             raise ActFocusError(_bare(error, path)) from None
-        return {"file": {"name": path.name, "bytes": path.stat().st_size, "rollouts": count, "format": format.title,
-                         "needs_tokenizer": format.needs_tokenizer, "tokenizers": self.tokenizers(asked.get("run"))}}
+        return {
+            "file": {
+                "name": path.name,
+                "bytes": path.stat().st_size,
+                "rollouts": count,
+                "format": format.title,
+                "needs_tokenizer": format.needs_tokenizer,
+                "tokenizers": self.tokenizers(asked.get("run")),
+            }
+        }
 
     def _import(self, asked: dict) -> dict:
         path = transfers().received(asked.get("ticket"))
         tokenizer, rule = asked.get("tokenizer"), _rule(asked.get("spans"))
         if tokenizer is not None and tokenizer not in self.tokenizers():
-            raise ActFocusError(f"tokenizer: must be one of {', '.join(self.tokenizers())}; others are given to the "
-                                "command, `actfocus app --tokenizer NAME`")
+            raise ActFocusError(
+                f"tokenizer: must be one of {', '.join(self.tokenizers())}; others are given to the "
+                "command, `actfocus app --tokenizer NAME`"
+            )
         out = free_path(self.catalog.runs_dir, run_name(path))
-        self._begin("import", asked["ticket"], ["import", "auto", path.name, "--out", str(out), "--spans", rule, "--json",
-                               "--max-tokens", str(TOKENS_MAX),
-                               *(["--tokenizer", tokenizer] if tokenizer else [])], out, cwd=path.parent)
+        self._begin(
+            "import",
+            asked["ticket"],
+            [
+                "import",
+                "auto",
+                path.name,
+                "--out",
+                str(out),
+                "--spans",
+                rule,
+                "--json",
+                "--max-tokens",
+                str(TOKENS_MAX),
+                *(["--tokenizer", tokenizer] if tokenizer else []),
+            ],
+            out,
+            cwd=path.parent,
+        )
         return self._look(asked)
 
     def _check(self, asked: dict) -> dict:
@@ -85,8 +117,12 @@ class Exchange(Worker):
             raise ActFocusError(f"format: must be one of {', '.join(EXPORTS)}")
         part, selection = _selection(run, asked)
         ticket, out = transfers().offer(f"{run.name}-{part}{SUFFIXES[format]}")
-        self._begin("export", ticket, ["export", str(run.path), "--format", format, "--out", str(out), "--json", *selection,
-                               *_weights(asked)], out)
+        self._begin(
+            "export",
+            ticket,
+            ["export", str(run.path), "--format", format, "--out", str(out), "--json", *selection, *_weights(asked)],
+            out,
+        )
         return self._look(asked)
 
     def _look(self, asked: dict) -> dict:
@@ -100,8 +136,11 @@ class Exchange(Worker):
         if status.state != "done" or result is None or not kind:
             return found
         if kind == "export":
-            found["file"] = {"url": f"{SEND[1:]}{ticket}", "name": Path(result["file"]).name,
-                             "rollouts": result["trajectories"]}
+            found["file"] = {
+                "url": f"{SEND[1:]}{ticket}",
+                "name": Path(result["file"]).name,
+                "rollouts": result["trajectories"],
+            }
             return found
         report = result["doctor"] if kind == "import" else result
         try:
@@ -111,16 +150,25 @@ class Exchange(Worker):
         except ActFocusError as error:
             found["error"] = " ".join(str(error).split())
         if kind == "import":
-            found["imported"] = {name: result[name] for name in ("format", "approximate", "trajectories", "groups", "tokens",
-                                                                 "action_tokens")}
+            found["imported"] = {
+                name: result[name]
+                for name in ("format", "approximate", "trajectories", "groups", "tokens", "action_tokens")
+            }
         return found
 
     def _cancel(self, asked: dict) -> dict:
         self.cancel()
         return self._look(asked)
 
-    _OPS = {"announce": _announce, "inspect": _inspect, "import": _import, "check": _check, "export": _export,
-            "look": _look, "cancel": _cancel}
+    _OPS = {
+        "announce": _announce,
+        "inspect": _inspect,
+        "import": _import,
+        "check": _check,
+        "export": _export,
+        "look": _look,
+        "cancel": _cancel,
+    }
 
     def tokenizers(self, first: object = None) -> list[str]:
         """Those a page may choose: given at the start, of the runs that are here, the product's own.
@@ -183,7 +231,17 @@ def _weights(asked: dict) -> list[str]:
     reference = [f"--reference={view.reference}"] if view.reference else []
     if view.signal not in SIGNALS:
         raise ActFocusError(f"signal: must be one of {', '.join(SIGNALS)}")
-    return ["--scheme", "actfocus", "--alpha", str(view.alpha), "--beta", str(view.beta), "--signal", view.signal, *reference]
+    return [
+        "--scheme",
+        "actfocus",
+        "--alpha",
+        str(view.alpha),
+        "--beta",
+        str(view.beta),
+        "--signal",
+        view.signal,
+        *reference,
+    ]
 
 
 def _report(run: Run, report: dict) -> dict:
@@ -193,8 +251,13 @@ def _report(run: Run, report: dict) -> dict:
     ids = set(index["id"])
     findings = []
     for found in report["findings"]:
-        links = [{"name": name[:SHOWN], "trajectory": name if name in ids else of_group.get(name)} for name in found["examples"]]
-        findings.append({**found, "message": found["message"][:1000], "examples": [link for link in links if link["trajectory"]]})
+        links = [
+            {"name": name[:SHOWN], "trajectory": name if name in ids else of_group.get(name)}
+            for name in found["examples"]
+        ]
+        findings.append(
+            {**found, "message": found["message"][:1000], "examples": [link for link in links if link["trajectory"]]}
+        )
     return {**report, "findings": findings}
 
 
@@ -206,7 +269,11 @@ def _tokenizer(path: Path) -> str | None:
         return None
     config, model = info.get("config") or {}, info.get("model") or {}
     named = config.get("tokenizer") or model.get("name")
-    return named if isinstance(named, str) and named.isprintable() and not named.startswith("-") and _loads(named) else None
+    return (
+        named
+        if isinstance(named, str) and named.isprintable() and not named.startswith("-") and _loads(named)
+        else None
+    )
 
 
 def _loads(name: str) -> bool:

@@ -23,8 +23,10 @@ from app.transfers import RECEIVE, SEND, UPLOAD_MAX
 BODY_MAX = 1_000_000
 """Bytes. The page sends a few hundred; only a file to import may have more (``app.transfers``)."""
 PATHS = {
-    "GET": re.compile(rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|logout)/?|/(assets|static|svelte)/.+|"
-                      rf"/studio/(studio|plotly\.min)\.js|{SEND}[^/]+|/gradio_api/startup-events"),
+    "GET": re.compile(
+        rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|logout)/?|/(assets|static|svelte)/.+|"
+        rf"/studio/(studio|plotly\.min)\.js|{SEND}[^/]+|/gradio_api/startup-events"
+    ),
     "POST": re.compile(r"/login/?|/gradio_api/run/[^/]+/?"),
     "PUT": re.compile(rf"{RECEIVE}[^/]+"),
 }
@@ -35,11 +37,10 @@ FOREIGN = ("page", "deep_link")
 HEADERS = {
     # Gradio's components need inline script and Function(). Attributes such as onerror, the way in for text that is taken
     # for HTML, need not run, and do not; and nothing leaves this host.
-    "Content-Security-Policy":
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; script-src-attr 'none'; "
-        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-        "connect-src 'self'; frame-src 'none'; frame-ancestors 'none'; base-uri 'self'; object-src 'none'; "
-        "form-action 'self'",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; script-src-attr 'none'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self'; frame-src 'none'; frame-ancestors 'none'; base-uri 'self'; object-src 'none'; "
+    "form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -57,6 +58,7 @@ def guarded(hosts: Sequence[str]):
 
     As a middleware it would stand inside Gradio's own, which answer some requests themselves.
     """
+
     @asynccontextmanager
     async def lifespan(app):
         app.middleware_stack = Guard(TrustedHostMiddleware(app.middleware_stack, hosts, www_redirect=False))
@@ -98,7 +100,9 @@ class Guard:
         except Exception:
             logging.getLogger(__name__).exception("%s %s", scope["method"], scope["path"])
             if not began:
-                await PlainTextResponse("the studio met an error of its own; its terminal says which", 500)(scope, receive, guarded)
+                await PlainTextResponse("the studio met an error of its own; its terminal says which", 500)(
+                    scope, receive, guarded
+                )
 
     def _refusal(self, scope) -> PlainTextResponse | None:
         method, path, headers = scope["method"], scope["path"], Headers(scope=scope)
@@ -180,8 +184,11 @@ def _unfit(body: bytes) -> PlainTextResponse | None:
     """
     try:
         called = json.loads(body)
-        good = isinstance(called, dict) and isinstance(called.get("data"), list) and all(
-            isinstance(value, (str, int, float, bool, type(None))) for value in called["data"])
+        good = (
+            isinstance(called, dict)
+            and isinstance(called.get("data"), list)
+            and all(isinstance(value, (str, int, float, bool, type(None))) for value in called["data"])
+        )
     except (ValueError, RecursionError):
         good = False
     return None if good else PlainTextResponse("a call has data: a list of strings, numbers, true, false and null", 422)

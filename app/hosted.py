@@ -21,9 +21,15 @@ def settings(variables: Mapping[str, str]) -> dict:
     port = variables.get("PORT", "7860")
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ActFocusError(f"PORT={port!r}: must be a number from 1 to 65535")
-    return {"runs": _paths(variables, "ACTFOCUS_RUNS"), "lessons": _paths(variables, "ACTFOCUS_LESSONS"), "host": "0.0.0.0",
-            "port": int(port), "open_browser": False, "auth": (user, password),
-            "read_only": variables.get("ACTFOCUS_WRITABLE") != "1"}
+    return {
+        "runs": _paths(variables, "ACTFOCUS_RUNS"),
+        "lessons": _paths(variables, "ACTFOCUS_LESSONS"),
+        "host": "0.0.0.0",
+        "port": int(port),
+        "open_browser": False,
+        "auth": (user, password),
+        "read_only": variables.get("ACTFOCUS_WRITABLE") != "1",
+    }
 
 
 def _paths(variables: Mapping[str, str], name: str) -> list[Path]:

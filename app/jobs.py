@@ -24,9 +24,13 @@ from actfocus_core.oracle import stored
 from actfocus_core.runs import Run, free_path, hidden_path
 from app import models
 
-ENVIRONMENTS = {"FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
-                "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
-                "Sokoban": ("sokoban", {}), "Sudoku": ("sudoku", {}), "WebShop": ("webshop", {})}
+ENVIRONMENTS = {
+    "FrozenLake, slippery": ("frozen_lake", {"slippery": True}),
+    "FrozenLake, deterministic": ("frozen_lake", {"slippery": False}),
+    "Sokoban": ("sokoban", {}),
+    "Sudoku": ("sudoku", {}),
+    "WebShop": ("webshop", {}),
+}
 REFERENCES = ("tiny",)
 """Models that a page may score a run with: those that come with the package."""
 VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "--answers"]}
@@ -34,7 +38,9 @@ VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "
 LEAST_RESAMPLES = 10
 """The page has its own intervals: those that the command prints are not looked at."""
 PROMPTS, ROLLOUTS, TEMPERATURE, SEED, EXAMPLES = (1, 64), (2, 16), (0.1, 2.0), (0, 2**31 - 1), (0, 2)
-READ_ONLY = "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
+READ_ONLY = (
+    "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
+)
 PATIENCE = 3.0
 """Seconds between asking a process to end and killing it."""
 RESULT_MAX = 2_000_000
@@ -57,12 +63,22 @@ class Request:
     def __post_init__(self):
         if not isinstance(self.environment, str) or self.environment not in ENVIRONMENTS:
             raise ActFocusError(f"unknown environment; there are {', '.join(ENVIRONMENTS)}")
-        for name, (low, high) in (("prompts", PROMPTS), ("rollouts", ROLLOUTS), ("seed", SEED),
-                                  ("temperature", TEMPERATURE), ("examples", EXAMPLES)):
+        for name, (low, high) in (
+            ("prompts", PROMPTS),
+            ("rollouts", ROLLOUTS),
+            ("seed", SEED),
+            ("temperature", TEMPERATURE),
+            ("examples", EXAMPLES),
+        ):
             value = getattr(self, name)
             whole = name != "temperature"
-            if (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
-                    or not low <= value <= high or (whole and value != int(value))):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or not low <= value <= high
+                or (whole and value != int(value))
+            ):
                 raise ActFocusError(f"{name} must be a{' whole' if whole else ''} number from {low} to {high}")
 
 
@@ -106,8 +122,14 @@ class Worker:
         self._job: _Job | None = None
         atexit.register(self.cancel)
 
-    def launch(self, arguments: list[str], out: Path | None, name: str = "", cwd: Path | None = None,
-               fine: tuple[int, ...] = (0,)) -> Status:
+    def launch(
+        self,
+        arguments: list[str],
+        out: Path | None,
+        name: str = "",
+        cwd: Path | None = None,
+        fine: tuple[int, ...] = (0,),
+    ) -> Status:
         """Start the command with these arguments; ``out``: what it makes; ``fine``: its exit codes of success.
 
         ``name``: how the status calls it; by default ``out``'s name.
@@ -120,7 +142,13 @@ class Worker:
             printed = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
             process = processes.start(
                 processes.python("actfocus_core.cli", *arguments, "--progress", "jsonl"),
-                stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd)
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                cwd=cwd,
+            )
             name = name or out.name
             self._job = _Job(process, out, Status("running", f"{name}-{process.pid}", name), printed, fine)
         threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
@@ -190,16 +218,36 @@ class Rollouts(Worker):
         pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
         out = free_path(self.runs_dir, env.replace("_", "-"))
         return self.launch(
-            ["rollout", "--env", env, "--policy", policy.name, *pairs, "--prompts", str(int(request.prompts)), "--rollouts",
-             str(int(request.rollouts)), "--seed", str(int(request.seed)), "--temperature", str(float(request.temperature)),
-             "--out", str(out), "--score"], out)
+            [
+                "rollout",
+                "--env",
+                env,
+                "--policy",
+                policy.name,
+                *pairs,
+                "--prompts",
+                str(int(request.prompts)),
+                "--rollouts",
+                str(int(request.rollouts)),
+                "--seed",
+                str(int(request.seed)),
+                "--temperature",
+                str(float(request.temperature)),
+                "--out",
+                str(out),
+                "--score",
+            ],
+            out,
+        )
 
 
 class Signals(Worker):
     """The one piece of work on a run's signals that may run: scoring by a reference model, or the oracle's values."""
 
     def __init__(self, read_only: bool = False):
-        super().__init__("signals of a run are already being computed, perhaps from another page; wait for that or cancel it")
+        super().__init__(
+            "signals of a run are already being computed, perhaps from another page; wait for that or cancel it"
+        )
         self.read_only = read_only
 
     def score(self, run: Run, name: str, reference: object) -> Status:
@@ -215,7 +263,9 @@ class Signals(Worker):
         if not isinstance(values, str) or values not in VALUES:
             raise ActFocusError(f"unknown values; there are {', '.join(VALUES)}")
         stored.env_options(run)
-        return self._begin(["oracle", "--step", str(step), "--bootstrap", str(LEAST_RESAMPLES), *VALUES[values]], run, name)
+        return self._begin(
+            ["oracle", "--step", str(step), "--bootstrap", str(LEAST_RESAMPLES), *VALUES[values]], run, name
+        )
 
     def _begin(self, arguments: list[str], run: Run, name: str) -> Status:
         if self.read_only:
@@ -241,7 +291,9 @@ def how_it_ended(code: int) -> str:
     if code >= 0:
         return f"its process ended with code {code}"
     name = signal.Signals(-code).name
-    return f"its process was killed ({name})" + ("; where nobody did that, the machine's memory was spent" if name == "SIGKILL" else "")
+    return f"its process was killed ({name})" + (
+        "; where nobody did that, the machine's memory was spent" if name == "SIGKILL" else ""
+    )
 
 
 def give_way(process: subprocess.Popen) -> None:

@@ -50,5 +50,7 @@ class Latest(Generic[Made]):
 
 def stamp(run, steps: list[int]) -> tuple:
     """Changes when a step is added or scored again."""
-    return (run.path, *((file.name, file_stamp(file)) for step in steps
-                        for file in sorted(run.path.glob(f"*/step-{step:05d}.*"))))
+    return (
+        run.path,
+        *((file.name, file_stamp(file)) for step in steps for file in sorted(run.path.glob(f"*/step-{step:05d}.*"))),
+    )

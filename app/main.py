@@ -14,32 +14,37 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
-import gradio as gr  # noqa: E402
+import gradio as gr
 
-from actfocus_core.errors import ActFocusError  # noqa: E402
-from app import static, transfers  # noqa: E402
-from app.catalog import Catalog, locate  # noqa: E402
-from app.exchange import Exchange  # noqa: E402
-from app.frame.components import TopBar  # noqa: E402
-from app.frame.controls import method_controls  # noqa: E402
-from app.frame.drawer import drawer  # noqa: E402
-from app.frame.rollouts import rollout_form  # noqa: E402
-from app.guard import guarded  # noqa: E402
-from app.jobs import Rollouts, Signals  # noqa: E402
-from app.learn.lessons import load_lessons  # noqa: E402
-from app.pages import PAGES  # noqa: E402
-from app.races import Races  # noqa: E402
-from app.studio import Studio  # noqa: E402
-from app.theme import studio_theme  # noqa: E402
-from app.url import View  # noqa: E402
-from app.whatif.panel import whatif_panel  # noqa: E402
+from actfocus_core.errors import ActFocusError
+from app import static, transfers
+from app.catalog import Catalog, locate
+from app.exchange import Exchange
+from app.frame.components import TopBar
+from app.frame.controls import method_controls
+from app.frame.drawer import drawer
+from app.frame.rollouts import rollout_form
+from app.guard import guarded
+from app.jobs import Rollouts, Signals
+from app.learn.lessons import load_lessons
+from app.pages import PAGES
+from app.races import Races
+from app.studio import Studio
+from app.theme import studio_theme
+from app.url import View
+from app.whatif.panel import whatif_panel
 
 SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
 """The tab of the address is selected before the studio's script is there, which reads it by itself."""
 
 
-def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = (),
-          lessons: Sequence[Path] = (), read_only: bool = False) -> gr.Blocks:
+def build(
+    runs: Sequence[Path] = (),
+    runs_dir: Path = Path("runs"),
+    tokenizers: Sequence[str] = (),
+    lessons: Sequence[Path] = (),
+    read_only: bool = False,
+) -> gr.Blocks:
     """The studio's page over these runs, the baked ones and those in ``runs_dir``.
 
     ``tokenizers``: those a page may choose for what it imports, besides the product's own.
@@ -56,7 +61,15 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: 
                 rollout_form(demo, Rollouts(runs_dir))
         if not read_only:
             drawer(Exchange(catalog, tokenizers))
-        studio = Studio(demo, catalog, controls, Races(runs_dir, read_only), signals=Signals(read_only), lessons=known, read_only=read_only)
+        studio = Studio(
+            demo,
+            catalog,
+            controls,
+            Races(runs_dir, read_only),
+            signals=Signals(read_only),
+            lessons=known,
+            read_only=read_only,
+        )
         whatif_panel(studio)
         with gr.Tabs(elem_id="af-tabs") as tabs:
             for page in PAGES:
@@ -68,9 +81,17 @@ def build(runs: Sequence[Path] = (), runs_dir: Path = Path("runs"), tokenizers: 
     return demo
 
 
-def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True,
-           auth: tuple[str, str] | None = None, runs_dir: Path = Path("runs"), tokenizers: Sequence[str] = (),
-           lessons: Sequence[Path] = (), read_only: bool = False) -> None:
+def launch(
+    runs: Sequence[Path],
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    open_browser: bool = True,
+    auth: tuple[str, str] | None = None,
+    runs_dir: Path = Path("runs"),
+    tokenizers: Sequence[str] = (),
+    lessons: Sequence[Path] = (),
+    read_only: bool = False,
+) -> None:
     """Serve the studio until it is interrupted.
 
     Any other host than this machine's own demands ``auth``. Raises ActFocusError for that, and
@@ -83,20 +104,46 @@ def launch(runs: Sequence[Path], host: str = "127.0.0.1", port: int = 7860, open
     demo.block_thread()
 
 
-def serve(demo: gr.Blocks, host: str = "127.0.0.1", port: int = 0, auth: tuple[str, str] | None = None,
-          open_browser: bool = False) -> gr.Blocks:
+def serve(
+    demo: gr.Blocks,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    auth: tuple[str, str] | None = None,
+    open_browser: bool = False,
+) -> gr.Blocks:
     """Start the hardened server and return at once; port 0 takes a free one."""
     hosts = ["127.0.0.1", "localhost", "[::1]", host] if is_loopback(host) else ["*"]
     # No event of the studio is queued, and Gradio looks for one a thousand times a second: a tenth of a core, all the time.
     demo._queue.sleep_when_free = 0.5
     try:
         demo.launch(
-            server_name=host, server_port=port or _free_port(host), inbrowser=open_browser, auth=auth,
-            prevent_thread_lock=True, quiet=True, share=False, show_error=False, max_file_size="1mb",
-            allowed_paths=[], footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False,
-            pwa=False, state_session_capacity=100, theme=studio_theme(), css=static.styles(),
-            app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None,
-                        "lifespan": guarded(hosts), "routes": [*static.routes(), *transfers.routes()]})
+            server_name=host,
+            server_port=port or _free_port(host),
+            inbrowser=open_browser,
+            auth=auth,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            show_error=False,
+            max_file_size="1mb",
+            allowed_paths=[],
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            state_session_capacity=100,
+            theme=studio_theme(),
+            css=static.styles(),
+            app_kwargs={
+                "openapi_url": None,
+                "docs_url": None,
+                "redoc_url": None,
+                "lifespan": guarded(hosts),
+                "routes": [*static.routes(), *transfers.routes()],
+            },
+        )
     except OSError:
         raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None
     return demo

@@ -10,8 +10,11 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import at_hand
 
-TITLES = {"tiny": "embedded policy, 0.9 million parameters", "smollm2-agent": "SmolLM2-135M taught the format, slow",
-          "smollm2": "SmolLM2-135M-Instruct as it is, slow"}
+TITLES = {
+    "tiny": "embedded policy, 0.9 million parameters",
+    "smollm2-agent": "SmolLM2-135M taught the format, slow",
+    "smollm2": "SmolLM2-135M-Instruct as it is, slow",
+}
 LARGE = 1_000_000_000
 """Parameters from which a CPU is of no use."""
 
@@ -39,8 +42,10 @@ class Model:
 def installed(runs_dir: Path) -> list[Model]:
     """What comes with the package, what was trained in ``runs_dir``, and the hub's models that are in the local cache."""
     own = [Model(name, f"{name}: {TITLES[name]}") for name in at_hand()]
-    trained = [Model(str(file.parent), f"{file.parent.parent.name}: trained here")
-               for file in sorted(Path(runs_dir).resolve().glob("*/policy/config.json"))]
+    trained = [
+        Model(str(file.parent), f"{file.parent.parent.name}: trained here")
+        for file in sorted(Path(runs_dir).resolve().glob("*/policy/config.json"))
+    ]
     return [*own, *trained, *_cached()]
 
 
@@ -50,7 +55,9 @@ def chosen(name: object, runs_dir: Path) -> Model:
     if model is None:
         raise ActFocusError("unknown policy; choose one of the list")
     if model.needs_gpu and not has_gpu():
-        raise ActFocusError(f"{model.name}: has about {model.parameters / 1e9:.1f} billion parameters and needs a GPU; there is none here")
+        raise ActFocusError(
+            f"{model.name}: has about {model.parameters / 1e9:.1f} billion parameters and needs a GPU; there is none here"
+        )
     return model
 
 

@@ -25,18 +25,43 @@ from app.catalog import Place
 from app.url import View
 
 
-def trace_payload(run: Run, text: str, place: Place, *, runs: list[str], name: str, reference: str | None,
-                  view: View, restore: bool, notes: list[str]) -> str:
+def trace_payload(
+    run: Run,
+    text: str,
+    place: Place,
+    *,
+    runs: list[str],
+    name: str,
+    reference: str | None,
+    view: View,
+    restore: bool,
+    notes: list[str],
+) -> str:
     """The page's JSON. ``text``: the ``trajectory_payload``. ``restore``: the page takes every setting from ``view`` as well."""
-    around = dump({"runs": runs, "run": _run(run, name, reference, place), "place": vars(place), "notes": notes,
-                   "filter": view.filter, "view": vars(view) if restore else None})
+    around = dump(
+        {
+            "runs": runs,
+            "run": _run(run, name, reference, place),
+            "place": vars(place),
+            "notes": notes,
+            "filter": view.filter,
+            "view": vars(view) if restore else None,
+        }
+    )
     return f"{around[:-1]},{text[1:]}"
 
 
 def trajectory_payload(run: Run, trajectory: Trajectory, batch: BatchConstants) -> str:
     """What of the page's JSON is alike for whoever looks at the trajectory."""
-    return dump({"trajectory": _trajectory(trajectory), "tokens": columns(trajectory),
-                 "alternatives": _alternatives(trajectory), "turns": drawn_turns(run, trajectory), "batch": batch.of(trajectory)})
+    return dump(
+        {
+            "trajectory": _trajectory(trajectory),
+            "tokens": columns(trajectory),
+            "alternatives": _alternatives(trajectory),
+            "turns": drawn_turns(run, trajectory),
+            "batch": batch.of(trajectory),
+        }
+    )
 
 
 def error_payload(message: str, runs: list[str], view: View | None = None) -> str:
@@ -53,8 +78,12 @@ def columns(t: Trajectory) -> dict[str, list]:
     """The parallel arrays of a trajectory, exact to the last bit of float32."""
     missing = np.full(len(t), np.nan, np.float32)
     return {
-        "text": texts(t), "id": t.token_ids.tolist(), "kind": t.kinds.tolist(), "turn": t.turns.tolist(),
-        "logprob": numbers(t.logprobs), "ref_logprob": numbers(t.signals.get("ref_logprob", missing)),
+        "text": texts(t),
+        "id": t.token_ids.tolist(),
+        "kind": t.kinds.tolist(),
+        "turn": t.turns.tolist(),
+        "logprob": numbers(t.logprobs),
+        "ref_logprob": numbers(t.signals.get("ref_logprob", missing)),
         "policy_entropy": numbers(t.signals.get("entropy", missing)),
         **{name: numbers(signal_values(t, name)) for name in SIGNALS},
     }
@@ -67,17 +96,23 @@ def texts(t: Trajectory) -> list[str]:
 
 def numbers(values: np.ndarray) -> list[float | None]:
     """float32 as the shortest decimals that give the same float32 again; null where not finite."""
-    return [float(text) if finite else None for text, finite in
-            zip(np.asarray(values, np.float32).astype(str).tolist(), np.isfinite(values).tolist())]
+    return [
+        float(text) if finite else None
+        for text, finite in zip(np.asarray(values, np.float32).astype(str).tolist(), np.isfinite(values).tolist())
+    ]
 
 
 def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
     config = run.info.get("config") or {}
     return {
-        "name": name, "policy": str((run.info.get("model") or {}).get("name") or "unknown policy"),
-        "reference": reference, "references": run.references(place.step),
-        "env": str(config.get("env") or ""), "options": env_options(run),
-        "approximate": config.get("approximate") is True, "score": f"actfocus score {run.path}",
+        "name": name,
+        "policy": str((run.info.get("model") or {}).get("name") or "unknown policy"),
+        "reference": reference,
+        "references": run.references(place.step),
+        "env": str(config.get("env") or ""),
+        "options": env_options(run),
+        "approximate": config.get("approximate") is True,
+        "score": f"actfocus score {run.path}",
     }
 
 
@@ -92,8 +127,20 @@ def env_options(run: Run) -> dict:
 
 
 def _trajectory(t: Trajectory) -> dict:
-    names = ("id", "group", "env", "seed", "rollout", "step", "model", "reward", "penalty",
-             "success", "terminated", "truncated")
+    names = (
+        "id",
+        "group",
+        "env",
+        "seed",
+        "rollout",
+        "step",
+        "model",
+        "reward",
+        "penalty",
+        "success",
+        "terminated",
+        "truncated",
+    )
     return {name: finite(getattr(t, name)) for name in names} | {"return": finite(t.ret)}
 
 
@@ -113,7 +160,11 @@ def _alternatives(t: Trajectory) -> dict | None:
     if t.alternatives is None:
         return None
     a = t.alternatives
-    return {"ids": a.ids.tolist(), "texts": [[shown(text) for text in row] for row in a.texts], "logprobs": [numbers(row) for row in a.logprobs]}
+    return {
+        "ids": a.ids.tolist(),
+        "texts": [[shown(text) for text in row] for row in a.texts],
+        "logprobs": [numbers(row) for row in a.logprobs],
+    }
 
 
 def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
@@ -127,7 +178,7 @@ def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
             turn["picture"], turn["page"] = env.svg(), shop_page(env)
             verdict = judge(env, given)
             # Only where the step is the stored one: another trainer's rules may differ.
-            if verdict.actions[:len(record.actions)] == list(record.actions):
+            if verdict.actions[: len(record.actions)] == list(record.actions):
                 turn["oracle"] = turn_verdict(verdict)
         end["picture"], end["page"] = env.svg(), shop_page(env)
     except (ActFocusError, LookupError, TypeError, ValueError, AttributeError):
@@ -139,14 +190,31 @@ def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
 def played(t: Trajectory) -> list[dict]:
     """What was done in every turn, without a world to draw or to judge it by."""
     answered = t.answered
-    return [{"actions": [shown(action) for action in turn.actions], "valid": turn.valid, "malformed": k not in answered, "reward": finite(turn.reward),
-             "penalty": finite(turn.penalty), "oracle": None} for k, turn in enumerate(t.turn_records)]
+    return [
+        {
+            "actions": [shown(action) for action in turn.actions],
+            "valid": turn.valid,
+            "malformed": k not in answered,
+            "reward": finite(turn.reward),
+            "penalty": finite(turn.penalty),
+            "oracle": None,
+        }
+        for k, turn in enumerate(t.turn_records)
+    ]
 
 
 def turn_verdict(value: TurnValue) -> dict:
     """What the optimal oracle says of a turn."""
-    return {"value": value.value, "after": value.after, "actions": value.actions, "costs": value.costs,
-            "skill": value.skill, "luck": value.luck, "lost": value.lost, "facts": value.facts}
+    return {
+        "value": value.value,
+        "after": value.after,
+        "actions": value.actions,
+        "costs": value.costs,
+        "skill": value.skill,
+        "luck": value.luck,
+        "lost": value.lost,
+        "facts": value.facts,
+    }
 
 
 def shop_page(env: Env) -> dict | None:
@@ -154,6 +222,13 @@ def shop_page(env: Env) -> dict | None:
     if not isinstance(env, WebShop):
         return None
     page = env.page()
-    return {"instruction": env.goal.instruction, "title": page.title, "lines": list(page.lines), "search": page.search,
-            "buttons": [{"label": b.label, "action": b.action, "note": b.note, "group": b.group, "chosen": b.chosen}
-                        for b in page.buttons]}
+    return {
+        "instruction": env.goal.instruction,
+        "title": page.title,
+        "lines": list(page.lines),
+        "search": page.search,
+        "buttons": [
+            {"label": b.label, "action": b.action, "note": b.note, "group": b.group, "chosen": b.chosen}
+            for b in page.buttons
+        ],
+    }

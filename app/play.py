@@ -40,18 +40,36 @@ def _turn(env: Env, answers: list[str]) -> dict:
     before = env.clone()
     verdict = turn_verdict(judge(env, answers))
     step = before.step(answers)
-    return {"answers": answers, "actions": step.info["actions"], "valid": step.info["valid"],
-            "reward": step.reward, "penalty": step.info["penalty"], "oracle": verdict}
+    return {
+        "answers": answers,
+        "actions": step.info["actions"],
+        "valid": step.info["valid"],
+        "reward": step.reward,
+        "penalty": step.info["penalty"],
+        "oracle": verdict,
+    }
 
 
 def _now(env: Env) -> dict:
     """The state as a person needs it to choose: picture or page, actions and what each would cost."""
     values, shop = optimal_values(env), shop_page(env)
     o = env.options
-    return {"turn": env.turn, "turns": o.max_turns, "left": env.actions_left, "per_turn": o.actions_per_turn,
-            "picture": env.svg(), "page": shop, "text": env.observation(), "value": values.value, "facts": values.facts,
-            "costs": {a: max(values.value - q, 0.0) for a, q in values.actions.items()},
-            "terminated": env.terminated, "truncated": env.truncated, "success": env.success, "env": env.name}
+    return {
+        "turn": env.turn,
+        "turns": o.max_turns,
+        "left": env.actions_left,
+        "per_turn": o.actions_per_turn,
+        "picture": env.svg(),
+        "page": shop,
+        "text": env.observation(),
+        "value": values.value,
+        "facts": values.facts,
+        "costs": {a: max(values.value - q, 0.0) for a, q in values.actions.items()},
+        "terminated": env.terminated,
+        "truncated": env.truncated,
+        "success": env.success,
+        "env": env.name,
+    }
 
 
 def answer(open_run, text: object) -> str:
@@ -76,7 +94,10 @@ def _request(text: object) -> tuple[str, str, int, list[list[str]], int] | None:
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 31 for n in (turn, number))
-    listed = (isinstance(moves, list) and len(moves) <= MOVES_MAX and
-              all(isinstance(m, list) and all(isinstance(a, str) for a in m) for m in moves))
+    listed = (
+        isinstance(moves, list)
+        and len(moves) <= MOVES_MAX
+        and all(isinstance(m, list) and all(isinstance(a, str) for a in m) for m in moves)
+    )
     good = isinstance(run, str) and isinstance(trajectory, str) and whole and listed
     return (run, trajectory, turn, moves, number) if good else None

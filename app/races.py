@@ -47,8 +47,16 @@ ALGORITHMS = ("grpo", "ppo")
 CHOICES = ("uniform", "actfocus", "role_only", "energy_only")
 """Schemes a page may ask for."""
 SEEDS_MAX = 5
-RATES = {("frozen_lake", "grpo"): (3.0, 3.5), ("frozen_lake", "ppo"): (4.9, 3.5), ("sokoban", "grpo"): (4.9, 5.0), ("sokoban", "ppo"): (6.5, 5.0),
-         ("sudoku", "grpo"): (6.0, 7.0), ("sudoku", "ppo"): (9.0, 7.0), ("webshop", "grpo"): (5.0, 9.0), ("webshop", "ppo"): (8.0, 9.0)}
+RATES = {
+    ("frozen_lake", "grpo"): (3.0, 3.5),
+    ("frozen_lake", "ppo"): (4.9, 3.5),
+    ("sokoban", "grpo"): (4.9, 5.0),
+    ("sokoban", "ppo"): (6.5, 5.0),
+    ("sudoku", "grpo"): (6.0, 7.0),
+    ("sudoku", "ppo"): (9.0, 7.0),
+    ("webshop", "grpo"): (5.0, 9.0),
+    ("webshop", "ppo"): (8.0, 9.0),
+}
 """Seconds a step and an evaluation, of the quick preset on one core: a first guess until this machine has trained once."""
 LANGUAGE_RATES = (60.0, 25.0)
 """The same of a language model of the size of SmolLM2, whose quick preset has few and short rollouts."""
@@ -68,8 +76,10 @@ QUIET = ("--progress", "lines", "--json")
 ROWS_MAX = 1000
 """Rows of metrics a look brings; the page asks again at once where there are more."""
 POLL = 0.5
-KEYS = re.compile(r"step|success/rate|reward/return|format/(well_formed|collapsed)|loss/policy|kl/(update|reference)|"
-                  r"entropy/\w+|mass/\w+|grad/norm|clip/\w+|tokens/per_second|seconds/elapsed|eval/t[\d.]+/success(_low|_high)?")
+KEYS = re.compile(
+    r"step|success/rate|reward/return|format/(well_formed|collapsed)|loss/policy|kl/(update|reference)|"
+    r"entropy/\w+|mass/\w+|grad/norm|clip/\w+|tokens/per_second|seconds/elapsed|eval/t[\d.]+/success(_low|_high)?"
+)
 """Metrics a page draws."""
 _ID = re.compile(r"[a-z0-9-]{1,60}")
 
@@ -90,19 +100,32 @@ class RaceRequest:
     """One of ``models.installed``; which of them are there is checked where a race is started."""
 
     def __post_init__(self):
-        for name, value, allowed in (("environment", self.environment, ENVIRONMENTS), ("algorithm", self.algorithm, ALGORITHMS),
-                                     ("time", self.time, TIMES), ("signal", self.signal, SIGNALS)):
+        for name, value, allowed in (
+            ("environment", self.environment, ENVIRONMENTS),
+            ("algorithm", self.algorithm, ALGORITHMS),
+            ("time", self.time, TIMES),
+            ("signal", self.signal, SIGNALS),
+        ):
             if not isinstance(value, str) or value not in allowed:
                 raise ActFocusError(f"{name}: must be one of {', '.join(allowed)}")
         if not isinstance(self.policy, str):
             raise ActFocusError("policy: must be a name")
-        if not isinstance(self.schemes, list) or not self.schemes or any(s not in CHOICES for s in self.schemes) \
-                or len(set(self.schemes)) != len(self.schemes):
+        if (
+            not isinstance(self.schemes, list)
+            or not self.schemes
+            or any(s not in CHOICES for s in self.schemes)
+            or len(set(self.schemes)) != len(self.schemes)
+        ):
             raise ActFocusError(f"schemes: choose one or more of {', '.join(CHOICES)}, each once")
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or not 1 <= self.seeds <= SEEDS_MAX:
             raise ActFocusError(f"seeds: must be a whole number from 1 to {SEEDS_MAX}")
         for name, value, high in (("alpha", self.alpha, 1), ("beta", self.beta, 2)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value <= high:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or not 0 <= value <= high
+            ):
                 raise ActFocusError(f"{name}: must be a number from 0 to {high}")
 
 
@@ -141,7 +164,10 @@ class Races:
             try:
                 run = Run.open(path.parent)
                 config = run.info.get("config") or {}
-                same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (env, algorithm)
+                same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (
+                    env,
+                    algorithm,
+                )
                 if same and config.get("model") == policy and (found := _rates(run.metrics(0, ROWS_MAX)[0])):
                     return found, True
             except ActFocusError:
@@ -155,8 +181,10 @@ class Races:
         models.chosen(asked.policy, self.runs_dir)
         waiting = self._waiting()
         if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
-            raise ActFocusError(f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
-                                f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less")
+            raise ActFocusError(
+                f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
+                f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less"
+            )
         with self._lock, self._writing():
             demand_no_link(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -165,12 +193,21 @@ class Races:
             expected = self.estimate(asked)
             with self._locked(".lock", wait=True):
                 id = self._free_id(f"race-{env.replace('_', '-')}")
-                runs = [{"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
-                        for seed in range(asked.seeds) for scheme in asked.schemes]
+                runs = [
+                    {"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
+                    for seed in range(asked.seeds)
+                    for scheme in asked.schemes
+                ]
                 # After all others, also where the clock was set back.
                 made = max([time.time(), *(race["made"] + 1e-3 for race in self._all())])
-                race = {"id": id, "made": made, "request": asdict(asked), "steps": expected["steps"],
-                        "seconds": expected["seconds"] / expected["runs"], "runs": runs}
+                race = {
+                    "id": id,
+                    "made": made,
+                    "request": asdict(asked),
+                    "steps": expected["steps"],
+                    "seconds": expected["seconds"] / expected["runs"],
+                    "runs": runs,
+                }
                 with appearing(self.folder / f"{id}.json") as part:
                     part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
             self._going.append(id)
@@ -214,7 +251,15 @@ class Races:
         found = []
         for race in [*self._all(), *self._alone()]:
             states = [self._state(race, run)["state"] for run in race["runs"]]
-            found.append({"id": race["id"], "made": race["made"], "request": race["request"], "policy": _policy(race), "states": states})
+            found.append(
+                {
+                    "id": race["id"],
+                    "made": race["made"],
+                    "request": race["request"],
+                    "policy": _policy(race),
+                    "states": states,
+                }
+            )
         return sorted(found, key=lambda race: race["made"], reverse=True)
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
@@ -230,8 +275,16 @@ class Races:
                 except ActFocusError as error:
                     # Its folder is broken, or being deleted: the other runs are shown.
                     state["message"] = str(error)
-            runs.append({**run, **state, "columns": _columns(rows), "cursor": cursor, "more": len(rows) == ROWS_MAX,
-                         "place": queue.index(run["name"]) + 1 if run["name"] in queue else None})
+            runs.append(
+                {
+                    **run,
+                    **state,
+                    "columns": _columns(rows),
+                    "cursor": cursor,
+                    "more": len(rows) == ROWS_MAX,
+                    "place": queue.index(run["name"]) + 1 if run["name"] in queue else None,
+                }
+            )
         return {**race, "policy": _policy(race), "runs": runs, "going": id in self._going}
 
     def log(self, id: str, name: str) -> dict:
@@ -241,16 +294,29 @@ class Races:
         run = next(run for run in race["runs"] if run["name"] == name)
         again = path.with_name(f"{name}-again")
         config = Run.open(path).info.get("config") if path.is_dir() else None
-        python = ["from actfocus_core.runs import Run", "from actfocus_core.train import TrainConfig, train", "",
-                  f"config = Run.open({str(path)!r}).info[\"config\"]", 'config.pop("command")',
-                  f"train(TrainConfig.of(**config), {str(again)!r})"]
+        python = [
+            "from actfocus_core.runs import Run",
+            "from actfocus_core.train import TrainConfig, train",
+            "",
+            f'config = Run.open({str(path)!r}).info["config"]',
+            'config.pop("command")',
+            f"train(TrainConfig.of(**config), {str(again)!r})",
+        ]
         if race.get("alone"):
             own = config["command"]
             words = ["train", "--resume", str(path)] if own == "train" else ["export", str(path), "--format", own]
-            return {"log": "", "config": config, "python": "\n".join(python if own == "train" else [*python[:1], "", f"run = Run.open({str(path)!r})"]),
-                    "command": shlex.join(["actfocus", *words])}
-        return {"log": _tail(self.folder / f"{name}.log", LOG_MAX), "config": config, "python": "\n".join(python),
-                "command": shlex.join(["actfocus", *self._arguments(race, run, again)])}
+            return {
+                "log": "",
+                "config": config,
+                "python": "\n".join(python if own == "train" else [*python[:1], "", f"run = Run.open({str(path)!r})"]),
+                "command": shlex.join(["actfocus", *words]),
+            }
+        return {
+            "log": _tail(self.folder / f"{name}.log", LOG_MAX),
+            "config": config,
+            "python": "\n".join(python),
+            "command": shlex.join(["actfocus", *self._arguments(race, run, again)]),
+        }
 
     def path(self, id: str, name: str) -> Path:
         """The folder of a race's run. Raises ActFocusError for any other name."""
@@ -264,8 +330,10 @@ class Races:
         """Raises ActFocusError where too little is free to begin a run."""
         free = shutil.disk_usage(self.runs_dir).free
         if free < DISK_FREE:
-            raise ActFocusError(f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
-                                f"{DISK_FREE // 1_000_000} MB first")
+            raise ActFocusError(
+                f"only {free // 1_000_000} MB are free where the runs are kept; make room for at least "
+                f"{DISK_FREE // 1_000_000} MB first"
+            )
 
     def _demand_writable(self) -> None:
         if self.read_only:
@@ -288,8 +356,10 @@ class Races:
         try:
             yield
         except OSError as error:
-            raise ActFocusError(f"{self.runs_dir}: cannot be written ({error.strerror or error}); make room or allow it, or start "
-                                "the studio with another folder of runs") from None
+            raise ActFocusError(
+                f"{self.runs_dir}: cannot be written ({error.strerror or error}); make room or allow it, or start "
+                "the studio with another folder of runs"
+            ) from None
 
     @contextmanager
     def _locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
@@ -371,15 +441,22 @@ class Races:
 
     def _queue(self) -> list[str]:
         """Names of the runs that wait for the slot, the next one first."""
-        return [run["name"] for id in list(self._going) for run in self._pending(id)
-                if self._state(self._race(id), run)["state"] == "queued"]
+        return [
+            run["name"]
+            for id in list(self._going)
+            for run in self._pending(id)
+            if self._state(self._race(id), run)["state"] == "queued"
+        ]
 
     def _busy(self) -> bool:
         """Whether any process trains here, begun by this studio or by another."""
         if any(process.poll() is None for process in self._processes.values()):
             return True
-        return any(read_status(self.runs_dir / run["name"]).get("state") in ("running", "paused")
-                   for race in self._all() for run in race["runs"])
+        return any(
+            read_status(self.runs_dir / run["name"]).get("state") in ("running", "paused")
+            for race in self._all()
+            for run in race["runs"]
+        )
 
     def _spawn(self, race: dict, run: dict, slot: IO) -> None:
         """Begin a run, or go on with it, in a process that keeps the slot locked as long as it lives."""
@@ -391,8 +468,9 @@ class Races:
             command = self._command(race, run)
         with open_to_append(self.folder / f"{run['name']}.log") as log:
             self._before[run["name"]] = read_status(path).get("pid")
-            self._processes[run["name"]] = processes.start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                           pass_fds=[slot.fileno()])
+            self._processes[run["name"]] = processes.start(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[slot.fileno()]
+            )
         give_way(self._processes[run["name"]])
 
     def _command(self, race: dict, run: dict) -> list[str]:
@@ -409,11 +487,32 @@ class Races:
         policy = asked.get("policy", "tiny")
         # Whatever the machine does meanwhile, a run ends: after four times what was asked for, or expected.
         budget = 4 * max(TIMES[asked["time"]], race.get("seconds", 0))
-        return ["train", "--preset", "quick", "--env", env, *pairs, *([] if policy == "tiny" else ["--policy", policy]),
-                "--algorithm", asked["algorithm"], "--scheme", run["scheme"], *params, "--seed", str(run["seed"]),
-                "--steps", str(steps), "--time-budget", str(round(budget)),
-                "--set", f"eval_every={every(steps)}", "--set", "store_evaluation=true",
-                "--out", str(out)]
+        return [
+            "train",
+            "--preset",
+            "quick",
+            "--env",
+            env,
+            *pairs,
+            *([] if policy == "tiny" else ["--policy", policy]),
+            "--algorithm",
+            asked["algorithm"],
+            "--scheme",
+            run["scheme"],
+            *params,
+            "--seed",
+            str(run["seed"]),
+            "--steps",
+            str(steps),
+            "--time-budget",
+            str(round(budget)),
+            "--set",
+            f"eval_every={every(steps)}",
+            "--set",
+            "store_evaluation=true",
+            "--out",
+            str(out),
+        ]
 
     # --- what is in the folders ----------------------------------------------------------
 
@@ -443,9 +542,17 @@ class Races:
         if config.get("command") not in TRAINED:
             raise ActFocusError(f"{id} is no training run")
         by = "" if config["command"] == "train" else f", {config['command']}"
-        return {"id": id, "made": (run.path / "run.json").stat().st_mtime, "alone": True, "steps": status.get("steps") or 1,
-                "request": {"environment": f"{config.get('env') or 'rollouts of its own'}{by}", "algorithm": str(config.get("algorithm", ""))},
-                "runs": [{"name": id, "scheme": str(config.get("scheme", "")), "seed": config.get("seed") or 0}]}
+        return {
+            "id": id,
+            "made": (run.path / "run.json").stat().st_mtime,
+            "alone": True,
+            "steps": status.get("steps") or 1,
+            "request": {
+                "environment": f"{config.get('env') or 'rollouts of its own'}{by}",
+                "algorithm": str(config.get("algorithm", "")),
+            },
+            "runs": [{"name": id, "scheme": str(config.get("scheme", "")), "seed": config.get("seed") or 0}],
+        }
 
     def _race(self, id: str) -> dict:
         known = isinstance(id, str) and _ID.fullmatch(id) is not None
@@ -457,13 +564,32 @@ class Races:
             demand_no_link(self.folder)
             race = read_json(self.folder / f"{id}.json", RACE_MAX)
             race["request"] = asdict(RaceRequest(**race["request"]))
-            good = (race["id"] == id and type(race["steps"]) is int and 0 < race["steps"] < 2**31
-                    and isinstance(race["made"], (int, float)) and math.isfinite(race["made"]) and race["runs"]
-                    and all(_ID.fullmatch(run["name"].replace("_", "-")) and run["scheme"] in SCHEMES and type(run["seed"]) is int
-                            for run in race["runs"]))
+            good = (
+                race["id"] == id
+                and type(race["steps"]) is int
+                and 0 < race["steps"] < 2**31
+                and isinstance(race["made"], (int, float))
+                and math.isfinite(race["made"])
+                and race["runs"]
+                and all(
+                    _ID.fullmatch(run["name"].replace("_", "-"))
+                    and run["scheme"] in SCHEMES
+                    and type(run["seed"]) is int
+                    for run in race["runs"]
+                )
+            )
         except FileNotFoundError:
             raise ActFocusError(f"there is no race {id} here; choose one from the list") from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, ActFocusError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            ActFocusError,
+        ) as error:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race ({error})") from None
         if not good:
             raise ActFocusError(f"{self.folder / id}.json: not the file of a race")
@@ -472,8 +598,11 @@ class Races:
     def _free_id(self, stem: str) -> str:
         """No race and no run has this name yet."""
         taken = {path.stem for path in self.folder.glob("*.json")} | {path.name for path in self.runs_dir.iterdir()}
-        return next(f"{stem}-{n}" for n in itertools.count(1)
-                    if not any(name.startswith(f"{stem}-{n}-") or name == f"{stem}-{n}" for name in taken))
+        return next(
+            f"{stem}-{n}"
+            for n in itertools.count(1)
+            if not any(name.startswith(f"{stem}-{n}-") or name == f"{stem}-{n}" for name in taken)
+        )
 
     def _state(self, race: dict, run: dict) -> dict:
         """queued, waiting (nobody keeps the race going), starting, or what the run says of itself."""
@@ -482,7 +611,11 @@ class Races:
         alive = process is not None and process.poll() is None
         state = status.get("state") or ("starting" if alive else "queued" if race["id"] in self._going else "waiting")
         code = None if process is None else process.poll()
-        mute = code is not None and status.get("pid") == self._before.get(run["name"]) and state not in ("finished", "running", "paused")
+        mute = (
+            code is not None
+            and status.get("pid") == self._before.get(run["name"])
+            and state not in ("finished", "running", "paused")
+        )
         if mute:
             # Started again it would end the same way.
             state = "failed"
@@ -490,12 +623,21 @@ class Races:
             state = "starting"
         step, elapsed = status.get("step", 0), status.get("elapsed") or 0.0
         left = (race["steps"] - step) * elapsed / step if step else None
-        found = {"state": state, "step": step, "phase": status.get("phase", ""), "elapsed": elapsed, "left": left,
-                 "message": status.get("message") or ""}
+        found = {
+            "state": state,
+            "step": step,
+            "phase": status.get("phase", ""),
+            "elapsed": elapsed,
+            "left": left,
+            "message": status.get("message") or "",
+        }
         if state in ("failed", "killed"):
             # What could say nothing any more: killed, or on a full disk.
-            found["message"] = (f"{how_it_ended(code)} before it said anything; its log may say why" if mute and not code else
-                                found["message"] or (how_it_ended(code) if code else ""))
+            found["message"] = (
+                f"{how_it_ended(code)} before it said anything; its log may say why"
+                if mute and not code
+                else found["message"] or (how_it_ended(code) if code else "")
+            )
             found["log"] = _tail(self.folder / f"{run['name']}.log", LOG_TAIL)
         return found
 

@@ -16,17 +16,55 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 HERE = Path(__file__).parent
-SCRIPTS = ("token_view/weights.js", "frame/dom.js", "frame/store.js", "frame/channel.js", "frame/plots.js", "frame/frame.js", "frame/jobs.js",
-           "frame/drawer.js",
-           "token_view/verdict.js", "token_view/tokens.js", "token_view/rail.js", "token_view/inspector.js", "token_view/mass.js",
-           "token_view/line.js", "token_view/panes.js", "token_view/play.js", "token_view/table.js", "token_view/keys.js", "token_view/view.js",
-           "compare/tables.js", "compare/compare.js", "groups/ribbons.js", "groups/groups.js", "tune/tune.js",
-           "train/series.js", "train/charts.js", "train/standing.js", "train/scrubber.js", "train/train.js",
-           "whatif/replay.js", "whatif/branch.js", "whatif/edit.js", "whatif/motion.js", "whatif/whatif.js",
-           "learn/learn.js")
+SCRIPTS = (
+    "token_view/weights.js",
+    "frame/dom.js",
+    "frame/store.js",
+    "frame/channel.js",
+    "frame/plots.js",
+    "frame/frame.js",
+    "frame/jobs.js",
+    "frame/drawer.js",
+    "token_view/verdict.js",
+    "token_view/tokens.js",
+    "token_view/rail.js",
+    "token_view/inspector.js",
+    "token_view/mass.js",
+    "token_view/line.js",
+    "token_view/panes.js",
+    "token_view/play.js",
+    "token_view/table.js",
+    "token_view/keys.js",
+    "token_view/view.js",
+    "compare/tables.js",
+    "compare/compare.js",
+    "groups/ribbons.js",
+    "groups/groups.js",
+    "tune/tune.js",
+    "train/series.js",
+    "train/charts.js",
+    "train/standing.js",
+    "train/scrubber.js",
+    "train/train.js",
+    "whatif/replay.js",
+    "whatif/branch.js",
+    "whatif/edit.js",
+    "whatif/motion.js",
+    "whatif/whatif.js",
+    "learn/learn.js",
+)
 """In this order they make studio.js."""
-STYLES = ("frame/frame.css", "frame/drawer.css", "token_view/view.css", "compare/compare.css", "groups/groups.css", "tune/tune.css",
-          "train/train.css", "whatif/whatif.css", "learn/learn.css")
+STYLES = (
+    "frame/frame.css",
+    "frame/drawer.css",
+    "token_view/view.css",
+    "compare/compare.css",
+    "groups/groups.css",
+    "tune/tune.css",
+    "train/train.css",
+    "whatif/whatif.css",
+    "learn/learn.css",
+)
 TRACKERS = sorted((Path(gradio.__file__).parent / "templates/frontend/assets").glob("statustracker-*.js"))
 """Gradio's display of how far an event is."""
 ENDLESS = (")/1e3),W&&ze()})", ")/1e3),W&&U&&ze()})")
@@ -57,8 +95,11 @@ def script_tag() -> str:
 
 def routes() -> list[Route]:
     """What ``launch`` adds to Gradio's own routes."""
-    return [Route("/studio/studio.js", _studio), Route("/studio/plotly.min.js", _plotly),
-            *(Route(f"/assets/{file.name}", _tracker) for file in TRACKERS)]
+    return [
+        Route("/studio/studio.js", _studio),
+        Route("/studio/plotly.min.js", _plotly),
+        *(Route(f"/assets/{file.name}", _tracker) for file in TRACKERS),
+    ]
 
 
 def _studio(request: Request) -> Response:

@@ -68,8 +68,10 @@ class Transfers:
         path = Path(f"{_plain(stem)[:80] or 'rollouts'}.{_plain(suffix)[-20:]}")
         refuse_pickle(path)
         if data_suffix(path) not in (*LINES, ".parquet"):
-            raise ActFocusError(f"{path}: is not a file of rollouts; they are read from {', '.join((*LINES, '.parquet'))}, "
-                                f"also with {' or '.join(COMPRESSIONS)} behind it")
+            raise ActFocusError(
+                f"{path}: is not a file of rollouts; they are read from {', '.join((*LINES, '.parquet'))}, "
+                f"also with {' or '.join(COMPRESSIONS)} behind it"
+            )
         if size > UPLOAD_MAX:
             raise ActFocusError(f"{path}: has {size >> 20} MiB, and a page takes {UPLOAD_MAX >> 20}; {ELSEWHERE}")
         return self._add(RECEIVE, path.name, size)
@@ -142,11 +144,14 @@ def transfers() -> Transfers:
 
 def routes() -> list[Route]:
     """What ``launch`` adds to Gradio's own routes."""
+
     async def receive(request: Request) -> Response:
         return await transfers().receive(request)
 
-    return [Route(RECEIVE + "{ticket}", receive, methods=["PUT"]),
-            Route(SEND + "{ticket}", lambda request: transfers().send(request))]
+    return [
+        Route(RECEIVE + "{ticket}", receive, methods=["PUT"]),
+        Route(SEND + "{ticket}", lambda request: transfers().send(request)),
+    ]
 
 
 def check(path: Path) -> int:
@@ -168,7 +173,9 @@ def _lines(path: Path) -> int:
             while line := stream.readline(LINE_MAX + 1):
                 count, size = count + 1, size + len(line)
                 if len(line) > LINE_MAX:
-                    raise ActFocusError(f"{path.name}, line {count}: is longer than {LINE_MAX >> 20} MiB; a line holds one rollout")
+                    raise ActFocusError(
+                        f"{path.name}, line {count}: is longer than {LINE_MAX >> 20} MiB; a line holds one rollout"
+                    )
                 _within(path, count, size)
     except (OSError, pa.ArrowException):
         raise ActFocusError(f"{path.name}: cannot be unpacked after line {count}; is the file whole?") from None
@@ -191,4 +198,6 @@ def _within(path: Path, count: int, size: int) -> None:
     if count > ROLLOUTS_MAX:
         raise ActFocusError(f"{path.name}: holds more than {ROLLOUTS_MAX} rollouts, the most a page takes; {ELSEWHERE}")
     if size > UNPACKED_MAX:
-        raise ActFocusError(f"{path.name}: unpacks to more than {UNPACKED_MAX >> 20} MiB, the most a page takes; {ELSEWHERE}")
+        raise ActFocusError(
+            f"{path.name}: unpacks to more than {UNPACKED_MAX >> 20} MiB, the most a page takes; {ELSEWHERE}"
+        )

@@ -34,9 +34,19 @@ def write(path: Path, size: int, format: str) -> int:
     from actfocus_core.trajectory import TokenKind
 
     def messages(t) -> dict:
-        turns = [message for turn in t.turn_records for message in (
-            {"role": "user", "content": turn.observation}, {"role": "assistant", "content": turn.response})]
-        return {"messages": [{"role": "system", "content": t.text(TokenKind.SYSTEM)}, *turns], "reward": t.reward, "env": t.env}
+        turns = [
+            message
+            for turn in t.turn_records
+            for message in (
+                {"role": "user", "content": turn.observation},
+                {"role": "assistant", "content": turn.response},
+            )
+        ]
+        return {
+            "messages": [{"role": "system", "content": t.text(TokenKind.SYSTEM)}, *turns],
+            "reward": t.reward,
+            "env": t.env,
+        }
 
     real = [t for folder in sorted((assets() / "runs").iterdir()) for t in Run.open(folder).trajectories()]
     records = [messages(t) if format == "chat" else to_record(t) for t in real]
@@ -59,11 +69,17 @@ def measure(path: Path, out: Path) -> dict:
         run = import_run(path, out, tokenizer="tiny", on_progress=show("import"))
     seconds, cpu, peak = time.perf_counter() - start, time.process_time() - cpu, megabytes()
     size, index = path.stat().st_size / 1e6, run.index()
-    return {"file_megabytes": round(size), "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
-            "megabytes_a_cpu_second": round(size / cpu, 2),
-            "peak_megabytes": peak, "peak_megabytes_before": before, "rollouts": len(index),
-            "tokens": int(index["n_tokens"].sum()),
-            "run_megabytes": round(sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / 1e6)}
+    return {
+        "file_megabytes": round(size),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu, 1),
+        "megabytes_a_cpu_second": round(size / cpu, 2),
+        "peak_megabytes": peak,
+        "peak_megabytes_before": before,
+        "rollouts": len(index),
+        "tokens": int(index["n_tokens"].sum()),
+        "run_megabytes": round(sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / 1e6),
+    }
 
 
 def main() -> None:
@@ -79,8 +95,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as hidden:
         path = Path(hidden) / "rollouts.jsonl"
         count = write(path, args.megabytes * 1_000_000, args.format)
-        result = processes.run(processes.python("benchmarks.big_import", "--measure", path, Path(hidden) / "run"),
-                               env=processes.environment(threads=None))
+        result = processes.run(
+            processes.python("benchmarks.big_import", "--measure", path, Path(hidden) / "run"),
+            env=processes.environment(threads=None),
+        )
     if result.returncode:
         sys.exit(f"the import failed with exit code {result.returncode}")
     figures = json.loads(result.stdout)

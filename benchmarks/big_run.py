@@ -35,7 +35,10 @@ def make(path: Path, trajectories: int) -> None:
     kinds = np.resize(np.repeat(np.arange(6, dtype=np.uint8), [20, 30, 5, 90, 30, 25]), TOKENS)
     turns = np.repeat(np.arange(5, dtype=np.int16), TOKENS // 5)
     sampled = kinds >= 3
-    with appearing_run(path, {"command": "benchmarks/big_run.py", "env": ""}) as run, RunWriter(run, "reference") as out:
+    with (
+        appearing_run(path, {"command": "benchmarks/big_run.py", "env": ""}) as run,
+        RunWriter(run, "reference") as out,
+    ):
         for number in range(trajectories):
             step = number * STEPS // trajectories
             ids = rng.integers(0, 2000, TOKENS)
@@ -45,10 +48,25 @@ def make(path: Path, trajectories: int) -> None:
 
             reward = float(rng.integers(0, 2))
             records = [Turn("look", "go", ["Up"], True, 0.0, 0.0, f"s{turn}", {"turn": turn}) for turn in range(5)]
-            out.add(Trajectory(f"{step:05d}-{number // 8}-{number % 8:02d}", ids, kinds, turns, scores(-1), words[ids].tolist(),
-                               records, {"entropy": scores(2), "ref_energy": scores(-9), "ref_logprob": scores(-1)},
-                               group=f"{step:05d}-{number // 8}", env="lake", rollout=number % 8, step=step,
-                               reward=reward, success=reward > 0, terminated=True))
+            out.add(
+                Trajectory(
+                    f"{step:05d}-{number // 8}-{number % 8:02d}",
+                    ids,
+                    kinds,
+                    turns,
+                    scores(-1),
+                    words[ids].tolist(),
+                    records,
+                    {"entropy": scores(2), "ref_energy": scores(-9), "ref_logprob": scores(-1)},
+                    group=f"{step:05d}-{number // 8}",
+                    env="lake",
+                    rollout=number % 8,
+                    step=step,
+                    reward=reward,
+                    success=reward > 0,
+                    terminated=True,
+                )
+            )
 
 
 def timed(action) -> tuple[float, object]:
@@ -61,7 +79,9 @@ def megabytes() -> int:
     """The peak resident memory of this process; what its parent held does not count."""
     status = Path("/proc/self/status")
     if status.exists():
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) // 1024
+        return (
+            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) // 1024
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
@@ -74,8 +94,13 @@ def ours(path: Path) -> dict:
     figures["sort"], _ = timed(lambda: run.index().sort_values(["return", "n_tokens", "id"], ascending=False))
     ids = [index["id"].iloc[len(index) * part // 7] for part in range(1, 7)]
     seconds = [timed(lambda one=one: run.trajectory(one))[0] for one in ids]
-    figures |= {"trajectory": max(seconds), "trajectories": len(index), "tokens": int(index["n_tokens"].sum()),
-                "found": len(rows), "megabytes": megabytes()}
+    figures |= {
+        "trajectory": max(seconds),
+        "trajectories": len(index),
+        "tokens": int(index["n_tokens"].sum()),
+        "found": len(rows),
+        "megabytes": megabytes(),
+    }
     figures["within_goals"] = {name: figures[name] < goal for name, goal in GOALS.items()}
     return figures
 
@@ -85,8 +110,11 @@ def peer(path: Path) -> dict:
     import pandas as pd
 
     figures = {"megabytes_before": megabytes()}
-    figures["open"], frame = timed(lambda: pd.concat(
-        [pd.read_parquet(file) for file in sorted((path / "trajectories").glob("*.parquet"))], ignore_index=True))
+    figures["open"], frame = timed(
+        lambda: pd.concat(
+            [pd.read_parquet(file) for file in sorted((path / "trajectories").glob("*.parquet"))], ignore_index=True
+        )
+    )
     figures["filter"], _ = timed(lambda: frame[frame["success"] & (frame["n_action"] > 10) & (frame["step"] == 3)])
     figures["sort"], _ = timed(lambda: frame.sort_values(["reward", "n_tokens", "id"], ascending=False))
     one = frame["id"].iloc[len(frame) // 2]
@@ -106,13 +134,21 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as hidden:
         path = (args.folder or Path(hidden)) / ("big-full" if args.full else "big")
-        figures = {"made_in": timed(lambda: make(path, 100_000 if args.full else 10_000))[0]} if not path.exists() else {}
+        figures = (
+            {"made_in": timed(lambda: make(path, 100_000 if args.full else 10_000))[0]} if not path.exists() else {}
+        )
         figures["disk_megabytes"] = round(sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6)
         for name in ("ours", *(() if args.no_peer else ("peer",))):
-            result = processes.run(processes.python("benchmarks.big_run", "--measure", name, "--folder", path),
-                                   env=processes.environment(threads=None), stderr=subprocess.PIPE)
-            figures[name] = json.loads(result.stdout) if result.returncode == 0 else \
-                f"failed with exit code {result.returncode}: {result.stderr.strip()[-200:] or 'killed'}"
+            result = processes.run(
+                processes.python("benchmarks.big_run", "--measure", name, "--folder", path),
+                env=processes.environment(threads=None),
+                stderr=subprocess.PIPE,
+            )
+            figures[name] = (
+                json.loads(result.stdout)
+                if result.returncode == 0
+                else f"failed with exit code {result.returncode}: {result.stderr.strip()[-200:] or 'killed'}"
+            )
     print(json.dumps(figures, indent=1))
 
 

@@ -16,11 +16,11 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from actfocus_core.credit import CONTROLS, SCHEMES, Batch, get_scheme  # noqa: E402
-from actfocus_core.credit.base import VALUE_SIGNALS  # noqa: E402
-from actfocus_core.trajectory import TokenKind, Trajectory, Turn  # noqa: E402
+from actfocus_core.credit import CONTROLS, SCHEMES, Batch, get_scheme
+from actfocus_core.credit.base import VALUE_SIGNALS
+from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 GROUP, PROMPT = 8, 60
 TOKEN_SIGNALS = ("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy", "entropy", *VALUE_SIGNALS)
@@ -29,18 +29,32 @@ TOKEN_SIGNALS = ("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy
 def make(number: int, turns: int, tokens: int) -> Trajectory:
     """One trajectory of ``turns`` turns with ``tokens`` response tokens each, a tenth of them actions."""
     rng = np.random.default_rng(number)
-    reply = np.repeat([TokenKind.FORMAT, TokenKind.REASONING, TokenKind.ACTION],
-                      [tokens // 20, tokens - tokens // 20 - tokens // 10, tokens // 10])
+    reply = np.repeat(
+        [TokenKind.FORMAT, TokenKind.REASONING, TokenKind.ACTION],
+        [tokens // 20, tokens - tokens // 20 - tokens // 10, tokens // 10],
+    )
     kinds = np.tile(np.concatenate([np.full(PROMPT, TokenKind.USER), reply]), turns)
     scored = kinds >= TokenKind.REASONING
     success = bool(rng.random() < 0.5)
-    records = [Turn("", "", ["Left"], True, float(success and k == turns - 1), 0.0, f"s{rng.integers(6)}", {})
-               for k in range(turns)]
+    records = [
+        Turn("", "", ["Left"], True, float(success and k == turns - 1), 0.0, f"s{rng.integers(6)}", {})
+        for k in range(turns)
+    ]
     signals = {name: np.where(scored, -rng.random(len(kinds)), np.nan) for name in TOKEN_SIGNALS}
     signals["entropy"] = -signals["entropy"]
-    return Trajectory(f"t{number}", np.zeros(len(kinds)), kinds, np.repeat(np.arange(turns), PROMPT + tokens),
-                      np.where(scored, -1.0, np.nan), [""] * len(kinds), records, signals,
-                      group=f"g{number // GROUP}", reward=float(success), success=success)
+    return Trajectory(
+        f"t{number}",
+        np.zeros(len(kinds)),
+        kinds,
+        np.repeat(np.arange(turns), PROMPT + tokens),
+        np.where(scored, -1.0, np.nan),
+        [""] * len(kinds),
+        records,
+        signals,
+        group=f"g{number // GROUP}",
+        reward=float(success),
+        success=success,
+    )
 
 
 def timed(action) -> tuple[float, object]:

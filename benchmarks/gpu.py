@@ -64,10 +64,22 @@ def main() -> None:
         name = o.policy or made(SHAPES[o.shape], Path(folder))
         policy = load_policy(name, o.device)
         device = policy.device
-        where = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-        say({"device": where, "torch": torch.__version__, "weights": o.policy or f"random, of the shape of {o.shape}",
-             "parameters": sum(p.numel() for p in policy.model.parameters()), "dtype": str(policy.model.dtype),
-             "rows": o.rows, "length": o.length})
+        where = (
+            torch.cuda.get_device_name()
+            if device.type == "cuda"
+            else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+        )
+        say(
+            {
+                "device": where,
+                "torch": torch.__version__,
+                "weights": o.policy or f"random, of the shape of {o.shape}",
+                "parameters": sum(p.numel() for p in policy.model.parameters()),
+                "dtype": str(policy.model.dtype),
+                "rows": o.rows,
+                "length": o.length,
+            }
+        )
         rows = []
         for part in o.parts.split(","):
             rows += PARTS[part](policy, name, o)
@@ -81,9 +93,17 @@ def main() -> None:
 def made(shape: Shape, folder: Path) -> str:
     """A folder with a Qwen2 of this shape, with random weights from a seed, and the embedded policy's tokenizer."""
     torch.manual_seed(0)
-    config = Qwen2Config(vocab_size=shape.vocabulary, hidden_size=shape.width, intermediate_size=shape.mlp, num_hidden_layers=shape.layers,
-                         num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, tie_word_embeddings=shape.tied,
-                         max_position_embeddings=32768, dtype=torch.bfloat16)
+    config = Qwen2Config(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.mlp,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=32768,
+        dtype=torch.bfloat16,
+    )
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     load_policy("tiny", "cpu").tokenizer.save_pretrained(folder)
     return str(folder)
@@ -95,13 +115,33 @@ def rollouts(policy: Policy, o: argparse.Namespace) -> list[Trajectory]:
     vocabulary = policy.model.get_input_embeddings().weight.shape[0]
     given, found = o.length // 5, []
     for i in range(o.rows):
-        written = dice.choice([TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT], o.length - given, p=[0.8, 0.15, 0.05])
+        written = dice.choice(
+            [TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT], o.length - given, p=[0.8, 0.15, 0.05]
+        )
         logprobs = np.concatenate([np.full(given, np.nan), np.full(o.length - given, -np.log(vocabulary))])
-        found.append(Trajectory(
-            id=str(i), token_ids=dice.integers(0, vocabulary, o.length), turns=np.zeros(o.length, int),
-            kinds=np.concatenate([np.full(given, TokenKind.USER), written]), logprobs=logprobs, texts=[""] * o.length,
-            turn_records=[], signals={"entropy": logprobs * -1}, group=str(i // 8), env="frozen_lake", seed=i // 8, rollout=i % 8,
-            step=1, model=policy.name, reward=float(i % 2), penalty=0.0, success=bool(i % 2), terminated=True, truncated=False))
+        found.append(
+            Trajectory(
+                id=str(i),
+                token_ids=dice.integers(0, vocabulary, o.length),
+                turns=np.zeros(o.length, int),
+                kinds=np.concatenate([np.full(given, TokenKind.USER), written]),
+                logprobs=logprobs,
+                texts=[""] * o.length,
+                turn_records=[],
+                signals={"entropy": logprobs * -1},
+                group=str(i // 8),
+                env="frozen_lake",
+                seed=i // 8,
+                rollout=i % 8,
+                step=1,
+                model=policy.name,
+                reward=float(i % 2),
+                penalty=0.0,
+                success=bool(i % 2),
+                terminated=True,
+                truncated=False,
+            )
+        )
     return found
 
 
@@ -128,9 +168,19 @@ def energy(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
 
     times = in_turns({"bare": bare, "signals": signals}, policy, o.repeats)
     tokens = o.rows * o.length
-    return [say({"part": "energy", "signals_tokens_per_second": tokens / times["signals"][0], "bare_tokens_per_second": tokens / times["bare"][0],
-                 "time_ratio": times["signals"][0] / times["bare"][0], "bare_peak_mb": times["bare"][1] / MB,
-                 "signals_peak_mb": times["signals"][1] / MB, "extra_peak_mb": (times["signals"][1] - times["bare"][1]) / MB})]
+    return [
+        say(
+            {
+                "part": "energy",
+                "signals_tokens_per_second": tokens / times["signals"][0],
+                "bare_tokens_per_second": tokens / times["bare"][0],
+                "time_ratio": times["signals"][0] / times["bare"][0],
+                "bare_peak_mb": times["bare"][1] / MB,
+                "signals_peak_mb": times["signals"][1] / MB,
+                "extra_peak_mb": (times["signals"][1] - times["bare"][1]) / MB,
+            }
+        )
+    ]
 
 
 def update(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
@@ -139,8 +189,13 @@ def update(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     learner = Learner(config, load_policy(name, o.device, "float32"))
     found = rollouts(policy, o)
     n = sum(len(t) for t in found)
-    columns = {"old_logprobs": np.concatenate([t.logprobs for t in found]), "advantages": np.where(np.arange(n) % 2, 1.0, -1.0),
-               "weights": np.ones(n), "keep": np.ones(n), "clip_scale": np.ones(n)}
+    columns = {
+        "old_logprobs": np.concatenate([t.logprobs for t in found]),
+        "advantages": np.where(np.arange(n) % 2, 1.0, -1.0),
+        "weights": np.ones(n),
+        "keep": np.ones(n),
+        "clip_scale": np.ones(n),
+    }
     batch = TrainingBatch(found, {name: values.astype(np.float32) for name, values in columns.items()})
     # Groups of one: no opening is shared, every token is read once.
     for i, t in enumerate(found):
@@ -156,9 +211,19 @@ def update(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     seconds, peak = in_turns({"step": step}, policy, o.repeats)["step"]
     needed = 3 * forward_operations(Shape.of(policy.model.config), o.rows, o.length)
     reached = product_operations(policy)
-    return [say({"part": "update", "tokens_per_second": n / seconds, "seconds": seconds, "peak_mb": peak / MB,
-                 "model_tflops_per_second": needed / seconds / 1e12, "matrix_product_tflops_per_second": reached / 1e12,
-                 "model_flop_use": needed / seconds / reached})]
+    return [
+        say(
+            {
+                "part": "update",
+                "tokens_per_second": n / seconds,
+                "seconds": seconds,
+                "peak_mb": peak / MB,
+                "model_tflops_per_second": needed / seconds / 1e12,
+                "matrix_product_tflops_per_second": reached / 1e12,
+                "model_flop_use": needed / seconds / reached,
+            }
+        )
+    ]
 
 
 def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
@@ -169,7 +234,9 @@ def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     except ActFocusError as error:
         say({"part": "sampling", "vllm": str(error)})
     dice = np.random.default_rng(0)
-    openings = [dice.integers(0, policy.model.config.vocab_size, o.length // 5).tolist() for _ in range(-(-o.streams // 8))]
+    openings = [
+        dice.integers(0, policy.model.config.vocab_size, o.length // 5).tolist() for _ in range(-(-o.streams // 8))
+    ]
     blocks = [openings[i // 8] for i in range(o.streams)]
     for sampler in samplers.values():
         # No token ends a reply: both write the same number.
@@ -181,11 +248,18 @@ def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     def play(sampler) -> Callable[[], None]:
         def run() -> None:
             sampler.begin(o.streams)
-            assert sum(len(r.ids) for r in sampler.reply(blocks, o.reply, dice.random((o.streams, o.reply)))) == o.streams * o.reply
+            assert (
+                sum(len(r.ids) for r in sampler.reply(blocks, o.reply, dice.random((o.streams, o.reply))))
+                == o.streams * o.reply
+            )
+
         return run
 
     times = in_turns({kind: play(sampler) for kind, sampler in samplers.items()}, policy, o.repeats)
-    row = {"part": "sampling", **{f"{kind}_tokens_per_second": o.streams * o.reply / seconds for kind, (seconds, _) in times.items()}}
+    row = {
+        "part": "sampling",
+        **{f"{kind}_tokens_per_second": o.streams * o.reply / seconds for kind, (seconds, _) in times.items()},
+    }
     if "vllm" in times:
         row["vllm_over_transformers"] = times["transformers"][0] / times["vllm"][0]
     return [say(row)]
@@ -193,8 +267,11 @@ def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
 
 def schemes(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     """The part of a training step after the rollouts, under two schemes, with the KL to the reference and without."""
-    learners = {(scheme, kl): Learner(configured(name, o, scheme=scheme, kl_coef=kl), load_policy(name, o.device, "float32"))
-                for scheme in ("uniform", "actfocus") for kl in (0.0, 0.001)}
+    learners = {
+        (scheme, kl): Learner(configured(name, o, scheme=scheme, kl_coef=kl), load_policy(name, o.device, "float32"))
+        for scheme in ("uniform", "actfocus")
+        for kl in (0.0, 0.001)
+    }
     dice = np.random.default_rng(1)
 
     def step(learner: Learner) -> Callable[[], None]:
@@ -206,15 +283,30 @@ def schemes(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
             made = prepare_grpo(learner, kept)
             with learner.updating():
                 update_grpo(learner, made, 1)
+
         return run
 
-    times = {key: seconds for key, (seconds, _) in in_turns(
-        {key: step(learner) for key, learner in learners.items()}, policy, o.repeats).items()}
+    times = {
+        key: seconds
+        for key, (seconds, _) in in_turns(
+            {key: step(learner) for key, learner in learners.items()}, policy, o.repeats
+        ).items()
+    }
     with_kl = times["actfocus", 0.001] / times["uniform", 0.001]
-    return [say({"part": "schemes", "uniform_seconds": times["uniform", 0.0], "actfocus_seconds": times["actfocus", 0.0],
-                 "uniform_kl_seconds": times["uniform", 0.001], "actfocus_kl_seconds": times["actfocus", 0.001],
-                 "actfocus_over_uniform_with_kl": with_kl, "actfocus_over_uniform": times["actfocus", 0.0] / times["uniform", 0.0],
-                 "reference_pass_share": 1 - times["uniform", 0.0] / times["uniform", 0.001]})]
+    return [
+        say(
+            {
+                "part": "schemes",
+                "uniform_seconds": times["uniform", 0.0],
+                "actfocus_seconds": times["actfocus", 0.0],
+                "uniform_kl_seconds": times["uniform", 0.001],
+                "actfocus_kl_seconds": times["actfocus", 0.001],
+                "actfocus_over_uniform_with_kl": with_kl,
+                "actfocus_over_uniform": times["actfocus", 0.0] / times["uniform", 0.0],
+                "reference_pass_share": 1 - times["uniform", 0.0] / times["uniform", 0.001],
+            }
+        )
+    ]
 
 
 PARTS = {"energy": energy, "update": update, "sampling": sampling, "schemes": schemes}
@@ -224,8 +316,14 @@ PARTS = {"energy": energy, "update": update, "sampling": sampling, "schemes": sc
 
 
 def configured(name: str, o: argparse.Namespace, **values) -> TrainConfig:
-    return TrainConfig.of(model=name, micro_tokens=o.micro_tokens, entropy_coef=0.0, minibatch=o.rows,
-                          gradient_checkpointing=o.checkpointing, **values)
+    return TrainConfig.of(
+        model=name,
+        micro_tokens=o.micro_tokens,
+        entropy_coef=0.0,
+        minibatch=o.rows,
+        gradient_checkpointing=o.checkpointing,
+        **values,
+    )
 
 
 def in_turns(works: dict, policy: Policy, repeats: int) -> dict:
@@ -273,7 +371,7 @@ def product_operations(policy: Policy) -> float:
     size = 8192 if policy.device.type == "cuda" else 1024
     a = torch.randn(size, size, device=policy.device, dtype=policy.model.dtype)
     seconds, _ = in_turns({"product": lambda: [a @ a for _ in range(10)]}, policy, 3)["product"]
-    return 10 * 2 * size ** 3 / seconds
+    return 10 * 2 * size**3 / seconds
 
 
 def say(row: dict) -> dict:

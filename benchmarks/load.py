@@ -102,27 +102,54 @@ def main() -> None:
     parser.add_argument("--idle-trainer", action="store_true", help="train nothing meanwhile")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-                                             args=["--no-sandbox", "--disable-gpu"])
-        found = under_load(browser, Path(folder), args.sessions, args.seconds, args.pause_ms, not args.idle_trainer, args.pages)
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu"],
+        )
+        found = under_load(
+            browser, Path(folder), args.sessions, args.seconds, args.pause_ms, not args.idle_trainer, args.pages
+        )
     print(json.dumps(found, indent=1))
     sys.exit(bool(found["strangers"]) or found["median_ms"] > GOAL_MS)
 
 
-def under_load(browser: Browser, folder: Path, sessions: int, seconds: float, pause_ms: int = 3000, training: bool = True,
-               pages: int | None = None) -> dict:
+def under_load(
+    browser: Browser,
+    folder: Path,
+    sessions: int,
+    seconds: float,
+    pause_ms: int = 3000,
+    training: bool = True,
+    pages: int | None = None,
+) -> dict:
     """Use a studio as ``main`` says; ``folder`` is to be empty."""
     drawn = sessions if pages is None else pages
     port = _free_port()
-    studio = processes.start(processes.python(ACTFOCUS, "app", *RUNS, "--no-browser", "--port", port, "--runs-dir", folder),
-                             stdout=subprocess.DEVNULL)
+    studio = processes.start(
+        processes.python(ACTFOCUS, "app", *RUNS, "--no-browser", "--port", port, "--runs-dir", folder),
+        stdout=subprocess.DEVNULL,
+    )
     trainer = None
     try:
         _wait(f"http://127.0.0.1:{port}/")
         if training:
             # As the studio starts one.
-            trainer = processes.start(processes.python(ACTFOCUS, "train", "--preset", "quick", "--out", folder / "training", "--steps", 10000,
-                                                       "--set", "time_budget=100000"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            trainer = processes.start(
+                processes.python(
+                    ACTFOCUS,
+                    "train",
+                    "--preset",
+                    "quick",
+                    "--out",
+                    folder / "training",
+                    "--steps",
+                    10000,
+                    "--set",
+                    "time_budget=100000",
+                ),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             give_way(trainer)
         opened = [_opened(browser, port, i) for i in range(drawn)]
         if training:
@@ -144,29 +171,60 @@ def under_load(browser: Browser, folder: Path, sessions: int, seconds: float, pa
         studio.terminate()
         for process in filter(None, (trainer, studio)):
             process.wait(60)
-    return figures(used, memory, plain) | {"cpu_seconds": cpu, "sessions": sessions, "pages": drawn, "seconds": seconds, "training_steps": steps}
+    return figures(used, memory, plain) | {
+        "cpu_seconds": cpu,
+        "sessions": sessions,
+        "pages": drawn,
+        "seconds": seconds,
+        "training_steps": steps,
+    }
 
 
 def figures(used: list[dict], memory: list[tuple[float, float]], plain: list[dict]) -> dict:
     """Of what the pages and the plain sessions went through, and of (seconds, megabytes)."""
     every = {name: np.array(sum((session[name] for session in used), [])) for name in ("opened", *ACTIONS, "answer")}
     every["plain_step"] = np.array(sum((session["step"] for session in plain), []))
-    told = {f"{name}_ms": {"n": len(times), "median": round(float(np.median(times)), 1), "p95": round(float(np.quantile(times, 0.95)), 1),
-                           "most": round(float(times.max()), 1)} for name, times in every.items() if len(times)}
-    strangers = [{**session["shown"], "lost": session["lost"]} for i, session in enumerate(used) if session["lost"] or _stranger(i, session)]
+    told = {
+        f"{name}_ms": {
+            "n": len(times),
+            "median": round(float(np.median(times)), 1),
+            "p95": round(float(np.quantile(times, 0.95)), 1),
+            "most": round(float(times.max()), 1),
+        }
+        for name, times in every.items()
+        if len(times)
+    }
+    strangers = [
+        {**session["shown"], "lost": session["lost"]}
+        for i, session in enumerate(used)
+        if session["lost"] or _stranger(i, session)
+    ]
     strangers += [{"lost": session["lost"]} for session in plain if session["lost"]]
     # The first half is the caches' filling.
-    late = np.array(memory[len(memory) // 2:])
+    late = np.array(memory[len(memory) // 2 :])
     slope = np.polyfit(late[:, 0], late[:, 1], 1)[0] * 3600 if len(late) > 2 else None
-    return {"median_ms": round(float(np.median(np.concatenate([every[name] for name in ACTIONS]))), 1), **told, "strangers": strangers,
-            "megabytes": {"first": round(memory[0][1]), "half": round(late[0][1]), "last": round(memory[-1][1]),
-                          "most": round(max(m for _, m in memory)), "an_hour_more": slope and round(slope)}}
+    return {
+        "median_ms": round(float(np.median(np.concatenate([every[name] for name in ACTIONS]))), 1),
+        **told,
+        "strangers": strangers,
+        "megabytes": {
+            "first": round(memory[0][1]),
+            "half": round(late[0][1]),
+            "last": round(memory[-1][1]),
+            "most": round(max(m for _, m in memory)),
+            "an_hour_more": slope and round(slope),
+        },
+    }
 
 
 def _stranger(i: int, session: dict) -> bool:
     """Whether a page shows a run or a setting that is not the one it was given or dragged to."""
     shown = session["shown"]
-    return (shown["run"], shown["alpha"], shown["beta"]) != (RUNS[i % len(RUNS)].name, session["alpha"], _beta(i)) or not shown["text"]
+    return (shown["run"], shown["alpha"], shown["beta"]) != (
+        RUNS[i % len(RUNS)].name,
+        session["alpha"],
+        _beta(i),
+    ) or not shown["text"]
 
 
 def _beta(i: int) -> float:
@@ -202,7 +260,9 @@ def _walk(port: int, i: int, seconds: float, pause_ms: int) -> dict:
 
     def ask(**request: str) -> dict:
         body = {"data": [json.dumps(request)], "fn_index": handler, "session_hash": f"plain{i}"}
-        call = Request(f"{address}/gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        call = Request(
+            f"{address}/gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urlopen(call, timeout=120) as told:
             return json.loads(json.load(told)["data"][0])
 
@@ -223,14 +283,25 @@ def _walk(port: int, i: int, seconds: float, pause_ms: int) -> dict:
 
 def _clock(studio: subprocess.Popen, trainer: subprocess.Popen | None) -> Callable[[], dict[str, float]]:
     """Seconds of the processor that everybody uses until the function is called: where ``others`` use much, this says little."""
-    own = {"studio": [psutil.Process(studio.pid)], "trainer": [psutil.Process(trainer.pid)] if trainer else [],
-           "browser": [p for p in psutil.Process().children(recursive=True) if p.pid not in {studio.pid, trainer and trainer.pid}],
-           "this": [psutil.Process()]}
+    own = {
+        "studio": [psutil.Process(studio.pid)],
+        "trainer": [psutil.Process(trainer.pid)] if trainer else [],
+        "browser": [
+            p for p in psutil.Process().children(recursive=True) if p.pid not in {studio.pid, trainer and trainer.pid}
+        ],
+        "this": [psutil.Process()],
+    }
 
     def now() -> dict[str, float]:
         used = {name: sum(sum(p.cpu_times()[:2]) for p in processes) for name, processes in own.items()}
         everybody = psutil.cpu_times()
-        busy = sum(everybody) - everybody.idle - everybody.iowait - getattr(everybody, "guest", 0) - getattr(everybody, "guest_nice", 0)
+        busy = (
+            sum(everybody)
+            - everybody.idle
+            - everybody.iowait
+            - getattr(everybody, "guest", 0)
+            - getattr(everybody, "guest_nice", 0)
+        )
         return used | {"others": busy - sum(used.values())}
 
     before = now()

@@ -41,24 +41,46 @@ WATCH = """() => {
 def row(step: int, rng: np.random.Generator) -> dict:
     """A step's metrics: all the names that training logs, and an evaluation now and then."""
     learned = 0.3 + 0.5 * (1 - math.exp(-step / 3000))
-    found = {name: float(rng.normal(learned, 0.08)) for name in METRICS if "/" in name} | {"step": step, "seconds/elapsed": 1.5 * step}
+    found = {name: float(rng.normal(learned, 0.08)) for name in METRICS if "/" in name} | {
+        "step": step,
+        "seconds/elapsed": 1.5 * step,
+    }
     if step % EVALUATE == 0:
         for t in ("t1", "t0.5"):
-            found |= {f"eval/{t}/success": learned, f"eval/{t}/success_low": learned - 0.05, f"eval/{t}/success_high": learned + 0.05}
+            found |= {
+                f"eval/{t}/success": learned,
+                f"eval/{t}/success_low": learned - 0.05,
+                f"eval/{t}/success_high": learned + 0.05,
+            }
     return found
 
 
 def make_race(folder: Path, steps: int, seeds: int) -> list[Run]:
     """A race as the studio keeps it; its runs have ``steps`` rows each, the first ones are finished."""
     rng = np.random.default_rng(0)
-    names = [{"name": f"race-long-1-{scheme}-s{seed}", "scheme": scheme, "seed": seed} for seed in range(seeds) for scheme in SCHEMES]
+    names = [
+        {"name": f"race-long-1-{scheme}-s{seed}", "scheme": scheme, "seed": seed}
+        for seed in range(seeds)
+        for scheme in SCHEMES
+    ]
     (folder / ".races").mkdir(parents=True)
-    asked = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "schemes": list(SCHEMES), "seeds": seeds, "time": "5 minutes"}
-    (folder / ".races" / "race-long-1.json").write_text(json.dumps(
-        {"id": "race-long-1", "made": time.time(), "request": asked, "steps": 2 * steps, "runs": names}), encoding="utf-8")
+    asked = {
+        "environment": "FrozenLake, deterministic",
+        "algorithm": "grpo",
+        "schemes": list(SCHEMES),
+        "seeds": seeds,
+        "time": "5 minutes",
+    }
+    (folder / ".races" / "race-long-1.json").write_text(
+        json.dumps({"id": "race-long-1", "made": time.time(), "request": asked, "steps": 2 * steps, "runs": names}),
+        encoding="utf-8",
+    )
     runs = []
     for name in names:
-        run = Run.create(folder / name["name"], {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "scheme": name["scheme"]})
+        run = Run.create(
+            folder / name["name"],
+            {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "scheme": name["scheme"]},
+        )
         for step in range(steps):
             run.log(row(step, rng))
         write_status(run.path, state="finished", step=steps, elapsed=1.5 * steps)
@@ -81,15 +103,24 @@ def measured(page: Page, seconds: float, act) -> dict:
     """What the browser went through while ``act(end)`` was done."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    busy = lambda: next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "TaskDuration")  # noqa: E731
+
+    def busy() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+
     page.evaluate("Object.assign(watched, { tasks: [], frames: [], last: performance.now() })")
     before, began = busy(), time.monotonic()
     act(began + seconds)
     took, found = time.monotonic() - began, page.evaluate("watched")
     frames = sorted(found["frames"]) or [0.0]
-    return {"long_tasks": len(found["tasks"]), "longest_task_ms": round(max(found["tasks"], default=0)),
-            "frames": len(frames), "frame_median_ms": round(statistics.median(frames), 1), "frame_99_ms": round(frames[int(0.99 * len(frames))], 1),
-            "cpu_seconds_a_second": round((busy() - before) / took, 3)}
+    return {
+        "long_tasks": len(found["tasks"]),
+        "longest_task_ms": round(max(found["tasks"], default=0)),
+        "frames": len(frames),
+        "frame_median_ms": round(statistics.median(frames), 1),
+        "frame_99_ms": round(frames[int(0.99 * len(frames))], 1),
+        "cpu_seconds_a_second": round((busy() - before) / took, 3),
+    }
 
 
 def wait_until(page: Page, end: float) -> None:
@@ -124,9 +155,19 @@ def main() -> None:
         demo = serve(build([], Path(folder)))
         try:
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-                                                     args=["--no-sandbox", "--disable-gpu"])
-                print(json.dumps(figures | look(browser.new_page(viewport={"width": 1440, "height": 1000}), demo.local_url, args, writer), indent=1))
+                browser = playwright.chromium.launch(
+                    executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+                    args=["--no-sandbox", "--disable-gpu"],
+                )
+                print(
+                    json.dumps(
+                        figures
+                        | look(
+                            browser.new_page(viewport={"width": 1440, "height": 1000}), demo.local_url, args, writer
+                        ),
+                        indent=1,
+                    )
+                )
                 browser.close()
         finally:
             ended.set()
@@ -137,7 +178,10 @@ def main() -> None:
 def look(page: Page, address: str, args, writer: threading.Thread) -> dict:
     page.set_default_timeout(300_000)
     sizes: list[int] = []
-    page.on("response", lambda answer: sizes.append(len(answer.body())) if "/run/" in answer.url or "/call/" in answer.url else None)
+    page.on(
+        "response",
+        lambda answer: sizes.append(len(answer.body())) if "/run/" in answer.url or "/call/" in answer.url else None,
+    )
     began = time.monotonic()
     page.goto(f"{address}?tab=train&race=race-long-1")
     page.wait_for_function("document.querySelectorAll('.af-race-plot .scatterlayer .trace path.js-line').length >= 6")
@@ -150,9 +194,15 @@ def look(page: Page, address: str, args, writer: threading.Thread) -> dict:
     sizes.clear()
     polling = measured(page, args.seconds, lambda end: wait_until(page, end))
     polls = sorted(sizes) or [0]
-    return {"seconds_to_draw": round(drawn, 1), "bytes_at_first": loaded, "while_it_grows": polling,
-            "polls": len(polls), "bytes_a_poll_median": polls[len(polls) // 2], "bytes_a_poll_most": polls[-1],
-            "while_zooming": measured(page, args.seconds, lambda end: zoom(page, end))}
+    return {
+        "seconds_to_draw": round(drawn, 1),
+        "bytes_at_first": loaded,
+        "while_it_grows": polling,
+        "polls": len(polls),
+        "bytes_a_poll_median": polls[len(polls) // 2],
+        "bytes_a_poll_most": polls[-1],
+        "while_zooming": measured(page, args.seconds, lambda end: zoom(page, end)),
+    }
 
 
 if __name__ == "__main__":

@@ -17,9 +17,16 @@ from actfocus_core.envs import Env, make_env
 from actfocus_core.oracle import ORACLES
 
 WORLDS = 20
-CASES = [("frozen_lake", {}), ("frozen_lake", {"slippery": False}), ("sokoban", {}), ("sokoban", {"preset": "large"}),
-         ("sudoku", {"preset": "easy"}), ("sudoku", {"preset": "hard"}),
-         ("webshop", {"preset": "tiny"}), ("webshop", {})]
+CASES = [
+    ("frozen_lake", {}),
+    ("frozen_lake", {"slippery": False}),
+    ("sokoban", {}),
+    ("sokoban", {"preset": "large"}),
+    ("sudoku", {"preset": "easy"}),
+    ("sudoku", {"preset": "hard"}),
+    ("webshop", {"preset": "tiny"}),
+    ("webshop", {}),
+]
 PEERS = {("frozen_lake", 1): {"slippery": False}, ("sokoban", 2): {"max_turns": 3, "max_actions": 6}}
 
 
@@ -36,7 +43,11 @@ def main() -> None:
             if peer and seed < 5:
                 theirs.append(_milliseconds(_recursion, env))
         middle = statistics.median(ours)
-        other = f"{statistics.median(theirs):13.1f} {statistics.median(theirs) / middle:6.0f}x" if theirs else f"{'-':>13} {'-':>7}"
+        other = (
+            f"{statistics.median(theirs):13.1f} {statistics.median(theirs) / middle:6.0f}x"
+            if theirs
+            else f"{'-':>13} {'-':>7}"
+        )
         print(f"{name:12} {str({**options, **(peer or {})}):34} {middle:10.1f} {max(ours):10.1f} {other}")
 
 

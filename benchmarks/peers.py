@@ -59,8 +59,12 @@ def reward(text: str) -> float:
 
 def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
     """Seconds and sampled tokens of every step."""
-    config = TrainConfig.of(lr=LR, precision="float32" if o.precision == "float32" else "bfloat16",
-                            micro_tokens=o.micro_tokens, entropy_coef=0.0)
+    config = TrainConfig.of(
+        lr=LR,
+        precision="float32" if o.precision == "float32" else "bfloat16",
+        micro_tokens=o.micro_tokens,
+        entropy_coef=0.0,
+    )
     model = SplitModel(policy.model)
     policy.model.requires_grad_(True)
     adam = Adam(policy.model.named_parameters(), LR, 0, 1.0)
@@ -77,18 +81,34 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
         else:
             sampler.begin(len(blocks))
             replies = sampler.reply(blocks, o.tokens, dice.random((len(blocks), o.tokens)))
-            kept = [trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
-                    for i, (block, r) in enumerate(zip(blocks, replies))]
+            kept = [
+                trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
+                for i, (block, r) in enumerate(zip(blocks, replies))
+            ]
         batch = Batch.of(kept)
         credit = get_scheme("uniform").compute(batch)
         # Half precision samples with other arithmetic than it trains with: log-probs are made again.
-        old = [t.logprobs for t in kept] if player is policy else per_token(
-            kept, lambda micro: forward(model, micro)[0], config.micro_tokens, policy.device, config.precision)
-        tokens = TrainingBatch(kept, {"old_logprobs": np.concatenate(old), "advantages": credit.advantage,
-                                      "weights": credit.weight * credit.keep, "keep": credit.keep,
-                                      "clip_scale": credit.clip_scale})
+        old = (
+            [t.logprobs for t in kept]
+            if player is policy
+            else per_token(
+                kept, lambda micro: forward(model, micro)[0], config.micro_tokens, policy.device, config.precision
+            )
+        )
+        tokens = TrainingBatch(
+            kept,
+            {
+                "old_logprobs": np.concatenate(old),
+                "advantages": credit.advantage,
+                "weights": credit.weight * credit.keep,
+                "keep": credit.keep,
+                "clip_scale": credit.clip_scale,
+            },
+        )
         everyone = np.arange(len(kept))
-        policy_step(model, adam, tokens, everyone, normalisers(tokens.total("weights"), [everyone], "minibatch"), config, step)
+        policy_step(
+            model, adam, tokens, everyone, normalisers(tokens.total("weights"), [everyone], "minibatch"), config, step
+        )
         if player is not policy:
             with torch.no_grad():
                 for mine, new in zip(player.model.parameters(), policy.model.parameters()):
@@ -100,12 +120,27 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
 def trajectory(policy: Policy, number: int, rollouts: int, block: list[int], reply: list[int], logprobs) -> Trajectory:
     """One completion, with its reward."""
     nan = [float("nan")] * len(block)
-    return Trajectory(id=str(number), token_ids=block + reply, turns=[0] * (len(block) + len(reply)),
-                      kinds=[TokenKind.USER] * len(block) + [TokenKind.REASONING] * len(reply),
-                      logprobs=nan + logprobs.tolist(), texts=[""] * (len(block) + len(reply)), turn_records=[],
-                      signals={}, group=str(number // rollouts), env="frozen_lake", seed=0, rollout=number % rollouts,
-                      step=0, model=policy.name, reward=reward(policy.tokenizer.decode(reply)), penalty=0.0,
-                      success=False, terminated=True, truncated=False)
+    return Trajectory(
+        id=str(number),
+        token_ids=block + reply,
+        turns=[0] * (len(block) + len(reply)),
+        kinds=[TokenKind.USER] * len(block) + [TokenKind.REASONING] * len(reply),
+        logprobs=nan + logprobs.tolist(),
+        texts=[""] * (len(block) + len(reply)),
+        turn_records=[],
+        signals={},
+        group=str(number // rollouts),
+        env="frozen_lake",
+        seed=0,
+        rollout=number % rollouts,
+        step=0,
+        model=policy.name,
+        reward=reward(policy.tokenizer.decode(reply)),
+        penalty=0.0,
+        success=False,
+        terminated=True,
+        truncated=False,
+    )
 
 
 def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
@@ -136,30 +171,59 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
         """All episodes of a step, a group after the other, as the trainer repeats the prompts."""
         was_training = policy.model.training
         policy.model.eval()
-        kept = collect(policy, "frozen_lake", prompts=[TRAINING_SEED + texts.index(text) for text in given[::o.rollouts]],
-                       rollouts=o.rollouts, step=len(seconds), sampler=GenerateSampler(policy))
+        kept = collect(
+            policy,
+            "frozen_lake",
+            prompts=[TRAINING_SEED + texts.index(text) for text in given[:: o.rollouts]],
+            rollouts=o.rollouts,
+            step=len(seconds),
+            sampler=GenerateSampler(policy),
+        )
         policy.model.train(was_training)
         sampled.append(sum(int(t.response_mask.sum()) for t in kept))
         firsts = [int(t.response_mask.argmax()) for t in kept]
-        return {"prompt_ids": [t.token_ids[:n].tolist() for t, n in zip(kept, firsts)],
-                "completion_ids": [t.token_ids[n:].tolist() for t, n in zip(kept, firsts)],
-                "env_mask": [t.response_mask[n:].astype(int).tolist() for t, n in zip(kept, firsts)],
-                "logprobs": None, "earned": [t.ret for t in kept]}
+        return {
+            "prompt_ids": [t.token_ids[:n].tolist() for t, n in zip(kept, firsts)],
+            "completion_ids": [t.token_ids[n:].tolist() for t, n in zip(kept, firsts)],
+            "env_mask": [t.response_mask[n:].astype(int).tolist() for t, n in zip(kept, firsts)],
+            "logprobs": None,
+            "earned": [t.ret for t in kept],
+        }
 
     def earned(completions: list[str], **given) -> list[float]:
         return given["earned"] if o.dialogues else [reward(text) for text in completions]
 
     with tempfile.TemporaryDirectory() as folder:
         config = trl.GRPOConfig(
-            output_dir=folder, use_cpu=True, bf16=o.precision == "autocast", learning_rate=LR, beta=0.0,
-            per_device_train_batch_size=o.micro_rows, gradient_accumulation_steps=rows // o.micro_rows,
-            num_generations=o.rollouts, max_completion_length=o.tokens, max_steps=o.steps, temperature=1.0,
-            generation_kwargs={"min_new_tokens": o.tokens}, gradient_checkpointing=False, report_to="none",
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, epsilon=0.2, epsilon_high=0.28)
+            output_dir=folder,
+            use_cpu=True,
+            bf16=o.precision == "autocast",
+            learning_rate=LR,
+            beta=0.0,
+            per_device_train_batch_size=o.micro_rows,
+            gradient_accumulation_steps=rows // o.micro_rows,
+            num_generations=o.rollouts,
+            max_completion_length=o.tokens,
+            max_steps=o.steps,
+            temperature=1.0,
+            generation_kwargs={"min_new_tokens": o.tokens},
+            gradient_checkpointing=False,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            epsilon=0.2,
+            epsilon_high=0.28,
+        )
         trainer = trl.GRPOTrainer(
-            model=policy.model, reward_funcs=earned, args=config,
+            model=policy.model,
+            reward_funcs=earned,
+            args=config,
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in texts]),
-            processing_class=policy.tokenizer, callbacks=[Clock()], rollout_func=episodes if o.dialogues else None)
+            processing_class=policy.tokenizer,
+            callbacks=[Clock()],
+            rollout_func=episodes if o.dialogues else None,
+        )
         trainer.train()
     return list(zip(seconds, sampled or [rows * o.tokens] * len(seconds)))
 
@@ -170,9 +234,19 @@ def child(o: argparse.Namespace) -> None:
     policy = load_policy(o.policy, "cpu", "float32")
     held = _peak()
     seconds, sampled = np.array((ours if o.side == "ours" else theirs)(policy, o))[1:].mean(0)
-    print(json.dumps({"side": o.side, "precision": o.precision, "micro": o.micro_tokens if o.side == "ours" else o.micro_rows,
-                      "seconds_a_step": seconds, "tokens_per_second": sampled / seconds, "peak_mb": _peak(),
-                      "peak_above_the_loaded_model_mb": _peak() - held}))
+    print(
+        json.dumps(
+            {
+                "side": o.side,
+                "precision": o.precision,
+                "micro": o.micro_tokens if o.side == "ours" else o.micro_rows,
+                "seconds_a_step": seconds,
+                "tokens_per_second": sampled / seconds,
+                "peak_mb": _peak(),
+                "peak_above_the_loaded_model_mb": _peak() - held,
+            }
+        )
+    )
 
 
 def _peak() -> float:
@@ -198,21 +272,39 @@ def main() -> None:
         return child(o)
     rows = o.prompts * o.rollouts
     settings = [("ours", p, 0) for p in o.precisions.split(",") if p != "bfloat16"]
-    settings += [("trl", p, m) for p in o.precisions.split(",") for m in dict.fromkeys((rows, max(o.rollouts, rows // 4)))]
+    settings += [
+        ("trl", p, m) for p in o.precisions.split(",") for m in dict.fromkeys((rows, max(o.rollouts, rows // 4)))
+    ]
     found = []
     for side, precision, micro in settings:
-        command = processes.python("benchmarks.peers", *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", micro)
+        command = processes.python(
+            "benchmarks.peers", *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", micro
+        )
         done = processes.run(command, env=processes.environment(threads=None))
         if done.returncode == -signal.SIGKILL:
-            print(json.dumps({"side": side, "precision": precision, "micro": micro, "killed": "out of memory"}), flush=True)
+            print(
+                json.dumps({"side": side, "precision": precision, "micro": micro, "killed": "out of memory"}),
+                flush=True,
+            )
             continue
         done.check_returncode()
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(json.dumps(found[-1]), flush=True)
-    best = {side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"]) for side in ("ours", "trl")}
-    print(json.dumps({"policy": o.policy, "work": [o.prompts, o.rollouts, "episodes" if o.dialogues else o.tokens], "threads": o.threads,
-                      "tokens_per_second_ratio": best["ours"]["tokens_per_second"] / best["trl"]["tokens_per_second"],
-                      "peak_memory_ratio": best["ours"]["peak_mb"] / best["trl"]["peak_mb"]}))
+    best = {
+        side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"])
+        for side in ("ours", "trl")
+    }
+    print(
+        json.dumps(
+            {
+                "policy": o.policy,
+                "work": [o.prompts, o.rollouts, "episodes" if o.dialogues else o.tokens],
+                "threads": o.threads,
+                "tokens_per_second_ratio": best["ours"]["tokens_per_second"] / best["trl"]["tokens_per_second"],
+                "peak_memory_ratio": best["ours"]["peak_mb"] / best["trl"]["peak_mb"],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -34,20 +34,53 @@ def main() -> None:
     from actfocus_core.runs import Run
     from actfocus_core.train import TrainConfig, preset, train
 
-    config = TrainConfig.of(**{**preset("quick", algorithm=args.algorithm), "scheme": "actfocus", "steps": 2, "eval_every": 0,
-                               "mass_every": 0, "time_budget": None})
+    config = TrainConfig.of(
+        **{
+            **preset("quick", algorithm=args.algorithm),
+            "scheme": "actfocus",
+            "steps": 2,
+            "eval_every": 0,
+            "mass_every": 0,
+            "time_budget": None,
+        }
+    )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = train(config, Path(folder) / "run").path
         for _ in range(args.repeats):
-            clock, processor, first = time.perf_counter(), time.process_time(), []
-            what = replay(Run.open(path), 2, args.schemes.split(","), on_first=lambda _: first.append(time.perf_counter()))  # noqa: B023
-            rows.append({"first": round(first[0] - clock, 3), "seconds": round(time.perf_counter() - clock, 3), "processor": round(time.process_time() - processor, 3),
-                         **{name: round(value, 3) for name, value in what.result["seconds"].items()}})
+            first: list[float] = []
+            clock, processor = time.perf_counter(), time.process_time()
+            what = replay(
+                Run.open(path),
+                2,
+                args.schemes.split(","),
+                on_first=lambda _, first=first: first.append(time.perf_counter()),
+            )
+            rows.append(
+                {
+                    "first": round(first[0] - clock, 3),
+                    "seconds": round(time.perf_counter() - clock, 3),
+                    "processor": round(time.process_time() - processor, 3),
+                    **{name: round(value, 3) for name, value in what.result["seconds"].items()},
+                }
+            )
     median = {name: statistics.median(row[name] for row in rows) for name in ("first", "seconds")}
-    print(json.dumps({"algorithm": args.algorithm, "schemes": args.schemes, "trajectories": what.result["trajectories"],
-                      "tokens": what.result["tokens"], "threads": torch.get_num_threads(), "median": median, "goal": args.limit,
-                      "reproduced": what.result["updates"][0]["reproduced"], "repeats": rows}, indent=1))
+    print(
+        json.dumps(
+            {
+                "algorithm": args.algorithm,
+                "schemes": args.schemes,
+                "trajectories": what.result["trajectories"],
+                "tokens": what.result["tokens"],
+                "threads": torch.get_num_threads(),
+                "median": median,
+                "goal": args.limit,
+                "reproduced": what.result["updates"][0]["reproduced"],
+                "repeats": rows,
+            },
+            indent=1,
+        )
+    )
     sys.exit(median["first"] > args.limit)
 
 

@@ -45,15 +45,24 @@ class GenerateSampler:
         ids = torch.zeros(len(blocks), width, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, seen, stream in zip(ids, mask, self.streams):
-            row[width - len(stream):] = torch.tensor(stream)
-            seen[width - len(stream):] = 1
-        said = self.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=limit, do_sample=True, top_k=0,
-                                   eos_token_id=self.stop, pad_token_id=0)[:, width:].tolist()
+            row[width - len(stream) :] = torch.tensor(stream)
+            seen[width - len(stream) :] = 1
+        said = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=limit,
+            do_sample=True,
+            top_k=0,
+            eos_token_id=self.stop,
+            pad_token_id=0,
+        )[:, width:].tolist()
         replies = []
         for stream, row in zip(self.streams, said):
             end = next((i + 1 for i, token in enumerate(row) if token in self.stop), len(row))
             stream += row[:end]
-            replies.append(Reply(row[:end], np.zeros(end, np.float32), np.zeros(end, np.float32), row[end - 1] in self.stop))
+            replies.append(
+                Reply(row[:end], np.zeros(end, np.float32), np.zeros(end, np.float32), row[end - 1] in self.stop)
+            )
         return replies
 
 
@@ -63,8 +72,13 @@ def measure(policy: Policy, sampler, env: str, prompts: int, rollouts: int, opti
     found = collect(policy, env, prompts=prompts, rollouts=rollouts, sampler=sampler, env_options=options)
     seconds = time.process_time() - began
     tokens = sum(int(t.response_mask.sum()) for t in found)
-    return {"seconds": seconds, "trajectories_per_second": len(found) / seconds, "tokens_per_second": tokens / seconds,
-            "tokens_a_trajectory": tokens / len(found), "turns": float(np.mean([len(t.turn_records) for t in found]))}
+    return {
+        "seconds": seconds,
+        "trajectories_per_second": len(found) / seconds,
+        "tokens_per_second": tokens / seconds,
+        "tokens_a_trajectory": tokens / len(found),
+        "turns": float(np.mean([len(t.turn_records) for t in found])),
+    }
 
 
 class FixedLoop:
@@ -79,8 +93,13 @@ class FixedLoop:
         cache = StaticCache(config=self.model.config, max_cache_len=size) if self.static else DynamicCache()
         ids, at = torch.tensor(openings), torch.arange(size - tokens)
         for _ in range(tokens):
-            logits = self.model(input_ids=ids, position_ids=at[None].expand(rows, -1), past_key_values=cache, use_cache=True,
-                                logits_to_keep=1).logits[:, -1]
+            logits = self.model(
+                input_ids=ids,
+                position_ids=at[None].expand(rows, -1),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
             ids, at = torch.multinomial(logits.softmax(-1), 1), at[-1:] + 1
 
 
@@ -100,14 +119,21 @@ class FixedSampler:
 def fixed(policy: Policy, opening: int, rows: int, tokens: int, repeats: int) -> dict[str, dict]:
     """Tokens a second of CPU time, the best of the repeats."""
     openings = np.random.default_rng(1).integers(0, policy.model.config.vocab_size, (rows, opening)).tolist()
-    loops = {"ours": FixedSampler(policy), "dynamic cache": FixedLoop(policy, False), "static cache": FixedLoop(policy, True)}
+    loops = {
+        "ours": FixedSampler(policy),
+        "dynamic cache": FixedLoop(policy, False),
+        "static cache": FixedLoop(policy, True),
+    }
     best = dict.fromkeys(loops, 0.0)
     for _ in range(repeats):
         for name, loop in loops.items():
             began = time.process_time()
             loop(openings, tokens)
             best[name] = max(best[name], rows * tokens / (time.process_time() - began))
-    return {"tokens_per_second": best, "ratio_to_the_best_loop": best["ours"] / max(best[name] for name in loops if name != "ours")}
+    return {
+        "tokens_per_second": best,
+        "ratio_to_the_best_loop": best["ours"] / max(best[name] for name in loops if name != "ours"),
+    }
 
 
 def main() -> None:
@@ -126,8 +152,18 @@ def main() -> None:
     policy = load_policy(options.policy, device="cpu")
     if options.fixed:
         rows = options.prompts * options.rollouts
-        print(json.dumps({"policy": options.policy, "rows": rows, "opening": options.opening, "tokens": options.fixed,
-                          **fixed(policy, options.opening, rows, options.fixed, options.repeats)}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "policy": options.policy,
+                    "rows": rows,
+                    "opening": options.opening,
+                    "tokens": options.fixed,
+                    **fixed(policy, options.opening, rows, options.fixed, options.repeats),
+                },
+                indent=2,
+            )
+        )
         return
     env_options = {key: json.loads(value) for key, _, value in (pair.partition("=") for pair in options.option)}
     samplers = {"cached": CachedSampler(policy), "generate": GenerateSampler(policy)}
@@ -136,9 +172,22 @@ def main() -> None:
         for name, sampler in samplers.items():
             runs[name].append(measure(policy, sampler, options.env, options.prompts, options.rollouts, env_options))
     best = {name: max(rows, key=lambda row: row["tokens_per_second"]) for name, rows in runs.items()}
-    ratio = {unit: best["cached"][unit] / best["generate"][unit] for unit in ("trajectories_per_second", "tokens_per_second")}
-    print(json.dumps({"policy": options.policy, "env": options.env, "rows": options.prompts * options.rollouts,
-                      "threads": options.threads, **best, "ratio": ratio}, indent=2))
+    ratio = {
+        unit: best["cached"][unit] / best["generate"][unit] for unit in ("trajectories_per_second", "tokens_per_second")
+    }
+    print(
+        json.dumps(
+            {
+                "policy": options.policy,
+                "env": options.env,
+                "rows": options.prompts * options.rollouts,
+                "threads": options.threads,
+                **best,
+                "ratio": ratio,
+            },
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -36,12 +36,21 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="of the training config")
     parser.add_argument("--out", type=Path, help="keep the runs here")
     options = parser.parse_args()
-    values = {**preset("quick", options.env, options.algorithm), "env_options": _pairs(options.option), **_pairs(options.set)}
+    values = {
+        **preset("quick", options.env, options.algorithm),
+        "env_options": _pairs(options.option),
+        **_pairs(options.set),
+    }
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder)
-        rows = [row for scheme in options.schemes.split(",") for row in [
-            measure(TrainConfig.of(**{**values, "scheme": scheme, "seed": seed}), out / f"{scheme}-{seed}")
-            for seed in range(options.seeds)]]
+        rows = [
+            row
+            for scheme in options.schemes.split(",")
+            for row in [
+                measure(TrainConfig.of(**{**values, "scheme": scheme, "seed": seed}), out / f"{scheme}-{seed}")
+                for seed in range(options.seeds)
+            ]
+        ]
     print(json.dumps({"config": values, "runs": rows}))
     print(table(rows))
 
@@ -50,7 +59,12 @@ def measure(config: TrainConfig, path: Path) -> dict:
     """Train once; what is reported of it."""
     began = time.process_time()
     run = train(config, path)
-    row = {"scheme": config.scheme, "seed": config.seed, "cpu_seconds": time.process_time() - began, **figures(run, config)}
+    row = {
+        "scheme": config.scheme,
+        "seed": config.seed,
+        "cpu_seconds": time.process_time() - began,
+        **figures(run, config),
+    }
     print(json.dumps(row), flush=True)
     return row
 
@@ -59,16 +73,28 @@ def figures(run: Run, config: TrainConfig) -> dict:
     """Success before and after at every temperature, the return while learning, and time."""
     rows = run.metrics()[0]
     steps = [row for row in rows if row["step"]]
-    found = {"steps": len(steps), "seconds": rows[-1]["seconds/elapsed"],
-             "training_success": float(np.mean([row["success/rate"] for row in steps])),
-             "well_formed": steps[-1]["format/well_formed"],
-             "seconds_a_step": float(np.median([sum(row.get(f"seconds/{phase}", 0.0) for phase in (
-                 "rollout", "values", "score", "update")) for row in steps])),
-             "seconds_score": float(np.median([row["seconds/score"] for row in steps]))}
+    found = {
+        "steps": len(steps),
+        "seconds": rows[-1]["seconds/elapsed"],
+        "training_success": float(np.mean([row["success/rate"] for row in steps])),
+        "well_formed": steps[-1]["format/well_formed"],
+        "seconds_a_step": float(
+            np.median(
+                [
+                    sum(row.get(f"seconds/{phase}", 0.0) for phase in ("rollout", "values", "score", "update"))
+                    for row in steps
+                ]
+            )
+        ),
+        "seconds_score": float(np.median([row["seconds/score"] for row in steps])),
+    }
     for temperature in config.eval_temperatures:
         name = f"eval/{label(temperature)}/success"
-        found |= {f"before_{label(temperature)}": rows[0][name], f"after_{label(temperature)}": rows[-1][name],
-                  f"gain_{label(temperature)}": rows[-1][name] - rows[0][name]}
+        found |= {
+            f"before_{label(temperature)}": rows[0][name],
+            f"after_{label(temperature)}": rows[-1][name],
+            f"gain_{label(temperature)}": rows[-1][name] - rows[0][name],
+        }
     return found
 
 
@@ -82,11 +108,16 @@ def table(rows: list[dict]) -> str:
     gain = columns[-1]
     schemes = list(dict.fromkeys(row["scheme"] for row in rows))
     of = {scheme: [row for row in rows if row["scheme"] == scheme] for scheme in schemes}
-    lines = ["| scheme | " + " | ".join(columns) + f" | least_gain | more_than_{schemes[0]} |", "|---" * (len(columns) + 3) + "|"]
+    lines = [
+        "| scheme | " + " | ".join(columns) + f" | least_gain | more_than_{schemes[0]} |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
     for scheme, its in of.items():
         cells = [interval([row[name] for row in its]) for name in columns]
         more = [a[gain] - b[gain] for a, b in zip(its, of[schemes[0]])]
-        lines.append(f"| {scheme} | " + " | ".join([*cells, f"{min(row[gain] for row in its):.3g}", interval(more)]) + " |")
+        lines.append(
+            f"| {scheme} | " + " | ".join([*cells, f"{min(row[gain] for row in its):.3g}", interval(more)]) + " |"
+        )
     return "\n".join(lines)
 
 

@@ -29,4 +29,6 @@ def shown(value):
 if __name__ == "__main__":
     print("run                   tokens     groups     rho   95 % interval    given success")
     for r in main(*sys.argv[1:]):
-        print(f"{r['run']:22}{r['part']:10}{r['n']:7}  {shown(r['rho'])}  {shown(r['low'])} {shown(r['high'])}   {shown(r['partial'])}")
+        print(
+            f"{r['run']:22}{r['part']:10}{r['n']:7}  {shown(r['rho'])}  {shown(r['low'])} {shown(r['high'])}   {shown(r['partial'])}"
+        )

@@ -49,17 +49,29 @@ def main() -> None:
         seeds = list(range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS))
         trajectories = collect(policy, env, prompts=seeds, rollouts=ROLLOUTS, env_options=options)
         score(trajectories, policy, top_k=TOP_K)
-        run = Run.create(path, {"command": "demos/make_sample_runs.py", "policy": "tiny", "env": env,
-                                "env_options": options, "prompts": seeds, "rollouts": ROLLOUTS,
-                                "temperature": 1.0, "seed": 0},
-                         {"name": policy.name, "fingerprint": policy.fingerprint})
+        run = Run.create(
+            path,
+            {
+                "command": "demos/make_sample_runs.py",
+                "policy": "tiny",
+                "env": env,
+                "env_options": options,
+                "prompts": seeds,
+                "rollouts": ROLLOUTS,
+                "temperature": 1.0,
+                "seed": 0,
+            },
+            {"name": policy.name, "fingerprint": policy.fingerprint},
+        )
         run.add_trajectories(0, trajectories)
         run.annotate(0, policy.name, trajectories)
         ensure_optimal(run, 0, trajectories, silent)
         if name in PLAYED_ON:
             ensure_policy(run, 0, trajectories, lambda: policy, silent, args.policy_rollouts)
-        print(f"{path}: {len(trajectories)} trajectories, "
-              f"success {sum(t.success for t in trajectories) / len(trajectories):.2f}")
+        print(
+            f"{path}: {len(trajectories)} trajectories, "
+            f"success {sum(t.success for t in trajectories) / len(trajectories):.2f}"
+        )
 
 
 def silent(phase: str):

@@ -53,10 +53,24 @@ def main() -> None:
     policy = load_policy("smollm2-agent" if folder == assets() / "smollm2-adapter" else str(folder), "cpu")
     played = sample_run(options.out / "runs" / "smollm2-frozen-lake", policy)
     card = (Path(__file__).parent / "smollm2_adapter.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(card.format(
-        steps=STEPS, batch=BATCH, turns=TURNS, rank=RANK, rate=RATE, doubt=DOUBT, minutes=minutes, before=before,
-        after=well_formed(played), legal=legal(played), success=sum(t.success for t in played) / len(played),
-        rollouts=ROLLOUTS, prompts=PROMPTS), encoding="utf-8")
+    (folder / "README.md").write_text(
+        card.format(
+            steps=STEPS,
+            batch=BATCH,
+            turns=TURNS,
+            rank=RANK,
+            rate=RATE,
+            doubt=DOUBT,
+            minutes=minutes,
+            before=before,
+            after=well_formed(played),
+            legal=legal(played),
+            success=sum(t.success for t in played) / len(played),
+            rollouts=ROLLOUTS,
+            prompts=PROMPTS,
+        ),
+        encoding="utf-8",
+    )
     print(f"well-formed turns: {before:.3f} before, {well_formed(played):.3f} after")
 
 
@@ -71,7 +85,9 @@ def adapt(folder: Path, seed: int) -> None:
         batch = []
         for _ in range(BATCH):
             player, env = players[played % len(players)]
-            batch.append(encode(policy.chat, play(player, env, FIRST_SEED + played, dice, TURNS, DOUBT), learn_slips=True))
+            batch.append(
+                encode(policy.chat, play(player, env, FIRST_SEED + played, dice, TURNS, DOUBT), learn_slips=True)
+            )
             played += 1
         for group in adam.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 3) * (1 - 0.9 * step / STEPS)
@@ -91,8 +107,13 @@ def adapt(folder: Path, seed: int) -> None:
 
 def rollouts(policy, prompts: int, each: int) -> list:
     """Rollouts on the first lakes of the evaluation."""
-    return collect(policy, "frozen_lake", prompts=range(EVALUATION_SEED, EVALUATION_SEED + prompts), rollouts=each,
-                   env_options=OPTIONS["frozen_lake"])
+    return collect(
+        policy,
+        "frozen_lake",
+        prompts=range(EVALUATION_SEED, EVALUATION_SEED + prompts),
+        rollouts=each,
+        env_options=OPTIONS["frozen_lake"],
+    )
 
 
 def sample_run(path: Path, policy) -> list:
@@ -100,10 +121,20 @@ def sample_run(path: Path, policy) -> list:
     played = score(rollouts(policy, PROMPTS, ROLLOUTS), policy, top_k=TOP_K, tokens_per_batch=4096)
     shutil.rmtree(path, ignore_errors=True)
     options = make_env("frozen_lake", **OPTIONS["frozen_lake"]).options.model_dump(mode="json")
-    run = Run.create(path, {"command": "demos/make_smollm2_adapter.py", "policy": "smollm2-agent", "env": "frozen_lake",
-                            "env_options": options, "prompts": list(range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS)),
-                            "rollouts": ROLLOUTS, "temperature": 1.0, "seed": 0},
-                     {"name": "smollm2-agent", "fingerprint": policy.fingerprint})
+    run = Run.create(
+        path,
+        {
+            "command": "demos/make_smollm2_adapter.py",
+            "policy": "smollm2-agent",
+            "env": "frozen_lake",
+            "env_options": options,
+            "prompts": list(range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS)),
+            "rollouts": ROLLOUTS,
+            "temperature": 1.0,
+            "seed": 0,
+        },
+        {"name": "smollm2-agent", "fingerprint": policy.fingerprint},
+    )
     run.add_trajectories(0, played)
     run.annotate(0, policy.name, played)
     ensure_optimal(run, 0, played, lambda phase: lambda done, total: None)

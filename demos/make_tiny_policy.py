@@ -27,9 +27,11 @@ from actfocus_core.policy import load_policy
 from actfocus_core.rollout import EVALUATION_SEED, collect
 from actfocus_core.trajectory import TokenKind
 
-STAGES = [Stage("short", 1200, turns=2, batch=20, doubt=0.15, learn_slips=False),
-          Stage("whole", 3200, turns=9, batch=10, doubt=0.15, learn_slips=False),
-          Stage("doubt", 400, turns=9, batch=10, doubt=None, learn_slips=True)]
+STAGES = [
+    Stage("short", 1200, turns=2, batch=20, doubt=0.15, learn_slips=False),
+    Stage("whole", 3200, turns=9, batch=10, doubt=0.15, learn_slips=False),
+    Stage("doubt", 400, turns=9, batch=10, doubt=None, learn_slips=True),
+]
 RATE = 3e-3
 POLISH = [Stage("polish", 500, turns=9, batch=8, doubt=None, learn_slips=True, more=(Wanderer(),) * 8)]
 POLISH_RATE = 6e-4
@@ -54,20 +56,33 @@ def main() -> None:
     minutes = (time.process_time() - started) / 60
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
-    (options.out / "actfocus.json").write_text(json.dumps(
-        {"env_options": {d.env: {**d.options, **d.variants[0]} for d in DEMONSTRATORS}}, indent=2) + "\n")
+    (options.out / "actfocus.json").write_text(
+        json.dumps({"env_options": {d.env: {**d.options, **d.variants[0]} for d in DEMONSTRATORS}}, indent=2) + "\n"
+    )
     scores = [evaluate(str(options.out), d.env, variant) for d in DEMONSTRATORS for variant in d.variants]
     card = (Path(__file__).parent / "tiny_policy" / "card.md").read_text(encoding="utf-8")
-    (options.out / "README.md").write_text(card.format(
-        parameters=sum(p.numel() for p in model.parameters()), vocabulary=len(tokenizer), minutes=minutes,
-        seed=options.seed, steps=sum(s.steps for s in STAGES + POLISH), scores="\n".join(scores)), encoding="utf-8")
+    (options.out / "README.md").write_text(
+        card.format(
+            parameters=sum(p.numel() for p in model.parameters()),
+            vocabulary=len(tokenizer),
+            minutes=minutes,
+            seed=options.seed,
+            steps=sum(s.steps for s in STAGES + POLISH),
+            scores="\n".join(scores),
+        ),
+        encoding="utf-8",
+    )
     print("\n".join(scores), f"\n{minutes:.1f} CPU minutes")
 
 
 def corpus(rng: Random) -> list[str]:
     """Texts of dialogues, for the tokenizer."""
-    dialogues = [play(d, env, FIRST_SEED + i, rng, turns=9, doubt=None)
-                 for d in DEMONSTRATORS for env in environments(d) for i in range(CORPUS)]
+    dialogues = [
+        play(d, env, FIRST_SEED + i, rng, turns=9, doubt=None)
+        for d in DEMONSTRATORS
+        for env in environments(d)
+        for i in range(CORPUS)
+    ]
     texts = [text for d in dialogues for text in (d.system, *(t for turn in d.turns for t in turn))]
     # The words of the chat template stand in every dialogue.
     return texts + ["system\n", "user\n", "assistant\n"] * len(dialogues)
@@ -82,13 +97,17 @@ def evaluate(folder: str, env: str, variant: dict) -> str:
     groups = np.array([t.success for t in rollouts], float).reshape(PROMPTS, ROLLOUTS)
     # Rollouts of one board are not independent: the interval is over boards.
     half = 1.96 * groups.mean(1).std(ddof=1) / np.sqrt(PROMPTS)
-    entropy = {kind: np.concatenate([t.signals["entropy"][t.kinds == kind] for t in rollouts]).mean()
-               for kind in (TokenKind.REASONING, TokenKind.ACTION)}
+    entropy = {
+        kind: np.concatenate([t.signals["entropy"][t.kinds == kind] for t in rollouts]).mean()
+        for kind in (TokenKind.REASONING, TokenKind.ACTION)
+    }
     well_formed = sum(len(t.answered) for t in rollouts) / len(turns)
     thinking = sum((t.kinds == TokenKind.REASONING).sum() for t in rollouts) / len(turns)
-    return (f"| {env} {json.dumps(variant)} | {groups.mean():.3f} ± {half:.3f} | "
-            f"{well_formed:.4f} | {np.mean([turn.valid for turn in turns]):.4f} | {(groups.std(1) > 0).mean():.2f} | "
-            f"{thinking:.1f} | {entropy[TokenKind.REASONING]:.3f} | {entropy[TokenKind.ACTION]:.3f} |")
+    return (
+        f"| {env} {json.dumps(variant)} | {groups.mean():.3f} ± {half:.3f} | "
+        f"{well_formed:.4f} | {np.mean([turn.valid for turn in turns]):.4f} | {(groups.std(1) > 0).mean():.2f} | "
+        f"{thinking:.1f} | {entropy[TokenKind.REASONING]:.3f} | {entropy[TokenKind.ACTION]:.3f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -49,10 +49,17 @@ def main(run=""):
     s = np.concatenate([t.signals["ref_energy"] for t in ts]).astype(float)
     A = np.repeat(advantages(np.array([t.ret for t in ts]), [t.group for t in ts]), [len(t) for t in ts])
     written = kinds >= REASONING
-    for name, alpha, beta in (("Uniform", 1, 0), ("role only", 0.1, 0), ("energy only", 1, 0.5), ("ActFocus", 0.1, 0.5)):
+    for name, alpha, beta in (
+        ("Uniform", 1, 0),
+        ("role only", 0.1, 0),
+        ("energy only", 1, 0.5),
+        ("ActFocus", 0.1, 0.5),
+    ):
         w = weights(kinds, s, alpha, beta)
-        print(f"{name:12} actions: {(kinds == ACTION).sum() / written.sum():6.1%} of the tokens, "
-              f"{w[kinds == ACTION].sum() / w.sum():6.1%} of the weight")
+        print(
+            f"{name:12} actions: {(kinds == ACTION).sum() / written.sum():6.1%} of the tokens, "
+            f"{w[kinds == ACTION].sum() / w.sum():6.1%} of the weight"
+        )
     # The identity: ordinary token-mean loss, with the advantages times w N / sum w.
     w, rho = weights(kinds, s, 0.1, 0.5)[written], np.exp(np.random.default_rng(0).normal(0, 0.2, written.sum()))
     ours, plain = loss(w, A[written], rho), loss(np.ones_like(w), A[written] * w * len(w) / w.sum(), rho)

@@ -24,9 +24,14 @@ class Later(Scheme):
 def main(run=""):
     SCHEMES[Later.name] = Later()
     batch = Batch.of(Run.open(run or assets() / "runs" / "frozen-lake").trajectories(0))
-    return {name: gradient_mass(batch.kinds, get_scheme(name).compute(batch).weight) for name in ("uniform", "later", "shuffle:later")}
+    return {
+        name: gradient_mass(batch.kinds, get_scheme(name).compute(batch).weight)
+        for name in ("uniform", "later", "shuffle:later")
+    }
 
 
 if __name__ == "__main__":
     for name, mass in main(*sys.argv[1:]).items():
-        print(f"{name:14} actions {mass['kinds']['action']['mass_share']:.1%}, effective tokens {mass['effective_tokens']:.0f}")
+        print(
+            f"{name:14} actions {mass['kinds']['action']['mass_share']:.1%}, effective tokens {mass['effective_tokens']:.0f}"
+        )

@@ -6,5 +6,7 @@ from actfocus_core.train.scale import SIZES, plan
 if __name__ == "__main__":
     for name, shape in SIZES.items():
         p = plan(shape)
-        print(f"| {name} | {p.parameters / 1e9:.2f} | {p.states / GB:.0f} | {p.reference / GB:.1f} | {p.local / GB:.1f} | {p.gpus} | "
-              f"{p.cache / 1e3:.0f} | {p.energy_pass:.1f} | {p.update:.1f} |")
+        print(
+            f"| {name} | {p.parameters / 1e9:.2f} | {p.states / GB:.0f} | {p.reference / GB:.1f} | {p.local / GB:.1f} | {p.gpus} | "
+            f"{p.cache / 1e3:.0f} | {p.energy_pass:.1f} | {p.update:.1f} |"
+        )

@@ -42,11 +42,20 @@ def difference(a, b, draws=2000):
 
 
 def plot(steps, found, path):
-    figure = go.Figure(layout={"xaxis_title": "training step", "yaxis_title": "success at temperature 1", "template": "plotly_white"})
+    figure = go.Figure(
+        layout={"xaxis_title": "training step", "yaxis_title": "success at temperature 1", "template": "plotly_white"}
+    )
     for scheme, rows in found.items():
         for row in rows:
-            figure.add_scatter(x=steps, y=row, line={"width": 1, "color": COLOURS.get(scheme)}, opacity=0.4, showlegend=False)
-        figure.add_scatter(x=steps, y=rows.mean(0), name=f"{scheme}, mean of {len(rows)}", line={"width": 3, "color": COLOURS.get(scheme)})
+            figure.add_scatter(
+                x=steps, y=row, line={"width": 1, "color": COLOURS.get(scheme)}, opacity=0.4, showlegend=False
+            )
+        figure.add_scatter(
+            x=steps,
+            y=rows.mean(0),
+            name=f"{scheme}, mean of {len(rows)}",
+            line={"width": 3, "color": COLOURS.get(scheme)},
+        )
     figure.write_html(path, include_plotlyjs=True)
 
 
@@ -59,12 +68,23 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=Path("comparison"))
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    steps, found = curves(("uniform", "actfocus"), args.seeds, args.out, env=args.env, steps=args.steps, time_budget=None,
-                          eval_prompts=args.prompts, eval_every=max(1, args.steps // 6))
+    steps, found = curves(
+        ("uniform", "actfocus"),
+        args.seeds,
+        args.out,
+        env=args.env,
+        steps=args.steps,
+        time_budget=None,
+        eval_prompts=args.prompts,
+        eval_every=max(1, args.steps // 6),
+    )
     plot(steps, found, args.out / "success.html")
     d = difference(found["uniform"], found["actfocus"])
-    print("fewer than three seeds: no difference is claimed" if d is None else
-          f"ActFocus - Uniform at the last evaluation: {d[0]:+.3f}, 95 % interval {d[1]:+.3f} to {d[2]:+.3f}, {args.seeds} seeds")
+    print(
+        "fewer than three seeds: no difference is claimed"
+        if d is None
+        else f"ActFocus - Uniform at the last evaluation: {d[0]:+.3f}, 95 % interval {d[1]:+.3f} to {d[2]:+.3f}, {args.seeds} seeds"
+    )
     return found
 
 

@@ -18,7 +18,11 @@ def on_page_markdown(markdown: str, **_) -> str:
     tables = {
         "METRICS_TABLE": (("name", "what it is"), [(f"`{name}`", _cell(text)) for name, text in METRICS.items()]),
         "EVALUATION_TABLE": (("name", "what it is"), [(f"`{name}`", _cell(text)) for name, text in EVALUATION.items()]),
-        "FACTS_TABLE": (("name", "what it is", "unit"), [(f"`{name}`", _cell(fact.title), fact.unit) for name, fact in FACTS.items()])}
+        "FACTS_TABLE": (
+            ("name", "what it is", "unit"),
+            [(f"`{name}`", _cell(fact.title), fact.unit) for name, fact in FACTS.items()],
+        ),
+    }
     for name, (head, rows) in tables.items():
         markdown = markdown.replace(f"\n{name}", f"\n{_table(head, rows)}")
     return markdown

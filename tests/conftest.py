@@ -9,14 +9,20 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
-WORDS = ["<think> I am at (1,2), the goal is at (3,0). </think>",
-         "<answer>Left || Down || Right || Up</answer>", "Turn 1. 10 left. P (1,2) G (3,0) O none"]
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+WORDS = [
+    "<think> I am at (1,2), the goal is at (3,0). </think>",
+    "<answer>Left || Down || Right || Up</answer>",
+    "Turn 1. 10 left. P (1,2) G (3,0) O none",
+]
 
 
-def make_tokenizer(template: str = CHATML, special: tuple[str, ...] = ("<|im_start|>", "<|im_end|>"),
-                   end: str = "<|im_end|>"):
+def make_tokenizer(
+    template: str = CHATML, special: tuple[str, ...] = ("<|im_start|>", "<|im_end|>"), end: str = "<|im_end|>"
+):
     """A small byte-level BPE tokenizer, of the kind Qwen, Llama-3 and SmolLM use."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -24,8 +30,12 @@ def make_tokenizer(template: str = CHATML, special: tuple[str, ...] = ("<|im_sta
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|pad|>", *special], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|pad|>", *special],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     tokenizer.train_from_iterator(WORDS * 3, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token="<|pad|>")
     fast.chat_template = template
@@ -41,11 +51,20 @@ def model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("random-llama")
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
-        eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.15,
-    )).save_pretrained(folder)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            initializer_range=0.15,
+        )
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

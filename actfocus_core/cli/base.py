@@ -12,9 +12,13 @@ from actfocus_core.cli.show import clean
 from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.processes import end_on_signals_as_on_interrupt
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]},
-                  help="ActFocus Studio: see and steer token credit in agentic RL.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="ActFocus Studio: see and steer token credit in agentic RL.",
+)
 
 
 def main() -> None:
@@ -30,7 +34,11 @@ def main() -> None:
         code = 130
     except Exception as error:
         if out_of_memory(error):
-            sys.exit(_complain("the memory of this machine is spent; ask for less at once, for instance with --batch-size, or close other programs"))
+            sys.exit(
+                _complain(
+                    "the memory of this machine is spent; ask for less at once, for instance with --batch-size, or close other programs"
+                )
+            )
         # What the option parser finds wrong: it knows the line to say as well.
         if not hasattr(error, "format_message"):
             raise

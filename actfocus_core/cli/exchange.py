@@ -19,20 +19,38 @@ from actfocus_core.cli.show import clean, print_result, progress_bars
 
 @app.command("import")
 def import_(
-    format: Annotated[str, typer.Argument(help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, "
-                                               "areal, skyrl, chat.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Argument(
+            help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, areal, skyrl, chat.",
+            show_default=False,
+        ),
+    ],
     path: Annotated[Path, typer.Argument(help="A file or a folder; .gz and .zst are read too.", show_default=False)],
-    tokenizer: Annotated[str | None, typer.Option(help="Of the model that wrote them: tiny, a folder, or a hub id.",
-                                                  show_default="none, for our own formats")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the model that wrote them: tiny, a folder, or a hub id.", show_default="none, for our own formats"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/NAME-N")] = None,
-    spans: Annotated[str, typer.Option(help="think_answer, tool_call, boxed, react, or "
-                                            "pattern:REGEX with a group (?P<action>...).")] = "think_answer",
-    success_at: Annotated[float, typer.Option(help="The reward that counts as success where the file "
-                                                   "does not say.")] = 1.0,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="A rollout of more tokens is an error.",
-                                                   show_default="no limit")] = None,
-    reward_columns: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="TRL's columns whose sum is the reward.",
-                                                       show_default="found in the files where they show it")] = None,
+    spans: Annotated[
+        str, typer.Option(help="think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).")
+    ] = "think_answer",
+    success_at: Annotated[
+        float, typer.Option(help="The reward that counts as success where the file does not say.")
+    ] = 1.0,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="A rollout of more tokens is an error.", show_default="no limit")
+    ] = None,
+    reward_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="TRL's columns whose sum is the reward.",
+            show_default="found in the files where they show it",
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -45,19 +63,40 @@ def import_(
 
     out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
-        run = import_run(path, out, format=format, tokenizer=tokenizer, spans=spans, success_at=success_at,
-                         max_tokens=max_tokens, on_progress=show("import"),
-                         reward_columns=None if reward_columns is None else [name.strip() for name in reward_columns.split(",")])
+        run = import_run(
+            path,
+            out,
+            format=format,
+            tokenizer=tokenizer,
+            spans=spans,
+            success_at=success_at,
+            max_tokens=max_tokens,
+            on_progress=show("import"),
+            reward_columns=None if reward_columns is None else [name.strip() for name in reward_columns.split(",")],
+        )
     with progress_bars(progress) as show:
-        report = diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None,
-                          on_progress=show("check")) if check else None
+        report = (
+            diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None, on_progress=show("check"))
+            if check
+            else None
+        )
     index, config = run.index(), run.info["config"]
-    print_result(json_, {"run": str(run.path), "format": config["format"], "approximate": config["approximate"],
-                    **_of_import(config, json_),
-                    "trajectories": len(index), "groups": int(index["group"].nunique()), "steps": len(run.steps()),
-                    "tokens": int(index["n_tokens"].sum()), "action_tokens": int(index["n_action"].sum()),
-                    "success": float(_once(index, config["format"])["success"].mean()),
-                    **({"doctor": report.as_dict()} if report and json_ else {})})
+    print_result(
+        json_,
+        {
+            "run": str(run.path),
+            "format": config["format"],
+            "approximate": config["approximate"],
+            **_of_import(config, json_),
+            "trajectories": len(index),
+            "groups": int(index["group"].nunique()),
+            "steps": len(run.steps()),
+            "tokens": int(index["n_tokens"].sum()),
+            "action_tokens": int(index["n_action"].sum()),
+            "success": float(_once(index, config["format"])["success"].mean()),
+            **({"doctor": report.as_dict()} if report and json_ else {}),
+        },
+    )
     if report and not json_:
         _findings(report)
 
@@ -67,8 +106,11 @@ def _of_import(config: dict, as_json: bool) -> dict:
     told = {}
     if "reward_columns_by" in config:
         names, by = config["reward_columns"], config["reward_columns_by"]
-        told = {"reward_columns": names, "reward_columns_by": by} if as_json else \
-            {"reward_columns": f"{', '.join(names) or 'none'} ({by})"}
+        told = (
+            {"reward_columns": names, "reward_columns_by": by}
+            if as_json
+            else {"reward_columns": f"{', '.join(names) or 'none'} ({by})"}
+        )
     left_out = config.get("left_out", {})
     if left_out:
         told["left_out"] = left_out if as_json else ", ".join(f"{number} {what}" for what, number in left_out.items())
@@ -83,15 +125,24 @@ def _once(index, format: str):
 @app.command()
 def export(
     run: RunArgument,
-    format: Annotated[str, typer.Option(help="parquet, jsonl, csv (tokens), html (a page), advantages "
-                                             "(weighted, for another trainer); trl, verl: its setting, "
-                                             "as what those trainers are started with.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="parquet, jsonl, csv (tokens), html (a page), advantages "
+            "(weighted, for another trainer); trl, verl: its setting, "
+            "as what those trainers are started with."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="The new file.", show_default="RUN.FORMAT")] = None,
     id: Annotated[list[str] | None, typer.Option("--id", help="Only this trajectory; may be repeated.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Only this group; may be repeated.")] = None,
     step: Annotated[int | None, typer.Option(min=0, help="Only this training step.")] = None,
-    success: Annotated[bool | None, typer.Option("--success/--failure", help="Only these.", show_default="both")] = None,
-    malformed: Annotated[bool, typer.Option("--malformed", help="Only those with a malformed or illegal turn.")] = False,
+    success: Annotated[
+        bool | None, typer.Option("--success/--failure", help="Only these.", show_default="both")
+    ] = None,
+    malformed: Annotated[
+        bool, typer.Option("--malformed", help="Only those with a malformed or illegal turn.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     scheme: Annotated[str, typer.Option(help="Whose weights html and advantages show.")] = "actfocus",
     alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
@@ -115,19 +166,24 @@ def export(
     chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, malformed, limit)
     params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     with progress_bars(progress) as show:
-        file, count = export_run(opened, out, format, chosen, scheme=scheme, params=params, reference=reference,
-                                 on_progress=show("export"))
+        file, count = export_run(
+            opened, out, format, chosen, scheme=scheme, params=params, reference=reference, on_progress=show("export")
+        )
     print_result(json_, {"run": str(opened.path), "file": str(file), "format": format, "trajectories": count})
 
 
 @app.command()
 def doctor(
-    path: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or rollouts that can be imported.",
-                                         show_default=False)],
-    tokenizer: Annotated[str | None, typer.Option(help="Of the policy: checks ids against the text.",
-                                                  show_default="that of the import")] = None,
-    reference: Annotated[str | None, typer.Option(help="The policy that sampled: its log-probs are compared.",
-                                                  show_default="none")] = None,
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|FILE", help="A run folder, or rollouts that can be imported.", show_default=False),
+    ],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Of the policy: checks ids against the text.", show_default="that of the import")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The policy that sampled: its log-probs are compared.", show_default="none")
+    ] = None,
     spans: Annotated[str | None, typer.Option(help="The span rule.", show_default="that of the import")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
@@ -143,8 +199,13 @@ def doctor(
 
     with tempfile.TemporaryDirectory() as hidden, progress_bars(progress) as show:
         if path.exists() and not (path / "run.json").is_file():
-            opened = import_run(path, Path(hidden) / "run", tokenizer=tokenizer, spans=spans or "think_answer",
-                                on_progress=show("import"))
+            opened = import_run(
+                path,
+                Path(hidden) / "run",
+                tokenizer=tokenizer,
+                spans=spans or "think_answer",
+                on_progress=show("import"),
+            )
         else:
             opened = Run.open(path)
         policy = load(reference, device) if reference else None
@@ -164,10 +225,14 @@ def _findings(report) -> None:
     from rich.padding import Padding
 
     console = Console(highlight=False)
-    console.print(f"{report.trajectories} trajectories, {report.tokens} tokens: "
-                  + (f"{len(report.findings)} findings" if report.findings else "nothing is wrong"))
+    console.print(
+        f"{report.trajectories} trajectories, {report.tokens} tokens: "
+        + (f"{len(report.findings)} findings" if report.findings else "nothing is wrong")
+    )
     colour = {"error": "red", "warning": "yellow", "info": "blue"}
     for f in report.findings:
-        console.print(f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
-                      f"for example {escape(clean(', '.join(f.examples[:2])))}")
+        console.print(
+            f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
+            f"for example {escape(clean(', '.join(f.examples[:2])))}"
+        )
         console.print(Padding(escape(clean(f.message)), (0, 0, 0, 9)))

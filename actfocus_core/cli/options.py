@@ -12,12 +12,14 @@ import typer
 from actfocus_core.errors import ActFocusError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-ProgressMode = Annotated[Literal["bar", "lines", "jsonl", "none"],
-                         typer.Option(help="How to show progress, on stderr.")]
+ProgressMode = Annotated[
+    Literal["bar", "lines", "jsonl", "none"], typer.Option(help="How to show progress, on stderr.")
+]
 Step = Annotated[int | None, typer.Option(min=0, help="The batch is one training step.", show_default="the last")]
 Reference = Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")]
-Catalogue = Annotated[Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.",
-                                              show_default=False)]
+Catalogue = Annotated[
+    Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.", show_default=False)
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
@@ -53,8 +55,10 @@ def step_of(opened, step: int | None) -> int:
     """The step asked for, or the last. Raises ActFocusError where the run has no such trajectories."""
     steps = opened.steps()
     if not steps or (step is not None and step not in steps):
-        raise ActFocusError(f"{opened.path}: has no trajectories of step {step if steps else 0}; "
-                            f"it has {f'steps {steps[0]} to {steps[-1]}' if steps else 'none yet'}")
+        raise ActFocusError(
+            f"{opened.path}: has no trajectories of step {step if steps else 0}; "
+            f"it has {f'steps {steps[0]} to {steps[-1]}' if steps else 'none yet'}"
+        )
     return steps[-1] if step is None else step
 
 

@@ -19,12 +19,26 @@ def oracle(
     step: Step = None,
     all_: Annotated[bool, typer.Option("--all", help="Every step of the run, a scoreboard each.")] = False,
     reference: Reference = None,
-    policy: Annotated[str | None, typer.Option(help="The weights that sampled the step: tiny, a model folder, or a hub id.",
-                                               show_default="the run's own model")] = None,
-    with_policy: Annotated[bool, typer.Option("--with-policy/--no-policy", help="Whether to play the policy on from every "
-                                              "turn; without it only perfect play is the truth.")] = True,
-    rollouts: Annotated[int | None, typer.Option(min=2, help="Fresh rollouts behind each of the policy's values.",
-                                                 show_default="16, or what is stored")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="The weights that sampled the step: tiny, a model folder, or a hub id.",
+            show_default="the run's own model",
+        ),
+    ] = None,
+    with_policy: Annotated[
+        bool,
+        typer.Option(
+            "--with-policy/--no-policy",
+            help="Whether to play the policy on from every turn; without it only perfect play is the truth.",
+        ),
+    ] = True,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Fresh rollouts behind each of the policy's values.", show_default="16, or what is stored"
+        ),
+    ] = None,
     answers: Annotated[bool, typer.Option(help="Also the log-probs of the solutions, for A2TGPO.")] = False,
     again: Annotated[bool, typer.Option(help="Make anew what is stored.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the rollouts and the resamples.")] = 0,
@@ -61,12 +75,19 @@ def oracle(
             stored.ensure_optimal(opened, one, trajectories, show, again)
             made = {}
             if with_policy:
-                made = stored.ensure_policy(opened, one, trajectories, player, show, rollouts, seed, again,
-                                            named=policy is not None)
+                made = stored.ensure_policy(
+                    opened, one, trajectories, player, show, rollouts, seed, again, named=policy is not None
+                )
             if answers:
                 stored.ensure_answers(opened, one, trajectories, player, show, again)
-            found.append({"step": one, "trajectories": len(trajectories), "policy": made,
-                          **_boards(trajectories, with_policy, bootstrap, seed, show(f"score {one}"))})
+            found.append(
+                {
+                    "step": one,
+                    "trajectories": len(trajectories),
+                    "policy": made,
+                    **_boards(trajectories, with_policy, bootstrap, seed, show(f"score {one}")),
+                }
+            )
     if json_:
         return print_result(True, {"run": str(opened.path), "steps": found})
     for result in found:
@@ -83,10 +104,16 @@ def _boards(trajectories: list, with_policy: bool, bootstrap: int, seed: int, on
         credits |= credits_of(batch, [name])
         on_progress(done, len(SCHEMES))
     truths = {"policy": "policy", "optimal": "oracle"} if with_policy else {"optimal": "oracle"}
-    boards = {name: scoreboard(batch, credits, Truth.of(batch, signals), bootstrap=bootstrap, seed=seed).to_dict()
-              for name, signals in truths.items()}
-    return {"boards": boards, "unscored": {name: f"no {', '.join(c.missing)}; {HOW_TO_GET[c.missing[0]]}"
-                                           for name, c in credits.items() if c.missing}}
+    boards = {
+        name: scoreboard(batch, credits, Truth.of(batch, signals), bootstrap=bootstrap, seed=seed).to_dict()
+        for name, signals in truths.items()
+    }
+    return {
+        "boards": boards,
+        "unscored": {
+            name: f"no {', '.join(c.missing)}; {HOW_TO_GET[c.missing[0]]}" for name, c in credits.items() if c.missing
+        },
+    }
 
 
 def _show(result: dict) -> None:
@@ -104,20 +131,38 @@ def _print_board(name: str, result: dict) -> None:
     board, made = result["boards"][name], result["policy"]
     rows = [*board["rows"], *([board["ceiling"]] if board["ceiling"] else [])]
     source = "exact" if board["exact"] else f"{made['rollouts']} rollouts a value, and as many for the ceiling"
-    print_table(f"Where: does the weight lie on turns that mattered? Step {result['step']}, {TRUTHS[name]}, {source}",
-                ["scheme", "ranked by", "rho |A|", "tau-b |A|", "AUROC |A|", "rho criticality", "tau-b criticality",
-                 "AUROC criticality"],
-                [[row["name"], row["focus"], *(_cell(row["scores"][c]) for c in board["columns"] if c.startswith("where"))]
-                 for row in rows])
-    print_table(f"Right: is the signed credit that of the turn? Step {result['step']}, {TRUTHS[name]}, {source}",
-                ["scheme", "rho in groups", "rho in trajectories", "right signs", "mass on luck"],
-                [[row["name"], *(_cell(row["scores"][c]) for c in board["columns"] if not c.startswith("where"))]
-                 for row in rows])
-    print(f"noise floor {plain(board['noise_floor'])} (mean |A - a second estimate|); signs are asked for where |A| is above "
-          f"{board['threshold']:.3g}; {board['left_out']} of {board['turns']} turns have no action and are left out; "
-          f"{board['skipped']} of {result['trajectories']} trajectories have under 3 different values and rank nothing. "
-          "Brackets: 95 % bootstrap intervals over trajectories, of rho in groups over groups. Criticality is that of "
-          "perfect play: the deviation of Q* over the legal first actions.")
+    print_table(
+        f"Where: does the weight lie on turns that mattered? Step {result['step']}, {TRUTHS[name]}, {source}",
+        [
+            "scheme",
+            "ranked by",
+            "rho |A|",
+            "tau-b |A|",
+            "AUROC |A|",
+            "rho criticality",
+            "tau-b criticality",
+            "AUROC criticality",
+        ],
+        [
+            [row["name"], row["focus"], *(_cell(row["scores"][c]) for c in board["columns"] if c.startswith("where"))]
+            for row in rows
+        ],
+    )
+    print_table(
+        f"Right: is the signed credit that of the turn? Step {result['step']}, {TRUTHS[name]}, {source}",
+        ["scheme", "rho in groups", "rho in trajectories", "right signs", "mass on luck"],
+        [
+            [row["name"], *(_cell(row["scores"][c]) for c in board["columns"] if not c.startswith("where"))]
+            for row in rows
+        ],
+    )
+    print(
+        f"noise floor {plain(board['noise_floor'])} (mean |A - a second estimate|); signs are asked for where |A| is above "
+        f"{board['threshold']:.3g}; {board['left_out']} of {board['turns']} turns have no action and are left out; "
+        f"{board['skipped']} of {result['trajectories']} trajectories have under 3 different values and rank nothing. "
+        "Brackets: 95 % bootstrap intervals over trajectories, of rho in groups over groups. Criticality is that of "
+        "perfect play: the deviation of Q* over the legal first actions."
+    )
 
 
 def _cell(score: dict) -> str:

@@ -26,8 +26,9 @@ def rollout(
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/ENV-N")] = None,
     policy: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
-                                                     help="An option of the environment.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
+    ] = None,
     catalogue: Catalogue = None,
     prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
     rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
@@ -35,7 +36,9 @@ def rollout(
     temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 128,
-    sampler: Annotated[Literal["transformers", "vllm"], typer.Option(help="What plays them; vllm is an extra.")] = "transformers",
+    sampler: Annotated[
+        Literal["transformers", "vllm"], typer.Option(help="What plays them; vllm is an extra.")
+    ] = "transformers",
     score: Annotated[bool, typer.Option(help="Score with the policy as its own reference.")] = True,
     top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
@@ -59,20 +62,47 @@ def rollout(
     options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
     seeds = list(range(first_prompt, first_prompt + prompts))
     with progress_bars(progress) as show:
-        trajectories = collect(loaded, env, prompts=seeds, rollouts=rollouts, temperature=temperature,
-                               seed=seed, env_options=options, sampler=_sampler(sampler, loaded, temperature),
-                               batch_size=batch_size, on_progress=show("rollout"))
+        trajectories = collect(
+            loaded,
+            env,
+            prompts=seeds,
+            rollouts=rollouts,
+            temperature=temperature,
+            seed=seed,
+            env_options=options,
+            sampler=_sampler(sampler, loaded, temperature),
+            batch_size=batch_size,
+            on_progress=show("rollout"),
+        )
         if score:
             score_(trajectories, loaded, top_k=top_k, on_progress=show("score"))
-    config = {"command": "rollout", "policy": policy, "env": env, "env_options": options, "prompts": seeds,
-              "rollouts": rollouts, "temperature": temperature, "seed": seed, "sampler": sampler}
+    config = {
+        "command": "rollout",
+        "policy": policy,
+        "env": env,
+        "env_options": options,
+        "prompts": seeds,
+        "rollouts": rollouts,
+        "temperature": temperature,
+        "seed": seed,
+        "sampler": sampler,
+    }
     with appearing_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
         run.add_trajectories(0, trajectories)
         if score:
             run.annotate(0, loaded.name, trajectories)
-    print_result(json_, {"run": str(run.path), "trajectories": len(trajectories), "groups": prompts,
-                    "success": sum(t.success for t in trajectories) / len(trajectories),
-                    "well_formed": well_formed(trajectories), "legal": legal(trajectories), "reference": loaded.name if score else None})
+    print_result(
+        json_,
+        {
+            "run": str(run.path),
+            "trajectories": len(trajectories),
+            "groups": prompts,
+            "success": sum(t.success for t in trajectories) / len(trajectories),
+            "well_formed": well_formed(trajectories),
+            "legal": legal(trajectories),
+            "reference": loaded.name if score else None,
+        },
+    )
 
 
 @app.command()
@@ -101,20 +131,23 @@ def score(
             score_(trajectories, loaded, top_k=top_k, on_progress=show(f"step {step}"))
             opened.annotate(step, loaded.name, trajectories)
             count += len(trajectories)
-    print_result(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps),
-                    "trajectories": count})
+    print_result(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps), "trajectories": count})
 
 
 @app.command("eval")
 def evaluate(
-    policy: Annotated[str, typer.Argument(help="tiny, smollm2, a model folder such as RUN/policy, or a hub id.")] = "tiny",
+    policy: Annotated[
+        str, typer.Argument(help="tiny, smollm2, a model folder such as RUN/policy, or a hub id.")
+    ] = "tiny",
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
-                                                     help="An option of the environment.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
+    ] = None,
     prompts: Annotated[int, typer.Option(min=1, help="Groups, of the fixed evaluation set.")] = 32,
     rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 16,
-    temperature: Annotated[list[float] | None, typer.Option(min=0, help="May be given more than once.",
-                                                            show_default="0.5 and 1")] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option(min=0, help="May be given more than once.", show_default="0.5 and 1")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -130,10 +163,26 @@ def evaluate(
     loaded, found = load(policy, device), {}
     with progress_bars(progress) as show:
         for t in temperature or (0.5, 1.0):
-            found[label(t)] = summary(roll_out(loaded, env, prompts=prompts, rollouts=rollouts, temperature=t,
-                                               env_options=given, on_progress=show(label(t))))
-    print_result(json_, {"policy": loaded.name, "env": env, "fingerprint": loaded.fingerprint,
-                    **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()}})
+            found[label(t)] = summary(
+                roll_out(
+                    loaded,
+                    env,
+                    prompts=prompts,
+                    rollouts=rollouts,
+                    temperature=t,
+                    env_options=given,
+                    on_progress=show(label(t)),
+                )
+            )
+    print_result(
+        json_,
+        {
+            "policy": loaded.name,
+            "env": env,
+            "fingerprint": loaded.fingerprint,
+            **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()},
+        },
+    )
 
 
 def _sampler(name: str, policy, temperature: float):

@@ -60,7 +60,9 @@ def percent(value: float) -> str:
 
 
 def _json_lines(phase: str):
-    return lambda done, total: print(json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True)
+    return lambda done, total: print(
+        json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True
+    )
 
 
 def _log_lines(phase: str):
@@ -72,6 +74,7 @@ def _log_lines(phase: str):
         if done == total or time.monotonic() - last > LOG_SECONDS:
             last = time.monotonic()
             print(f"{time.strftime('%H:%M:%S')} {phase}: {done} of {total}", file=sys.stderr, flush=True)
+
     return report
 
 
@@ -96,9 +99,17 @@ def progress_bars(mode: str, files: bool = False):
 
     console = Console(stderr=True)
     # Where stderr is no terminal a bar would only stand beside the one line of an error.
-    with Progress(TextColumn("{task.description:>10}"), BarColumn(), DownloadColumn() if files else MofNCompleteColumn(),
-                  TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+    with Progress(
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        DownloadColumn() if files else MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+
         def show(phase: str):
             task = bars.add_task(phase, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
+
         yield show

@@ -19,22 +19,44 @@ from actfocus_core.errors import ActFocusError
 
 @app.command("app")
 def open_app(
-    paths: Annotated[list[Path] | None, typer.Argument(
-        metavar="[RUN|FILE|FOLDER]...", show_default=False,
-        help="Runs, folders of runs, or rollouts as other trainers write them: their format is recognised, and they are "
-             "imported into --runs-dir, once.")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN|FILE|FOLDER]...",
+            show_default=False,
+            help="Runs, folders of runs, or rollouts as other trainers write them: their format is recognised, and they are "
+            "imported into --runs-dir, once.",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Any other host than loopback needs --auth.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
     runs_dir: Annotated[Path, typer.Option(help="Where runs are found and made.")] = Path("runs"),
-    tokenizer: Annotated[str | None, typer.Option(help="Of the model that wrote the rollouts: tiny, a folder, or a hub id.",
-                                                  show_default="none, for our own formats")] = None,
-    spans: Annotated[str | None, typer.Option(help="Of rollouts: think_answer, tool_call, boxed, react, or pattern:REGEX "
-                                                   "with a group (?P<action>...).", show_default="think_answer")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the model that wrote the rollouts: tiny, a folder, or a hub id.",
+            show_default="none, for our own formats",
+        ),
+    ] = None,
+    spans: Annotated[
+        str | None,
+        typer.Option(
+            help="Of rollouts: think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).",
+            show_default="think_answer",
+        ),
+    ] = None,
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
-    lessons: Annotated[list[Path] | None, typer.Option(help="A YAML file of lessons for the Learn tab; may be repeated.",
-                                                       show_default="only our own")] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="For a host of many: nothing is trained, rolled out, scored, "
-                                                                "imported or exported from the page.")] = False,
+    lessons: Annotated[
+        list[Path] | None,
+        typer.Option(help="A YAML file of lessons for the Learn tab; may be repeated.", show_default="only our own"),
+    ] = None,
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only",
+            help="For a host of many: nothing is trained, rolled out, scored, imported or exported from the page.",
+        ),
+    ] = False,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -53,13 +75,23 @@ def open_app(
     else:
         for run in runs:
             _say_imported(run)
-    launch([run.path for run in runs], host=host, port=port, open_browser=browser, runs_dir=runs_dir,
-           auth=tuple(auth.split(":", 1)) if auth else None, tokenizers=[tokenizer] if tokenizer else [],
-           lessons=lessons or [], read_only=read_only)
+    launch(
+        [run.path for run in runs],
+        host=host,
+        port=port,
+        open_browser=browser,
+        runs_dir=runs_dir,
+        auth=tuple(auth.split(":", 1)) if auth else None,
+        tokenizers=[tokenizer] if tokenizer else [],
+        lessons=lessons or [],
+        read_only=read_only,
+    )
 
 
 def _say_imported(run) -> None:
     config = run.info.get("config") or {}
     if config.get("command") == "import":
-        print(f"{clean(run.path)}: {len(run.index())} rollouts of {clean(config['source'])} ({config['format']}"
-              f"{', approximate: their text was tokenised again' if config.get('approximate') else ''})")
+        print(
+            f"{clean(run.path)}: {len(run.index())} rollouts of {clean(config['source'])} ({config['format']}"
+            f"{', approximate: their text was tokenised again' if config.get('approximate') else ''})"
+        )

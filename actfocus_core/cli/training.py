@@ -24,29 +24,50 @@ from actfocus_core.errors import ActFocusError
 @app.command()
 def train(
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/train-ENV-N")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed; of "
-                                                "the options below only --steps and --time-budget count.",
-                                                show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, paper, or a row of the paper such as sokoban-3B, "
-                                               "which names environment and model; the options below change it.",
-                                               show_default="quick for what comes with the package, else paper")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run that was stopped or killed; of "
+            "the options below only --steps and --time-budget count.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="quick, paper, or a row of the paper such as sokoban-3B, "
+            "which names environment and model; the options below change it.",
+            show_default="quick for what comes with the package, else paper",
+        ),
+    ] = None,
     algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
     scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
     alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
     beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
     signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE",
-                                                     help="An option of the environment.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
+    ] = None,
     catalogue: Catalogue = None,
-    model: Annotated[str, typer.Option("--model", "--policy", help="tiny, smollm2, smollm2-agent, a model folder, or a hub id.")] = "tiny",
+    model: Annotated[
+        str, typer.Option("--model", "--policy", help="tiny, smollm2, smollm2-agent, a model folder, or a hub id.")
+    ] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
-    time_budget: Annotated[float | None, typer.Option(min=1, help="Seconds at most.",
-                                                      show_default="the preset's")] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=1, help="Seconds at most.", show_default="the preset's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling and the mini-batches.")] = 0,
-    sampler: Annotated[Literal["transformers", "vllm"], typer.Option(help="What plays the episodes; vllm is an extra.")] = "transformers",
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the "
-                                                   "training config, for instance lr=1e-4.")] = None,
+    sampler: Annotated[
+        Literal["transformers", "vllm"], typer.Option(help="What plays the episodes; vllm is an extra.")
+    ] = "transformers",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any other field of the training config, for instance lr=1e-4."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -68,8 +89,19 @@ def train(
             limits["time_budget"] = None
         start = values_of(preset or ("quick" if model in NAMES else "paper"), env, algorithm, model)
         options = {**start.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
-        config = TrainConfig.of(**{**start, "env_options": options, "scheme": scheme, "scheme_params": given,
-                                   "seed": seed, "device": device, "sampler": sampler, **limits, **key_values(set_ or [], "--set")})
+        config = TrainConfig.of(
+            **{
+                **start,
+                "env_options": options,
+                "scheme": scheme,
+                "scheme_params": given,
+                "seed": seed,
+                "device": device,
+                "sampler": sampler,
+                **limits,
+                **key_values(set_ or [], "--set"),
+            }
+        )
         out = out or free_path(Path("runs"), f"train-{env}")
         if out.exists():
             raise ActFocusError(f"{out}: already exists; choose another name for the run")
@@ -95,7 +127,15 @@ def train(
         run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report, warn)
     rows, status = run.metrics()[0], read_status(run.path)
     first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
-    print_result(json_, {"run": str(run.path), "state": status["state"], "steps": status["step"],
-                    "seconds": status["elapsed"], "policy": str(run.path / "policy"),
-                    **{f"{name} before": first[name] for name in first if name.endswith("/success")},
-                    **{f"{name} after": last[name] for name in last if name.endswith("/success")}})
+    print_result(
+        json_,
+        {
+            "run": str(run.path),
+            "state": status["state"],
+            "steps": status["step"],
+            "seconds": status["elapsed"],
+            "policy": str(run.path / "policy"),
+            **{f"{name} before": first[name] for name in first if name.endswith("/success")},
+            **{f"{name} after": last[name] for name in last if name.endswith("/success")},
+        },
+    )

@@ -19,33 +19,70 @@ from actfocus_core.credit.vineppo import VinePPO
 from actfocus_core.credit.weights import SignalStats, signal_stats, token_weights
 from actfocus_core.errors import ActFocusError
 
-SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in (
-    Uniform(),
-    DrGRPO(),
-    ActFocus("actfocus", "ActFocus", "Actions get full weight, the more the less sure the reference model was "
-             "of them; reasoning and format get a tenth.", alpha=0.1, beta=0.5),
-    ActFocus("role_only", "Role only", "ActFocus without energy: actions 1, reasoning and format 0.1.",
-             alpha=0.1, beta=0.0),
-    ActFocus("energy_only", "Energy only", "ActFocus without damping: actions get more by energy, all else 1.",
-             alpha=1.0, beta=0.5),
-    TopEntropy(),
-    GTPO(),
-    EMPG(),
-    AEM(),
-    ResT(),
-    GiGPO(),
-    CARL(),
-    A2TGPO(),
-    VinePPO(),
-    PPOGAE(),
-    TurnGAE(),
-    Oracle("oracle", "Oracle (policy)", "The policy's own advantage of every turn, on its action tokens.", "policy"),
-    Oracle("oracle_optimal", "Oracle (optimal)", "What every turn cost against perfect play, on its action tokens.",
-           "oracle"),
-)}
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Uniform(),
+        DrGRPO(),
+        ActFocus(
+            "actfocus",
+            "ActFocus",
+            "Actions get full weight, the more the less sure the reference model was "
+            "of them; reasoning and format get a tenth.",
+            alpha=0.1,
+            beta=0.5,
+        ),
+        ActFocus(
+            "role_only",
+            "Role only",
+            "ActFocus without energy: actions 1, reasoning and format 0.1.",
+            alpha=0.1,
+            beta=0.0,
+        ),
+        ActFocus(
+            "energy_only",
+            "Energy only",
+            "ActFocus without damping: actions get more by energy, all else 1.",
+            alpha=1.0,
+            beta=0.5,
+        ),
+        TopEntropy(),
+        GTPO(),
+        EMPG(),
+        AEM(),
+        ResT(),
+        GiGPO(),
+        CARL(),
+        A2TGPO(),
+        VinePPO(),
+        PPOGAE(),
+        TurnGAE(),
+        Oracle(
+            "oracle", "Oracle (policy)", "The policy's own advantage of every turn, on its action tokens.", "policy"
+        ),
+        Oracle(
+            "oracle_optimal",
+            "Oracle (optimal)",
+            "What every turn cost against perfect play, on its action tokens.",
+            "oracle",
+        ),
+    )
+}
 
-__all__ = ["CONTROLS", "HOW_TO_GET", "SCHEMES", "Batch", "Control", "Credit", "Parameter", "Scheme", "SignalStats",
-           "get_scheme", "signal_stats", "token_weights"]
+__all__ = [
+    "CONTROLS",
+    "HOW_TO_GET",
+    "SCHEMES",
+    "Batch",
+    "Control",
+    "Credit",
+    "Parameter",
+    "Scheme",
+    "SignalStats",
+    "get_scheme",
+    "signal_stats",
+    "token_weights",
+]
 
 
 def get_scheme(name: str) -> Scheme:

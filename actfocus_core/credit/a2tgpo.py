@@ -25,9 +25,11 @@ class A2TGPO(Scheme):
     evidence = "model-relative"
     cost = "C1"
     needs = ("answer_logprob_before", "answer_logprob_after")
-    parameters = {"share": Parameter(0.3, 0, text="share of the information gain"),
-                  "gamma": Parameter(1.0, 0, 1, text="discount a turn"),
-                  "clip": Parameter(0.3, 0, 1, text="how far the gain moves the clip range")}
+    parameters = {
+        "share": Parameter(0.3, 0, text="share of the information gain"),
+        "gamma": Parameter(1.0, 0, 1, text="discount a turn"),
+        "clip": Parameter(0.3, 0, 1, text="how far the gain moves the clip range"),
+    }
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         number = turn_numbers(batch)
@@ -40,8 +42,9 @@ class A2TGPO(Scheme):
                 terms[k] += terms[k + 1]
         scale = np.where(batch.turn_last, 1.0, 1 + p["clip"] * (2 * sigmoid(gain) - 1))
         advantage = batch.grpo() + p["share"] * batch.spread(total / np.sqrt(terms))
-        return tokens_credit(batch, advantage, p, ratio_unit="turn",
-                             clip_scale=np.where(batch.response, batch.spread(scale), 1))
+        return tokens_credit(
+            batch, advantage, p, ratio_unit="turn", clip_scale=np.where(batch.response, batch.spread(scale), 1)
+        )
 
 
 def information_gain(batch: Batch) -> np.ndarray:

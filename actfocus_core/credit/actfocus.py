@@ -31,6 +31,5 @@ class ActFocus(Scheme):
         return (p["signal"],) if p["beta"] else ()
 
     def credit(self, batch: Batch, p: dict) -> Credit:
-        weight = token_weights(batch.kinds, batch.signals.get(p["signal"]), p["alpha"], p["beta"],
-                               p["format_weight"])
+        weight = token_weights(batch.kinds, batch.signals.get(p["signal"]), p["alpha"], p["beta"], p["format_weight"])
         return tokens_credit(batch, batch.grpo(), p, weight=weight)

@@ -14,8 +14,18 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS, signal_values
 from actfocus_core.trajectory import Trajectory, response_mask
 
-VALUE_SIGNALS = ("value", "policy_q", "policy_v", "oracle_q", "oracle_v", "policy_q_replica",
-                 "policy_v_replica", "criticality", "answer_logprob_before", "answer_logprob_after")
+VALUE_SIGNALS = (
+    "value",
+    "policy_q",
+    "policy_v",
+    "oracle_q",
+    "oracle_v",
+    "policy_q_replica",
+    "policy_v_replica",
+    "criticality",
+    "answer_logprob_before",
+    "answer_logprob_after",
+)
 """Read off ``Trajectory.signals`` under their own names. ``value``: a critic's, before each token. The
 others belong to a turn and stand on all its response tokens: Q of the turn taken and V before it, of
 the policy and of perfect play, in the environment's rewards from that turn on; a second estimate of
@@ -24,14 +34,19 @@ the policy's (``_replica``); the standard deviation of perfect play's Q over the
 with the turn."""
 
 HOW_TO_GET = {
-    "energy": "`actfocus score` adds it", "entropy": "`actfocus score` adds it",
-    "centred_energy": "`actfocus score` adds it", "shift": "`actfocus score` adds it",
+    "energy": "`actfocus score` adds it",
+    "entropy": "`actfocus score` adds it",
+    "centred_energy": "`actfocus score` adds it",
+    "shift": "`actfocus score` adds it",
     "nll": "the rollout records it: log-probs of the sampled tokens",
     "policy_entropy": "the rollout records it: the policy's entropy at each sampled token",
-    "value": "training with PPO makes a critic", "state_key": "the rollout's turns record it",
+    "value": "training with PPO makes a critic",
+    "state_key": "the rollout's turns record it",
     "turn_reward": "the rollout's turns record it; the turns must add up to the return",
-    "policy_q": "`actfocus oracle` adds it", "policy_v": "`actfocus oracle` adds it",
-    "oracle_q": "`actfocus oracle` adds it", "oracle_v": "`actfocus oracle` adds it",
+    "policy_q": "`actfocus oracle` adds it",
+    "policy_v": "`actfocus oracle` adds it",
+    "oracle_q": "`actfocus oracle` adds it",
+    "oracle_v": "`actfocus oracle` adds it",
     "answer_logprob_before": "`actfocus oracle --answers` adds it",
     "answer_logprob_after": "`actfocus oracle --answers` adds it",
 }
@@ -85,11 +100,21 @@ class Batch:
         returns = np.array([t.ret for t in trajectories])
         response = response_mask(kinds)
         turn_of, owner, number = _turn_rows(response, turns, index)
-        return cls(kinds, turns, index, _recorded(trajectories, response), returns,
-                   _groups(trajectories), [t.id for t in trajectories],
-                   np.array([t.success for t in trajectories], bool), turn_of, owner,
-                   _turn_rewards(trajectories, returns, owner, number),
-                   _turn_states(trajectories, owner, number), [t.rollout_key for t in trajectories])
+        return cls(
+            kinds,
+            turns,
+            index,
+            _recorded(trajectories, response),
+            returns,
+            _groups(trajectories),
+            [t.id for t in trajectories],
+            np.array([t.success for t in trajectories], bool),
+            turn_of,
+            owner,
+            _turn_rewards(trajectories, returns, owner, number),
+            _turn_states(trajectories, owner, number),
+            [t.rollout_key for t in trajectories],
+        )
 
     @cached_property
     def response(self) -> np.ndarray:
@@ -125,7 +150,7 @@ class Batch:
     @cached_property
     def turn_last(self) -> np.ndarray:
         """bool [K], True for the last turn of its trajectory."""
-        return np.append(self.turn_owner[1:] != self.turn_owner[:-1], True)[:len(self.turn_owner)]
+        return np.append(self.turn_owner[1:] != self.turn_owner[:-1], True)[: len(self.turn_owner)]
 
     def has(self, name: str) -> bool:
         """Whether the batch has what a scheme may need (a key of HOW_TO_GET)."""
@@ -160,7 +185,7 @@ class Batch:
 
     def following(self, values: np.ndarray, end: float = 0.0) -> np.ndarray:
         """float64 [K]: the value of the next turn of the trajectory, ``end`` after its last."""
-        return np.where(self.turn_last, end, np.append(values[1:], end)[:len(values)])
+        return np.where(self.turn_last, end, np.append(values[1:], end)[: len(values)])
 
 
 def _groups(trajectories: list[Trajectory]) -> list[str]:
@@ -180,8 +205,9 @@ def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tu
     return turn_of, owner[new], number[new]
 
 
-def _turn_rewards(trajectories: list[Trajectory], returns: np.ndarray, owner: np.ndarray,
-                  number: np.ndarray) -> np.ndarray | None:
+def _turn_rewards(
+    trajectories: list[Trajectory], returns: np.ndarray, owner: np.ndarray, number: np.ndarray
+) -> np.ndarray | None:
     rewards = np.zeros(len(owner))
     ends = np.searchsorted(owner, np.arange(len(trajectories) + 1))
     for t, first, last in zip(trajectories, ends, ends[1:]):
@@ -207,8 +233,11 @@ def _turn_states(trajectories: list[Trajectory], owner: np.ndarray, number: np.n
 
 def _recorded(trajectories: list[Trajectory], response: np.ndarray) -> dict[str, np.ndarray]:
     found = {name: [signal_values(t, name) for t in trajectories] for name in (*SIGNALS, *OUR_SIGNALS)}
-    found |= {name: [t.signals[name] for t in trajectories] for name in VALUE_SIGNALS
-              if all(name in t.signals for t in trajectories)}
+    found |= {
+        name: [t.signals[name] for t in trajectories]
+        for name in VALUE_SIGNALS
+        if all(name in t.signals for t in trajectories)
+    }
     whole = {name: np.concatenate(columns) for name, columns in found.items()}
     return {name: values for name, values in whole.items() if np.isfinite(values[response]).all()}
 
@@ -303,8 +332,9 @@ class Scheme(ABC):
         unknown parameter or one out of range."""
         unknown = set(params) - set(self.parameters)
         if unknown:
-            raise ActFocusError(f"{self.name}: unknown parameter {min(unknown)!r}; there are "
-                                f"{', '.join(self.parameters) or 'none'}")
+            raise ActFocusError(
+                f"{self.name}: unknown parameter {min(unknown)!r}; there are {', '.join(self.parameters) or 'none'}"
+            )
         p = {**self.defaults, **params}
         for name, value in p.items():
             self.parameters[name].check(name, value)
@@ -323,12 +353,24 @@ class Scheme(ABC):
         """The scheme itself: all that is required is there, and the parameters are complete."""
 
 
-def tokens_credit(batch: Batch, advantage: np.ndarray, p: dict, weight: np.ndarray | None = None,
-                  keep: np.ndarray | None = None, **more) -> Credit:
+def tokens_credit(
+    batch: Batch,
+    advantage: np.ndarray,
+    p: dict,
+    weight: np.ndarray | None = None,
+    keep: np.ndarray | None = None,
+    **more,
+) -> Credit:
     """Credit from an advantage a token [N]; weight and keep are 1 on response tokens by default."""
     ones = batch.response.astype(np.float32)
-    arrays = {"weight": ones if weight is None else weight, "keep": ones if keep is None else keep,
-              "clip_scale": np.ones_like(ones), **more}
-    return Credit(np.where(batch.response, advantage, 0).astype(np.float32),
-                  **{k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in arrays.items()},
-                  params=p)
+    arrays = {
+        "weight": ones if weight is None else weight,
+        "keep": ones if keep is None else keep,
+        "clip_scale": np.ones_like(ones),
+        **more,
+    }
+    return Credit(
+        np.where(batch.response, advantage, 0).astype(np.float32),
+        **{k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in arrays.items()},
+        params=p,
+    )

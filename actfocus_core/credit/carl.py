@@ -32,7 +32,7 @@ class CARL(Scheme):
         count = np.bincount(node)
         value = (total / np.maximum(count, 1))[node]
         # After the last turn comes the leaf, a rollout of its own.
-        following = np.where(batch.turn_last, batch.returns[batch.turn_owner], np.append(value[1:], 0)[:len(value)])
+        following = np.where(batch.turn_last, batch.returns[batch.turn_owner], np.append(value[1:], 0)[: len(value)])
         shared = batch.spread(count[node] > 1)
         return tokens_credit(batch, batch.spread(following - value), p, keep=shared)
 

@@ -64,8 +64,9 @@ class Control(Scheme):
     def _keys(self, batch: Batch, seed: int, stream: int) -> np.ndarray:
         """A random number for every response token."""
         counts = np.bincount(batch.index[batch.response], minlength=len(batch.ids))
-        return np.concatenate([np.random.default_rng([int(seed), stream, *name.encode()]).random(n)
-                               for name, n in zip(batch.ids, counts)])
+        return np.concatenate(
+            [np.random.default_rng([int(seed), stream, *name.encode()]).random(n) for name, n in zip(batch.ids, counts)]
+        )
 
 
 def moved(cell: np.ndarray, key: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:

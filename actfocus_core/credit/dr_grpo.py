@@ -10,8 +10,10 @@ class DrGRPO(Scheme):
 
     name = "dr_grpo"
     title = "Dr.GRPO"
-    description = ("The return minus the group's mean, undivided; tokens are summed and divided by a constant "
-                   "length, so long answers are not damped.")
+    description = (
+        "The return minus the group's mean, undivided; tokens are summed and divided by a constant "
+        "length, so long answers are not damped."
+    )
     source = "Dr.GRPO, arXiv 2503.20783"
     read = "code"
     unit = "trajectory"

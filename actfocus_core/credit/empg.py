@@ -22,8 +22,10 @@ class EMPG(Scheme):
     unit = "turn"
     evidence = "proxy"
     needs = ("policy_entropy",)
-    parameters = {"kappa": Parameter(1.0, 0, text="how strongly confidence counts"),
-                  "zeta": Parameter(0.05, 0, text="bonus for a confident next turn")}
+    parameters = {
+        "kappa": Parameter(1.0, 0, text="how strongly confidence counts"),
+        "zeta": Parameter(0.05, 0, text="bonus for a confident next turn"),
+    }
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         entropy = batch.turn_mean(batch.signals["policy_entropy"])

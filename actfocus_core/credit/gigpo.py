@@ -24,9 +24,11 @@ class GiGPO(Scheme):
     unit = "turn"
     evidence = "observational"
     needs = ("state_key", "turn_reward")
-    parameters = {"omega": Parameter(1.0, 0, text="share of the turn's own advantage"),
-                  "gamma": Parameter(0.95, 0, 1, text="discount a turn"),
-                  "mode": Parameter("mean", choices=("mean", "mean_std"), text="whether to divide by the deviation")}
+    parameters = {
+        "omega": Parameter(1.0, 0, text="share of the turn's own advantage"),
+        "gamma": Parameter(0.95, 0, 1, text="discount a turn"),
+        "mode": Parameter("mean", choices=("mean", "mean_std"), text="whether to divide by the deviation"),
+    }
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         std = p["mode"] == "mean_std"

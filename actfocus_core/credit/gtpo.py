@@ -21,16 +21,20 @@ class GTPO(Scheme):
 
     name = "gtpo"
     title = "GTPO"
-    description = ("In successes uncertain tokens gain, in failures certain tokens lose, each standardised apart "
-                   "among the rollouts still alive at the same position, so the outcome itself drops out.")
+    description = (
+        "In successes uncertain tokens gain, in failures certain tokens lose, each standardised apart "
+        "among the rollouts still alive at the same position, so the outcome itself drops out."
+    )
     source = "GTPO and GRPO-S, arXiv 2508.04349"
     read = "paper"
     unit = "token"
     evidence = "proxy"
     needs = ("policy_entropy",)
-    parameters = {"a1": Parameter(1.0, 0, text="share of the outcome"),
-                  "a2": Parameter(0.1, 0, text="share of the entropy"),
-                  "scope": Parameter("apart", choices=("apart", "together"), text="what is standardised over")}
+    parameters = {
+        "a1": Parameter(1.0, 0, text="share of the outcome"),
+        "a2": Parameter(0.1, 0, text="share of the entropy"),
+        "scope": Parameter("apart", choices=("apart", "together"), text="what is standardised over"),
+    }
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         advantage = np.zeros(len(batch.kinds), np.float32)

@@ -27,7 +27,7 @@ class PPOGAE(Scheme):
 
     def credit(self, batch: Batch, p: dict) -> Credit:
         row = batch.index[batch.response]
-        last = np.append(row[1:] != row[:-1], True)[:len(row)]
+        last = np.append(row[1:] != row[:-1], True)[: len(row)]
         rewards = np.where(last, batch.returns[row], 0.0)
         advantage = np.zeros(len(batch.kinds))
         advantage[batch.response] = flat_gae(rewards, batch.signals["value"][batch.response], row, p["gamma"], p["lam"])
@@ -68,8 +68,8 @@ def flat_gae(rewards: np.ndarray, values: np.ndarray, owner: np.ndarray, gamma: 
     if len(rewards) != len(values) or len(values) != len(owner):
         raise ActFocusError(f"{len(rewards)} rewards, {len(values)} values, {len(owner)} owners; must be as many")
     values = np.asarray(values, np.float64)
-    last = np.append(owner[1:] != owner[:-1], True)[:len(owner)]
-    following = np.where(last, 0.0, np.append(values[1:], 0.0)[:len(values)])
+    last = np.append(owner[1:] != owner[:-1], True)[: len(owner)]
+    following = np.where(last, 0.0, np.append(values[1:], 0.0)[: len(values)])
     out = rewards + gamma * following - values
     if gamma * lam == 0 or not len(out):
         return out
@@ -78,6 +78,6 @@ def flat_gae(rewards: np.ndarray, values: np.ndarray, owner: np.ndarray, gamma: 
     order = np.argsort(-sizes, kind="stable")
     ends, sizes = ends[order], sizes[order]
     for back in range(1, int(sizes[0])):
-        here = ends[:np.searchsorted(-sizes, -back)] - back
+        here = ends[: np.searchsorted(-sizes, -back)] - back
         out[here] += gamma * lam * out[here + 1]
     return out

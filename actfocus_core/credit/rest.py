@@ -22,14 +22,18 @@ class ResT(Scheme):
 
     name = "rest"
     title = "ResT"
-    description = ("Structure and action weigh more than the thinking at first, and the thinking more and more "
-                   "as training goes on.")
+    description = (
+        "Structure and action weigh more than the thinking at first, and the thinking more and more "
+        "as training goes on."
+    )
     source = "ResT, ICLR 2026"
     read = "code"
     unit = "token"
     evidence = "proxy"
-    parameters = {"form": Parameter("schedule", choices=("schedule", "entropy"), text="where weights come from"),
-                  "step": Parameter(0, 0, text="training step of the schedule")}
+    parameters = {
+        "form": Parameter("schedule", choices=("schedule", "entropy"), text="where weights come from"),
+        "step": Parameter(0, 0, text="training step of the schedule"),
+    }
 
     def required(self, p: dict) -> tuple[str, ...]:
         return ("policy_entropy",) if p["form"] == "entropy" else ()

@@ -32,8 +32,10 @@ def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:
     values = np.asarray(signal, np.float64)[np.asarray(kinds) == TokenKind.ACTION]
     unscored = int((~np.isfinite(values)).sum())
     if unscored:
-        raise ActFocusError(f"{unscored} of {values.size} action tokens have no signal; score the "
-                            "trajectories with a reference model first (`actfocus score`)")
+        raise ActFocusError(
+            f"{unscored} of {values.size} action tokens have no signal; score the "
+            "trajectories with a reference model first (`actfocus score`)"
+        )
     if not values.size:
         return SignalStats(0.0, 1.0, 0)
     return SignalStats(float(values.mean()), float(np.sqrt(values.var() + EPSILON)), values.size)
@@ -47,12 +49,18 @@ def pooled(parts: Iterable[SignalStats]) -> SignalStats:
         return SignalStats(0.0, 1.0, 0)
     mean = sum(p.count * p.mean for p in parts) / count
     # Each root holds EPSILON once, so their weighted mean does too.
-    variance = sum(p.count * (p.std ** 2 + (p.mean - mean) ** 2) for p in parts) / count
+    variance = sum(p.count * (p.std**2 + (p.mean - mean) ** 2) for p in parts) / count
     return SignalStats(mean, math.sqrt(variance), int(count))
 
 
-def token_weights(kinds: np.ndarray, signal: np.ndarray | None, alpha: float, beta: float,
-                  format_weight: float | None = None, stats: SignalStats | None = None) -> np.ndarray:
+def token_weights(
+    kinds: np.ndarray,
+    signal: np.ndarray | None,
+    alpha: float,
+    beta: float,
+    format_weight: float | None = None,
+    stats: SignalStats | None = None,
+) -> np.ndarray:
     """w = alpha on reasoning and format, 1 + beta * sigmoid((s - mu) / sigma) on actions.
 
     ``kinds``, ``signal``: the batch, of any one shape; ``signal`` may be None where beta is 0.

@@ -68,8 +68,10 @@ class Env(ABC):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise ActFocusError(f"{self.name}: option {where}={first.get('input')!r}: {first['msg']}; "
-                                f"options are {', '.join(self.Options.model_fields)}") from None
+            raise ActFocusError(
+                f"{self.name}: option {where}={first.get('input')!r}: {first['msg']}; "
+                f"options are {', '.join(self.Options.model_fields)}"
+            ) from None
         self.reset(0)
 
     # --- the public interface ------------------------------------------------------------
@@ -98,8 +100,13 @@ class Env(ABC):
         and costs ``format_penalty``. After the end of the episode nothing happens any more.
         """
         if self.terminated or self.truncated:
-            return Step(self.observation(), 0.0, self.terminated, self.truncated,
-                        {"actions": [], "valid": False, "penalty": 0.0, "success": self.success, **self._info()})
+            return Step(
+                self.observation(),
+                0.0,
+                self.terminated,
+                self.truncated,
+                {"actions": [], "valid": False, "penalty": 0.0, "success": self.success, **self._info()},
+            )
         parsed = [self.parse(text) for text in actions[: self.options.actions_per_turn]]
         valid = bool(parsed) and None not in parsed
         reward, done = 0.0, []
@@ -114,14 +121,26 @@ class Env(ABC):
         spent = self.turn >= self.options.max_turns or not self.actions_left
         self.truncated = spent and not self.terminated
         penalty = 0.0 if valid else self.options.format_penalty
-        return Step(self.observation(), reward, self.terminated, self.truncated,
-                    {"actions": done, "valid": valid, "penalty": penalty, "success": self.success, **self._info()})
+        return Step(
+            self.observation(),
+            reward,
+            self.terminated,
+            self.truncated,
+            {"actions": done, "valid": valid, "penalty": penalty, "success": self.success, **self._info()},
+        )
 
     def state(self) -> dict:
         """Everything ``restore`` needs, as plain JSON."""
-        return {"seed": self.seed, "rollout": self.rollout, "turn": self.turn,
-                "actions_left": self.actions_left, "terminated": self.terminated,
-                "truncated": self.truncated, "success": self.success, **self._state()}
+        return {
+            "seed": self.seed,
+            "rollout": self.rollout,
+            "turn": self.turn,
+            "actions_left": self.actions_left,
+            "terminated": self.terminated,
+            "truncated": self.truncated,
+            "success": self.success,
+            **self._state(),
+        }
 
     def restore(self, state: dict) -> str:
         """Return to a stored state; gives its observation. The options must be the same."""
@@ -145,8 +164,10 @@ class Env(ABC):
         o = self.options
         if o.observation == "compact":
             return f"Turn {self.turn + 1}. {self.actions_left} left. {self.state_text()}"
-        return (f"Turn {self.turn + 1} of {o.max_turns}.\nState:\n{self.state_text()}\n"
-                f"You have {self.actions_left} actions left. {self._demand()}")
+        return (
+            f"Turn {self.turn + 1} of {o.max_turns}.\nState:\n{self.state_text()}\n"
+            f"You have {self.actions_left} actions left. {self._demand()}"
+        )
 
     def system_prompt(self) -> str:
         """The system message: who you are, the task, the symbols, the legal actions."""
@@ -155,17 +176,21 @@ class Env(ABC):
         return "\n".join([prompt, *self._examples()])
 
     def _examples(self) -> list[str]:
-        return [f"For example, to\n{seen}\nyou may answer\n<think> {thought} </think> <answer> "
-                f"{' || '.join(actions[:self.options.actions_per_turn])} </answer>"
-                for seen, thought, actions in self.worked[:self.options.examples]]
+        return [
+            f"For example, to\n{seen}\nyou may answer\n<think> {thought} </think> <answer> "
+            f"{' || '.join(actions[: self.options.actions_per_turn])} </answer>"
+            for seen, thought, actions in self.worked[: self.options.examples]
+        ]
 
     def _demand(self) -> str:
         o = self.options
         if o.observation == "compact":
             return f"Answer <think>...</think><answer>...</answer>, {o.actions_per_turn} actions."
-        return (f"Always answer as <think> your thoughts </think> <answer> your actions </answer> with "
-                f"no other text, at most {o.actions_per_turn} actions separated by || and at most "
-                f"{o.response_tokens} tokens.")
+        return (
+            f"Always answer as <think> your thoughts </think> <answer> your actions </answer> with "
+            f"no other text, at most {o.actions_per_turn} actions separated by || and at most "
+            f"{o.response_tokens} tokens."
+        )
 
     def _info(self) -> dict:
         """What the environment adds to a step's ``info``: plain JSON."""

@@ -29,10 +29,17 @@ class FrozenLakeOptions(EnvOptions):
 class FrozenLake(Env):
     name = "frozen_lake"
     worked = (
-        ("Start (1,0). Goal (1,3). Player (1,1). Holes (0,2).",
-         "I am at (1,1). The goal (1,3) is two cells to the right, and no hole lies between.", ("Right", "Right")),
-        ("Start (0,0). Goal (2,2). Player (0,2). Holes (1,1) (0,3).",
-         "I am at (0,2). The goal (2,2) is two cells below. The hole (0,3) is to my right, below me is ice.", ("Down", "Down")))
+        (
+            "Start (1,0). Goal (1,3). Player (1,1). Holes (0,2).",
+            "I am at (1,1). The goal (1,3) is two cells to the right, and no hole lies between.",
+            ("Right", "Right"),
+        ),
+        (
+            "Start (0,0). Goal (2,2). Player (0,2). Holes (1,1) (0,3).",
+            "I am at (0,2). The goal (2,2) is two cells below. The hole (0,3) is to my right, below me is ice.",
+            ("Down", "Down"),
+        ),
+    )
     Options = FrozenLakeOptions
     options: FrozenLakeOptions
     presets = {
@@ -54,8 +61,11 @@ class FrozenLake(Env):
         self.moves = 0
 
     def _apply(self, action: str) -> tuple[float, bool, bool]:
-        dice = (self.fixed_dice.pop(0) if self.fixed_dice else
-                stable_uniform(self.name, self.seed, self.rollout, self.moves))
+        dice = (
+            self.fixed_dice.pop(0)
+            if self.fixed_dice
+            else stable_uniform(self.name, self.seed, self.rollout, self.moves)
+        )
         self.moves += 1
         outcomes = self.transitions(self.player, action)
         # The last outcome takes what rounding leaves over.
@@ -75,8 +85,7 @@ class FrozenLake(Env):
         outcomes = [(1.0, action)]
         if self.options.slippery:
             side = (1 - self.options.success_rate) / 2
-            outcomes = [(self.options.success_rate, action), (side, ACTIONS[i - 1]),
-                        (side, ACTIONS[(i + 1) % 4])]
+            outcomes = [(self.options.success_rate, action), (side, ACTIONS[i - 1]), (side, ACTIONS[(i + 1) % 4])]
         return [(p, neighbour(cell, move, self.options.size)) for p, move in outcomes]
 
     def dice_faces(self) -> list[tuple[float, float]]:
@@ -111,44 +120,63 @@ class FrozenLake(Env):
         if self.options.slippery:
             slip = f" The ice is slippery: a move may go to either side instead, with probability {1 - self.options.success_rate:.2g}."
         if self.options.observation == "compact":
-            return f"FrozenLake. Go from P to G, holes O end it. Actions Left Down Right Up.{' Slippery.' if slip else ''}"
-        return ("You are walking over a frozen lake. Reach the goal G without stepping into a hole.\n"
-                "Symbols: P you, _ ice, O hole, G goal, X you in a hole, √ you on the goal. "
-                f"Cells are (row, column) from (0, 0) at the top left.{slip}\n"
-                f"Actions: {', '.join(ACTIONS)}.")
+            return (
+                f"FrozenLake. Go from P to G, holes O end it. Actions Left Down Right Up.{' Slippery.' if slip else ''}"
+            )
+        return (
+            "You are walking over a frozen lake. Reach the goal G without stepping into a hole.\n"
+            "Symbols: P you, _ ice, O hole, G goal, X you in a hole, √ you on the goal. "
+            f"Cells are (row, column) from (0, 0) at the top left.{slip}\n"
+            f"Actions: {', '.join(ACTIONS)}."
+        )
 
     def state_text(self) -> str:
         holes = " ".join(_text(cell) for cell in self.holes()) or "none"
         if self.options.observation == "compact":
             return f"P {_text(self.player)} G {_text(self.goal)} O {holes}"
         n = self.options.size
-        return (f"Board {n} x {n}. Start {_text(self.start)}. Goal {_text(self.goal)}. "
-                f"Player {_text(self.player)}. Holes {holes}.\n" + "\n".join(self.grid()))
+        return (
+            f"Board {n} x {n}. Start {_text(self.start)}. Goal {_text(self.goal)}. "
+            f"Player {_text(self.player)}. Holes {holes}.\n" + "\n".join(self.grid())
+        )
 
     def svg(self) -> str:
         n, size = self.options.size, 40
-        parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {n * size} {n * size}" role="img">'
-                 f'<rect width="{n * size}" height="{n * size}" rx="6" fill="#7fa8bf"/>']
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {n * size} {n * size}" role="img">'
+            f'<rect width="{n * size}" height="{n * size}" rx="6" fill="#7fa8bf"/>'
+        ]
         for (r, c), ice in np.ndenumerate(self.ice):
             x, y = c * size, r * size
-            parts.append(f'<rect x="{x + 1.5}" y="{y + 1.5}" width="{size - 3}" height="{size - 3}" rx="5" '
-                         f'fill="{"#e3f1f8" if ice else "#b9d4e2"}"/>')
+            parts.append(
+                f'<rect x="{x + 1.5}" y="{y + 1.5}" width="{size - 3}" height="{size - 3}" rx="5" '
+                f'fill="{"#e3f1f8" if ice else "#b9d4e2"}"/>'
+            )
             if not ice:
                 parts.append(f'<ellipse cx="{x + 20}" cy="{y + 22}" rx="14" ry="10" fill="#16324a"/>')
             if (r, c) == self.goal:
-                parts.append(f'<path d="M{x + 14} {y + 33}V{y + 7}l15 6-15 6" fill="#009E73" '
-                             f'stroke="#00563f" stroke-width="2" stroke-linejoin="round"/>')
+                parts.append(
+                    f'<path d="M{x + 14} {y + 33}V{y + 7}l15 6-15 6" fill="#009E73" '
+                    f'stroke="#00563f" stroke-width="2" stroke-linejoin="round"/>'
+                )
         (r, c) = self.player
         x, y, sunk = c * size + 20, r * size + 20, not self.ice[self.player]
-        parts.append(f'<g opacity="{0.6 if sunk else 1}"><circle cx="{x}" cy="{y + (6 if sunk else 0)}" r="10" '
-                     f'fill="#D55E00" stroke="#fff" stroke-width="2"/>'
-                     f'<circle cx="{x - 3.5}" cy="{y - 2 + (6 if sunk else 0)}" r="1.6" fill="#fff"/>'
-                     f'<circle cx="{x + 3.5}" cy="{y - 2 + (6 if sunk else 0)}" r="1.6" fill="#fff"/></g></svg>')
+        parts.append(
+            f'<g opacity="{0.6 if sunk else 1}"><circle cx="{x}" cy="{y + (6 if sunk else 0)}" r="10" '
+            f'fill="#D55E00" stroke="#fff" stroke-width="2"/>'
+            f'<circle cx="{x - 3.5}" cy="{y - 2 + (6 if sunk else 0)}" r="1.6" fill="#fff"/>'
+            f'<circle cx="{x + 3.5}" cy="{y - 2 + (6 if sunk else 0)}" r="1.6" fill="#fff"/></g></svg>'
+        )
         return "".join(parts)
 
     def _state(self) -> dict:
-        return {"ice": self.ice.astype(int).tolist(), "start": list(self.start),
-                "goal": list(self.goal), "player": list(self.player), "moves": self.moves}
+        return {
+            "ice": self.ice.astype(int).tolist(),
+            "start": list(self.start),
+            "goal": list(self.goal),
+            "player": list(self.player),
+            "moves": self.moves,
+        }
 
     def _restore(self, state: dict) -> None:
         self.ice = np.array(state["ice"], bool)

@@ -35,10 +35,17 @@ class SokobanOptions(EnvOptions):
 class Sokoban(Env):
     name = "sokoban"
     worked = (
-        ("Player (2,1). Boxes (2,2). Targets (2,4).",
-         "The box is right of me and its target two cells further right. I push it there.", ("Right", "Right")),
-        ("Player (1,3). Boxes (3,3). Targets (4,3).",
-         "The box is two cells below me and its target under it. I walk to the box and push it down.", ("Down", "Down")))
+        (
+            "Player (2,1). Boxes (2,2). Targets (2,4).",
+            "The box is right of me and its target two cells further right. I push it there.",
+            ("Right", "Right"),
+        ),
+        (
+            "Player (1,3). Boxes (3,3). Targets (4,3).",
+            "The box is two cells below me and its target under it. I walk to the box and push it down.",
+            ("Down", "Down"),
+        ),
+    )
     Options = SokobanOptions
     options: SokobanOptions
     presets = {
@@ -87,12 +94,16 @@ class Sokoban(Env):
 
     def task_text(self) -> str:
         if self.options.observation == "compact":
-            return ("Sokoban. P pushes X to O. # is wall, as is the border. A box cannot be pulled. "
-                    "Actions Up Down Left Right.")
-        return ("You are moving boxes in a store room. Push every box onto a target. You push a box by "
-                "walking into it; you cannot pull, nor push into a wall or another box.\n"
-                "Symbols: # wall, _ floor, O target, X box, √ box on a target, P you, S you on a target. "
-                f"Cells are (row, column) from (0, 0) at the top left.\nActions: {', '.join(ACTIONS)}.")
+            return (
+                "Sokoban. P pushes X to O. # is wall, as is the border. A box cannot be pulled. "
+                "Actions Up Down Left Right."
+            )
+        return (
+            "You are moving boxes in a store room. Push every box onto a target. You push a box by "
+            "walking into it; you cannot pull, nor push into a wall or another box.\n"
+            "Symbols: # wall, _ floor, O target, X box, √ box on a target, P you, S you on a target. "
+            f"Cells are (row, column) from (0, 0) at the top left.\nActions: {', '.join(ACTIONS)}."
+        )
 
     def state_text(self) -> str:
         player, boxes, targets = _text(self.player), _texts(self.boxes), _texts(self.targets)
@@ -105,29 +116,41 @@ class Sokoban(Env):
     def svg(self) -> str:
         size = 40
         side = self.options.size * size
-        parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" role="img">'
-                 f'<rect width="{side}" height="{side}" rx="6" fill="#5b6470"/>']
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" role="img">'
+            f'<rect width="{side}" height="{side}" rx="6" fill="#5b6470"/>'
+        ]
         for (r, c), wall in np.ndenumerate(self.walls):
             x, y = c * size, r * size
             fill = "#6f7986" if wall else "#f1e9dc"
             parts.append(f'<rect x="{x + 1}" y="{y + 1}" width="{size - 2}" height="{size - 2}" rx="3" fill="{fill}"/>')
             if (r, c) in self.targets:
-                parts.append(f'<circle cx="{x + 20}" cy="{y + 20}" r="11" fill="none" stroke="#009E73" stroke-width="3"/>'
-                             f'<circle cx="{x + 20}" cy="{y + 20}" r="4" fill="#009E73"/>')
+                parts.append(
+                    f'<circle cx="{x + 20}" cy="{y + 20}" r="11" fill="none" stroke="#009E73" stroke-width="3"/>'
+                    f'<circle cx="{x + 20}" cy="{y + 20}" r="4" fill="#009E73"/>'
+                )
         for box in self.boxes:
             x, y, home = box[1] * size, box[0] * size, box in self.targets
-            parts.append(f'<rect x="{x + 6}" y="{y + 6}" width="28" height="28" rx="3" '
-                         f'fill="{"#3f9b76" if home else "#c98f45"}" stroke="{"#0b5c40" if home else "#7a4f16"}" stroke-width="2"/>'
-                         f'<path d="M{x + 8} {y + 8}l24 24m0-24l-24 24" stroke="{"#0b5c40" if home else "#7a4f16"}" stroke-width="1.5"/>')
+            parts.append(
+                f'<rect x="{x + 6}" y="{y + 6}" width="28" height="28" rx="3" '
+                f'fill="{"#3f9b76" if home else "#c98f45"}" stroke="{"#0b5c40" if home else "#7a4f16"}" stroke-width="2"/>'
+                f'<path d="M{x + 8} {y + 8}l24 24m0-24l-24 24" stroke="{"#0b5c40" if home else "#7a4f16"}" stroke-width="1.5"/>'
+            )
         x, y = self.player[1] * size + 20, self.player[0] * size + 20
-        parts.append(f'<circle cx="{x}" cy="{y}" r="10" fill="#D55E00" stroke="#fff" stroke-width="2"/>'
-                     f'<circle cx="{x - 3.5}" cy="{y - 2}" r="1.6" fill="#fff"/>'
-                     f'<circle cx="{x + 3.5}" cy="{y - 2}" r="1.6" fill="#fff"/></svg>')
+        parts.append(
+            f'<circle cx="{x}" cy="{y}" r="10" fill="#D55E00" stroke="#fff" stroke-width="2"/>'
+            f'<circle cx="{x - 3.5}" cy="{y - 2}" r="1.6" fill="#fff"/>'
+            f'<circle cx="{x + 3.5}" cy="{y - 2}" r="1.6" fill="#fff"/></svg>'
+        )
         return "".join(parts)
 
     def _state(self) -> dict:
-        return {"walls": self.walls.astype(int).tolist(), "targets": [list(t) for t in self.targets],
-                "player": list(self.player), "boxes": [list(b) for b in self.boxes]}
+        return {
+            "walls": self.walls.astype(int).tolist(),
+            "targets": [list(t) for t in self.targets],
+            "player": list(self.player),
+            "boxes": [list(b) for b in self.boxes],
+        }
 
     def _restore(self, state: dict) -> None:
         self.walls = np.array(state["walls"], bool)
@@ -150,7 +173,9 @@ def move(walls: np.ndarray, world: World, action: str) -> World:
 
 
 @lru_cache(maxsize=4096)
-def make_room(seed: int, size: int, boxes: int, longest: int) -> tuple[np.ndarray, tuple[Cell, ...], Cell, tuple[Cell, ...]]:
+def make_room(
+    seed: int, size: int, boxes: int, longest: int
+) -> tuple[np.ndarray, tuple[Cell, ...], Cell, tuple[Cell, ...]]:
     """Walls, targets, player and boxes of a room that can be solved in ``longest`` moves.
 
     The floor is a random walk; the boxes are pulled away from the targets. Raises
@@ -169,8 +194,10 @@ def make_room(seed: int, size: int, boxes: int, longest: int) -> tuple[np.ndarra
             player, moved = max(drawn, key=lambda world: _displacement(world[1], targets))
             walls.setflags(write=False)
             return walls, targets, player, moved
-    raise ActFocusError(f"sokoban: no room of size {size} with {boxes} boxes is solvable in {longest} moves; "
-                        "raise max_solution or max_actions")
+    raise ActFocusError(
+        f"sokoban: no room of size {size} with {boxes} boxes is solvable in {longest} moves; "
+        "raise max_solution or max_actions"
+    )
 
 
 def _dig(rng: np.random.Generator, size: int) -> np.ndarray:

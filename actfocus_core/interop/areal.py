@@ -15,5 +15,10 @@ def looks(fields: dict) -> bool:
 
 def samples(record: Record, path: Path) -> Iterator[Sample]:
     version = record.integer("head_version", 0, low=-1)
-    yield Sample(record.where, prompt_and_completion(record, "prompt", "completion"), record.key("task_id"),
-                 step=max(version, 0), reward=record.number("reward", float("nan")))
+    yield Sample(
+        record.where,
+        prompt_and_completion(record, "prompt", "completion"),
+        record.key("task_id"),
+        step=max(version, 0),
+        reward=record.number("reward", float("nan")),
+    )

@@ -14,14 +14,25 @@ def looks(fields: dict) -> bool:
 
 
 def samples(record: Record, path: Path) -> Iterator[Sample]:
-    content = messages_of(record, "messages") if "messages" in record else \
-        prompt_and_completion(record, "prompt", "completion")
+    content = (
+        messages_of(record, "messages")
+        if "messages" in record
+        else prompt_and_completion(record, "prompt", "completion")
+    )
     reward = record.number("reward", None)
     cut = record.flag("truncated", False)
-    yield Sample(record.where, content, record.key("group", None) or _prompt(content),
-                 step=record.integer("step", 0), env=record.text("env", ""), model=record.text("model", ""),
-                 reward=record.number("score", float("nan")) if reward is None else reward,
-                 success=record.flag("success", None), terminated=not cut, truncated=cut)
+    yield Sample(
+        record.where,
+        content,
+        record.key("group", None) or _prompt(content),
+        step=record.integer("step", 0),
+        env=record.text("env", ""),
+        model=record.text("model", ""),
+        reward=record.number("score", float("nan")) if reward is None else reward,
+        success=record.flag("success", None),
+        terminated=not cut,
+        truncated=cut,
+    )
 
 
 def _prompt(content) -> str:

@@ -19,8 +19,7 @@ from actfocus_core.paths import appearing
 from actfocus_core.runs import Run, write_trajectories
 from actfocus_core.trajectory import TokenKind, Trajectory
 
-SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl", "csv": ".csv", "html": ".html",
-            "advantages": ".advantages.jsonl"}
+SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl", "csv": ".csv", "html": ".html", "advantages": ".advantages.jsonl"}
 PAGE_LIMIT = 200
 """Trajectories a page holds at most: browsers show no more with ease."""
 
@@ -53,7 +52,7 @@ class Selection:
             keep &= (index["success"] == self.success).to_numpy(bool)
         if self.malformed:
             keep &= (index["n_valid"] < index["n_turns"]).to_numpy(bool)
-        ids = index["id"][keep].tolist()[:self.limit]
+        ids = index["id"][keep].tolist()[: self.limit]
         if not ids:
             raise ActFocusError("the selection is empty: no trajectory fits all of its conditions")
         return ids
@@ -70,9 +69,17 @@ class Weighted:
     an ordinary token-mean loss this is the scheme's own loss"""
 
 
-def export_run(run: Run, out: str | Path | None, format: str, selection: Selection | None = None, *,
-               scheme: str = "actfocus", params: dict | None = None, reference: str | None = None,
-               on_progress: Callable[[int, int], None] | None = None) -> tuple[Path, int]:
+def export_run(
+    run: Run,
+    out: str | Path | None,
+    format: str,
+    selection: Selection | None = None,
+    *,
+    scheme: str = "actfocus",
+    params: dict | None = None,
+    reference: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, int]:
     """Write the selected trajectories to one new file; gives its path and how many they are.
 
     ``format``: a key of SUFFIXES. ``selection``: all by default. ``scheme``: whose weights ``html`` shades by and
@@ -88,8 +95,10 @@ def export_run(run: Run, out: str | Path | None, format: str, selection: Selecti
     chosen = get_scheme(scheme)
     ids = (selection or Selection()).of(run.index())
     if format == "html" and len(ids) > PAGE_LIMIT:
-        raise ActFocusError(f"{len(ids)} trajectories are more than a page shows ({PAGE_LIMIT}); "
-                            "select fewer: a group, a step, or with --limit")
+        raise ActFocusError(
+            f"{len(ids)} trajectories are more than a page shows ({PAGE_LIMIT}); "
+            "select fewer: a group, a step, or with --limit"
+        )
 
     def counted(items: Iterator) -> Iterator:
         for done, item in enumerate(items, 1):
@@ -101,8 +110,11 @@ def export_run(run: Run, out: str | Path | None, format: str, selection: Selecti
         with appearing(out) as part:
             if format in ("html", "advantages"):
                 write = write_page if format == "html" else _write_advantages
-                write(counted(_weighted(run, ids, chosen, params or {}, reference, strict=format == "advantages")), part,
-                      {"run": run.name, "scheme": scheme})
+                write(
+                    counted(_weighted(run, ids, chosen, params or {}, reference, strict=format == "advantages")),
+                    part,
+                    {"run": run.name, "scheme": scheme},
+                )
             else:
                 write = {"parquet": write_trajectories, "jsonl": _write_jsonl, "csv": _write_csv}[format]
                 write(counted(_chosen(run, ids, reference)), part)
@@ -119,8 +131,9 @@ def _chosen(run: Run, ids: list[str], reference: str | None) -> Iterator[Traject
             yield from run.stream(step, reference if reference in run.references(step) else None, ids=wanted)
 
 
-def _weighted(run: Run, ids: list[str], scheme: Scheme, params: dict, reference: str | None,
-              strict: bool) -> Iterator[Weighted]:
+def _weighted(
+    run: Run, ids: list[str], scheme: Scheme, params: dict, reference: str | None, strict: bool
+) -> Iterator[Weighted]:
     """The chosen trajectories with the credit of their whole step."""
     wanted, index = set(ids), run.index()
     for step in index["step"][index["id"].isin(wanted)].unique().tolist():
@@ -128,13 +141,17 @@ def _weighted(run: Run, ids: list[str], scheme: Scheme, params: dict, reference:
         batch_of = [t if t.id in wanted and not strict else _numbers_of(t) for t in run.stream(step, reference)]
         unscored = next((t.id for t in batch_of if not np.isfinite(t.ret)), None)
         if unscored and strict:
-            raise ActFocusError(f"{run.path}: {unscored!r} was never scored (its reward is NaN), so step {step} has no "
-                                "advantages; import it with a reward, or without this rollout")
+            raise ActFocusError(
+                f"{run.path}: {unscored!r} was never scored (its reward is NaN), so step {step} has no "
+                "advantages; import it with a reward, or without this rollout"
+            )
         batch = Batch.of(batch_of)
         credit = scheme.compute(batch, **params)
         if credit.missing and strict:
-            raise ActFocusError(f"{run.path}: step {step} has no {', '.join(credit.missing)}, which {scheme.name} needs; "
-                                "`actfocus score` adds it")
+            raise ActFocusError(
+                f"{run.path}: step {step} has no {', '.join(credit.missing)}, which {scheme.name} needs; "
+                "`actfocus score` adds it"
+            )
         mass = credit.keep.astype(np.float64) * credit.weight
         total = mass.sum()
         scaled = mass * credit.advantage * (batch.response.sum() / total if total else 0)
@@ -146,8 +163,12 @@ def _weighted(run: Run, ids: list[str], scheme: Scheme, params: dict, reference:
 
 def _numbers_of(t: Trajectory) -> Trajectory:
     """The trajectory without its texts, which are most of what it holds in memory."""
-    return replace(t, texts=[""] * len(t), alternatives=None, turn_records=[
-        replace(turn, observation="", response="", actions=[], state={}) for turn in t.turn_records])
+    return replace(
+        t,
+        texts=[""] * len(t),
+        alternatives=None,
+        turn_records=[replace(turn, observation="", response="", actions=[], state={}) for turn in t.turn_records],
+    )
 
 
 def _write_jsonl(trajectories: Iterator[Trajectory], path: Path) -> None:
@@ -163,24 +184,50 @@ def _write_csv(trajectories: Iterator[Trajectory], path: Path) -> None:
         for t in trajectories:
             if names is None:
                 names = sorted(t.signals)
-                writer.writerow(["trajectory", "group", "step", "position", "turn", "kind", "token_id", "text",
-                                 "logprob", *names])
+                writer.writerow(
+                    ["trajectory", "group", "step", "position", "turn", "kind", "token_id", "text", "logprob", *names]
+                )
             blank = np.full(len(t), np.nan, np.float32)
             scores = [t.logprobs, *(t.signals.get(name, blank) for name in names)]
-            for place, (turn, kind, token, text, *values) in enumerate(zip(
-                    t.turns.tolist(), t.kinds.tolist(), t.token_ids.tolist(), t.texts, *(s.tolist() for s in scores))):
-                writer.writerow([t.id, t.group, t.step, place, turn, TokenKind(kind).name.lower(), token, text,
-                                 *("" if np.isnan(v) else v for v in values)])
+            for place, (turn, kind, token, text, *values) in enumerate(
+                zip(t.turns.tolist(), t.kinds.tolist(), t.token_ids.tolist(), t.texts, *(s.tolist() for s in scores))
+            ):
+                writer.writerow(
+                    [
+                        t.id,
+                        t.group,
+                        t.step,
+                        place,
+                        turn,
+                        TokenKind(kind).name.lower(),
+                        token,
+                        text,
+                        *("" if np.isnan(v) else v for v in values),
+                    ]
+                )
 
 
 def _write_advantages(items: Iterator[Weighted], path: Path, about: dict) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for item in items:
             t = item.trajectory
-            file.write(json.dumps({
-                "id": t.id, "group": t.group, "step": t.step, "scheme": about["scheme"], "return": _finite(t.ret),
-                "token_ids": t.token_ids.tolist(), "response_mask": t.response_mask.astype(int).tolist(),
-                "weights": item.weight.tolist(), "advantages": item.advantage.tolist()}, allow_nan=False) + "\n")
+            file.write(
+                json.dumps(
+                    {
+                        "id": t.id,
+                        "group": t.group,
+                        "step": t.step,
+                        "scheme": about["scheme"],
+                        "return": _finite(t.ret),
+                        "token_ids": t.token_ids.tolist(),
+                        "response_mask": t.response_mask.astype(int).tolist(),
+                        "weights": item.weight.tolist(),
+                        "advantages": item.advantage.tolist(),
+                    },
+                    allow_nan=False,
+                )
+                + "\n"
+            )
 
 
 def _finite(value: float) -> float | None:

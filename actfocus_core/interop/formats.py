@@ -39,7 +39,9 @@ class Format:
     """Where one record alone does not say what its fields mean: looks at all files, and at the reward columns a
     person names; gives ``samples`` for them, and what run.json's config says of it"""
 
-    def read(self, path: Path, on_bytes=None, on_left_out: Callable[[str], None] | None = None) -> Iterator[Sample | Trajectory]:
+    def read(
+        self, path: Path, on_bytes=None, on_left_out: Callable[[str], None] | None = None
+    ) -> Iterator[Sample | Trajectory]:
         """The rollouts of one file, streamed; ``on_left_out`` is told of what is left out.
 
         Raises ActFocusError with the line of what is wrong.
@@ -59,26 +61,31 @@ class Format:
         """
         if self.prepared is None:
             if reward_columns is not None:
-                raise ActFocusError(f"{files[0]}: {self.title} says what the reward is; --reward-columns is for "
-                                    f"{', '.join(f.title for f in FORMATS.values() if f.prepared)}")
+                raise ActFocusError(
+                    f"{files[0]}: {self.title} says what the reward is; --reward-columns is for "
+                    f"{', '.join(f.title for f in FORMATS.values() if f.prepared)}"
+                )
             return self, {}
         samples, config = self.prepared(files, reward_columns)
         return replace(self, samples=samples), config
 
 
-FORMATS: dict[str, Format] = {f.name: f for f in (
-    # The first that fits is taken: the more particular ones stand first.
-    Format("jsonl", "ActFocus JSONL", LINES, own.looks, own.trajectories, needs_tokenizer=False),
-    Format("parquet", "ActFocus Parquet", (".parquet",), own.looks, own.trajectories, needs_tokenizer=False),
-    Format("prime-rl", "prime-rl token export", LINES, prime_rl.looks, prime_rl.samples),
-    Format("verifiers", "verifiers traces or results", LINES, verifiers.looks, verifiers.samples),
-    Format("ragen", "RAGEN evaluation", LINES, ragen.looks, ragen.samples),
-    Format("areal", "AReaL rollout dump", LINES, areal.looks, areal.samples),
-    Format("verl", "verl rollout_data_dir", LINES, verl.looks, verl.samples),
-    Format("skyrl", "SkyRL evaluation dump", LINES, skyrl.looks, skyrl.samples),
-    Format("trl", "TRL completions", (".parquet",), trl.looks, trl.samples, prepared=trl.prepared),
-    Format("chat", "chat JSONL", (*LINES, ".parquet"), chat.looks, chat.samples),
-)}
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        # The first that fits is taken: the more particular ones stand first.
+        Format("jsonl", "ActFocus JSONL", LINES, own.looks, own.trajectories, needs_tokenizer=False),
+        Format("parquet", "ActFocus Parquet", (".parquet",), own.looks, own.trajectories, needs_tokenizer=False),
+        Format("prime-rl", "prime-rl token export", LINES, prime_rl.looks, prime_rl.samples),
+        Format("verifiers", "verifiers traces or results", LINES, verifiers.looks, verifiers.samples),
+        Format("ragen", "RAGEN evaluation", LINES, ragen.looks, ragen.samples),
+        Format("areal", "AReaL rollout dump", LINES, areal.looks, areal.samples),
+        Format("verl", "verl rollout_data_dir", LINES, verl.looks, verl.samples),
+        Format("skyrl", "SkyRL evaluation dump", LINES, skyrl.looks, skyrl.samples),
+        Format("trl", "TRL completions", (".parquet",), trl.looks, trl.samples, prepared=trl.prepared),
+        Format("chat", "chat JSONL", (*LINES, ".parquet"), chat.looks, chat.samples),
+    )
+}
 
 
 def get_format(name: str) -> Format:
@@ -100,8 +107,10 @@ def recognise(path: str | Path) -> Format:
             if data_suffix(file) in format.suffixes and format.looks(fields):
                 return format
     shown = ", ".join(sorted(fields)[:8]) or "none"
-    raise ActFocusError(f"{files[-1]}: not a format that is known (its fields: {shown}); there are "
-                        f"{', '.join(FORMATS)}; name one, or write {{\"messages\": [...], \"reward\": ...}} lines")
+    raise ActFocusError(
+        f"{files[-1]}: not a format that is known (its fields: {shown}); there are "
+        f'{", ".join(FORMATS)}; name one, or write {{"messages": [...], "reward": ...}} lines'
+    )
 
 
 def data_files(path: Path, format: Format | None = None) -> list[Path]:
@@ -115,21 +124,30 @@ def data_files(path: Path, format: Format | None = None) -> list[Path]:
         refuse_pickle(path)
         suffixes = format.suffixes if format else (*LINES, ".parquet")
         if data_suffix(path) not in suffixes:
-            raise ActFocusError(f"{path}: is a {data_suffix(path) or 'nameless'} file; "
-                                f"{format.title if format else 'rollouts'} are read from {', '.join(suffixes)}, "
-                                "also with .gz or .zst behind it")
+            raise ActFocusError(
+                f"{path}: is a {data_suffix(path) or 'nameless'} file; "
+                f"{format.title if format else 'rollouts'} are read from {', '.join(suffixes)}, "
+                "also with .gz or .zst behind it"
+            )
         return [path]
     inside = sorted((f for f in path.rglob("*") if f.is_file() and not _is_hidden(f.relative_to(path))), key=_natural)
-    known = [f for f in inside if data_suffix(f) in ((*LINES, ".parquet") if format is None else format.suffixes)
-             and f.name not in ("metadata.json", "config.json") and not _is_document(f)]
+    known = [
+        f
+        for f in inside
+        if data_suffix(f) in ((*LINES, ".parquet") if format is None else format.suffixes)
+        and f.name not in ("metadata.json", "config.json")
+        and not _is_document(f)
+    ]
     if format and path.is_dir():
         known = [f for f in known if format.looks(_first(f))]
     if not known:
         for file in inside:
             if data_suffix(file) in PICKLES:
                 refuse_pickle(file)
-        raise ActFocusError(f"{path}: holds no file of {format.title if format else 'rollouts'}; there must be "
-                            f"{', '.join(format.suffixes if format else (*LINES, '.parquet'))} files in it")
+        raise ActFocusError(
+            f"{path}: holds no file of {format.title if format else 'rollouts'}; there must be "
+            f"{', '.join(format.suffixes if format else (*LINES, '.parquet'))} files in it"
+        )
     return known
 
 

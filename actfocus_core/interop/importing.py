@@ -19,10 +19,18 @@ CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
 """What is tokenised at once: at most so many rollouts, and no more after so much text."""
 
 
-def import_run(path: str | Path, out: str | Path, *, format: str = "auto", tokenizer: str | None = None,
-               spans: str = "think_answer", success_at: float = 1.0, max_tokens: int | None = None,
-               reward_columns: Sequence[str] | None = None,
-               on_progress: Callable[[int, int], None] | None = None) -> Run:
+def import_run(
+    path: str | Path,
+    out: str | Path,
+    *,
+    format: str = "auto",
+    tokenizer: str | None = None,
+    spans: str = "think_answer",
+    success_at: float = 1.0,
+    max_tokens: int | None = None,
+    reward_columns: Sequence[str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Run:
     """Read a file or a folder of rollouts into a new run, in memory that does not grow with it.
 
     ``format``: of FORMATS, or auto. ``tokenizer``: that of the model which wrote them: tiny, a
@@ -40,10 +48,20 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
     chosen = recognise(path) if format == "auto" else get_format(format)
     files = data_files(path, chosen)
     if chosen.needs_tokenizer and tokenizer is None:
-        raise ActFocusError(f"{path}: {chosen.title} needs the tokenizer of the model that wrote it; give "
-                            "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder")
-    config = {"command": "import", "format": chosen.name, "source": str(path), "stamp": stamp(files),
-              "tokenizer": tokenizer, "spans": spans, "success_at": success_at, "approximate": False}
+        raise ActFocusError(
+            f"{path}: {chosen.title} needs the tokenizer of the model that wrote it; give "
+            "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder"
+        )
+    config = {
+        "command": "import",
+        "format": chosen.name,
+        "source": str(path),
+        "stamp": stamp(files),
+        "tokenizer": tokenizer,
+        "spans": spans,
+        "success_at": success_at,
+        "approximate": False,
+    }
     chosen, said = chosen.prepare(files, reward_columns)
     config |= said
     left_out: Counter[str] = Counter()
@@ -60,13 +78,17 @@ def import_run(path: str | Path, out: str | Path, *, format: str = "auto", token
                 run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in own)
                 for trajectory in layout.trajectories(own) if own else chunk:
                     if max_tokens and len(trajectory) > max_tokens:
-                        raise ActFocusError(f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; at most "
-                                            f"{max_tokens} are taken")
+                        raise ActFocusError(
+                            f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; at most "
+                            f"{max_tokens} are taken"
+                        )
                     _add(writer, trajectory, path)
                 count += len(chunk)
         if not count:
-            raise ActFocusError(f"{path}: holds no rollout; {chosen.title} has one or more a line"
-                                + "".join(f"; left out: {number} {what}" for what, number in left_out.items()))
+            raise ActFocusError(
+                f"{path}: holds no rollout; {chosen.title} has one or more a line"
+                + "".join(f"; left out: {number} {what}" for what, number in left_out.items())
+            )
         if left_out:
             run.info["config"]["left_out"] = dict(left_out)
     return run
@@ -91,7 +113,9 @@ def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:
         raise ActFocusError(f"{path}: {error}") from None
 
 
-def _chunks(files: list[Path], format: Format, left_out: Counter[str], on_progress) -> Iterator[list[Sample | Trajectory]]:
+def _chunks(
+    files: list[Path], format: Format, left_out: Counter[str], on_progress
+) -> Iterator[list[Sample | Trajectory]]:
     total, done = sum(file.stat().st_size for file in files), 0
 
     def count(read: float) -> None:

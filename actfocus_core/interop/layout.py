@@ -48,8 +48,9 @@ class Layout:
     def trajectories(self, samples: Sequence[Sample]) -> list[Trajectory]:
         """One trajectory a sample, in order; texts are encoded all at once."""
         blocks = [self._blocks(sample) for sample in samples]
-        encoded = iter(encode_parts(self.tokenizer, [[(p.text, p.kind) for p in block]
-                                                     for own in blocks for block in own]))
+        encoded = iter(
+            encode_parts(self.tokenizer, [[(p.text, p.kind) for p in block] for own in blocks for block in own])
+        )
         streams = []
         for sample, own in zip(samples, blocks):
             if isinstance(sample.content, Tokens):
@@ -59,8 +60,12 @@ class Layout:
             ids = [i for s in segments for i in s.ids]
             blank = np.full(len(ids), np.nan, np.float32)
             kinds = np.frombuffer(bytes(k for s in segments for k in s.kinds), np.uint8)
-            streams.append((Tokens(np.array(ids, np.int32), kinds == SAMPLED, blank, {}, kinds),
-                            [t for s in segments for t in s.texts]))
+            streams.append(
+                (
+                    Tokens(np.array(ids, np.int32), kinds == SAMPLED, blank, {}, kinds),
+                    [t for s in segments for t in s.texts],
+                )
+            )
         return [self._trajectory(sample, *stream) for sample, stream in zip(samples, streams)]
 
     def _blocks(self, sample: Sample) -> list[list[Part]]:
@@ -109,8 +114,10 @@ class Layout:
         they are tried as the user's.
         """
         if not self.tokenizer.chat_template:
-            return (f"holds messages, and the tokenizer {self.tokenizer.name_or_path} has no chat template; "
-                    "choose an instruct or chat model's")
+            return (
+                f"holds messages, and the tokenizer {self.tokenizer.name_or_path} has no chat template; "
+                "choose an instruct or chat model's"
+            )
         names = [f"actfocus-{number}-51c9" for number in range(len(roles))]
         plain = ["user" if role == "tool" else role for role in roles]
         reason = ""
@@ -126,8 +133,10 @@ class Layout:
             pieces = re.split("|".join(map(re.escape, names)), rendered)
             if re.findall("|".join(map(re.escape, names)), rendered) == names:
                 return pieces
-        return (f"the chat template of {self.tokenizer.name_or_path} does not take messages of the roles "
-                f"{', '.join(roles[:6])} ({reason or 'it leaves some out'}); choose the model's own tokenizer")
+        return (
+            f"the chat template of {self.tokenizer.name_or_path} does not take messages of the roles "
+            f"{', '.join(roles[:6])} ({reason or 'it leaves some out'}); choose the model's own tokenizer"
+        )
 
     def _split_end(self, closing: str) -> tuple[str, str]:
         """What follows a reply, split after the token that ended it."""
@@ -143,9 +152,11 @@ class Layout:
         tokens = sample.content
         limit = len(self.tokenizer)
         if len(tokens.ids) and tokens.ids.max() >= limit:
-            raise ActFocusError(f"{sample.where}: token id {tokens.ids.max()} is not in the vocabulary of "
-                                f"{self.tokenizer.name_or_path} ({limit} tokens); give the tokenizer of the "
-                                "model that was trained")
+            raise ActFocusError(
+                f"{sample.where}: token id {tokens.ids.max()} is not in the vocabulary of "
+                f"{self.tokenizer.name_or_path} ({limit} tokens); give the tokenizer of the "
+                "model that was trained"
+            )
         texts = self.texts(tokens.ids.tolist())
         if tokens.kinds is not None:
             return tokens, texts
@@ -161,8 +172,9 @@ class Layout:
         headers = self._headers()
         if not headers or not any(header in text for header, _ in headers):
             return [TokenKind.USER] * len(texts)
-        edges = sorted((text.find(header, at), header, kind) for header, kind in headers
-                       for at in _places(text, header))
+        edges = sorted(
+            (text.find(header, at), header, kind) for header, kind in headers for at in _places(text, header)
+        )
         ends = [edge for edge, _, _ in edges[1:]] + [len(text)]
         inside = []
         for (edge, header, kind), end in zip(edges, ends):
@@ -187,8 +199,9 @@ class Layout:
                 self._end = self.split_end(pieces[3])[0]
                 kinds = (TokenKind.SYSTEM, TokenKind.USER, TokenKind.TEMPLATE)
                 headers = [pieces[0], *(self.split_end(piece)[1] for piece in pieces[1:3])]
-                self._known_headers = [(header.lstrip(), kind) for header, kind in zip(headers, kinds)
-                                       if header.strip()]
+                self._known_headers = [
+                    (header.lstrip(), kind) for header, kind in zip(headers, kinds) if header.strip()
+                ]
         return self._known_headers
 
     # --- the trajectory ------------------------------------------------------------------
@@ -201,15 +214,16 @@ class Layout:
                 start = begin
                 continue
             observation = "".join(compress(texts[start:begin], (kinds[start:begin] == TokenKind.USER).tolist()))
-            kinds[begin:end], record = self._reply(texts, begin, end, tokens.ids, observation,
-                                                   "".join(texts[start:begin][-64:]), sample)
+            kinds[begin:end], record = self._reply(
+                texts, begin, end, tokens.ids, observation, "".join(texts[start:begin][-64:]), sample
+            )
             turns[start:end] = min(len(records), np.iinfo(np.int16).max)
             records.append(record)
             start = end
         # What follows the last reply was never answered; it stays with that turn.
         turns[start:] = max(len(records) - 1, 0)
         first = np.flatnonzero(kinds == TokenKind.USER)
-        turns[:first[0] if len(first) and not tokens.sampled[:first[0]].any() else 0] = -1
+        turns[: first[0] if len(first) and not tokens.sampled[: first[0]].any() else 0] = -1
         if records and np.isfinite(sample.reward):
             records[-1].reward = sample.reward
         signals = dict(tokens.signals)
@@ -220,12 +234,26 @@ class Layout:
         id = f"{group}-{rollout:02d}"
         success = bool(sample.reward >= self.success_at) if sample.success is None else sample.success
         return Trajectory(
-            id=f"{id}.{segment}" if segment else id, token_ids=tokens.ids, kinds=kinds, turns=turns,
-            logprobs=np.where(tokens.sampled, tokens.logprobs, np.float32(np.nan)), texts=texts,
-            turn_records=records, signals=signals, group=group, env=sample.env, rollout=rollout,
-            step=sample.step, model=sample.model or self.model, reward=sample.reward, success=success,
-            terminated=sample.terminated, truncated=sample.truncated, columns=sample.columns,
-            rollout_id=id if sample.rollout else "")
+            id=f"{id}.{segment}" if segment else id,
+            token_ids=tokens.ids,
+            kinds=kinds,
+            turns=turns,
+            logprobs=np.where(tokens.sampled, tokens.logprobs, np.float32(np.nan)),
+            texts=texts,
+            turn_records=records,
+            signals=signals,
+            group=group,
+            env=sample.env,
+            rollout=rollout,
+            step=sample.step,
+            model=sample.model or self.model,
+            reward=sample.reward,
+            success=success,
+            terminated=sample.terminated,
+            truncated=sample.truncated,
+            columns=sample.columns,
+            rollout_id=id if sample.rollout else "",
+        )
 
     def _numbers(self, group: str, name: str) -> tuple[int, int]:
         """The number of a rollout in its group, and of this sample among those of the rollout."""
@@ -242,14 +270,15 @@ class Layout:
         opens = before.rstrip().endswith(THINK[0])
         if not isinstance(sample.content, Tokens) and THINK[1] in text:
             # Messages often lack the tag that the template opened.
-            opens = opens or THINK[0] not in text[:text.find(THINK[1])]
+            opens = opens or THINK[0] not in text[: text.find(THINK[1])]
         spans = self.rule.find(text, opens)
         actions = self.rule.actions(text, spans)
         closed = int(ids[end - 1]) in self.special
-        response = text[:len(text) - len(said[-1])] if closed else text
+        response = text[: len(text) - len(said[-1])] if closed else text
         key = hashlib.sha1(observation.encode("utf-8", "replace")).hexdigest()[:16]
-        return response_kinds(said, spans), Turn(observation, response, actions, bool(actions), 0.0, 0.0,
-                                                 f"text-{key}", {})
+        return response_kinds(said, spans), Turn(
+            observation, response, actions, bool(actions), 0.0, 0.0, f"text-{key}", {}
+        )
 
 
 def _kind(message: Message) -> int:

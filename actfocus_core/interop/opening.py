@@ -14,8 +14,14 @@ from actfocus_core.runs import Run, free_path
 Progress = Callable[[int, int], None]
 
 
-def open_paths(paths: Iterable[str | Path], runs_dir: str | Path, *, tokenizer: str | None = None,
-               spans: str | None = None, on_progress: Callable[[str], Progress] | None = None) -> list[Run]:
+def open_paths(
+    paths: Iterable[str | Path],
+    runs_dir: str | Path,
+    *,
+    tokenizer: str | None = None,
+    spans: str | None = None,
+    on_progress: Callable[[str], Progress] | None = None,
+) -> list[Run]:
     """The runs of these paths: a run, a folder of runs, or rollouts that another program wrote.
 
     Rollouts are imported into ``runs_dir`` under a name of their own, and not again while their files
@@ -27,8 +33,9 @@ def open_paths(paths: Iterable[str | Path], runs_dir: str | Path, *, tokenizer: 
 
 def _opened(path: Path, runs_dir: Path, tokenizer, spans, on_progress) -> Iterator[Run]:
     if not path.exists():
-        raise ActFocusError(f"{path}: no such run, nor a file or folder of rollouts; `actfocus rollout --out {path}` "
-                            "makes a run")
+        raise ActFocusError(
+            f"{path}: no such run, nor a file or folder of rollouts; `actfocus rollout --out {path}` makes a run"
+        )
     inside = sorted(file.parent for file in path.glob("*/run.json") if not file.parent.name.startswith("."))
     if (path / "run.json").is_file() or inside:
         yield from map(Run.open, [path] if (path / "run.json").is_file() else inside)
@@ -37,8 +44,13 @@ def _opened(path: Path, runs_dir: Path, tokenizer, spans, on_progress) -> Iterat
     kept = imported_before(runs_dir, stamp(files), tokenizer, spans)
     if kept is None:
         out = free_path(runs_dir, run_name(path))
-        kept = import_run(path, out, tokenizer=tokenizer, spans=spans or "think_answer",
-                          on_progress=on_progress(path.name) if on_progress else None)
+        kept = import_run(
+            path,
+            out,
+            tokenizer=tokenizer,
+            spans=spans or "think_answer",
+            on_progress=on_progress(path.name) if on_progress else None,
+        )
     yield kept
 
 
@@ -51,7 +63,10 @@ def imported_before(runs_dir: Path, stamp: str, tokenizer: str | None = None, sp
             # Another folder's trouble is not this file's.
             continue
         config = run.info.get("config") or {}
-        if (config.get("stamp") == stamp and tokenizer in (None, config.get("tokenizer"))
-                and spans in (None, config.get("spans"))):
+        if (
+            config.get("stamp") == stamp
+            and tokenizer in (None, config.get("tokenizer"))
+            and spans in (None, config.get("spans"))
+        ):
             return run
     return None

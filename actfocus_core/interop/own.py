@@ -22,16 +22,39 @@ def looks(fields: dict) -> bool:
 
 def to_record(t: Trajectory) -> dict:
     """A trajectory as one object of JSON; NaN is null."""
-    record = {name: getattr(t, name) for name in (
-        "id", "group", "env", "seed", "rollout", "step", "model", "penalty", "success", "terminated", "truncated")}
-    record |= {"reward": _number(t.reward), "token_ids": t.token_ids.tolist(), "kinds": t.kinds.tolist(),
-               "turns": t.turns.tolist(), "texts": t.texts, "logprobs": _numbers(t.logprobs),
-               "signals": {name: _numbers(values) for name, values in t.signals.items()},
-               "turn_records": [vars(turn) for turn in t.turn_records]}
+    record = {
+        name: getattr(t, name)
+        for name in (
+            "id",
+            "group",
+            "env",
+            "seed",
+            "rollout",
+            "step",
+            "model",
+            "penalty",
+            "success",
+            "terminated",
+            "truncated",
+        )
+    }
+    record |= {
+        "reward": _number(t.reward),
+        "token_ids": t.token_ids.tolist(),
+        "kinds": t.kinds.tolist(),
+        "turns": t.turns.tolist(),
+        "texts": t.texts,
+        "logprobs": _numbers(t.logprobs),
+        "signals": {name: _numbers(values) for name, values in t.signals.items()},
+        "turn_records": [vars(turn) for turn in t.turn_records],
+    }
     record |= {name: value for name in ("columns", "rollout_id") if (value := getattr(t, name))}
     if t.alternatives is not None:
-        record["alternatives"] = {"ids": t.alternatives.ids.tolist(), "texts": t.alternatives.texts,
-                                  "logprobs": [_numbers(row) for row in t.alternatives.logprobs]}
+        record["alternatives"] = {
+            "ids": t.alternatives.ids.tolist(),
+            "texts": t.alternatives.texts,
+            "logprobs": [_numbers(row) for row in t.alternatives.logprobs],
+        }
     return record
 
 
@@ -42,16 +65,29 @@ def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
     kinds = _small(record, "kinds", length, 0, int(max(TokenKind)))
     try:
         yield Trajectory(
-            id=record.key("id"), token_ids=ids, kinds=kinds, turns=_small(record, "turns", length, -1, 2**15 - 1),
-            logprobs=record.floats("logprobs", length), texts=_texts(record, "texts", length),
+            id=record.key("id"),
+            token_ids=ids,
+            kinds=kinds,
+            turns=_small(record, "turns", length, -1, 2**15 - 1),
+            logprobs=record.floats("logprobs", length),
+            texts=_texts(record, "texts", length),
             turn_records=[_turn(turn) for turn in record.records("turn_records")] if "turn_records" in record else [],
-            signals=_signals(record, length), alternatives=_alternatives(record, length),
-            group=record.text("group", ""), env=record.text("env", ""), seed=record.integer("seed", 0, -2**63, 2**63 - 1),
-            rollout=record.integer("rollout", 0), step=record.integer("step", 0), model=record.text("model", ""),
-            reward=record.number("reward", float("nan")), penalty=record.number("penalty", 0.0),
-            success=record.flag("success", False), terminated=record.flag("terminated", False),
-            truncated=record.flag("truncated", False), columns=_columns(record),
-            rollout_id=record.text("rollout_id", ""))
+            signals=_signals(record, length),
+            alternatives=_alternatives(record, length),
+            group=record.text("group", ""),
+            env=record.text("env", ""),
+            seed=record.integer("seed", 0, -(2**63), 2**63 - 1),
+            rollout=record.integer("rollout", 0),
+            step=record.integer("step", 0),
+            model=record.text("model", ""),
+            reward=record.number("reward", float("nan")),
+            penalty=record.number("penalty", 0.0),
+            success=record.flag("success", False),
+            terminated=record.flag("terminated", False),
+            truncated=record.flag("truncated", False),
+            columns=_columns(record),
+            rollout_id=record.text("rollout_id", ""),
+        )
     except ActFocusError as error:
         if str(error).startswith(record.where):
             raise
@@ -73,8 +109,9 @@ def _signals(record: Record, length: int) -> dict[str, np.ndarray]:
     columns = {name.removeprefix("signal:"): name for name in record.value if name.startswith("signal:")}
     signals = {ours: record.floats(name, length) for ours, name in columns.items() if name in record}
     given = record.record("signals", Record({}, record.where))
-    return signals | {check_text(name, given.where): given.floats(name, length)
-                      for name in given.value if name in given}
+    return signals | {
+        check_text(name, given.where): given.floats(name, length) for name in given.value if name in given
+    }
 
 
 def _columns(record: Record) -> dict:
@@ -101,16 +138,28 @@ def _turn(record: Record) -> Turn:
     if not isinstance(state, dict) or is_deep(state):
         raise record.error("'state'", "is not a flat object of JSON")
     check_text(json.dumps(state, ensure_ascii=False), f"{record.where}: 'state'")
-    return Turn(texts["observation"], texts["response"], actions, record.flag("valid"),
-                record.number("reward"), record.number("penalty"), texts["state_key"], state)
+    return Turn(
+        texts["observation"],
+        texts["response"],
+        actions,
+        record.flag("valid"),
+        record.number("reward"),
+        record.number("penalty"),
+        texts["state_key"],
+        state,
+    )
 
 
 def _alternatives(record: Record, length: int) -> Alternatives | None:
     if "top_ids" in record:
         # A row of Parquet: flat, k to a token.
         flat = {name: record.value.get(name) for name in ("top_ids", "top_logprobs", "top_texts")}
-        if any(v is None for v in flat.values()) or len(flat["top_ids"]) != len(flat["top_logprobs"]) \
-                or len(flat["top_texts"]) != length or len(flat["top_ids"]) % max(length, 1):
+        if (
+            any(v is None for v in flat.values())
+            or len(flat["top_ids"]) != len(flat["top_logprobs"])
+            or len(flat["top_texts"]) != length
+            or len(flat["top_ids"]) % max(length, 1)
+        ):
             raise record.error("'top_ids'", "does not fit 'top_logprobs' and 'top_texts'; there must be k a token")
         ids, logprobs = (np.array(flat[name]).reshape(length, -1) for name in ("top_ids", "top_logprobs"))
         return Alternatives(ids.astype(np.int32), logprobs.astype(np.float32), flat["top_texts"])
@@ -122,8 +171,14 @@ def _alternatives(record: Record, length: int) -> Alternatives | None:
         with np.errstate(over="ignore"):
             logprobs = np.array(given.get("logprobs", list, "lists of numbers"), np.float64).astype(np.float32)
         logprobs = logprobs.reshape(length, -1)
-        texts = [[check_text(text, given.where) for text in row] for row in given.get("texts", list, "lists of strings")]
-        if ids.shape != logprobs.shape or len(texts) != length or (ids.size and not -1 <= ids.min() <= ids.max() < 2**31):
+        texts = [
+            [check_text(text, given.where) for text in row] for row in given.get("texts", list, "lists of strings")
+        ]
+        if (
+            ids.shape != logprobs.shape
+            or len(texts) != length
+            or (ids.size and not -1 <= ids.min() <= ids.max() < 2**31)
+        ):
             raise ValueError("lengths or ids out of range")
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise record.error("'alternatives'", f"must hold ids, logprobs and texts, {length} lists of k each") from None

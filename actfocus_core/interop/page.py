@@ -22,11 +22,13 @@ def write_page(items: Iterator, path: Path, about: dict) -> None:
     """
     with open(path, "w", encoding="utf-8") as file:
         title = escape(f"{about['run']}: {about['scheme']}")
-        file.write(f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-                   '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">\n'
-                   f'<meta name="viewport" content="width=device-width"><style>{_STYLE}{token_style("body")}</style></head>\n'
-                   f"<body><h1>{title}</h1><p>{legend()}</p>\n"
-                   "<p>The shade of a token is its weight; the whole training step is the batch.</p>\n")
+        file.write(
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}{token_style("body")}</style></head>\n'
+            f"<body><h1>{title}</h1><p>{legend()}</p>\n"
+            "<p>The shade of a token is its weight; the whole training step is the batch.</p>\n"
+        )
         for item in items:
             file.write(_trajectory(item))
         file.write("</body></html>\n")
@@ -34,6 +36,11 @@ def write_page(items: Iterator, path: Path, about: dict) -> None:
 
 def _trajectory(item) -> str:
     t = item.trajectory
-    titles = [token_title(t, i, [("weight", item.weight[i]), ("weighted advantage", item.advantage[i])]) for i in range(len(t))]
-    return (f'<details open><summary><b>{escape(t.id)}</b> <span class="facts">{facts(t)}</span></summary>'
-            f"<pre>{tokens_html(t, item.weight, titles)}</pre></details>\n")
+    titles = [
+        token_title(t, i, [("weight", item.weight[i]), ("weighted advantage", item.advantage[i])])
+        for i in range(len(t))
+    ]
+    return (
+        f'<details open><summary><b>{escape(t.id)}</b> <span class="facts">{facts(t)}</span></summary>'
+        f"<pre>{tokens_html(t, item.weight, titles)}</pre></details>\n"
+    )

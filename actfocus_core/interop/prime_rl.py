@@ -10,8 +10,14 @@ import numpy as np
 from actfocus_core.interop.samples import Sample, Tokens, digest
 from actfocus_core.interop.sources import Record
 
-_SIGNALS = {"advantages": "advantage", "trainer_logprobs": "trainer_logprob", "entropy": "entropy",
-            "mismatch_kl": "mismatch_kl", "importance_ratio": "importance_ratio", "prob_delta": "prob_delta"}
+_SIGNALS = {
+    "advantages": "advantage",
+    "trainer_logprobs": "trainer_logprob",
+    "entropy": "entropy",
+    "mismatch_kl": "mismatch_kl",
+    "importance_ratio": "importance_ratio",
+    "prob_delta": "prob_delta",
+}
 
 
 def looks(fields: dict) -> bool:
@@ -27,11 +33,20 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         return np.where(sampled, record.floats(name, len(ids)), np.float32(np.nan))
 
     signals = {ours: over_sampled(name) for name, ours in _SIGNALS.items() if name in record}
-    tokens = Tokens(ids, sampled, over_sampled("inference_logprobs"),
-                    {name: values for name, values in signals.items() if np.isfinite(values).any()})
+    tokens = Tokens(
+        ids,
+        sampled,
+        over_sampled("inference_logprobs"),
+        {name: values for name, values in signals.items() if np.isfinite(values).any()},
+    )
     rewards = record.floats("rewards", len(ids)) if "rewards" in record else np.zeros(0)
     rewards = rewards[np.isfinite(rewards)]
-    prompt = ids[:int(sampled.argmax()) if sampled.any() else len(ids)]
-    yield Sample(record.where, tokens, digest(prompt.tolist()), env=record.text("env_name", ""),
-                 step=record.integer("export_step", None) or record.integer("step", 0),
-                 reward=float(rewards[-1]) if len(rewards) else float("nan"))
+    prompt = ids[: int(sampled.argmax()) if sampled.any() else len(ids)]
+    yield Sample(
+        record.where,
+        tokens,
+        digest(prompt.tolist()),
+        env=record.text("env_name", ""),
+        step=record.integer("export_step", None) or record.integer("step", 0),
+        reward=float(rewards[-1]) if len(rewards) else float("nan"),
+    )

@@ -10,17 +10,24 @@ from actfocus_core.interop.sources import Record
 
 
 def looks(fields: dict) -> bool:
-    return {"messages", "metadata"} <= set(fields) and isinstance(fields["metadata"], dict) \
+    return (
+        {"messages", "metadata"} <= set(fields)
+        and isinstance(fields["metadata"], dict)
         and ("custom_id" in fields or "env_id" in fields["metadata"])
+    )
 
 
 def samples(record: Record, path: Path) -> Iterator[Sample]:
     metadata, messages = record.record("metadata"), messages_of(record, "messages")
     success = metadata.value.get("success")
-    yield Sample(record.where, messages, metadata.key("group_id", None) or _prompt(messages),
-                 env=str(metadata.key("tag", "") or metadata.key("env_type", "")),
-                 reward=metadata.number("total_reward", float("nan")),
-                 success=bool(success) if isinstance(success, (bool, int, float)) else None)
+    yield Sample(
+        record.where,
+        messages,
+        metadata.key("group_id", None) or _prompt(messages),
+        env=str(metadata.key("tag", "") or metadata.key("env_type", "")),
+        reward=metadata.number("total_reward", float("nan")),
+        success=bool(success) if isinstance(success, (bool, int, float)) else None,
+    )
 
 
 def _prompt(messages) -> str:

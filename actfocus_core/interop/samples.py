@@ -14,8 +14,18 @@ from actfocus_core.trajectory import TokenKind
 
 SAMPLED = 255
 """In ``kinds``: the policy wrote the token; a span rule will say of which kind it is."""
-_ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
-          "gpt": "assistant", "model": "assistant", "tool": "tool", "function": "tool", "text": "user"}
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "text": "user",
+}
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,10 @@ def _content(record: Record) -> str:
     content = record.get("content", (str, list), "a string or a list of parts", "")
     if isinstance(content, str):
         return check_text(content, f"{record.where}: 'content'")
-    return "".join(part.text("text") if part.value.get("type", "text") == "text" else
-                   f"[{part.text('type')}]" for part in record.records("content"))
+    return "".join(
+        part.text("text") if part.value.get("type", "text") == "text" else f"[{part.text('type')}]"
+        for part in record.records("content")
+    )
 
 
 def _tool_call(record: Record, call) -> str:
@@ -133,12 +145,11 @@ def _tool_call(record: Record, call) -> str:
         except (ValueError, RecursionError):
             return f"<tool_call>\n{check_text(call, record.where)}\n</tool_call>"
     if not isinstance(call, dict):
-        raise record.error("'tool_calls'", "holds no object; a call is {\"function\": {\"name\", \"arguments\"}}")
+        raise record.error("'tool_calls'", 'holds no object; a call is {"function": {"name", "arguments"}}')
     function = call.get("function") if isinstance(call.get("function"), dict) else call
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(name, str):
-        raise record.error("'tool_calls'", "holds a call without a name; a call is {\"function\": "
-                                           "{\"name\", \"arguments\"}}")
+        raise record.error("'tool_calls'", 'holds a call without a name; a call is {"function": {"name", "arguments"}}')
     if isinstance(arguments, str):
         # Arguments that are no JSON are shown as the string they are.
         with suppress(ValueError, RecursionError):

@@ -50,7 +50,7 @@ class Setting:
 
 def python_text(setting: Setting) -> str:
     """A script: the weights of a run's batch, and the factor that carries them into any trainer (method.md section 4)."""
-    return f'''from actfocus_core.credit import Batch, get_scheme
+    return f"""from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.runs import Run
 
 SETTING = {setting.params!r}
@@ -62,13 +62,16 @@ weight = get_scheme("actfocus").compute(batch, **SETTING).weight
 # In a trainer of your own: multiply the advantage of every token by this factor, after all
 # advantage estimation, and take the ordinary mean of the clipped loss over the response tokens.
 factor = weight * batch.response.sum() / weight.sum()
-'''
+"""
 
 
 def command_text(setting: Setting) -> str:
     """The command that trains with this setting."""
-    words = ["actfocus train", f"--scheme actfocus --alpha {setting.params['alpha']:g} --beta {setting.params['beta']:g} "
-                               f"--signal {setting.signal}"]
+    words = [
+        "actfocus train",
+        f"--scheme actfocus --alpha {setting.params['alpha']:g} --beta {setting.params['beta']:g} "
+        f"--signal {setting.signal}",
+    ]
     if setting.env:
         words.append(f"--env {setting.env}")
         words += [f"--option {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in _unusual(setting).items()]
@@ -93,14 +96,16 @@ def trl_text(setting: Setting) -> str:
     """A script for TRL 1.16: the paper's batches, steps, rates and clip range, each batch in one update."""
     paper, count = _paper(setting)
     if setting.env:
-        played = (f"    env={setting.env!r},\n    env_options=OPTIONS,\n    train_dataset=boards({setting.env!r}, {count}, **OPTIONS),\n")
+        played = f"    env={setting.env!r},\n    env_options=OPTIONS,\n    train_dataset=boards({setting.env!r}, {count}, **OPTIONS),\n"
         made = f"OPTIONS = {_unusual(setting)!r}\n"
     else:
-        played = ("    reward_funcs=REWARD,  # yours, like the prompts: a function as TRL takes it\n"
-                  "    train_dataset=PROMPTS,\n")
+        played = (
+            "    reward_funcs=REWARD,  # yours, like the prompts: a function as TRL takes it\n"
+            "    train_dataset=PROMPTS,\n"
+        )
         made = ""
     names = "ActFocusGRPOTrainer, boards" if setting.env else "ActFocusGRPOTrainer"
-    return f'''{_plugin_line("trl")}
+    return f"""{_plugin_line("trl")}
 from trl import GRPOConfig
 
 from actfocus_core.plugins.trl import {names}
@@ -124,7 +129,7 @@ trainer = ActFocusGRPOTrainer(
     run="runs/trl",  # the studio follows it there
 )
 trainer.train()
-'''
+"""
 
 
 _KL_OF_VERL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
@@ -142,24 +147,46 @@ def verl_text(setting: Setting) -> str:
     # The dialogue's opening, and all of it together: method.md section 6.
     opening, context = (2048, 8192) if setting.env == "webshop" else (1024, 3600)
     settings = [
-        "trainer.v1.trainer_mode=actfocus", "algorithm.adv_estimator=grpo", "+actor_rollout_ref.model.model_type=actfocus",
-        "actor_rollout_ref.actor.policy_loss.loss_mode=actfocus", "actor_rollout_ref.actor.loss_agg_mode=token-mean",
-        f"actor_rollout_ref.actor.clip_ratio_low={paper['clip_low']}", f"actor_rollout_ref.actor.clip_ratio_high={paper['clip_high']}",
-        f"actor_rollout_ref.actor.optim.lr={paper['lr']:g}", f"actor_rollout_ref.actor.entropy_coeff={paper['entropy_coef']}",
+        "trainer.v1.trainer_mode=actfocus",
+        "algorithm.adv_estimator=grpo",
+        "+actor_rollout_ref.model.model_type=actfocus",
+        "actor_rollout_ref.actor.policy_loss.loss_mode=actfocus",
+        "actor_rollout_ref.actor.loss_agg_mode=token-mean",
+        f"actor_rollout_ref.actor.clip_ratio_low={paper['clip_low']}",
+        f"actor_rollout_ref.actor.clip_ratio_high={paper['clip_high']}",
+        f"actor_rollout_ref.actor.optim.lr={paper['lr']:g}",
+        f"actor_rollout_ref.actor.entropy_coeff={paper['entropy_coef']}",
         # verl starts the reference only for a KL term; with coefficient 0 it leaves the loss as it is.
-        "actor_rollout_ref.actor.use_kl_loss=True", f"actor_rollout_ref.actor.kl_loss_coef={paper.get('kl_coef', 0)}",
+        "actor_rollout_ref.actor.use_kl_loss=True",
+        f"actor_rollout_ref.actor.kl_loss_coef={paper.get('kl_coef', 0)}",
         f"actor_rollout_ref.actor.kl_loss_type={_KL_OF_VERL[paper.get('kl_kind', 'k3')]}",
-        f"data.train_batch_size={paper['prompts']}", f"actor_rollout_ref.rollout.n={paper['rollouts']}",
+        f"data.train_batch_size={paper['prompts']}",
+        f"actor_rollout_ref.rollout.n={paper['rollouts']}",
         # verl counts the prompts of a mini-batch, the paper its trajectories.
         f"actor_rollout_ref.actor.ppo_mini_batch_size={paper['minibatch'] // paper['rollouts']}",
-        "actor_rollout_ref.actor.use_dynamic_bsz=True", "actor_rollout_ref.model.use_fused_kernels=False",
-        "actor_rollout_ref.rollout.name=vllm", "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
-        "actor_rollout_ref.rollout.temperature=1.0", f"data.max_prompt_length={opening}", f"data.max_response_length={context - opening}",
-        f"actor_rollout_ref.model.path={model}", f"data.train_files={files}", f"data.val_files={files}", *played,
-        f"trainer.total_training_steps={paper['steps']}", "trainer.val_before_train=False", "'trainer.logger=[console]'",
-        '"trainer.n_gpus_per_node=${GPUS:-8}"']
-    lines = ["VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray", f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
-             "ACTFOCUS_RUN=runs/verl", "python -m verl.trainer.main_ppo", *(f"  {line}" for line in settings)]
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+        "actor_rollout_ref.model.use_fused_kernels=False",
+        "actor_rollout_ref.rollout.name=vllm",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+        "actor_rollout_ref.rollout.temperature=1.0",
+        f"data.max_prompt_length={opening}",
+        f"data.max_response_length={context - opening}",
+        f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={files}",
+        f"data.val_files={files}",
+        *played,
+        f"trainer.total_training_steps={paper['steps']}",
+        "trainer.val_before_train=False",
+        "'trainer.logger=[console]'",
+        '"trainer.n_gpus_per_node=${GPUS:-8}"',
+    ]
+    lines = [
+        "VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray",
+        f"ACTFOCUS_PARAMS={shlex.quote(json.dumps(setting.params))}",
+        "ACTFOCUS_RUN=runs/verl",
+        "python -m verl.trainer.main_ppo",
+        *(f"  {line}" for line in settings),
+    ]
     return _plugin_line("verl_ray") + "\n" + first + " \\\n".join(lines) + "\n"
 
 
@@ -206,7 +233,9 @@ def setting_of(run: Run, params: dict | None = None) -> Setting:
     """
     config = run.info.get("config") or {}
     own = config.get("scheme_params", {}) if config.get("scheme") == "actfocus" else {}
-    chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {k: v for k, v in own.items() if k in ("alpha", "beta", "signal")}
+    chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {
+        k: v for k, v in own.items() if k in ("alpha", "beta", "signal")
+    }
     env = config.get("env") if config.get("env") in ENVS else ""
     model = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
     return Setting(**chosen | (params or {}), env=env, env_options=config.get("env_options") or {}, model=model)

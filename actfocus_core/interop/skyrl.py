@@ -22,6 +22,13 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     else:
         reward = record.number("score", float("nan"))
     cut = record.text("stop_reason", "") == "length"
-    yield Sample(record.where, prompt_and_completion(record, "input_prompt", "output_response"),
-                 digest(record.value["input_prompt"]), step=int(step[1]) if step else 0,
-                 env=record.text("env_class", ""), reward=reward, terminated=not cut, truncated=cut)
+    yield Sample(
+        record.where,
+        prompt_and_completion(record, "input_prompt", "output_response"),
+        digest(record.value["input_prompt"]),
+        step=int(step[1]) if step else 0,
+        env=record.text("env_class", ""),
+        reward=reward,
+        terminated=not cut,
+        truncated=cut,
+    )

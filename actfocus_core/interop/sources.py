@@ -16,8 +16,13 @@ from actfocus_core.errors import ActFocusError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 PICKLES = {
-    ".pkl": "a pickle", ".pickle": "a pickle", ".pt": "a torch pickle", ".pth": "a torch pickle",
-    ".bin": "a binary dump", ".npy": "a NumPy dump", ".npz": "a NumPy dump",
+    ".pkl": "a pickle",
+    ".pickle": "a pickle",
+    ".pt": "a torch pickle",
+    ".pth": "a torch pickle",
+    ".bin": "a binary dump",
+    ".npy": "a NumPy dump",
+    ".npz": "a NumPy dump",
 }
 LONGEST_LINE = 1 << 28
 """Bytes of one line; a longer one is no rollout and would not fit in memory twice."""
@@ -41,7 +46,8 @@ def refuse_pickle(path: Path) -> None:
         raise ActFocusError(
             f"{path}: {PICKLES[suffix]}, which is never loaded, for it can run code; where it was made, write "
             'each rollout as a line of JSON {"messages": [...], "reward": ...} (for a verl DataProto: decode '
-            "batch['responses'], or set trainer.rollout_data_dir) and import that")
+            "batch['responses'], or set trainer.rollout_data_dir) and import that"
+        )
 
 
 @dataclass(frozen=True)
@@ -175,8 +181,9 @@ def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
             while line := stream.readline(LONGEST_LINE):
                 number += 1
                 if len(line) == LONGEST_LINE:
-                    raise ActFocusError(f"{path}, line {number}: is longer than {LONGEST_LINE >> 20} MiB; "
-                                        "a line holds one rollout")
+                    raise ActFocusError(
+                        f"{path}, line {number}: is longer than {LONGEST_LINE >> 20} MiB; a line holds one rollout"
+                    )
                 if number == 1:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
@@ -187,8 +194,7 @@ def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
                     seen = position
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ActFocusError(f"{path}: not readable after line {number} ({reason}); "
-                            "is the file whole?") from None
+        raise ActFocusError(f"{path}: not readable after line {number} ({reason}); is the file whole?") from None
 
 
 def unpacked(raw, path: Path):
@@ -216,8 +222,12 @@ def is_deep(value: object) -> bool:
     """Whether lists and objects are nested in more than NESTING_MAX levels."""
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(NESTING_MAX):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
-                 if isinstance(inner, (dict, list))]
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, (dict, list))
+        ]
         if not level:
             return False
     return True
@@ -234,7 +244,9 @@ def read_rows(path: Path, on_bytes=None, columns: list[str] | None = None) -> It
     """The rows of a Parquet file, all or some columns of them, a few at a time: fewer where a row is long."""
     file, number = open_parquet(path), 0
     size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
-    batches = file.iter_batches(max(1, min(BATCH_ROWS, BATCH_VALUES * total // max(values_in(file), 1))), columns=columns)
+    batches = file.iter_batches(
+        max(1, min(BATCH_ROWS, BATCH_VALUES * total // max(values_in(file), 1))), columns=columns
+    )
     while (batch := next_batch(batches, path)) is not None:
         for value in batch.to_pylist():
             number += 1

@@ -56,24 +56,36 @@ def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[par
     ``given``: the reward columns, where the person names them. Raises ActFocusError for one that is not there.
     """
     found = reward_columns(files, given)
-    return partial(samples, rewards=found), {"reward_columns": list(found.names), "reward_columns_by": found.by,
-                                             "numeric_columns": list(found.numeric)}
+    return partial(samples, rewards=found), {
+        "reward_columns": list(found.names),
+        "reward_columns_by": found.by,
+        "numeric_columns": list(found.numeric),
+    }
 
 
 def samples(record: Record, path: Path, rewards: RewardColumns = UNKNOWN) -> Iterator[Sample]:
     scored = [value for name in rewards.names if not math.isnan(value := record.number(name, math.nan))]
     advantage = record.number("advantage", None)
-    yield Sample(record.where, prompt_and_completion(record, "prompt", "completion"),
-                 digest(record.value["prompt"]), step=record.integer("step", 0),
-                 reward=sum(scored) if scored else float("nan"),
-                 advantage=None if advantage is None or math.isnan(advantage) else advantage,
-                 columns=_columns(record, rewards.names))
+    yield Sample(
+        record.where,
+        prompt_and_completion(record, "prompt", "completion"),
+        digest(record.value["prompt"]),
+        step=record.integer("step", 0),
+        reward=sum(scored) if scored else float("nan"),
+        advantage=None if advantage is None or math.isnan(advantage) else advantage,
+        columns=_columns(record, rewards.names),
+    )
 
 
 def _columns(record: Record, rewards: Sequence[str]) -> dict:
     """What else the row holds: text, truth values and finite numbers."""
-    kept = {name: value for name, value in record.value.items() if name not in _KNOWN and name not in rewards
-            and (type(value) in (str, bool, int) or type(value) is float and math.isfinite(value))}
+    kept = {
+        name: value
+        for name, value in record.value.items()
+        if name not in _KNOWN
+        and name not in rewards
+        and (type(value) in (str, bool, int) or type(value) is float and math.isfinite(value))
+    }
     check_text("".join([*kept, *(value for value in kept.values() if isinstance(value, str))]), record.where)
     return kept
 
@@ -89,8 +101,10 @@ def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> Rew
     if given is not None:
         missing = next((name for name in given if name not in numeric), None)
         if missing is not None or not given:
-            raise ActFocusError(f"{files[0]}: no numeric column {missing or ''!r}; the reward columns must be among "
-                                f"{', '.join(numeric) or 'numeric columns, of which there is none'}")
+            raise ActFocusError(
+                f"{files[0]}: no numeric column {missing or ''!r}; the reward columns must be among "
+                f"{', '.join(numeric) or 'numeric columns, of which there is none'}"
+            )
         return RewardColumns(tuple(dict.fromkeys(given)), "given", numeric)
     if len(numeric) == 1:
         return RewardColumns(numeric, "only", numeric)
@@ -101,7 +115,7 @@ def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> Rew
     first = [numeric[:count] for count in range(1, len(numeric) + 1) if count == 1 or holds[count - 1]]
     told = _told(groups, numeric, {named, *first} - {()})
     # The files' order is evidence too: rewards come first.
-    if named and (told[named] or (told[named] is None and named == numeric[:len(named)])):
+    if named and (told[named] or (told[named] is None and named == numeric[: len(named)])):
         return RewardColumns(named, "name", numeric)
     explaining = [names for names in first if told[names]]
     if len(explaining) == 1:
@@ -110,8 +124,11 @@ def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> Rew
 
 
 def _numeric(file: Path) -> list[str]:
-    return [field.name for field in open_parquet(file).schema_arrow
-            if field.name not in _KNOWN and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))]
+    return [
+        field.name
+        for field in open_parquet(file).schema_arrow
+        if field.name not in _KNOWN and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+    ]
 
 
 def _groups(files: list[Path], numeric: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -134,8 +151,9 @@ def _groups(files: list[Path], numeric: tuple[str, ...]) -> Iterator[tuple[np.nd
             yield table[:, :-1], table[:, -1]
 
 
-def _told(groups: Iterable[tuple[np.ndarray, np.ndarray]], numeric: tuple[str, ...],
-          sets: set[tuple[str, ...]]) -> dict[tuple[str, ...], bool | None]:
+def _told(
+    groups: Iterable[tuple[np.ndarray, np.ndarray]], numeric: tuple[str, ...], sets: set[tuple[str, ...]]
+) -> dict[tuple[str, ...], bool | None]:
     """What the advantages say of each set of columns as the rewards: True it explains them, False it contradicts
     them, None nothing."""
     at = {names: [numeric.index(name) for name in names] for names in sets}

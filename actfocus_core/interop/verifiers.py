@@ -31,17 +31,31 @@ from actfocus_core.interop.samples import (
 from actfocus_core.interop.sources import Record
 from actfocus_core.trajectory import TokenKind
 
-_SCORES = {"advantages": "advantage", "reference_logprobs": "ref_logprob",
-           "trainer_logprobs": "trainer_logprob", "entropies": "entropy"}
-_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER,
-         "assistant": TokenKind.TEMPLATE}
-_LIMITS = {"max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens", "max_tokens",
-           "max_turns_reached", "prompt_too_long", "compaction_failed"}
+_SCORES = {
+    "advantages": "advantage",
+    "reference_logprobs": "ref_logprob",
+    "trainer_logprobs": "trainer_logprob",
+    "entropies": "entropy",
+}
+_KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER, "assistant": TokenKind.TEMPLATE}
+_LIMITS = {
+    "max_turns",
+    "max_input_tokens",
+    "max_output_tokens",
+    "max_total_tokens",
+    "max_tokens",
+    "max_turns_reached",
+    "prompt_too_long",
+    "compaction_failed",
+}
 
 
 def looks(fields: dict) -> bool:
-    return ("traces" in fields or {"nodes", "rewards"} <= set(fields)
-            or {"example_id", "prompt", "completion"} <= set(fields))
+    return (
+        "traces" in fields
+        or {"nodes", "rewards"} <= set(fields)
+        or {"example_id", "prompt", "completion"} <= set(fields)
+    )
 
 
 UNTRAINED = "traces of agents that are not trained"
@@ -93,9 +107,18 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
             content = _joined([tokens(n) if n in new else _read(tokens(n)) for n in path])
         else:
             content = [replace(message(n), sampled=message(n).sampled and n in new) for n in path]
-        yield Sample(trace.where, content, key, step=work.integer("step", 0) if work else 0,
-                     env=(env.text("id", "") if env else ""), model=_model(agent), reward=_reward(rewards),
-                     terminated=not cut, truncated=cut, rollout=trace.where if len(kept) > 1 else "")
+        yield Sample(
+            trace.where,
+            content,
+            key,
+            step=work.integer("step", 0) if work else 0,
+            env=(env.text("id", "") if env else ""),
+            model=_model(agent),
+            reward=_reward(rewards),
+            terminated=not cut,
+            truncated=cut,
+            rollout=trace.where if len(kept) > 1 else "",
+        )
     yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(kept))
 
 
@@ -174,11 +197,13 @@ def _joined(nodes: list[Tokens]) -> Tokens:
     names = {name for node in nodes for name in node.signals}
     blank = [np.full(len(node.ids), np.nan, np.float32) for node in nodes]
     known = all(node.kinds is not None for node in nodes)
-    return Tokens(np.concatenate([n.ids for n in nodes]), np.concatenate([n.sampled for n in nodes]),
-                  np.concatenate([n.logprobs for n in nodes]),
-                  {name: np.concatenate([n.signals.get(name, b) for n, b in zip(nodes, blank)])
-                   for name in sorted(names)},
-                  np.concatenate([n.kinds for n in nodes]) if known else None)
+    return Tokens(
+        np.concatenate([n.ids for n in nodes]),
+        np.concatenate([n.sampled for n in nodes]),
+        np.concatenate([n.logprobs for n in nodes]),
+        {name: np.concatenate([n.signals.get(name, b) for n, b in zip(nodes, blank)]) for name in sorted(names)},
+        np.concatenate([n.kinds for n in nodes]) if known else None,
+    )
 
 
 def _reward(rewards: Record) -> float:
@@ -207,9 +232,15 @@ def _result(record: Record) -> Sample:
     if content is None:
         content = prompt_and_completion(record, "prompt", "completion")
     cut = record.flag("is_truncated", False)
-    return Sample(record.where, content, record.key("example_id"), env=record.text("task", ""),
-                  reward=record.number("reward", float("nan")),
-                  terminated=record.flag("is_completed", True) and not cut, truncated=cut)
+    return Sample(
+        record.where,
+        content,
+        record.key("example_id"),
+        env=record.text("task", ""),
+        reward=record.number("reward", float("nan")),
+        terminated=record.flag("is_completed", True) and not cut,
+        truncated=cut,
+    )
 
 
 def _exact(steps: list[Record]) -> Tokens | None:
@@ -223,9 +254,17 @@ def _exact(steps: list[Record]) -> Tokens | None:
         length = len(stream.ids)
         if cut < length or not np.array_equal(turn.ids[:length], stream.ids):
             return None
-        stream = _joined([stream, Tokens(
-            turn.ids[length:], turn.sampled[length:], turn.logprobs[length:],
-            {name: values[length:] for name, values in turn.signals.items()})])
+        stream = _joined(
+            [
+                stream,
+                Tokens(
+                    turn.ids[length:],
+                    turn.sampled[length:],
+                    turn.logprobs[length:],
+                    {name: values[length:] for name, values in turn.signals.items()},
+                ),
+            ]
+        )
     return stream
 
 
@@ -233,11 +272,14 @@ def _turn(step: Record) -> tuple[Tokens, int]:
     """The tokens of one turn, and how many of them were read."""
     tokens = step.record("tokens")
     prompt, completion = tokens.ids("prompt_ids"), tokens.ids("completion_ids")
-    written = tokens.mask("completion_mask", len(completion)) if "completion_mask" in tokens else \
-        np.ones(len(completion), bool)
+    written = (
+        tokens.mask("completion_mask", len(completion))
+        if "completion_mask" in tokens
+        else np.ones(len(completion), bool)
+    )
     logprobs = np.full(len(prompt) + len(completion), np.nan, np.float32)
     if tokens.value.get("completion_logprobs"):
-        logprobs[len(prompt):][written] = tokens.floats("completion_logprobs", len(completion))[written]
+        logprobs[len(prompt) :][written] = tokens.floats("completion_logprobs", len(completion))[written]
     sampled = np.concatenate([np.zeros(len(prompt), bool), written])
     signals = {}
     advantage = step.number("advantage", None)

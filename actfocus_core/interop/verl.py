@@ -34,25 +34,42 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     key = _KEY.fullmatch(uid) if uid else None
     accuracy = record.value.get("acc")
     success = bool(accuracy) if isinstance(accuracy, (bool, int, float)) else None
-    yield Sample(record.where, [*_prompt(prompt), *_output(output)],
-                 key[1] if key else uid or digest(prompt), step=step, env=record.text("data_source", ""),
-                 reward=record.number("score", float("nan")), success=success,
-                 rollout=key[2] if key else "", columns={"uid": uid} if key else {})
+    yield Sample(
+        record.where,
+        [*_prompt(prompt), *_output(output)],
+        key[1] if key else uid or digest(prompt),
+        step=step,
+        env=record.text("data_source", ""),
+        reward=record.number("score", float("nan")),
+        success=success,
+        rollout=key[2] if key else "",
+        columns={"uid": uid} if key else {},
+    )
 
 
 def _prompt(text: str) -> list[Part]:
     match = _PROMPT.match(text)
     if not match:
         return [Part(text, TokenKind.USER)]
-    kinds = (TokenKind.TEMPLATE, TokenKind.SYSTEM, TokenKind.TEMPLATE, TokenKind.TEMPLATE, TokenKind.USER,
-             TokenKind.TEMPLATE)
+    kinds = (
+        TokenKind.TEMPLATE,
+        TokenKind.SYSTEM,
+        TokenKind.TEMPLATE,
+        TokenKind.TEMPLATE,
+        TokenKind.USER,
+        TokenKind.TEMPLATE,
+    )
     return [Part(part, kind) for part, kind in zip(match.groups(), kinds) if part]
 
 
 def _output(text: str) -> list[Part]:
     parts, done = [], 0
     for match in _BORDER.finditer(text):
-        parts += [Part(text[done:match.start()], SAMPLED), Part(match[1], TokenKind.TEMPLATE),
-                  Part(match[2], TokenKind.USER), Part(match[3], TokenKind.TEMPLATE)]
+        parts += [
+            Part(text[done : match.start()], SAMPLED),
+            Part(match[1], TokenKind.TEMPLATE),
+            Part(match[2], TokenKind.USER),
+            Part(match[3], TokenKind.TEMPLATE),
+        ]
         done = match.end()
     return [*parts, Part(text[done:], SAMPLED)]

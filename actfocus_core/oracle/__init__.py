@@ -17,5 +17,15 @@ from actfocus_core.oracle.turns import (
     trajectory_values,
 )
 
-__all__ = ["ORACLES", "Estimate", "OptimalValues", "Oracle", "TurnValue", "judge", "optimal_values",
-           "oracle_of", "policy_values", "trajectory_values"]
+__all__ = [
+    "ORACLES",
+    "Estimate",
+    "OptimalValues",
+    "Oracle",
+    "TurnValue",
+    "judge",
+    "optimal_values",
+    "oracle_of",
+    "policy_values",
+    "trajectory_values",
+]

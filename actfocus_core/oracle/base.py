@@ -85,15 +85,23 @@ class Tabular(Oracle):
         if not actions:
             return self.zeros()
         if (turns, actions) not in self._values:
-            self._values[turns, actions] = (self._slots(turns, actions)[0] if self.deterministic else
-                                            np.max([self._list(one, turns, actions) for one in self._lists(actions)], 0))
+            self._values[turns, actions] = (
+                self._slots(turns, actions)[0]
+                if self.deterministic
+                else np.max([self._list(one, turns, actions) for one in self._lists(actions)], 0)
+            )
         return self._values[turns, actions]
 
     def prefix_value(self, env: Env, actions: Sequence[str]) -> float:
         turns, left, at = turns_left(env), env.actions_left, self.index(env)
         if not self.deterministic:
-            return float(max(self._list(one, turns, left)[at] for one in self._lists(left)
-                             if one[:len(actions)] == tuple(actions)))
+            return float(
+                max(
+                    self._list(one, turns, left)[at]
+                    for one in self._lists(left)
+                    if one[: len(actions)] == tuple(actions)
+                )
+            )
         after = self._slots(turns, left)[len(actions)]
         for action in reversed(actions):
             after = self.back(action, after)

@@ -17,8 +17,10 @@ class LakeOracle(Tabular):
         super().__init__(env)
         n, self.deterministic = env.options.size, not env.options.slippery
         if env.options.slippery and env.options.actions_per_turn > LONGEST:
-            raise ActFocusError(f"frozen_lake: no exact values on slippery ice with actions_per_turn="
-                                f"{env.options.actions_per_turn}; they can be had up to {LONGEST}")
+            raise ActFocusError(
+                f"frozen_lake: no exact values on slippery ice with actions_per_turn="
+                f"{env.options.actions_per_turn}; they can be had up to {LONGEST}"
+            )
         self.size = n
         cells = [divmod(i, n) for i in range(n * n)]
         goal = env.goal[0] * n + env.goal[1]
@@ -34,7 +36,7 @@ class LakeOracle(Tabular):
         return env.player[0] * self.size + env.player[1]
 
     def zeros(self) -> np.ndarray:
-        return np.zeros(self.size ** 2)
+        return np.zeros(self.size**2)
 
     def actions(self) -> list[str]:
         return ACTIONS

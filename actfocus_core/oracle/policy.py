@@ -48,9 +48,16 @@ class Estimate:
         return abs(self.value - self.replica)
 
 
-def policy_values(env: Env, policy: Policy | Table, rollouts: int = 64, *, answer: tuple[str, ...] | None = None,
-                  history: tuple[Trajectory, int] | None = None, temperature: float = 1.0,
-                  seed: int = 0) -> Estimate:
+def policy_values(
+    env: Env,
+    policy: Policy | Table,
+    rollouts: int = 64,
+    *,
+    answer: tuple[str, ...] | None = None,
+    history: tuple[Trajectory, int] | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Estimate:
     """V_pi of the environment's present state, or Q_pi of giving ``answer`` in it.
 
     ``policy``: a function from the environment to the probabilities of its turns gives the exact
@@ -69,14 +76,27 @@ def policy_values(env: Env, policy: Policy | Table, rollouts: int = 64, *, answe
     if answer is not None and history is None:
         raise ActFocusError("policy_values: the value of an answer needs history=(trajectory, turn)")
     if history is not None:
-        return position_values([(*history, answer is not None)], policy, rollouts,
-                               env_options=env.options.model_dump(mode="json"), temperature=temperature, seed=seed)[0]
+        return position_values(
+            [(*history, answer is not None)],
+            policy,
+            rollouts,
+            env_options=env.options.model_dump(mode="json"),
+            temperature=temperature,
+            seed=seed,
+        )[0]
     return _estimate(_fresh_returns(env, policy, 2 * rollouts, temperature, seed))
 
 
-def position_values(positions: list[Position], policy: Policy, rollouts: int = 64, *, env_options: dict,
-                    temperature: float = 1.0, seed: int = 0,
-                    on_progress: Callable[[int, int], None] | None = None) -> list[Estimate]:
+def position_values(
+    positions: list[Position],
+    policy: Policy,
+    rollouts: int = 64,
+    *,
+    env_options: dict,
+    temperature: float = 1.0,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Estimate]:
     """What ``policy_values`` gives for turns of stored trajectories, many played at once.
 
     ``env_options``: those of the run. ``on_progress(done, total)`` counts rollouts. Raises
@@ -93,7 +113,7 @@ def position_values(positions: list[Position], policy: Policy, rollouts: int = 6
     order = sorted(range(len(positions)), key=lambda i: positions[i][0].turns.searchsorted(positions[i][1]))
     together = max(1, ROWS // (2 * rollouts))
     for start in range(0, len(order), together):
-        chunk, episodes = order[start:start + together], []
+        chunk, episodes = order[start : start + together], []
         for t, turn, given in (positions[i] for i in chunk):
             if t.env not in envs:
                 envs[t.env] = make_env(t.env, **env_options)
@@ -109,7 +129,7 @@ def position_values(positions: list[Position], policy: Policy, rollouts: int = 6
         for i, first in zip(chunk, range(0, len(played), 2 * rollouts)):
             t, turn, _ = positions[i]
             earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
-            estimates[i] = _estimate(np.array([p.ret for p in played[first:first + 2 * rollouts]]) - earlier)
+            estimates[i] = _estimate(np.array([p.ret for p in played[first : first + 2 * rollouts]]) - earlier)
         if on_progress:
             on_progress(2 * rollouts * len(estimates), 2 * rollouts * len(positions))
     return [estimates[i] for i in range(len(positions))]

@@ -34,9 +34,15 @@ def env_options(run: Run) -> dict:
     config = run.info.get("config") or {}
     env, given = config.get("env"), config.get("env_options")
     if not isinstance(env, str) or not isinstance(given, dict):
-        raise ActFocusError(f"{run.path}: does not say in which environment, with which options, it was played; only "
-                            "rollouts of this product can be judged")
-    own = trained_options(str(config.get("model") or TrainConfig.model_fields["model"].default)).get(env, {}) if config.get("command") == "train" else {}
+        raise ActFocusError(
+            f"{run.path}: does not say in which environment, with which options, it was played; only "
+            "rollouts of this product can be judged"
+        )
+    own = (
+        trained_options(str(config.get("model") or TrainConfig.model_fields["model"].default)).get(env, {})
+        if config.get("command") == "train"
+        else {}
+    )
     return make_env(env, **{**own, **given}).options.model_dump(mode="json")
 
 
@@ -45,8 +51,10 @@ def policy_name(run: Run) -> str:
     config = run.info.get("config") or {}
     name = config.get("policy") or config.get("model") or (run.info.get("model") or {}).get("name")
     if not name:
-        raise ActFocusError(f"{run.path}: does not say which model sampled it; name it by --policy, or leave the "
-                            "policy's values away by --no-policy")
+        raise ActFocusError(
+            f"{run.path}: does not say which model sampled it; name it by --policy, or leave the "
+            "policy's values away by --no-policy"
+        )
     return str(name)
 
 
@@ -54,27 +62,33 @@ def demand_own(run: Run, step: int, policy: Policy) -> None:
     """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
     changed since the run was made, or training had moved them before this step."""
     if (run.info.get("config") or {}).get("command") in TRAINED and step > 1:
-        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that {step - 1} training steps had moved from "
-                            f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy")
+        raise ActFocusError(
+            f"{run.path}: step {step} was sampled by weights that {step - 1} training steps had moved from "
+            f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy"
+        )
     recorded = (run.info.get("model") or {}).get("fingerprint")
     if recorded and recorded != policy.fingerprint:
-        raise ActFocusError(f"{run.path}: was sampled by {policy.name} with the fingerprint {recorded}; {policy.name} is now "
-                            f"{policy.fingerprint}. Its values would be another policy's: name the weights by --policy, "
-                            "or leave them away by --no-policy")
+        raise ActFocusError(
+            f"{run.path}: was sampled by {policy.name} with the fingerprint {recorded}; {policy.name} is now "
+            f"{policy.fingerprint}. Its values would be another policy's: name the weights by --policy, "
+            "or leave them away by --no-policy"
+        )
 
 
 def demand_sampler(run: Run, step: int, trajectories: list[Trajectory], policy: Policy) -> None:
     """Raises ActFocusError where a policy gives a step's sampled tokens other log-probs than were recorded."""
     from actfocus_core.signals import score
 
-    some = [replace(t, signals={}, alternatives=None) for t in trajectories[::-(-len(trajectories) // CHECKED)]]
+    some = [replace(t, signals={}, alternatives=None) for t in trajectories[:: -(-len(trajectories) // CHECKED)]]
     score(some, policy)
     apart = np.concatenate([np.abs(t.logprobs - t.signals["ref_logprob"]) for t in some])
     drift = float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0
     if drift > DRIFT:
-        raise ActFocusError(f"{run.path}: step {step} was not sampled by {policy.name}: its log-probs differ by {drift:.2f} "
-                            "nats a token (training moves the weights every step). Name the weights that did by "
-                            "--policy, or leave the policy's values away by --no-policy")
+        raise ActFocusError(
+            f"{run.path}: step {step} was not sampled by {policy.name}: its log-probs differ by {drift:.2f} "
+            "nats a token (training moves the weights every step). Name the weights that did by "
+            "--policy, or leave the policy's values away by --no-policy"
+        )
 
 
 def ensure_optimal(run: Run, step: int, trajectories: list[Trajectory], show: Show, again: bool = False) -> None:
@@ -84,8 +98,17 @@ def ensure_optimal(run: Run, step: int, trajectories: list[Trajectory], show: Sh
         run.annotate(step, "oracle-optimal", trajectories, {"exact": True})
 
 
-def ensure_policy(run: Run, step: int, trajectories: list[Trajectory], policy: Callable[[], Policy], show: Show,
-                  rollouts: int | None = None, seed: int = 0, again: bool = False, named: bool = False) -> dict:
+def ensure_policy(
+    run: Run,
+    step: int,
+    trajectories: list[Trajectory],
+    policy: Callable[[], Policy],
+    show: Show,
+    rollouts: int | None = None,
+    seed: int = 0,
+    again: bool = False,
+    named: bool = False,
+) -> dict:
     """Have the policy's values on these trajectories and in the run; returns how they were made.
 
     ``policy``: gives it where it is needed. ``rollouts``: None takes DEFAULT_ROLLOUTS, or what is
@@ -96,26 +119,43 @@ def ensure_policy(run: Run, step: int, trajectories: list[Trajectory], policy: C
     if not again and "oracle-policy" in run.annotations(step):
         made = run.made(step, "oracle-policy")
         if rollouts is not None and made.get("rollouts") != rollouts:
-            raise ActFocusError(f"{run.path}: step {step} has values of {made.get('rollouts')} rollouts, not of {rollouts}; "
-                                "--again replaces them")
+            raise ActFocusError(
+                f"{run.path}: step {step} has values of {made.get('rollouts')} rollouts, not of {rollouts}; "
+                "--again replaces them"
+            )
         if named and made.get("fingerprint") != policy().fingerprint:
-            raise ActFocusError(f"{run.path}: step {step} has values of {made.get('policy')}, fingerprint "
-                                f"{made.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --again replaces them")
+            raise ActFocusError(
+                f"{run.path}: step {step} has values of {made.get('policy')}, fingerprint "
+                f"{made.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --again replaces them"
+            )
         return made
     loaded = policy()
     demand_sampler(run, step, trajectories, loaded)
     temperature = float((run.info.get("config") or {}).get("temperature", 1.0))
     rollouts = DEFAULT_ROLLOUTS if rollouts is None else rollouts
-    add_policy(trajectories, loaded, rollouts, env_options=env_options(run), temperature=temperature, seed=seed,
-               on_progress=show(f"policy {step}"))
-    made = {"policy": loaded.name, "fingerprint": loaded.fingerprint, "rollouts": rollouts, "temperature": temperature,
-            "seed": seed}
+    add_policy(
+        trajectories,
+        loaded,
+        rollouts,
+        env_options=env_options(run),
+        temperature=temperature,
+        seed=seed,
+        on_progress=show(f"policy {step}"),
+    )
+    made = {
+        "policy": loaded.name,
+        "fingerprint": loaded.fingerprint,
+        "rollouts": rollouts,
+        "temperature": temperature,
+        "seed": seed,
+    }
     run.annotate(step, "oracle-policy", trajectories, made)
     return made
 
 
-def ensure_answers(run: Run, step: int, trajectories: list[Trajectory], policy: Callable[[], Policy], show: Show,
-                   again: bool = False) -> None:
+def ensure_answers(
+    run: Run, step: int, trajectories: list[Trajectory], policy: Callable[[], Policy], show: Show, again: bool = False
+) -> None:
     """Have the log-probs of the solutions on these trajectories and in the run. Raises as ``ensure_policy``."""
     if again or "oracle-answers" not in run.annotations(step):
         loaded = policy()

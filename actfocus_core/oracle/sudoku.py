@@ -20,13 +20,17 @@ class PuzzleOracle(Tabular):
     def __init__(self, env: Sudoku):
         super().__init__(env)
         self.blanks = [cell for cell, given in enumerate(env.givens) if not given]
-        free = {cell: [n for n in range(1, SIZE + 1) if all(env.givens[p] != n for p in PEERS[cell])]
-                for cell in self.blanks}
+        free = {
+            cell: [n for n in range(1, SIZE + 1) if all(env.givens[p] != n for p in PEERS[cell])]
+            for cell in self.blanks
+        }
         self.numbers = [[0, *free[cell]] for cell in self.blanks]
         self.shape = tuple(map(len, self.numbers))
         self.worth, self.legal = np.zeros(self.shape), np.ones(self.shape, bool)
-        held = [np.reshape(numbers, [-1 if i == axis else 1 for i in range(len(self.blanks))])
-                for axis, numbers in enumerate(self.numbers)]
+        held = [
+            np.reshape(numbers, [-1 if i == axis else 1 for i in range(len(self.blanks))])
+            for axis, numbers in enumerate(self.numbers)
+        ]
         for axis, cell in enumerate(self.blanks):
             right = held[axis] == env.solution[cell]
             self.worth = self.worth + np.where(right, RIGHT, np.where(held[axis] > 0, LEGAL, 0.0))
@@ -93,8 +97,7 @@ class PuzzleOracle(Tabular):
         """``completions``: complete grids that agree with all numbers on the board, 0 after an
         error; ``placements``: the fewest to the solution, None where it is out of reach for good."""
         fewest = self.placements[self.index(env)]
-        return {"completions": len(completions(env.grid)),
-                "placements": int(fewest) if np.isfinite(fewest) else None}
+        return {"completions": len(completions(env.grid)), "placements": int(fewest) if np.isfinite(fewest) else None}
 
     def solvable(self, env: Sudoku) -> bool:
         return bool(np.isfinite(self.placements[self.index(env)]))

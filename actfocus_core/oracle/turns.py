@@ -15,8 +15,12 @@ from actfocus_core.oracle.sudoku import PuzzleOracle
 from actfocus_core.oracle.webshop import ShopOracle
 from actfocus_core.trajectory import TokenKind, Trajectory
 
-ORACLES: dict[str, type[Oracle]] = {"frozen_lake": LakeOracle, "sokoban": RoomOracle,
-                                    "sudoku": PuzzleOracle, "webshop": ShopOracle}
+ORACLES: dict[str, type[Oracle]] = {
+    "frozen_lake": LakeOracle,
+    "sokoban": RoomOracle,
+    "sudoku": PuzzleOracle,
+    "webshop": ShopOracle,
+}
 TOLERANCE = 1e-9
 _SOLVED: dict[tuple, Oracle] = {}
 
@@ -67,8 +71,9 @@ def optimal_values(env: Env) -> OptimalValues:
     Raises ActFocusError for an environment without an oracle.
     """
     oracle = oracle_of(env)
-    return OptimalValues(oracle.value(env), {a: oracle.prefix_value(env, (a,)) for a in env.legal_actions()},
-                         oracle.facts(env))
+    return OptimalValues(
+        oracle.value(env), {a: oracle.prefix_value(env, (a,)) for a in env.legal_actions()}, oracle.facts(env)
+    )
 
 
 def oracle_of(env: Env) -> Oracle:
@@ -89,7 +94,7 @@ def judge(env: Env, answers: Sequence[str]) -> TurnValue:
     value, facts = oracle.value(env), oracle.facts(env)
     parsed = [env.parse(text) for text in answers[: env.options.actions_per_turn]]
     actions = [action for action in parsed if action is not None][: env.actions_left]
-    bests = [value, *(oracle.prefix_value(env, actions[:n + 1]) for n in range(len(actions)))]
+    bests = [value, *(oracle.prefix_value(env, actions[: n + 1]) for n in range(len(actions)))]
     q = oracle.turn_value(env, actions)
     lost = _point_of_no_return(oracle, env, actions)
     step = env.step(list(answers))
@@ -123,11 +128,15 @@ def restored(env: Env, trajectory: Trajectory, turn: int) -> Env:
     try:
         env.restore(record.state)
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise ActFocusError(f"{trajectory.id}: turn {turn} was stored without a state that {trajectory.env or 'its environment'} "
-                            "can return to; only rollouts played here can be judged") from None
+        raise ActFocusError(
+            f"{trajectory.id}: turn {turn} was stored without a state that {trajectory.env or 'its environment'} "
+            "can return to; only rollouts played here can be judged"
+        ) from None
     if env.state_key() != record.state_key:
-        raise ActFocusError(f"{trajectory.id}: the stored state of turn {turn} is not the one it names "
-                            f"({record.state_key!r}); were the environment's options others?")
+        raise ActFocusError(
+            f"{trajectory.id}: the stored state of turn {turn} is not the one it names "
+            f"({record.state_key!r}); were the environment's options others?"
+        )
     return env
 
 

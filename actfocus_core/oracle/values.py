@@ -59,8 +59,16 @@ def add_optimal(trajectories: list[Trajectory], env_options: dict, on_progress: 
             on_progress(done, len(trajectories))
 
 
-def add_policy(trajectories: list[Trajectory], policy: Policy | Table, rollouts: int = 16, *, env_options: dict,
-               temperature: float = 1.0, seed: int = 0, on_progress: Progress | None = None) -> None:
+def add_policy(
+    trajectories: list[Trajectory],
+    policy: Policy | Table,
+    rollouts: int = 16,
+    *,
+    env_options: dict,
+    temperature: float = 1.0,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> None:
     """Add ``policy_q``, ``policy_v`` and what belongs to them in place.
 
     ``policy``: one whose probabilities are known gives exact values. Of a language model V is the
@@ -70,16 +78,20 @@ def add_policy(trajectories: list[Trajectory], policy: Policy | Table, rollouts:
     fresh rollouts behind the answer. ``on_progress(done, total)`` counts rollouts. Raises as
     ``add_optimal`` and ``position_values`` do.
     """
-    found = (_estimates(trajectories, policy, rollouts, env_options, temperature, seed, on_progress)
-             if isinstance(policy, Policy) else _exact(trajectories, policy, env_options))
+    found = (
+        _estimates(trajectories, policy, rollouts, env_options, temperature, seed, on_progress)
+        if isinstance(policy, Policy)
+        else _exact(trajectories, policy, env_options)
+    )
     for t, turns in zip(trajectories, found):
         for part, estimates in zip("qv", zip(*turns) if turns else ((), ())):
             rows = [(e.value, e.replica, e.n, e.half) for e in estimates]
             _put(t, rows, [f"policy_{part}{end}" for end in ("", "_replica", "_n", "_half")])
 
 
-def add_answers(trajectories: list[Trajectory], policy: Policy, *, env_options: dict,
-                on_progress: Progress | None = None) -> None:
+def add_answers(
+    trajectories: list[Trajectory], policy: Policy, *, env_options: dict, on_progress: Progress | None = None
+) -> None:
     """Add ``answer_logprob_before``, ``answer_logprob_after`` in place.
 
     Raises ActFocusError where a dialogue and its solution are longer than the policy can read.
@@ -96,8 +108,10 @@ def add_answers(trajectories: list[Trajectory], policy: Policy, *, env_options: 
             if key not in rows:
                 rows[key] = [_with_solution(t, k, actions, policy) for actions in solutions(env)]
     score([row for several in rows.values() for row in several], policy, on_progress=on_progress)
-    best = {key: max((float(row.signals["ref_logprob"][row.response_mask].mean()) for row in several), default=UNSOLVED)
-            for key, several in rows.items()}
+    best = {
+        key: max((float(row.signals["ref_logprob"][row.response_mask].mean()) for row in several), default=UNSOLVED)
+        for key, several in rows.items()
+    }
     for t, own in zip(trajectories, keys):
         before = [best[key] for key in own]
         after = [*before[1:], 0.0 if t.success else UNSOLVED]
@@ -110,8 +124,12 @@ def solutions(env: Env) -> list[tuple[str, ...]]:
     oracle, legal = oracle_of(env), env.legal_actions()
     value, found, prefixes = oracle.value(env), [], [()]
     for _ in range(min(env.options.actions_per_turn, env.actions_left)):
-        longer = [(*prefix, action) for prefix in prefixes for action in legal
-                  if oracle.prefix_value(env, (*prefix, action)) >= value - TOLERANCE]
+        longer = [
+            (*prefix, action)
+            for prefix in prefixes
+            for action in legal
+            if oracle.prefix_value(env, (*prefix, action)) >= value - TOLERANCE
+        ]
         ends = [turn for turn in longer if oracle.turn_value(env, turn) >= value - TOLERANCE]
         found += ends
         prefixes = [prefix for prefix in longer if prefix not in set(ends)]
@@ -129,10 +147,14 @@ def _turns(t: Trajectory, env_options: dict) -> Iterator[tuple[int, Env, list[st
 
 def _demand_same(t: Trajectory, k: int, actions: list[str], env: Env) -> None:
     """The environment after turn k, played again, is where the stored trajectory went."""
-    record, following = t.turn_records[k], t.turn_records[k + 1:k + 2]
-    if actions[:len(record.actions)] != list(record.actions) or (following and following[0].state_key != env.state_key()):
-        raise ActFocusError(f"{t.id}: turn {k} played again leads elsewhere than the trajectory went; were the "
-                            "environment's options others?")
+    record, following = t.turn_records[k], t.turn_records[k + 1 : k + 2]
+    if actions[: len(record.actions)] != list(record.actions) or (
+        following and following[0].state_key != env.state_key()
+    ):
+        raise ActFocusError(
+            f"{t.id}: turn {k} played again leads elsewhere than the trajectory went; were the "
+            "environment's options others?"
+        )
 
 
 def _state(env: Env) -> Hashable:
@@ -141,7 +163,7 @@ def _state(env: Env) -> Hashable:
 
 def _dialogue(t: Trajectory, k: int, env: Env) -> Hashable:
     """What V of the policy depends on: the prompt, the very tokens so far, the state."""
-    return t.group, t.token_ids[:_first(t, k)].tobytes(), _state(env)
+    return t.group, t.token_ids[: _first(t, k)].tobytes(), _state(env)
 
 
 def _first(t: Trajectory, k: int) -> int:
@@ -176,8 +198,15 @@ def _known(value: float) -> Estimate:
     return Estimate(value, 0, value, value, value)
 
 
-def _estimates(trajectories: list[Trajectory], policy: Policy, rollouts: int, env_options: dict, temperature: float,
-               seed: int, on_progress: Progress | None) -> list[list[tuple[Estimate, Estimate]]]:
+def _estimates(
+    trajectories: list[Trajectory],
+    policy: Policy,
+    rollouts: int,
+    env_options: dict,
+    temperature: float,
+    seed: int,
+    on_progress: Progress | None,
+) -> list[list[tuple[Estimate, Estimate]]]:
     """(Q, V) of every turn of every trajectory."""
     positions: dict[Hashable, Position] = {}
     plans = []
@@ -188,23 +217,40 @@ def _estimates(trajectories: list[Trajectory], policy: Policy, rollouts: int, en
             positions.setdefault(here, (t, k, False))
             ends = outcomes(env, tuple(given))
             if all(after.terminated or after.truncated for _, after, _ in ends) or (
-                    len(ends) == 1 and k + 1 == len(t.turn_records)):
+                len(ends) == 1 and k + 1 == len(t.turn_records)
+            ):
                 # The episode is over, if only because the model's context was.
                 plan.append((here, sum(p * gain for p, _, gain in ends), None))
             elif len(ends) == 1:
                 plan.append((here, ends[0][2], "next"))
             else:
-                answered = (here, t.token_ids[:_end(t, k)].tobytes())
+                answered = (here, t.token_ids[: _end(t, k)].tobytes())
                 positions.setdefault(answered, (t, k, True))
                 plan.append((here, 0.0, answered))
         plans.append(plan)
-    known = dict(zip(positions, position_values(list(positions.values()), policy, rollouts, env_options=env_options,
-                                                temperature=temperature, seed=seed, on_progress=on_progress)))
+    known = dict(
+        zip(
+            positions,
+            position_values(
+                list(positions.values()),
+                policy,
+                rollouts,
+                env_options=env_options,
+                temperature=temperature,
+                seed=seed,
+                on_progress=on_progress,
+            ),
+        )
+    )
     found = []
     for plan in plans:
         values = [known[here] for here, _, _ in plan]
-        found.append([(_known(gain) if then is None else _plus(gain, values[k + 1] if then == "next" else known[then]), v)
-                      for k, ((_, gain, then), v) in enumerate(zip(plan, values))])
+        found.append(
+            [
+                (_known(gain) if then is None else _plus(gain, values[k + 1] if then == "next" else known[then]), v)
+                for k, ((_, gain, then), v) in enumerate(zip(plan, values))
+            ]
+        )
     return found
 
 
@@ -220,8 +266,24 @@ def _with_solution(t: Trajectory, k: int, actions: tuple[str, ...], policy: Poli
     """The dialogue up to turn k and a reply that gives these actions; only they are response tokens."""
     chat, first = policy.chat, _first(t, k)
     opener = ("" if chat.opens_thinking else THINK[0]) + THINK[1] + ANSWER[0]
-    [reply] = encode_parts(chat.tokenizer, [[(opener, TokenKind.TEMPLATE), (f" {SEPARATOR} ".join(actions), TokenKind.ACTION),
-                                            (ANSWER[1], TokenKind.TEMPLATE)]])
+    [reply] = encode_parts(
+        chat.tokenizer,
+        [
+            [
+                (opener, TokenKind.TEMPLATE),
+                (f" {SEPARATOR} ".join(actions), TokenKind.ACTION),
+                (ANSWER[1], TokenKind.TEMPLATE),
+            ]
+        ],
+    )
     size = first + len(reply.ids)
-    return replace(t, token_ids=[*t.token_ids[:first], *reply.ids], kinds=[TokenKind.TEMPLATE] * first + reply.kinds,
-                   turns=[0] * size, logprobs=np.full(size, np.nan), texts=[""] * size, signals={}, alternatives=None)
+    return replace(
+        t,
+        token_ids=[*t.token_ids[:first], *reply.ids],
+        kinds=[TokenKind.TEMPLATE] * first + reply.kinds,
+        turns=[0] * size,
+        logprobs=np.full(size, np.nan),
+        texts=[""] * size,
+        signals={},
+        alternatives=None,
+    )

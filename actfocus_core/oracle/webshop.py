@@ -88,8 +88,9 @@ class ShopValues:
 
     def best_action(self, at: Location, actions: list[str], turns: int) -> str:
         """The action of highest value; among equals the quickest, then the first listed."""
-        return min(actions, key=lambda action: (-self.action_value(at, action, turns),
-                                                self.turns_needed(at, action, turns)))
+        return min(
+            actions, key=lambda action: (-self.action_value(at, action, turns), self.turns_needed(at, action, turns))
+        )
 
     # --- the arrays ----------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class ShopValues:
         kind, attributes = kind_score(env.shop, goal, product), attributes_met(goal, product)
         for (met, price), clicks in self._bundles(product, chosen).items():
             result = combine(goal, kind, attributes, len(met), product.price if price is None else price)
-            best[clicks + 1:] = np.maximum(best[clicks + 1:], env.payout(result))
+            best[clicks + 1 :] = np.maximum(best[clicks + 1 :], env.payout(result))
         return best
 
     def _bundles(self, product: Product, chosen: dict[str, str]) -> dict[Bundle, int]:

@@ -33,20 +33,33 @@ def complete(given: dict, signals: Collection[str], where: str) -> dict:
     return p
 
 
-def read_rows(prompts: list[list[int]], responses: list[list[int]], sampled: list[list[int]], layout: Layout,
-              rewards: list[float], groups: list[str], step: int) -> list[Trajectory]:
+def read_rows(
+    prompts: list[list[int]],
+    responses: list[list[int]],
+    sampled: list[list[int]],
+    layout: Layout,
+    rewards: list[float],
+    groups: list[str],
+    step: int,
+) -> list[Trajectory]:
     """One trajectory a row; ``sampled`` [response] is 1 where the policy wrote. Kinds are found on the ids."""
     samples = []
     for i, (prompt, response, mask) in enumerate(zip(prompts, responses, sampled)):
         ids = np.array([*prompt, *response], np.int32)
         blank = np.full(len(ids), np.nan, np.float32)
         written = np.append(np.zeros(len(prompt), bool), np.asarray(mask, bool))
-        samples.append(Sample(f"row {i}", Tokens(ids, written, blank, {"entropy": blank}), groups[i], step, reward=rewards[i]))
+        samples.append(
+            Sample(f"row {i}", Tokens(ids, written, blank, {"entropy": blank}), groups[i], step, reward=rewards[i])
+        )
     return layout.trajectories(samples)
 
 
-def weigh(trajectories: list[Trajectory], p: dict, trained: list[np.ndarray] | None = None,
-          pool: Callable[[SignalStats], SignalStats] | None = None) -> list[np.ndarray]:
+def weigh(
+    trajectories: list[Trajectory],
+    p: dict,
+    trained: list[np.ndarray] | None = None,
+    pool: Callable[[SignalStats], SignalStats] | None = None,
+) -> list[np.ndarray]:
     """float32 [T] a trajectory: w of every token, with mu and sigma over all of them (method.md section 3).
 
     ``trained``: bool [T] a trajectory, the tokens that are in the trainer's loss, where some sampled ones are not. ``pool``

@@ -10,8 +10,10 @@ from actfocus_core.errors import ActFocusError
 
 def moved(library: ModuleType, tested: str, what: str) -> ActFocusError:
     """The error to raise where ``library`` is not as its version ``tested`` is."""
-    return ActFocusError(f"{library.__name__} {library.__version__}: {what}; the weighted loss would be wrong without a word. "
-                         f"pip install '{library.__name__}=={tested}.*'")
+    return ActFocusError(
+        f"{library.__name__} {library.__version__}: {what}; the weighted loss would be wrong without a word. "
+        f"pip install '{library.__name__}=={tested}.*'"
+    )
 
 
 def check_version(library: ModuleType, tested: str) -> None:

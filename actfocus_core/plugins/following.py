@@ -43,14 +43,21 @@ class RunFolder:
             except BaseException as error:
                 said = str(error).strip().splitlines()
                 stopped = isinstance(error, KeyboardInterrupt)
-                self.tell("stopped" if stopped else "failed", message="" if stopped else said[0] if said else type(error).__name__)
+                self.tell(
+                    "stopped" if stopped else "failed",
+                    message="" if stopped else said[0] if said else type(error).__name__,
+                )
                 raise
             self.tell("finished" if self.run and self.step >= self.steps else "stopped")
 
     def begin(self, step: int, steps: int) -> None:
         """Make the folder or go on with it; ``step`` of ``steps`` are done. Raises ActFocusError where it is no run folder,
         or another process trains there."""
-        run = Run.open(self.path) if self.path.exists() else Run.create(self.path, {**self.config, "steps": steps}, self.model)
+        run = (
+            Run.open(self.path)
+            if self.path.exists()
+            else Run.create(self.path, {**self.config, "steps": steps}, self.model)
+        )
         self._held.enter_context(the_only_trainer(run.path))
         clear(run.path)
         rows, _ = run.metrics()
@@ -67,7 +74,11 @@ class RunFolder:
                 self.run.annotate(step, reference, trajectories)
         batch = Batch.of(trajectories)
         credit = get_scheme("actfocus").compute(batch, **params)
-        self._row = names.of_rollouts(trajectories, trajectories) | names.of_credit(batch, credit) | names.of_reference(trajectories)
+        self._row = (
+            names.of_rollouts(trajectories, trajectories)
+            | names.of_credit(batch, credit)
+            | names.of_reference(trajectories)
+        )
         self.tell("running", phase="update")
 
     def log(self, step: int, theirs: dict[str, float], seconds: float | None = None) -> None:
@@ -94,8 +105,16 @@ class RunFolder:
     def tell(self, state: str, phase: str = "", message: str = "") -> None:
         """Replace the status; nothing before ``begin``."""
         if self.run:
-            write_status(self.path, state=state, step=self.step, steps=self.steps, phase=phase, message=message,
-                         elapsed=self.elapsed, time_budget=None)
+            write_status(
+                self.path,
+                state=state,
+                step=self.step,
+                steps=self.steps,
+                phase=phase,
+                message=message,
+                elapsed=self.elapsed,
+                time_budget=None,
+            )
 
     @property
     def elapsed(self) -> float:

@@ -56,9 +56,20 @@ class ActFocusGRPOTrainer(GRPOTrainer):
     not one it was written against.
     """
 
-    def __init__(self, model, reward_funcs=None, args: GRPOConfig | None = None, *, env: str | None = None,
-                 env_options: dict | None = None, scheme_params: dict | None = None, reference: str | None = None,
-                 spans: str = "think_answer", run: str | None = None, **more):
+    def __init__(
+        self,
+        model,
+        reward_funcs=None,
+        args: GRPOConfig | None = None,
+        *,
+        env: str | None = None,
+        env_options: dict | None = None,
+        scheme_params: dict | None = None,
+        reference: str | None = None,
+        spans: str = "think_answer",
+        run: str | None = None,
+        **more,
+    ):
         check_trl()
         self.params = complete(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
         check_settings(self.params, args or GRPOConfig(), env)
@@ -105,10 +116,13 @@ class ActFocusGRPOTrainer(GRPOTrainer):
             self._played = play_on(episodes, CachedSampler(self.policy, self.temperature), self.policy.context)
             model.train(training)
         starts = [int(np.argmax(t.response_mask)) for t in self._played]
-        return {"prompt_ids": [t.token_ids[:s].tolist() for t, s in zip(self._played, starts)],
-                "completion_ids": [t.token_ids[s:].tolist() for t, s in zip(self._played, starts)], "logprobs": None,
-                "env_mask": [t.response_mask[s:].astype(int).tolist() for t, s in zip(self._played, starts)],
-                "returned": [t.ret for t in self._played]}
+        return {
+            "prompt_ids": [t.token_ids[:s].tolist() for t, s in zip(self._played, starts)],
+            "completion_ids": [t.token_ids[s:].tolist() for t, s in zip(self._played, starts)],
+            "logprobs": None,
+            "env_mask": [t.response_mask[s:].astype(int).tolist() for t, s in zip(self._played, starts)],
+            "returned": [t.ret for t in self._played],
+        }
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -136,17 +150,20 @@ class ActFocusGRPOTrainer(GRPOTrainer):
 
     def weights(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
         """float32 [B, C]: w of every token of the completions where ``mask`` is 1; mu and sigma over all processes."""
+
         def everyone_s(mine: SignalStats) -> SignalStats:
             row = torch.tensor(mine, dtype=torch.float64, device=mask.device)
             return pooled(SignalStats(*stats) for stats in self.accelerator.gather(row).view(-1, 3).tolist())
 
         starts = [int(np.argmax(t.response_mask)) for t in trajectories]
         # Tokens that TRL leaves out of the loss are none of the batch.
-        trained = [np.append(np.zeros(start, bool), row[:len(t) - start]) for t, start, row in
-                   zip(trajectories, starts, mask.cpu().numpy() == 1)]
+        trained = [
+            np.append(np.zeros(start, bool), row[: len(t) - start])
+            for t, start, row in zip(trajectories, starts, mask.cpu().numpy() == 1)
+        ]
         weights = torch.zeros(mask.shape)
         for row, w, start in zip(weights, weigh(trajectories, self.params, trained, everyone_s), starts):
-            row[:len(w) - start] = torch.from_numpy(w[start:])
+            row[: len(w) - start] = torch.from_numpy(w[start:])
         return weights.to(mask.device)
 
     # --- the reference -------------------------------------------------------------------
@@ -173,10 +190,19 @@ class ActFocusGRPOTrainer(GRPOTrainer):
         """What TRL sampled, as trajectories: kinds found on the ids, a turn for every stretch that was sampled."""
         prompts = [ids[there == 1].tolist() for ids, there in zip(output["prompt_ids"], output["prompt_mask"])]
         written = output["completion_mask"] == 1
-        responses, sampled = ([row[there].tolist() for row, there in zip(rows, written)] for rows in (output["completion_ids"], mask))
+        responses, sampled = (
+            [row[there].tolist() for row, there in zip(rows, written)] for rows in (output["completion_ids"], mask)
+        )
         first = self.accelerator.process_index * len(mask)
-        found = read_rows(prompts, responses, sampled, self._layout, self._rewards[first:first + len(mask)],
-                          [digest(prompt) for prompt in prompts], self.state.global_step + 1)
+        found = read_rows(
+            prompts,
+            responses,
+            sampled,
+            self._layout,
+            self._rewards[first : first + len(mask)],
+            [digest(prompt) for prompt in prompts],
+            self.state.global_step + 1,
+        )
         of_prompt = self.num_generations if self.model.training else self.num_generations_eval
         for i, t in enumerate(found):
             # The rollouts of a prompt may lie on several processes.
@@ -187,10 +213,23 @@ class ActFocusGRPOTrainer(GRPOTrainer):
     def _described(self) -> dict:
         """What repeats this run, for its folder."""
         a = self.args
-        return {"command": "trl", "env": self.env or "", "env_options": self.policy.env_options.get(self.env, {}),
-                "model": self.policy.name, "algorithm": "grpo", "scheme": "actfocus", "scheme_params": self.params, "seed": a.seed,
-                "prompts": a.generation_batch_size // a.num_generations, "rollouts": a.num_generations, "steps": a.max_steps,
-                "lr": a.learning_rate, "clip_low": self.epsilon_low, "clip_high": self.epsilon_high, "temperature": a.temperature}
+        return {
+            "command": "trl",
+            "env": self.env or "",
+            "env_options": self.policy.env_options.get(self.env, {}),
+            "model": self.policy.name,
+            "algorithm": "grpo",
+            "scheme": "actfocus",
+            "scheme_params": self.params,
+            "seed": a.seed,
+            "prompts": a.generation_batch_size // a.num_generations,
+            "rollouts": a.num_generations,
+            "steps": a.max_steps,
+            "lr": a.learning_rate,
+            "clip_low": self.epsilon_low,
+            "clip_high": self.epsilon_high,
+            "temperature": a.temperature,
+        }
 
 
 def boards(env: str, count: int, **options) -> Dataset:

@@ -35,16 +35,24 @@ def check_batch(batch: dict) -> None:
 def check_settings(params: dict, args: GRPOConfig, env: str | None) -> None:
     """Raise ActFocusError for settings under which the loss would not be the method's."""
     if params["beta"] and not env and params["signal"] in ("nll", "shift", "policy_entropy"):
-        raise ActFocusError(f"signal={params['signal']!r} needs log-probs of the rollout policy, which TRL's own rollouts "
-                            "do not hand over; use energy or entropy, or play an env")
+        raise ActFocusError(
+            f"signal={params['signal']!r} needs log-probs of the rollout policy, which TRL's own rollouts "
+            "do not hand over; use energy or entropy, or play an env"
+        )
     if args.loss_type != "dapo":
-        raise ActFocusError(f"loss_type={args.loss_type!r}: the weighted loss divides by the tokens of the whole batch, "
-                            "which in TRL is loss_type='dapo'")
+        raise ActFocusError(
+            f"loss_type={args.loss_type!r}: the weighted loss divides by the tokens of the whole batch, "
+            "which in TRL is loss_type='dapo'"
+        )
     if args.steps_per_generation % args.gradient_accumulation_steps:
-        raise ActFocusError(f"steps_per_generation={args.steps_per_generation} is no multiple of gradient_accumulation_steps="
-                            f"{args.gradient_accumulation_steps}: an update would be of several batches, each with weights of its own")
+        raise ActFocusError(
+            f"steps_per_generation={args.steps_per_generation} is no multiple of gradient_accumulation_steps="
+            f"{args.gradient_accumulation_steps}: an update would be of several batches, each with weights of its own"
+        )
     neutral = {"top_p": (1.0,), "top_k": (0, None), "min_p": (None, 0.0), "repetition_penalty": (1.0,)}
     changed = [name for name, values in neutral.items() if getattr(args, name) not in values]
     if env and (changed or args.use_vllm):
-        raise ActFocusError(f"{'use_vllm' if args.use_vllm else changed[0]}: an env is played by the transformers sampler, "
-                            "which knows the temperature alone")
+        raise ActFocusError(
+            f"{'use_vllm' if args.use_vllm else changed[0]}: an env is played by the transformers sampler, "
+            "which knows the temperature alone"
+        )

@@ -10,8 +10,15 @@ from transformers import TrainerCallback
 from actfocus_core.plugins.following import RunFolder
 from actfocus_core.train.control import PAUSE_POLL
 
-LOGGED = {"loss": "loss/policy", "grad_norm": "grad/norm", "learning_rate": "grad/lr", "clip_ratio/low_mean": "clip/low",
-          "clip_ratio/high_mean": "clip/high", "entropy": "entropy/mean", "kl": "kl/reference"}
+LOGGED = {
+    "loss": "loss/policy",
+    "grad_norm": "grad/norm",
+    "learning_rate": "grad/lr",
+    "clip_ratio/low_mean": "clip/low",
+    "clip_ratio/high_mean": "clip/high",
+    "entropy": "entropy/mean",
+    "kl": "kl/reference",
+}
 """TRL's names of what it logs -> those of metrics.jsonl."""
 
 

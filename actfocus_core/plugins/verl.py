@@ -37,8 +37,10 @@ def parameters() -> dict:
     """alpha, beta, signal, format_weight and spans from ``ACTFOCUS_PARAMS``. Raises ActFocusError for one that is wrong."""
     text = os.environ.get("ACTFOCUS_PARAMS")
     if text is None:
-        raise ActFocusError("ACTFOCUS_PARAMS is not set in the process that drives the training; a cluster that was started before needs "
-                            "it in ray_kwargs.ray_init.runtime_env.env_vars, like VERL_USE_EXTERNAL_MODULES")
+        raise ActFocusError(
+            "ACTFOCUS_PARAMS is not set in the process that drives the training; a cluster that was started before needs "
+            "it in ray_kwargs.ray_init.runtime_env.env_vars, like VERL_USE_EXTERNAL_MODULES"
+        )
     try:
         given = json.loads(text)
     except ValueError as error:
@@ -71,18 +73,23 @@ def weighted(data: TensorDict, group=None, device: str | int = "cpu") -> TensorD
     changed = data.copy()
     if nested:
         # From rows: made from offsets alone, it would be padded to the length of all rows together.
-        scaled = torch.nested.as_nested_tensor(list(scaled.split(data["advantages"].offsets().diff().tolist())), layout=torch.jagged)
+        scaled = torch.nested.as_nested_tensor(
+            list(scaled.split(data["advantages"].offsets().diff().tolist())), layout=torch.jagged
+        )
     changed["advantages"] = scaled
     return changed
 
 
 @register_policy_loss("actfocus")
-def clipped_surrogate(old_log_prob, log_prob, advantages, response_mask, loss_agg_mode="token-mean", config=None,
-                      rollout_is_weights=None):
+def clipped_surrogate(
+    old_log_prob, log_prob, advantages, response_mask, loss_agg_mode="token-mean", config=None, rollout_is_weights=None
+):
     """verl's policy loss: the method's, of advantages that have been through ``weighted``; metrics as verl names them."""
     if loss_agg_mode != "token-mean":
-        raise ActFocusError(f"loss_agg_mode={loss_agg_mode!r}: the weighted loss divides by the tokens of the mini-batch, "
-                            "which in verl is token-mean")
+        raise ActFocusError(
+            f"loss_agg_mode={loss_agg_mode!r}: the weighted loss divides by the tokens of the mini-batch, "
+            "which in verl is token-mean"
+        )
     low = config.clip_ratio if config.clip_ratio_low is None else config.clip_ratio_low
     high = config.clip_ratio if config.clip_ratio_high is None else config.clip_ratio_high
     mask = response_mask.to(log_prob.dtype)
@@ -91,12 +98,21 @@ def clipped_surrogate(old_log_prob, log_prob, advantages, response_mask, loss_ag
     info = config.global_batch_info
     tokens = info.get("batch_num_tokens") or mask.sum()
     if info.get("batch_num_tokens") is None and info.get("dp_size", 1) > 1:
-        raise ActFocusError("batch_num_tokens is not given with several data-parallel ranks: another verl than this was written for")
+        raise ActFocusError(
+            "batch_num_tokens is not given with several data-parallel ranks: another verl than this was written for"
+        )
     found = policy_loss(log_prob, old_log_prob, advantages, weights, mask, low, high, tokens / info.get("dp_size", 1))
-    return found.loss, {"actor/pg_clipfrac": float(found.clip_low + found.clip_high), "actor/ppo_kl": float(found.approx_kl),
-                        "actor/pg_clipfrac_lower": 0.0, "actor/clip_low": float(found.clip_low), "actor/clip_high": float(found.clip_high)}
+    return found.loss, {
+        "actor/pg_clipfrac": float(found.clip_low + found.clip_high),
+        "actor/ppo_kl": float(found.approx_kl),
+        "actor/pg_clipfrac_lower": 0.0,
+        "actor/clip_low": float(found.clip_low),
+        "actor/clip_high": float(found.clip_high),
+    }
 
 
 def energies(logits: torch.Tensor) -> torch.Tensor:
     """float32 [N]: -logsumexp of raw logits [N, V], a few rows at a time."""
-    return torch.cat([-part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits.shape[-1], logits.device))])
+    return torch.cat(
+        [-part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits.shape[-1], logits.device))]
+    )

@@ -17,9 +17,19 @@ SCORED = {"old_log_probs": "", "entropy": "entropy", "ref_log_prob": "ref_logpro
 
 def read_batch(data: TensorDict, layout: Layout, step: int) -> list[Trajectory]:
     """The rows of verl's batch with what was scored of them; an episode of ``EnvironmentLoop`` as it was played."""
-    rows = {name: [row.tolist() for row in data[name].unbind()] for name in ("prompts", "responses", "response_mask", "rm_scores")}
-    trajectories = read_rows(rows["prompts"], rows["responses"], rows["response_mask"], layout,
-                             [sum(row) for row in rows["rm_scores"]], [str(u) for u in data.get("uid").tolist()], step)
+    rows = {
+        name: [row.tolist() for row in data[name].unbind()]
+        for name in ("prompts", "responses", "response_mask", "rm_scores")
+    }
+    trajectories = read_rows(
+        rows["prompts"],
+        rows["responses"],
+        rows["response_mask"],
+        layout,
+        [sum(row) for row in rows["rm_scores"]],
+        [str(u) for u in data.get("uid").tolist()],
+        step,
+    )
     scored = {ours: data[theirs].unbind() for theirs, ours in SCORED.items() if theirs in data.keys()}  # noqa: SIM118
     told = data.get("extra_fields").tolist() if "extra_fields" in data.keys() else [{}] * len(trajectories)  # noqa: SIM118
     for i, t in enumerate(trajectories):

@@ -14,7 +14,13 @@ from actfocus_core.plugins.verl import TESTED, WEIGHTS, energies, verl, weighted
 
 USED = {
     (FSDPEngineWithLMHead, "forward_backward_batch"): ["self", "data", "loss_function", "forward_only"],
-    (FSDPEngineWithLMHead, "prepare_model_outputs"): ["self", "output", "output_args", "micro_batch", "logits_processor_func"],
+    (FSDPEngineWithLMHead, "prepare_model_outputs"): [
+        "self",
+        "output",
+        "output_args",
+        "micro_batch",
+        "logits_processor_func",
+    ],
 }
 """Methods that are overridden, with their arguments."""
 check_methods(verl, TESTED, USED)
@@ -43,14 +49,18 @@ class ActFocusEngine(FSDPEngineWithLMHead):
     def energy(self, output, micro_batch) -> torch.Tensor:
         """Nested [B, T]: -logsumexp of the raw logits of every position; it belongs to the prediction of the next token."""
         if tu.get_non_tensor_data(data=micro_batch, key="use_fused_kernels", default=False):
-            raise ActFocusError("use_fused_kernels=True: the logits are never made, and the energy needs them; set it to False")
+            raise ActFocusError(
+                "use_fused_kernels=True: the logits are never made, and the energy needs them; set it to False"
+            )
         if self.ulysses_sequence_parallel_size > 1:
-            raise ActFocusError("ulysses_sequence_parallel_size above 1: the energy is not gathered over its ranks; set it to 1")
+            raise ActFocusError(
+                "ulysses_sequence_parallel_size above 1: the energy is not gathered over its ranks; set it to 1"
+            )
         logits, offsets = output.logits, micro_batch["input_ids"].offsets()
         if hasattr(logits, "full_tensor"):
             logits = logits.full_tensor()
         if tu.get_non_tensor_data(data=micro_batch, key="use_remove_padding", default=True):
-            rows = logits[0, :int(offsets[-1])]
+            rows = logits[0, : int(offsets[-1])]
         else:
             rows = torch.cat([row[:n] for row, n in zip(logits, offsets.diff().tolist())])
         return torch.nested.nested_tensor_from_jagged(energies(rows), offsets)

@@ -41,11 +41,17 @@ class EnvironmentLoop(AgentLoopBase):
         context, stop = self.rollout_config.prompt_length + self.rollout_config.response_length, episode.chat.stop_ids()
         while not episode.done:
             made = await self.server_manager.generate(
-                request_id=request, prompt_ids=list(episode.ids), priority=int(priority),
-                sampling_params={**sampling_params, "max_tokens": episode.room(context), "stop_token_ids": stop})
+                request_id=request,
+                prompt_ids=list(episode.ids),
+                priority=int(priority),
+                sampling_params={**sampling_params, "max_tokens": episode.room(context), "stop_token_ids": stop},
+            )
             # Which weights played: those of the first turn and those of the last.
-            versions = {"min_global_steps": made.extra_fields.get("min_global_steps"), **versions,
-                        "max_global_steps": made.extra_fields.get("max_global_steps")}
+            versions = {
+                "min_global_steps": made.extra_fields.get("min_global_steps"),
+                **versions,
+                "max_global_steps": made.extra_fields.get("max_global_steps"),
+            }
             ids = list(made.token_ids)
             logprobs = np.array(made.log_probs if made.log_probs else [np.nan] * len(ids), np.float32)
             episode.take(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
@@ -53,17 +59,22 @@ class EnvironmentLoop(AgentLoopBase):
         start = int(np.argmax(t.response_mask))
         known = np.isfinite(t.logprobs[t.response_mask]).all()
         return AgentLoopOutput(
-            prompt_ids=t.token_ids[:start].tolist(), response_ids=t.token_ids[start:].tolist(),
+            prompt_ids=t.token_ids[:start].tolist(),
+            response_ids=t.token_ids[start:].tolist(),
             response_mask=t.response_mask[start:].astype(int).tolist(),
-            response_logprobs=np.nan_to_num(t.logprobs[start:]).tolist() if known else None, reward_score=t.ret,
-            num_turns=2 * len(t.turn_records), metrics=AgentLoopMetrics(), extra_fields={
-                "turn_scores": [], "tool_rewards": [], **versions,
-                EPISODE: record_of(t)})
+            response_logprobs=np.nan_to_num(t.logprobs[start:]).tolist() if known else None,
+            reward_score=t.ret,
+            num_turns=2 * len(t.turn_records),
+            metrics=AgentLoopMetrics(),
+            extra_fields={"turn_scores": [], "tool_rewards": [], **versions, EPISODE: record_of(t)},
+        )
 
 
 def record_of(t: Trajectory) -> str:
     """An episode's own record, which its row of verl's batch carries along."""
-    return json.dumps({**{name: getattr(t, name) for name in FACTS}, "turns": [asdict(turn) for turn in t.turn_records]})
+    return json.dumps(
+        {**{name: getattr(t, name) for name in FACTS}, "turns": [asdict(turn) for turn in t.turn_records]}
+    )
 
 
 def put_record(t: Trajectory, record: str, step: int) -> None:
@@ -83,6 +94,15 @@ def prompts(env: str, count: int, file: str, **options) -> None:
     """
     template = make_env(env, **options)
     own = {"env": env, "options": template.options.model_dump(mode="json")}
-    Dataset.from_list([{
-        "prompt": messages, "data_source": env, "agent_name": "actfocus", "reward_model": {"style": "rule", "ground_truth": ""},
-        "extra_info": {**own, "seed": seed, "index": seed}} for seed, messages in openings(template, count)]).to_parquet(file)
+    Dataset.from_list(
+        [
+            {
+                "prompt": messages,
+                "data_source": env,
+                "agent_name": "actfocus",
+                "reward_model": {"style": "rule", "ground_truth": ""},
+                "extra_info": {**own, "seed": seed, "index": seed},
+            }
+            for seed, messages in openings(template, count)
+        ]
+    ).to_parquet(file)

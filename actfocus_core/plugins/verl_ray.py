@@ -49,11 +49,24 @@ USED = {
 }
 """Methods that are overridden or called, with their arguments."""
 check_methods(verl, TESTED, USED)
-LOGGED = {"actor/pg_loss": "loss/policy", "actor/grad_norm": "grad/norm", "actor/lr": "grad/lr", "actor/ppo_kl": "kl/update",
-          "actor/clip_low": "clip/low", "actor/clip_high": "clip/high", "actor/entropy": "entropy/mean",
-          "critic/vf_loss": "loss/value", "critic/grad_norm": "grad/critic_norm", "critic/vf_explained_var": "critic/explained",
-          "critic/values/mean": "critic/value_mean", "timing_s/gen": "seconds/rollout", "timing_s/ref": "seconds/score",
-          "timing_s/values": "seconds/values", "timing_s/update_actor": "seconds/update", "timing_s/testing": "seconds/evaluate"}
+LOGGED = {
+    "actor/pg_loss": "loss/policy",
+    "actor/grad_norm": "grad/norm",
+    "actor/lr": "grad/lr",
+    "actor/ppo_kl": "kl/update",
+    "actor/clip_low": "clip/low",
+    "actor/clip_high": "clip/high",
+    "actor/entropy": "entropy/mean",
+    "critic/vf_loss": "loss/value",
+    "critic/grad_norm": "grad/critic_norm",
+    "critic/vf_explained_var": "critic/explained",
+    "critic/values/mean": "critic/value_mean",
+    "timing_s/gen": "seconds/rollout",
+    "timing_s/ref": "seconds/score",
+    "timing_s/values": "seconds/values",
+    "timing_s/update_actor": "seconds/update",
+    "timing_s/testing": "seconds/evaluate",
+}
 """verl's names of what it logs -> those of metrics.jsonl."""
 
 
@@ -76,34 +89,62 @@ class ActFocusTrainer(PPOTrainerSync):
         batch.extra_info["calculate_energy"] = True
         batch = super()._compute_ref_log_prob(batch, metrics)
         batch.extra_info["calculate_energy"] = False
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["energy", "response_mask"])
+        data = tq.kv_batch_get(
+            keys=batch.keys, partition_id=batch.partition_id, select_fields=["energy", "response_mask"]
+        )
         energy = response_from_nested(data["energy"], data["response_mask"])
-        tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict({ENERGY: energy}, batch_size=len(batch)))
+        tq.kv_batch_put(
+            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict({ENERGY: energy}, batch_size=len(batch))
+        )
         return batch
 
     def _compute_advantage(self, batch, metrics):
         batch = super()._compute_advantage(batch, metrics)
         p = parameters()
         if p["beta"] and p["signal"] != "nll" and not self.use_reference_policy:
-            raise ActFocusError(f"signal {p['signal']!r} needs the reference: set actor_rollout_ref.actor.use_kl_loss=True "
-                                "and kl_loss_coef=0")
-        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=[
-            "uid", "prompts", "responses", "response_mask", "rm_scores", "extra_fields", "rollout_log_probs", *SCORED])
+            raise ActFocusError(
+                f"signal {p['signal']!r} needs the reference: set actor_rollout_ref.actor.use_kl_loss=True "
+                "and kl_loss_coef=0"
+            )
+        data = tq.kv_batch_get(
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            select_fields=[
+                "uid",
+                "prompts",
+                "responses",
+                "response_mask",
+                "rm_scores",
+                "extra_fields",
+                "rollout_log_probs",
+                *SCORED,
+            ],
+        )
         trajectories = read_batch(data, Layout(self.tokenizer, span_rule(p["spans"]), self._model), self.global_steps)
         lengths = data["responses"].offsets().diff().tolist()
-        nested = torch.nested.as_nested_tensor([torch.from_numpy(w[len(w) - n:]) for w, n in zip(weigh(trajectories, p), lengths)],
-                                               layout=torch.jagged)
-        batch = tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id,
-                                fields=TensorDict({WEIGHTS: nested}, batch_size=len(batch)))
+        nested = torch.nested.as_nested_tensor(
+            [torch.from_numpy(w[len(w) - n :]) for w, n in zip(weigh(trajectories, p), lengths)], layout=torch.jagged
+        )
+        batch = tq.kv_batch_put(
+            keys=batch.keys,
+            partition_id=batch.partition_id,
+            fields=TensorDict({WEIGHTS: nested}, batch_size=len(batch)),
+        )
         if self._folder.run:
             # Rows that verl pads a batch with were never played.
             played = [not tag.get("is_padding", False) for tag in batch.tags]
-            self._folder.store(self.global_steps, [t for t, there in zip(trajectories, played) if there],
-                               {name: p[name] for name in DEFAULTS}, self._model if self.use_reference_policy else None)
+            self._folder.store(
+                self.global_steps,
+                [t for t, there in zip(trajectories, played) if there],
+                {name: p[name] for name in DEFAULTS},
+                self._model if self.use_reference_policy else None,
+            )
             self._gap = {}
             if "rollout_log_probs" in data.keys():  # noqa: SIM118 - a TensorDict iterates over its rows
                 where = data["response_mask"].values() == 1
-                self._gap = names.of_sampler(*(data[name].values()[where].numpy() for name in ("rollout_log_probs", "old_log_probs")))
+                self._gap = names.of_sampler(
+                    *(data[name].values()[where].numpy() for name in ("rollout_log_probs", "old_log_probs"))
+                )
         return batch
 
     def _compute_metrics(self, batch, metrics, timing_raw, global_steps, epoch):
@@ -111,8 +152,10 @@ class ActFocusTrainer(PPOTrainerSync):
         if self._folder.run:
             actor = self.config.actor_rollout_ref.actor
             row = {ours: float(metrics[name]) for name, ours in LOGGED.items() if name in metrics} | self._gap
-            for term, name, factor in (("loss/entropy", "actor/entropy_loss", -actor.entropy_coeff),
-                                       ("loss/kl", "actor/kl_loss", actor.kl_loss_coef)):
+            for term, name, factor in (
+                ("loss/entropy", "actor/entropy_loss", -actor.entropy_coeff),
+                ("loss/kl", "actor/kl_loss", actor.kl_loss_coef),
+            ):
                 if factor and name in metrics:
                     row[term] = factor * float(metrics[name])
             self._folder.log(global_steps, row, timing_raw.get("step"))
@@ -135,8 +178,21 @@ class ActFocusTrainer(PPOTrainerSync):
         """What repeats this run, for its folder."""
         c, actor, rollout = self.config, self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
         played, p = self.train_dataset[0].get("extra_info") or {}, parameters()
-        low, high = ((actor.clip_ratio if value is None else value) for value in (actor.clip_ratio_low, actor.clip_ratio_high))
-        return {"command": "verl", "env": played.get("env", ""), "env_options": dict(played.get("options") or {}), "model": self._model,
-                "algorithm": {"gae": "ppo"}.get(c.algorithm.adv_estimator, c.algorithm.adv_estimator), "scheme": "actfocus",
-                "scheme_params": {name: p[name] for name in DEFAULTS}, "prompts": c.data.train_batch_size, "rollouts": rollout.n,
-                "lr": actor.optim.lr, "clip_low": low, "clip_high": high, "temperature": rollout.temperature}
+        low, high = (
+            (actor.clip_ratio if value is None else value) for value in (actor.clip_ratio_low, actor.clip_ratio_high)
+        )
+        return {
+            "command": "verl",
+            "env": played.get("env", ""),
+            "env_options": dict(played.get("options") or {}),
+            "model": self._model,
+            "algorithm": {"gae": "ppo"}.get(c.algorithm.adv_estimator, c.algorithm.adv_estimator),
+            "scheme": "actfocus",
+            "scheme_params": {name: p[name] for name in DEFAULTS},
+            "prompts": c.data.train_batch_size,
+            "rollouts": rollout.n,
+            "lr": actor.optim.lr,
+            "clip_low": low,
+            "clip_high": high,
+            "temperature": rollout.temperature,
+        }

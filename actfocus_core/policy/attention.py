@@ -53,7 +53,11 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         queries, keys, values, later, *kept = ctx.saved_tensors
-        into_queries, into_keys, into_values = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
+        into_queries, into_keys, into_values = (
+            torch.empty_like(queries),
+            torch.zeros_like(keys),
+            torch.zeros_like(values),
+        )
         made = iter(kept)
         for branch in ctx.branches:
             k, v = _along(keys, branch), _along(values, branch)
@@ -69,8 +73,8 @@ class _Attend(torch.autograd.Function):
                 into_k[:, :end] += torch.bmm(into_scores.transpose(1, 2), q)
             at = 0
             for first, stop in branch.path:
-                into_keys[first:stop] += into_k[:, at:at + stop - first].transpose(0, 1)
-                into_values[first:stop] += into_v[:, at:at + stop - first].transpose(0, 1)
+                into_keys[first:stop] += into_k[:, at : at + stop - first].transpose(0, 1)
+                into_values[first:stop] += into_v[:, at : at + stop - first].transpose(0, 1)
                 at += stop - first
         return into_queries, into_keys, into_values, None, None, None
 
@@ -104,5 +108,5 @@ def _probabilities(q: torch.Tensor, k: torch.Tensor, end: int, later: torch.Tens
     """[K, n per, end]; the last n keys are the queries' own."""
     scores = torch.bmm(q, k[:, :end].transpose(1, 2))
     n = q.shape[1] * len(later[0]) // len(later)
-    scores[:, :, end - n:] += later[:q.shape[1], :n].to(scores.dtype)
+    scores[:, :, end - n :] += later[: q.shape[1], :n].to(scores.dtype)
     return torch.softmax(scores, -1, out=scores)

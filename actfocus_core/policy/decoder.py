@@ -22,12 +22,16 @@ def fits(model) -> bool:
     """Whether a ``Decoder`` can stand for the model's forward: a small float32 Llama or Qwen2."""
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
-    return (type(model) in (LlamaForCausalLM, Qwen2ForCausalLM) and config.hidden_act == "silu"
-            and all(p.dtype == torch.float32 for p in model.parameters())
-            and sum(p.numel() for p in model.parameters()) <= LARGEST
-            and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-            and rope.get("rope_type", "default") in ("default", "linear", "llama3")
-            and _plain_ends(model) and all(_plain(layer) for layer in model.model.layers))
+    return (
+        type(model) in (LlamaForCausalLM, Qwen2ForCausalLM)
+        and config.hidden_act == "silu"
+        and all(p.dtype == torch.float32 for p in model.parameters())
+        and sum(p.numel() for p in model.parameters()) <= LARGEST
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and rope.get("rope_type", "default") in ("default", "linear", "llama3")
+        and _plain_ends(model)
+        and all(_plain(layer) for layer in model.model.layers)
+    )
 
 
 def _plain_ends(model) -> bool:
@@ -37,17 +41,25 @@ def _plain_ends(model) -> bool:
     occurrences of a token, which is another number where a shared prefix is read once.
     """
     embedding, head = model.model.embed_tokens, model.lm_head
-    return (type(embedding) is torch.nn.Embedding and embedding.max_norm is None and not embedding.scale_grad_by_freq
-            and type(head) is torch.nn.Linear and head.bias is None)
+    return (
+        type(embedding) is torch.nn.Embedding
+        and embedding.max_norm is None
+        and not embedding.scale_grad_by_freq
+        and type(head) is torch.nn.Linear
+        and head.bias is None
+    )
 
 
 def _plain(layer) -> bool:
     """No adapters, and biases, if any, where Qwen2 has them."""
     attention, mlp = layer.self_attn, layer.mlp
-    into, others = (attention.q_proj, attention.k_proj, attention.v_proj), (
-        attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-    return (all(type(linear) is torch.nn.Linear for linear in (*into, *others))
-            and all(linear.bias is None for linear in others))
+    into, others = (
+        (attention.q_proj, attention.k_proj, attention.v_proj),
+        (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    )
+    return all(type(linear) is torch.nn.Linear for linear in (*into, *others)) and all(
+        linear.bias is None for linear in others
+    )
 
 
 @dataclass
@@ -87,9 +99,15 @@ class Decoder:
         if attention.q_proj.bias is not None:
             both = torch.cat([attention.q_proj.bias, attention.k_proj.bias])
             bias = torch.cat([both, self._quarter(both), attention.v_proj.bias])
-        return _Layer(torch.cat([turned, self._quarter(turned), values]).T.contiguous(), bias,
-                      layer.input_layernorm.weight, attention.o_proj.weight.T, layer.post_attention_layernorm.weight,
-                      torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T.contiguous(), mlp.down_proj.weight.T)
+        return _Layer(
+            torch.cat([turned, self._quarter(turned), values]).T.contiguous(),
+            bias,
+            layer.input_layernorm.weight,
+            attention.o_proj.weight.T,
+            layer.post_attention_layernorm.weight,
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T.contiguous(),
+            mlp.down_proj.weight.T,
+        )
 
     def _quarter(self, weight: torch.Tensor) -> torch.Tensor:
         """What makes the rotated halves (-b, a) where ``weight`` makes (a, b), head by head."""
@@ -101,21 +119,31 @@ class Decoder:
         """ids, positions: int64 [n], the last token of the first n rows of the ``SlotCache``; logits [n, V]."""
         cache.aim(positions[:, None])
         n, slots, per = len(ids), cache.slots, self.heads // self.shared
-        scale = self.width ** -0.5
-        unseen = torch.zeros(n, 1, slots, device=ids.device).masked_fill_(
-            torch.arange(slots, device=ids.device) > positions[:, None, None], float("-inf")).repeat_interleave(self.shared, 0)
+        scale = self.width**-0.5
+        unseen = (
+            torch.zeros(n, 1, slots, device=ids.device)
+            .masked_fill_(torch.arange(slots, device=ids.device) > positions[:, None, None], float("-inf"))
+            .repeat_interleave(self.shared, 0)
+        )
         turning = (self.heads + self.shared) * self.width
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
         x = self.embedding[ids]
         for layer, held in zip(self.layers, cache.layers):
-            made = torch.addmm(layer.bias, F.rms_norm(x, x.shape[1:], layer.attention_norm, self.epsilon), layer.project)
+            made = torch.addmm(
+                layer.bias, F.rms_norm(x, x.shape[1:], layer.attention_norm, self.epsilon), layer.project
+            )
             straight, quarter, values = made.split([turning, turning, self.shared * self.width], 1)
-            turned = torch.addcmul(straight.unflatten(1, (-1, self.width)) * cos,
-                                   quarter.unflatten(1, (-1, self.width)), sin)
+            turned = torch.addcmul(
+                straight.unflatten(1, (-1, self.width)) * cos, quarter.unflatten(1, (-1, self.width)), sin
+            )
             queries, keys = turned.split([self.heads, self.shared], 1)
             keys, values = held.update(keys[:, :, None], values.view(n, self.shared, 1, self.width))
-            scores = torch.baddbmm(unseen, queries.reshape(n * self.shared, per, self.width),
-                                   keys.flatten(0, 1).transpose(1, 2), alpha=scale)
+            scores = torch.baddbmm(
+                unseen,
+                queries.reshape(n * self.shared, per, self.width),
+                keys.flatten(0, 1).transpose(1, 2),
+                alpha=scale,
+            )
             seen = torch.bmm(scores.softmax(-1), values.flatten(0, 1))
             x = torch.addmm(x, seen.reshape(n, -1), layer.out)
             gate, up = (F.rms_norm(x, x.shape[1:], layer.mlp_norm, self.epsilon) @ layer.gate_up).chunk(2, 1)

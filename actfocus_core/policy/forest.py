@@ -39,7 +39,7 @@ class Forest:
         nodes, positions = [], []
         size = 0
         for b, length in enumerate(lengths):
-            before = common(ids[b - 1, :lengths[b - 1]], ids[b, :length]) if b else 0
+            before = common(ids[b - 1, : lengths[b - 1]], ids[b, :length]) if b else 0
             self.place[b, :before] = self.place[b - 1, :before]
             self.place[b, before:length] = np.arange(size, size + length - before)
             if before < length:

@@ -91,7 +91,8 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
         model_files.check_weights(folder, transformers.AutoConfig.from_pretrained(str(folder), **_LOCALLY))
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=getattr(torch, kind), use_safetensors=True, **_LOCALLY)
+            str(folder), dtype=getattr(torch, kind), use_safetensors=True, **_LOCALLY
+        )
     model.requires_grad_(False).eval().to(device)
     return Policy(name, model, tokenizer, _env_options(folder) if _is_local(name) else {})
 
@@ -112,7 +113,7 @@ def _readable(otherwise: str, hint: str = ""):
         if out_of_memory(error):
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        reason = " ".join(lines[:2 if lines[0].endswith(":") else 1])
+        reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
         raise ActFocusError(f"{otherwise} ({reason}){hint}") from None
 
 
@@ -121,8 +122,10 @@ def _folder(name: str, patterns: list[str], what: str = "policy") -> Path:
     folder = _named(name) if name in NAMES else Path(name)
     if not folder.is_dir():
         if not _HUB_ID.fullmatch(name):
-            raise ActFocusError(f"{name}: no such {what}; give {', '.join(map(repr, NAMES))}, a model folder, or a hub id "
-                                "such as Qwen/Qwen2.5-0.5B-Instruct")
+            raise ActFocusError(
+                f"{name}: no such {what}; give {', '.join(map(repr, NAMES))}, a model folder, or a hub id "
+                "such as Qwen/Qwen2.5-0.5B-Instruct"
+            )
         folder = Path(_fetched(name, patterns))
     model_files.check_regular(folder)
     return folder
@@ -147,7 +150,11 @@ def _base_of(folder: Path, patterns: list[str]) -> str:
     if not file.is_file() or (folder / "config.json").is_file():
         return ""
     base = model_files.read_json(file).get("base_model_name_or_path")
-    if not isinstance(base, str) or base not in NAMES and (_folder(base, patterns) / model_files.ADAPTER_CONFIG).is_file():
+    if (
+        not isinstance(base, str)
+        or base not in NAMES
+        and (_folder(base, patterns) / model_files.ADAPTER_CONFIG).is_file()
+    ):
         raise ActFocusError(f"{file}: adapts {base!r}, which is no model; merge the adapters into a model folder")
     return base
 
@@ -157,7 +164,9 @@ def _adapted(name: str, folder: Path, base: Policy) -> Policy:
     peft = demand("peft", "lora")
     with _readable(f"{name}: not an adapter of {base.name}"), outdated_calls():
         model = peft.PeftModel.from_pretrained(base.model, folder).merge_and_unload()
-    return Policy(name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder) if _is_local(name) else {})
+    return Policy(
+        name, model.requires_grad_(False).eval(), base.tokenizer, _env_options(folder) if _is_local(name) else {}
+    )
 
 
 def trained_options(name: str) -> dict[str, dict]:
@@ -207,9 +216,11 @@ def _fetched(hub_id: str, patterns: list[str]) -> str:
             huggingface_hub.HfApi().model_info(hub_id, timeout=10)
             return huggingface_hub.snapshot_download(hub_id, allow_patterns=patterns)
         except Exception as error:  # the hub's and the network's own kinds
-            raise ActFocusError(f"{hub_id}: neither in the local cache nor to be had from the model hub "
-                                f"({type(error).__name__}); give {', '.join(map(repr, NAMES))} or a "
-                                "model folder") from None
+            raise ActFocusError(
+                f"{hub_id}: neither in the local cache nor to be had from the model hub "
+                f"({type(error).__name__}); give {', '.join(map(repr, NAMES))} or a "
+                "model folder"
+            ) from None
 
 
 def device_of(wanted: str) -> str:
@@ -229,5 +240,7 @@ def _env_options(folder: Path) -> dict[str, dict]:
         return {}
     options = model_files.read_json(file).get("env_options")
     if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
-        raise ActFocusError(f"{file}: no readable env_options; they must be an object with the options of each environment")
+        raise ActFocusError(
+            f"{file}: no readable env_options; they must be an object with the options of each environment"
+        )
     return options

@@ -25,8 +25,11 @@ class SplitModel:
         self.softcap = getattr(config, "final_logit_softcapping", None)
         # Cohere multiplies by logit_scale, Granite divides by logits_scaling.
         self.scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-        self.full_attention = (config._attn_implementation == "sdpa" and getattr(config, "sliding_window", None) is None
-                               and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"})
+        self.full_attention = (
+            config._attn_implementation == "sdpa"
+            and getattr(config, "sliding_window", None) is None
+            and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
+        )
         """Every token attends to all before it, through the fused function that takes any mask."""
         self._check(model)
 
@@ -50,18 +53,27 @@ class SplitModel:
             return trunk.Trunk(self.model).read(ids_BT, rows, columns)
         return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[rows, columns]
 
-    def states(self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None,
-               columns: torch.Tensor | None = None) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    def states(
+        self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
         """[n, d] last hidden states at n places, None without any; keys and values of every layer in turn, each [B, K, T, w].
 
         For a model of ``full_attention``.
         """
         cache = DynamicCache()
         hidden = self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
-        return (None if rows is None else hidden[rows, columns]), [states for layer in cache.layers for states in (layer.keys, layer.values)]
+        return (None if rows is None else hidden[rows, columns]), [
+            states for layer in cache.layers for states in (layer.keys, layer.values)
+        ]
 
-    def hidden_after(self, states: list[torch.Tensor], sizes: torch.Tensor, ids_BT: torch.Tensor, rows: torch.Tensor,
-                     columns: torch.Tensor) -> torch.Tensor:
+    def hidden_after(
+        self,
+        states: list[torch.Tensor],
+        sizes: torch.Tensor,
+        ids_BT: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+    ) -> torch.Tensor:
         """[n, d] last hidden states at these n places of ids that go on from ``states``, valid up to ``sizes`` [B] in each row."""
         B, T = ids_BT.shape
         step, width = torch.arange(T, device=ids_BT.device), states[0].shape[2]
@@ -71,8 +83,13 @@ class SplitModel:
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(zip(states[::2], states[1::2])):
             cache.update(keys, values, layer)
-        return self.backbone(input_ids=ids_BT, position_ids=sizes[:, None] + step, attention_mask=mask, past_key_values=cache,
-                             use_cache=True).last_hidden_state[rows, columns]
+        return self.backbone(
+            input_ids=ids_BT,
+            position_ids=sizes[:, None] + step,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[rows, columns]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """[N, d] hidden states -> [N, V] raw logits in float32 (no temperature)."""
@@ -86,8 +103,10 @@ class SplitModel:
         ids = torch.arange(1, 5, device=model.device)[None] % self.head.weight.shape[0]
         own = model(input_ids=ids, use_cache=False).logits[0].float()
         if not torch.allclose(self.logits(self.hidden(ids)[0]), own, rtol=1e-2, atol=1e-2):
-            raise ActFocusError(f"{type(model).__name__}: makes its logits in a way that is not known "
-                                "here (more than an output layer, a scale and a soft cap)")
+            raise ActFocusError(
+                f"{type(model).__name__}: makes its logits in a way that is not known "
+                "here (more than an output layer, a scale and a soft cap)"
+            )
 
 
 def chunk_rows(vocabulary: int, device: torch.device) -> int:

@@ -40,7 +40,9 @@ def check_weights(folder: Path, config) -> None:
     where = folder / "config.json"
     for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         if "/" in str(attention := getattr(part, "_attn_implementation", None)):
-            raise ActFocusError(f"{where}: attn_implementation {attention!r} is code on the model hub, which is not run; remove this entry")
+            raise ActFocusError(
+                f"{where}: attn_implementation {attention!r} is code on the model hub, which is not run; remove this entry"
+            )
         named = getattr(part, "transformers_weights", None)
         if str(named).endswith(f"{SAFE}.index.json"):
             _check_index(folder / _plain(named, where, f"{SAFE}.index.json"), read=True)
@@ -59,9 +61,13 @@ def check_adapter(folder: Path) -> None:
     config = read_json(folder / ADAPTER_CONFIG)
     # Other types may load more adapters from other places (X-LoRA), and some cannot be merged into the weights.
     if config.get("peft_type") != "LORA":
-        raise ActFocusError(f"{folder / ADAPTER_CONFIG}: peft_type {config.get('peft_type')!r} is not supported, only LORA is")
+        raise ActFocusError(
+            f"{folder / ADAPTER_CONFIG}: peft_type {config.get('peft_type')!r} is not supported, only LORA is"
+        )
     if config.get("megatron_config"):
-        raise ActFocusError(f"{folder / ADAPTER_CONFIG}: megatron_config makes peft import a module by name; remove this entry")
+        raise ActFocusError(
+            f"{folder / ADAPTER_CONFIG}: megatron_config makes peft import a module by name; remove this entry"
+        )
 
 
 def read_json(file: Path) -> dict:
@@ -69,7 +75,9 @@ def read_json(file: Path) -> dict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ActFocusError(f"{file}: cannot be read as JSON ({type(error).__name__}); it must hold a JSON object") from None
+        raise ActFocusError(
+            f"{file}: cannot be read as JSON ({type(error).__name__}); it must hold a JSON object"
+        ) from None
     if not isinstance(content, dict):
         raise ActFocusError(f"{file}: holds {type(content).__name__}; it must hold a JSON object")
     return content
@@ -96,6 +104,6 @@ def _check_file(name: str, where: Path) -> None:
 def _plain(name: str, where: Path, ending: str = SAFE) -> str:
     """The name, if it is that of a file in the folder of ``where``."""
     name = str(name)
-    if not name.endswith(ending) or name.startswith(".") or not name.isprintable() or set(name) & set('/\\:'):
+    if not name.endswith(ending) or name.startswith(".") or not name.isprintable() or set(name) & set("/\\:"):
         raise ActFocusError(f"{where}: names {name!r} as weights; only {SAFE} files in this folder are loaded")
     return name

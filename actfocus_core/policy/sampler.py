@@ -32,8 +32,12 @@ class Reply:
 
     def joined(self, rest: Reply) -> Reply:
         """This beginning and the rest of the same reply."""
-        return Reply([*self.ids, *rest.ids], np.concatenate([self.logprobs, rest.logprobs]),
-                     np.concatenate([self.entropies, rest.entropies]), rest.closed)
+        return Reply(
+            [*self.ids, *rest.ids],
+            np.concatenate([self.logprobs, rest.logprobs]),
+            np.concatenate([self.entropies, rest.entropies]),
+            rest.closed,
+        )
 
 
 class Sampler(Protocol):
@@ -91,7 +95,7 @@ class CachedSampler:
         number = torch.full((len(self.pending),), -1)
         number[rows] = torch.arange(len(rows))
         self._to_front(number[self.streams] >= 0)
-        self.streams, self.lengths = number[self.streams[:len(rows)]], self.lengths[:len(rows)]
+        self.streams, self.lengths = number[self.streams[: len(rows)]], self.lengths[: len(rows)]
         self.cache.rows = len(rows)
         self.pending = [self.pending[row] for row in rows]
 
@@ -100,8 +104,10 @@ class CachedSampler:
         rows = len(blocks)
         logits = self._read([self.pending[s] + list(blocks[s]) for s in self.streams.tolist()])
         uniform = torch.tensor(dice, dtype=torch.float32, device=self.device)
-        ids, logprobs, entropies = (torch.zeros(limit, rows, dtype=kind, device=self.device)
-                                    for kind in (torch.long, torch.float32, torch.float32))
+        ids, logprobs, entropies = (
+            torch.zeros(limit, rows, dtype=kind, device=self.device)
+            for kind in (torch.long, torch.float32, torch.float32)
+        )
         count = torch.zeros(rows, dtype=torch.long)
         writing = rows
         for i in range(limit):
@@ -128,8 +134,7 @@ class CachedSampler:
         ids = [column[:n] for column, n in zip(ids.T.tolist(), count)]
         self.pending = [row[-1:] for row in ids]
         logprobs, entropies = logprobs.T.cpu().numpy(), entropies.T.cpu().numpy()
-        return [Reply(ids[r], logprobs[r, :n].copy(), entropies[r, :n].copy(), closed[r])
-                for r, n in enumerate(count)]
+        return [Reply(ids[r], logprobs[r, :n].copy(), entropies[r, :n].copy(), closed[r]) for r, n in enumerate(count)]
 
     def _to_front(self, chosen: torch.Tensor) -> torch.Tensor:
         """Put the chosen of the first rows (bool [n]) before the others of them; few rows move.
@@ -157,9 +162,9 @@ class CachedSampler:
         sizes = torch.tensor([len(b) for b in fed])
         ids = torch.zeros(len(fed), int(sizes.max()), dtype=torch.long)
         for row, block in zip(ids, fed):
-            row[:len(block)] = torch.tensor(block)
+            row[: len(block)] = torch.tensor(block)
         sizes = sizes.to(self.device)
-        positions = self.lengths[:len(fed), None] + torch.arange(ids.shape[1], device=self.device)
+        positions = self.lengths[: len(fed), None] + torch.arange(ids.shape[1], device=self.device)
         logits = self._forward(ids.to(self.device), positions, last=sizes - 1)
         if shared:
             same = torch.tensor(same, device=self.device)
@@ -174,22 +179,28 @@ class CachedSampler:
             return self.decoder.next_logits(ids, positions, self.cache)
         return self._forward(ids[:, None], positions[:, None])[:, 0]
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor,
-                 last: torch.Tensor | None = None) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, last: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of every fed token of the first rows [n, m, V], or of one token a row [n, V]."""
         self.cache.aim(positions)
         slots = torch.arange(self.cache.slots, device=self.device)
         hidden = slots > positions[:, :, None]
-        masks = {kind: self._mask(hidden if window is None else
-                                  hidden | (slots <= positions[:, :, None] - window))
-                 for kind, window in self.windows.items()}
+        masks = {
+            kind: self._mask(hidden if window is None else hidden | (slots <= positions[:, :, None] - window))
+            for kind, window in self.windows.items()
+        }
         mask = masks if len(masks) > 1 else next(iter(masks.values()))
         keep = 0
         if last is not None:
             # One call serves all rows: keep the few columns where some row's block ends.
             keep, column = torch.unique(last, return_inverse=True)
-        logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask,
-                            past_key_values=self.cache, use_cache=True, logits_to_keep=keep).logits
+        logits = self.model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        ).logits
         if last is not None:
             logits = logits[torch.arange(len(ids), device=self.device), column]
         return logits.float()
@@ -197,8 +208,9 @@ class CachedSampler:
     def _mask(self, hidden: torch.Tensor) -> torch.Tensor:
         """bool [n, m, slots] as what is added to the scores [n, 1, m, slots], once for all layers."""
         kind = self.model.dtype
-        return torch.zeros(hidden.shape, dtype=kind, device=self.device).masked_fill_(
-            hidden, torch.finfo(kind).min)[:, None]
+        return torch.zeros(hidden.shape, dtype=kind, device=self.device).masked_fill_(hidden, torch.finfo(kind).min)[
+            :, None
+        ]
 
     def _draw(self, logits: torch.Tensor, uniform: torch.Tensor):
         """Sample one token a row by its own die: ids, log-probs, entropies, all [rows]."""
@@ -223,8 +235,10 @@ def _windows(policy: Policy) -> dict[str, int | None]:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     unknown = kinds - {"full_attention", "sliding_attention"}
     if unknown:
-        raise ActFocusError(f"{policy.name}: has layers of {', '.join(sorted(unknown))}; the "
-                            "transformers sampler knows full and sliding attention")
+        raise ActFocusError(
+            f"{policy.name}: has layers of {', '.join(sorted(unknown))}; the "
+            "transformers sampler knows full and sliding attention"
+        )
     window = getattr(config, "sliding_window", None)
     # Without a list of layer types a window holds for all layers (Mistral), unless switched off.
     everywhere = not getattr(config, "layer_types", None) and getattr(config, "use_sliding_window", True)
@@ -248,7 +262,7 @@ class SlotCache(Cache):
         """Row ``to[i]`` takes what row ``origin[i]`` holds."""
         for layer in self.layers:
             for slab in (layer.keys, layer.values):
-                used = slab[:, :, :self.slots]
+                used = slab[:, :, : self.slots]
                 used[to] = used[origin]
 
     def spread(self, origin: torch.Tensor) -> None:
@@ -266,8 +280,7 @@ class SlotLayer(DynamicLayer):
     def update(self, key_states, value_states, *args, **kwargs):
         if not self.is_initialized:
             self.dtype, self.device = key_states.dtype, key_states.device
-            self.keys, self.values = (s.new_zeros(*s.shape[:2], 0, s.shape[3])
-                                      for s in (key_states, value_states))
+            self.keys, self.values = (s.new_zeros(*s.shape[:2], 0, s.shape[3]) for s in (key_states, value_states))
             self.is_initialized = True
         if self.keys.shape[2] < self.slots:
             self.keys, self.values = self._grown(self.keys), self._grown(self.values)
@@ -278,10 +291,10 @@ class SlotLayer(DynamicLayer):
         rows, heads, _, width = states.shape
         index = self.positions[:, None, :, None].expand(-1, heads, -1, width)
         slab[:rows].scatter_(2, index, states)
-        return slab[:rows, :, :self.slots]
+        return slab[:rows, :, : self.slots]
 
     def _grown(self, slab: torch.Tensor) -> torch.Tensor:
-        rows, heads, held, width = slab[:self.rows].shape
+        rows, heads, held, width = slab[: self.rows].shape
         new = slab.new_zeros(rows, heads, self.slots + self.room, width)
         new[:, :, :held] = slab[:rows]
         return new

@@ -40,8 +40,10 @@ def smollm2_folder() -> Path:
                 part.rename(folder)
     except OSError as error:
         if not folder.is_dir():
-            raise ActFocusError(f"smollm2: cannot be converted into {folder} ({error}); set XDG_CACHE_HOME to a "
-                                "folder that can be written, with 600 MB free") from None
+            raise ActFocusError(
+                f"smollm2: cannot be converted into {folder} ({error}); set XDG_CACHE_HOME to a "
+                "folder that can be written, with 600 MB free"
+            ) from None
     return folder
 
 

@@ -19,8 +19,13 @@ from actfocus_core.policy.forest import Forest
 
 def fits(model) -> bool:
     """Whether a ``Trunk`` can stand for the model's own forward: float32 on a CPU, and what a ``Decoder`` needs."""
-    return (model.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not _checkpointed(model)
-            and not getattr(model.config, "attention_dropout", 0.0) and decoder.fits(model))
+    return (
+        model.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not _checkpointed(model)
+        and not getattr(model.config, "attention_dropout", 0.0)
+        and decoder.fits(model)
+    )
 
 
 def _checkpointed(model) -> bool:
@@ -53,12 +58,14 @@ class Trunk:
             h = _Norm.apply(x, layer.input_layernorm.weight, self.epsilon)
             keys = self._turned(h, own.k_proj, turn)
             values = F.linear(h, own.v_proj.weight, own.v_proj.bias).unflatten(1, (-1, self.width))
-            seen = attend(self._turned(h, own.q_proj, turn * self.width ** -0.5), keys, values).flatten(1)
+            seen = attend(self._turned(h, own.q_proj, turn * self.width**-0.5), keys, values).flatten(1)
             if i == last:
                 x, seen = x.index_select(0, asked), seen.index_select(0, asked)
             x = x + F.linear(seen, own.o_proj.weight)
             h, mlp = _Norm.apply(x, layer.post_attention_layernorm.weight, self.epsilon), layer.mlp
-            x = x + F.linear(F.silu(F.linear(h, mlp.gate_proj.weight)) * F.linear(h, mlp.up_proj.weight), mlp.down_proj.weight)
+            x = x + F.linear(
+                F.silu(F.linear(h, mlp.gate_proj.weight)) * F.linear(h, mlp.up_proj.weight), mlp.down_proj.weight
+            )
         return _Norm.apply(x, self.base.norm.weight, self.epsilon).index_select(0, places)
 
     def _turn(self, positions: torch.Tensor) -> torch.Tensor:

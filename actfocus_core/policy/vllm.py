@@ -33,8 +33,11 @@ class VllmEngine:
         # Set before the import: the engine in this process (weights are handed over as they are, not
         # pickled), no usage statistics sent, and the trainer's threads left where they are.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        for name, value in (("VLLM_NO_USAGE_STATS", "1"), ("VLLM_LOGGING_LEVEL", "ERROR"),
-                            ("VLLM_CPU_OMP_THREADS_BIND", "nobind")):
+        for name, value in (
+            ("VLLM_NO_USAGE_STATS", "1"),
+            ("VLLM_LOGGING_LEVEL", "ERROR"),
+            ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+        ):
             os.environ.setdefault(name, value)
         vllm = demand("vllm", "vllm")
         self.dtype = torch.bfloat16 if half else torch.float32
@@ -56,19 +59,30 @@ class VllmEngine:
             config.save_pretrained(folder)
             try:
                 self.llm = vllm.LLM(
-                    folder, load_format="dummy", skip_tokenizer_init=True, dtype=str(self.dtype).removeprefix("torch."),
-                    max_model_len=policy.context, enable_prefix_caching=True, enable_sleep_mode=self.sleeps,
+                    folder,
+                    load_format="dummy",
+                    skip_tokenizer_init=True,
+                    dtype=str(self.dtype).removeprefix("torch."),
+                    max_model_len=policy.context,
+                    enable_prefix_caching=True,
+                    enable_sleep_mode=self.sleeps,
                     # Sampling is as asked for, not as a model's own generation_config.json would have it.
-                    generation_config="vllm", logprobs_mode="raw_logprobs",
+                    generation_config="vllm",
+                    logprobs_mode="raw_logprobs",
                     # On a CPU compiling takes a minute and gains little.
-                    enforce_eager=not gpu, disable_log_stats=True, seed=0, **room)
+                    enforce_eager=not gpu,
+                    disable_log_stats=True,
+                    seed=0,
+                    **room,
+                )
                 self.sync(policy.model)
                 # Some shapes are refused only when they are computed (on a CPU: heads of 16).
                 self.generate([[0]], 1, 1.0, [0])
             except (ValueError, RuntimeError, NotImplementedError) as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise ActFocusError(f"vllm: cannot run {policy.name} ({reason}); "
-                                    "use the transformers sampler") from None
+                raise ActFocusError(
+                    f"vllm: cannot run {policy.name} ({reason}); use the transformers sampler"
+                ) from None
 
     def sync(self, model) -> None:
         """Take over the weights of a Hugging Face model, with its adapters in them; forgets every prefix."""
@@ -90,8 +104,20 @@ class VllmEngine:
 
     def generate(self, prompts: list[list[int]], limit: int, temperature: float, seeds: Iterable[int]) -> list[Reply]:
         """A reply of at most ``limit`` tokens to each prompt of ids, sampled with a seed of its own."""
-        asked = [self.parameters(max_tokens=limit, temperature=temperature, top_p=1.0, top_k=0, seed=seed, logprobs=0,
-                                 stop_token_ids=self.stop, ignore_eos=True, detokenize=False) for seed in seeds]
+        asked = [
+            self.parameters(
+                max_tokens=limit,
+                temperature=temperature,
+                top_p=1.0,
+                top_k=0,
+                seed=seed,
+                logprobs=0,
+                stop_token_ids=self.stop,
+                ignore_eos=True,
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
         outputs = self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], asked, use_tqdm=False)
         return [self._reply(output.outputs[0]) for output in outputs]
 
@@ -136,7 +162,7 @@ def whole_weights(model, apart: bool = False) -> Iterator[tuple[str, torch.Tenso
             continue
         tensor = parameter.detach()
         if ".base_layer." in name:
-            layer = model.get_submodule(name[:name.index(".base_layer.")])
+            layer = model.get_submodule(name[: name.index(".base_layer.")])
             if name.endswith(".weight"):
                 tensor = tensor + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
             name = name.replace(".base_layer.", ".")

@@ -35,11 +35,23 @@ __all__ = ["FRESH", "TOLERANCE", "replay"]
 Match = Literal["rate", "norm"]
 
 
-def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: dict[str, dict] | None = None,
-           match: Match = "rate", evaluation: int = 0, rebuild: bool = False, fresh: bool = False,
-           groups: Sequence[str] | None = None, settings: dict | None = None, device: str | None = None,
-           look: str | None = None, on_first: Callable[[WhatIf], None] | None = None,
-           on_progress: Progress | None = None) -> WhatIf:
+def replay(
+    run: Run,
+    step: int,
+    schemes: Sequence[str] = ("own",),
+    *,
+    params: dict[str, dict] | None = None,
+    match: Match = "rate",
+    evaluation: int = 0,
+    rebuild: bool = False,
+    fresh: bool = False,
+    groups: Sequence[str] | None = None,
+    settings: dict | None = None,
+    device: str | None = None,
+    look: str | None = None,
+    on_first: Callable[[WhatIf], None] | None = None,
+    on_progress: Progress | None = None,
+) -> WhatIf:
     """Take the update of a step again under each of several schemes.
 
     ``schemes``: names; ``own`` is the run's. ``params``: name -> parameters in place of the scheme's
@@ -73,8 +85,11 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
         raise ActFocusError(f"match {match!r}: must be rate or norm")
     if evaluation < 0:
         raise ActFocusError(f"evaluation={evaluation}: must be 0 or above")
-    learner, kept, own = (_fresh(run, step, groups, settings, device, on_progress) if fresh else
-                          _stored(run, step, rebuild, groups, settings, device, on_progress))
+    learner, kept, own = (
+        _fresh(run, step, groups, settings, device, on_progress)
+        if fresh
+        else _stored(run, step, rebuild, groups, settings, device, on_progress)
+    )
     # The rollouts of an untrained run are those of step 0; an update is the first at least.
     number = 1 if fresh else step
     chosen = _chosen(schemes, params or {}, learner.config)
@@ -88,11 +103,23 @@ def replay(run: Run, step: int, schemes: Sequence[str] = ("own",), *, params: di
     tokens = prepared[0][1].tokens
     # Those of a stored step are what its own ratios were formed with; nobody knows whose a fresh one's are.
     before = logprobs(learner, kept, lanes) if fresh else tokens.columns["old_logprobs"]
-    request = {"step": step, "schemes": [{"scheme": s, "params": p} for s, p in chosen.items()], "match": match,
-               "evaluation": evaluation, "fresh": fresh, "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None,
-               "settings": settings or {}}
-    facts = {"algorithm": config.algorithm, "own": config.scheme if own else None, "lr": learner.adam.rate(number),
-             "trajectories": len(kept), "tokens": tokens.tokens(np.arange(len(kept))), **({"before": played.first} if played else {})}
+    request = {
+        "step": step,
+        "schemes": [{"scheme": s, "params": p} for s, p in chosen.items()],
+        "match": match,
+        "evaluation": evaluation,
+        "fresh": fresh,
+        "groups": list(dict.fromkeys(t.group for t in kept)) if fresh else None,
+        "settings": settings or {},
+    }
+    facts = {
+        "algorithm": config.algorithm,
+        "own": config.scheme if own else None,
+        "lr": learner.adam.rate(number),
+        "trajectories": len(kept),
+        "tokens": tokens.tokens(np.arange(len(kept))),
+        **({"before": played.first} if played else {}),
+    }
     answer = Answer(request, facts, kept, before)
     first = First(answer, answer.group(look), len(chosen), on_first) if on_first else None
     norms = [SimpleQueue() for _ in learners[1:]] if match == "norm" else []
@@ -132,8 +159,10 @@ def _stored(run: Run, step: int, rebuild: bool, groups, settings, device, on_pro
     if groups is not None or settings:
         raise ActFocusError("groups and settings are for a fresh replay; a stored update has its own")
     if run.info["config"].get("command") != "train":
-        raise ActFocusError(f"{run.path}: was not trained, so there is no update to replay; --fresh takes one from the "
-                            "run's own model with a fresh optimiser")
+        raise ActFocusError(
+            f"{run.path}: was not trained, so there is no update to replay; --fresh takes one from the "
+            "run's own model with a fresh optimiser"
+        )
     learner = learner_before(run, step, rebuild, device, on_progress)
     return learner, kept_rollouts(run, step, learner.config), True
 
@@ -145,23 +174,35 @@ def _fresh(run: Run, step: int, groups, settings, device, on_progress):
     if step not in run.steps():
         raise ActFocusError(f"{run.path}: has no trajectories of step {step}; it has {run.steps()}")
     if stored.get("command") in TRAINED and step > 1:
-        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}), "
-                            "which are not in the run folder; its step 1 can be replayed")
+        raise ActFocusError(
+            f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}), "
+            "which are not in the run folder; its step 1 can be replayed"
+        )
     model = str(stored.get("policy") or run.info.get("model", {}).get("name") or "")
     if not model:
         raise ActFocusError(f"{run.path}: its run.json names no policy, so there is nothing to update")
     values = preset("quick") if model == "tiny" else {}
-    config = TrainConfig.of(**{**values, "env": str(stored.get("env") or ""), "env_options": stored.get("env_options") or {},
-                               "model": model, "device": device or "auto", **(settings or {})})
+    config = TrainConfig.of(
+        **{
+            **values,
+            "env": str(stored.get("env") or ""),
+            "env_options": stored.get("env_options") or {},
+            "model": model,
+            "device": device or "auto",
+            **(settings or {}),
+        }
+    )
     if config.algorithm != "grpo":
         raise ActFocusError(f"algorithm={config.algorithm!r}: a fresh replay has no critic; it is GRPO's")
     every = kept_rollouts(run, step, config)
     present = list(dict.fromkeys(t.group for t in every))
-    wanted = present[:config.prompts] if groups is None else list(groups)
+    wanted = present[: config.prompts] if groups is None else list(groups)
     unknown = [g for g in wanted if g not in present]
     if unknown or not wanted:
-        raise ActFocusError(f"{run.path}: step {step} has no group {unknown[0] if unknown else ''!r}; it has {len(present)}, "
-                            f"the first is {present[0]!r}")
+        raise ActFocusError(
+            f"{run.path}: step {step} has no group {unknown[0] if unknown else ''!r}; it has {len(present)}, "
+            f"the first is {present[0]!r}"
+        )
     learner = Learner(config, first_policy(run, config), on_progress)
     return learner, [t for t in every if t.group in wanted], False
 
@@ -179,8 +220,10 @@ def _chosen(schemes: Sequence[str], params: dict[str, dict], config: TrainConfig
 
 
 def _copied(learner: Learner) -> dict[str, dict[str, torch.Tensor]]:
-    return {file: {name: tensor.detach().clone() for name, tensor in named.items()}
-            for file, named in learner.stored().items()}
+    return {
+        file: {name: tensor.detach().clone() for name, tensor in named.items()}
+        for file, named in learner.stored().items()
+    }
 
 
 def _seconds(learners: list[Learner]) -> dict[str, float]:
@@ -232,10 +275,18 @@ def _update(learner: Learner, made: Prepared, step: int, start: dict, watch: _Gr
     moved = _flat(p.detach() - start["policy"][name].to(p.device) for name, p in learner.adam.named.items())
     (_, z), *_ = learner.minibatches(made.tokens, made.credit, step, epoch=0)
     config = learner.config
-    row = {"scheme": config.scheme, "params": config.scheme_params, "own": is_own, "gradient_norms": watch.norms,
-           "gradient_norm": float(watch.sum.norm()), "update_norm": float(moved.norm()), "metrics": names.mean_of(updates),
-           "divisors": {t.id: float(value) for t, value in zip(made.tokens.trajectories, z)}, "signal": signal_of(made),
-           "reproduced": None}
+    row = {
+        "scheme": config.scheme,
+        "params": config.scheme_params,
+        "own": is_own,
+        "gradient_norms": watch.norms,
+        "gradient_norm": float(watch.sum.norm()),
+        "update_norm": float(moved.norm()),
+        "metrics": names.mean_of(updates),
+        "divisors": {t.id: float(value) for t, value in zip(made.tokens.trajectories, z)},
+        "signal": signal_of(made),
+        "reproduced": None,
+    }
     return Updated(row, made, watch.sum, moved)
 
 
@@ -255,5 +306,8 @@ def _difference(run: Run, learner: Learner, step: int) -> float | None:
         return None
     mine = learner.stored()
     stored, _ = load_checkpoint(folder, step, list(mine))
-    return max(float((tensor.detach().cpu() - stored[file][name]).abs().max())
-               for file, named in mine.items() for name, tensor in named.items())
+    return max(
+        float((tensor.detach().cpu() - stored[file][name]).abs().max())
+        for file, named in mine.items()
+        for name, tensor in named.items()
+    )

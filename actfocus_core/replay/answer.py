@@ -52,27 +52,50 @@ class Answer:
 
     def of(self, updates: list[Updated], chosen: Sequence[int], **more) -> WhatIf:
         """The answer about the ``chosen`` trajectories; ``more``: further facts."""
-        result = {"updates": [{**u.row, "change": self._change(u, chosen)} for u in updates], **self.facts,
-                  "cosine_gradient": _cosines([u.gradient for u in updates]), "cosine_update": _cosines([u.moved for u in updates]),
-                  "badges": _badges(updates, self.request["fresh"]), **more}
+        result = {
+            "updates": [{**u.row, "change": self._change(u, chosen)} for u in updates],
+            **self.facts,
+            "cosine_gradient": _cosines([u.gradient for u in updates]),
+            "cosine_update": _cosines([u.moved for u in updates]),
+            "badges": _badges(updates, self.request["fresh"]),
+            **more,
+        }
         return WhatIf("replay", self.request, result, [self._annotated(i, updates) for i in chosen])
 
     def _change(self, update: Updated, chosen: Sequence[int]) -> dict:
         """Kind -> sign of the advantage -> tokens, and the mean and mean absolute change of their log-prob."""
-        after, before, advantage, kinds = (np.concatenate([values[i] for i in chosen]) for values in (
-            update.after, self.before, update.made.tokens.columns["advantages"], [t.kinds for t in self.kept]))
+        after, before, advantage, kinds = (
+            np.concatenate([values[i] for i in chosen])
+            for values in (
+                update.after,
+                self.before,
+                update.made.tokens.columns["advantages"],
+                [t.kinds for t in self.kept],
+            )
+        )
         change = (after - before).astype(np.float64)
         signs = {"up": advantage > 0, "down": advantage < 0, "none": advantage == 0}
-        return {kind.name.lower(): {sign: _mean(change[(kinds == kind) & of]) for sign, of in signs.items()} for kind in RESPONSE_KINDS}
+        return {
+            kind.name.lower(): {sign: _mean(change[(kinds == kind) & of]) for sign, of in signs.items()}
+            for kind in RESPONSE_KINDS
+        }
 
     def _annotated(self, i: int, updates: list[Updated]) -> Trajectory:
         t, columns = self.kept[i], {BEFORE: self.before[i]}
         for u in updates:
             scheme, known = u.row["scheme"], u.made.tokens.columns
-            columns |= {f"{AFTER}:{scheme}": u.after[i], f"{ADVANTAGE}:{scheme}": known["advantages"][i],
-                        f"{WEIGHT}:{scheme}": known["weights"][i]}
-        return replace(t, signals={**t.signals, **{name: np.where(t.response_mask, values, np.float32(np.nan))
-                                                   for name, values in columns.items()}})
+            columns |= {
+                f"{AFTER}:{scheme}": u.after[i],
+                f"{ADVANTAGE}:{scheme}": known["advantages"][i],
+                f"{WEIGHT}:{scheme}": known["weights"][i],
+            }
+        return replace(
+            t,
+            signals={
+                **t.signals,
+                **{name: np.where(t.response_mask, values, np.float32(np.nan)) for name, values in columns.items()},
+            },
+        )
 
 
 class First:
@@ -101,19 +124,27 @@ def signal_of(made: Prepared) -> dict | None:
 
 
 def _mean(change: np.ndarray) -> dict:
-    return {"tokens": len(change), "mean": float(change.mean()) if len(change) else None,
-            "mean_absolute": float(np.abs(change).mean()) if len(change) else None}
+    return {
+        "tokens": len(change),
+        "mean": float(change.mean()) if len(change) else None,
+        "mean_absolute": float(np.abs(change).mean()) if len(change) else None,
+    }
 
 
 def _cosines(vectors: list[torch.Tensor]) -> list[list[float | None]]:
     lengths = [float(v.norm()) for v in vectors]
-    return [[float(a @ b) / (m * n) if m and n else None for b, n in zip(vectors, lengths)] for a, m in zip(vectors, lengths)]
+    return [
+        [float(a @ b) / (m * n) if m and n else None for b, n in zip(vectors, lengths)]
+        for a, m in zip(vectors, lengths)
+    ]
 
 
 def _badges(updates: list[Updated], fresh: bool) -> list[str]:
     badges = [FRESH] if fresh else []
     for u in updates:
         if (u.row["reproduced"] or 0.0) > TOLERANCE:
-            badges.append(f"not the update that happened: it arrives {u.row['reproduced']:.1g} beside the stored checkpoint; "
-                          "another machine or number of threads rounds differently")
+            badges.append(
+                f"not the update that happened: it arrives {u.row['reproduced']:.1g} beside the stored checkpoint; "
+                "another machine or number of threads rounds differently"
+            )
     return badges

@@ -25,16 +25,25 @@ class Evaluation:
     def _play(self, learner: Learner) -> list[Trajectory]:
         c = learner.config
         with learner.phase("evaluate"):
-            return evaluate(learner.player, c.env, prompts=self.prompts, rollouts=ROLLOUTS, temperature=c.temperature,
-                            step=self.step, env_options=c.env_options, batch_size=c.rollout_batch)
+            return evaluate(
+                learner.player,
+                c.env,
+                prompts=self.prompts,
+                rollouts=ROLLOUTS,
+                temperature=c.temperature,
+                step=self.step,
+                env_options=c.env_options,
+                batch_size=c.rollout_batch,
+            )
 
     def after(self, learner: Learner) -> dict:
         """``summary`` of new rollouts; ``gain`` in success with a 95 % interval over prompts (paired); and the mean
         change of log-prob of the tokens of earlier rollouts, of those that succeeded and of the others."""
         played = self._play(learner)
         found = summary(played)
-        d = (prompt_means(played, [t.success for t in played])
-             - prompt_means(self.rollouts, [t.success for t in self.rollouts]))
+        d = prompt_means(played, [t.success for t in played]) - prompt_means(
+            self.rollouts, [t.success for t in self.rollouts]
+        )
         found["gain"] = float(d.mean())
         if len(d) > 1:
             half = NORMAL_95 * float(d.std(ddof=1)) / len(d) ** 0.5

@@ -71,6 +71,12 @@ def _logprobs_of(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
     if SharedOpenings.worth_it(learner.model, batch, rows):
         with autocast(device, learner.config.precision):
             openings = SharedOpenings(learner.model, batch, rows, learner.config.micro_tokens, device)
-    return per_token(kept, lambda micro: forward(learner.model, micro, openings=openings)[0],
-                     learner.config.micro_tokens, device, learner.config.precision, read=openings.read if openings else None,
-                     shared=learner.model.shares)
+    return per_token(
+        kept,
+        lambda micro: forward(learner.model, micro, openings=openings)[0],
+        learner.config.micro_tokens,
+        device,
+        learner.config.precision,
+        read=openings.read if openings else None,
+        shared=learner.model.shares,
+    )

@@ -37,13 +37,21 @@ def train(config: TrainConfig, out: str | Path, on_progress: Progress | None = N
     if Path(config.model).is_dir():
         config = config.model_copy(update={"model": str(Path(config.model).resolve())})
     _check(config, policy)
-    run = Run.create(out, {"command": "train", **config.model_dump(mode="json")},
-                     {"name": policy.name, "fingerprint": policy.fingerprint})
+    run = Run.create(
+        out,
+        {"command": "train", **config.model_dump(mode="json")},
+        {"name": policy.name, "fingerprint": policy.fingerprint},
+    )
     return _work(config, policy, run, on_progress)
 
 
-def resume(path: str | Path, steps: int | None = None, time_budget: float | None = None,
-           on_progress: Progress | None = None, on_warning: Callable[[str], None] | None = None) -> Run:
+def resume(
+    path: str | Path,
+    steps: int | None = None,
+    time_budget: float | None = None,
+    on_progress: Progress | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> Run:
     """Go on with a run that was stopped or killed, exactly as it would have gone on.
 
     ``steps``, ``time_budget``: instead of those it was begun with. It goes on from the newest whole
@@ -74,8 +82,10 @@ def first_policy(run: Run, config: TrainConfig):
     """The policy a run began with. Raises ActFocusError where it is not the same any more."""
     policy = _policy(config)
     if policy.fingerprint != run.info["model"].get("fingerprint"):
-        raise ActFocusError(f"{config.model}: is not the model this run began with any more "
-                            f"(fingerprint {policy.fingerprint}, not {run.info['model'].get('fingerprint')})")
+        raise ActFocusError(
+            f"{config.model}: is not the model this run began with any more "
+            f"(fingerprint {policy.fingerprint}, not {run.info['model'].get('fingerprint')})"
+        )
     return policy
 
 
@@ -100,7 +110,9 @@ def _demand_room(config: TrainConfig) -> None:
     if not hasattr(loaded.get_text_config(), "intermediate_size"):
         return  # Not of the kinds the arithmetic knows.
     shape = Shape.of(loaded)
-    available, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else (psutil.virtual_memory().available, 0)
+    available, total = (
+        torch.cuda.mem_get_info(device) if device.type == "cuda" else (psutil.virtual_memory().available, 0)
+    )
     demand_room(config, shape, in_half(config.precision, device), available, total)
 
 
@@ -121,14 +133,16 @@ def _check(config: TrainConfig, policy) -> None:
     scheme = get_scheme(config.scheme)
     unknown = set(config.scheme_params) - set(scheme.defaults)
     if unknown:
-        raise ActFocusError(f"{scheme.name}: unknown parameter {min(unknown)!r}; there are "
-                            f"{', '.join(scheme.defaults) or 'none'}")
+        raise ActFocusError(
+            f"{scheme.name}: unknown parameter {min(unknown)!r}; there are {', '.join(scheme.defaults) or 'none'}"
+        )
     sample = Trajectory("sample", [0, 0, 0], [3, 4, 5], [0, 0, 0], [0.0, 0.0, 0.0], ["", "", ""], group="sample")
     scheme.compute(Batch.of([sample]), **config.scheme_params)
 
 
-def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None,
-          on_warning: Callable[[str], None] | None = None) -> Run:
+def _work(
+    config: TrainConfig, policy, run: Run, on_progress: Progress | None, on_warning: Callable[[str], None] | None = None
+) -> Run:
     from actfocus_core.train.grpo import train_grpo
     from actfocus_core.train.ppo import train_ppo
     from actfocus_core.train.session import Session
@@ -148,8 +162,12 @@ def _work(config: TrainConfig, policy, run: Run, on_progress: Progress | None,
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise _failed(session, run, f"the memory is spent; micro_tokens below {config.micro_tokens}, "
-                                    "gradient_checkpointing or lora_rank need less") from None
+        raise _failed(
+            session,
+            run,
+            f"the memory is spent; micro_tokens below {config.micro_tokens}, "
+            "gradient_checkpointing or lora_rank need less",
+        ) from None
     except ActFocusError as error:
         raise (_failed(session, run, str(error)) if session else error) from None
 
@@ -158,11 +176,17 @@ def _failed(session, run: Run, reason: str) -> ActFocusError:
     """The error to raise: what happened, and where training can be taken up again."""
     from actfocus_core.train.checkpoint import whole_checkpoints
 
-    kept, defects = whole_checkpoints(run.path / "checkpoints", list(session.parts()) if session else ["policy", "policy-adam"])
+    kept, defects = whole_checkpoints(
+        run.path / "checkpoints", list(session.parts()) if session else ["policy", "policy-adam"]
+    )
     if kept:
         hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on"
     else:
-        hope = "no checkpoint is whole, `actfocus train --resume` begins again" if defects else "there is no checkpoint yet"
+        hope = (
+            "no checkpoint is whole, `actfocus train --resume` begins again"
+            if defects
+            else "there is no checkpoint yet"
+        )
     try:
         session.message = reason
         session.tell("failed")

@@ -66,11 +66,21 @@ class TrainingBatch:
 
     def without_gradient(self) -> np.ndarray:
         """bool [n]: every token's weight or advantage is 0, so the policy loss has no gradient here."""
-        return np.array([not (w[k] * a[k]).any() for w, a, k in
-                         zip(self.columns["weights"], self.columns["advantages"], self.where)])
+        return np.array(
+            [
+                not (w[k] * a[k]).any()
+                for w, a, k in zip(self.columns["weights"], self.columns["advantages"], self.where)
+            ]
+        )
 
-    def micro_batches(self, rows: np.ndarray, tokens: int, device: torch.device,
-                      read: Mapping[int, int] | None = None, shared: bool = False) -> Iterator[MicroBatch]:
+    def micro_batches(
+        self,
+        rows: np.ndarray,
+        tokens: int,
+        device: torch.device,
+        read: Mapping[int, int] | None = None,
+        shared: bool = False,
+    ) -> Iterator[MicroBatch]:
         """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
 
         ``shared``: for a model that reads once what neighbours begin alike with (``SplitModel.shares``): sorted by their tokens
@@ -82,7 +92,7 @@ class TrainingBatch:
         rows = [i for i in rows if len(self.where[i])]
         if shared:
             # The last response token is predicted, never read.
-            read_of = [self.trajectories[i].token_ids[:self.where[i][-1]] for i in rows]
+            read_of = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in rows]
             yield from (self._micro([rows[k] for k in chosen], device) for chosen in alike(read_of, tokens))
             return
         # The last response token is predicted, never read: nothing from there on is fed.
@@ -102,10 +112,12 @@ class TrainingBatch:
         where = [self.where[i] for i in chosen]
         ids = torch.zeros(len(chosen), max(int(w[-1]) + 1 for w in where), dtype=torch.long)
         for row, i, w in zip(ids, chosen, where):
-            row[:w[-1] + 1] = torch.from_numpy(self.trajectories[i].token_ids[:w[-1] + 1].astype(np.int64))
+            row[: w[-1] + 1] = torch.from_numpy(self.trajectories[i].token_ids[: w[-1] + 1].astype(np.int64))
         rows = torch.from_numpy(np.repeat(np.arange(len(chosen)), [len(w) for w in where]))
-        columns = {name: torch.from_numpy(np.concatenate([values[i][self.where[i]] for i in chosen])).to(device)
-                   for name, values in self.columns.items()}
+        columns = {
+            name: torch.from_numpy(np.concatenate([values[i][self.where[i]] for i in chosen])).to(device)
+            for name, values in self.columns.items()
+        }
         positions = torch.from_numpy(np.concatenate(where))
         return MicroBatch(np.array(chosen), ids.to(device), rows.to(device), positions.to(device), columns)
 

@@ -38,7 +38,9 @@ _HEADER_MAX = 100 << 20
 _NAME = re.compile(r"step-(\d{5,})")
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, float], keep: int) -> Path:
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, float], keep: int
+) -> Path:
     """Write ``checkpoints/step-NNNNN`` under a run folder; once it is on the disk, delete all but the last ``keep``.
 
     ``tensors``: file name without ending -> name -> tensor. ``state``: the values of SECONDS. Only whole
@@ -68,8 +70,11 @@ def save_tensors(named: dict[str, torch.Tensor], file: Path) -> None:
 
 def checkpoints(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, in order; they need not be whole. Links and files are none."""
-    return sorted(int(m[1]) for f in folder.glob("step-*")
-                  if (m := _NAME.fullmatch(f.name)) and f == _place(folder, int(m[1])) and f.is_dir() and not f.is_symlink())
+    return sorted(
+        int(m[1])
+        for f in folder.glob("step-*")
+        if (m := _NAME.fullmatch(f.name)) and f == _place(folder, int(m[1])) and f.is_dir() and not f.is_symlink()
+    )
 
 
 def whole_checkpoints(folder: Path, names: Sequence[str]) -> tuple[list[int], dict[int, str]]:
@@ -79,7 +84,9 @@ def whole_checkpoints(folder: Path, names: Sequence[str]) -> tuple[list[int], di
     size of the file; the tensors themselves are not read.
     """
     found = {step: _defect(folder, step, names) for step in checkpoints(folder)}
-    return [step for step, defect in found.items() if not defect], {step: defect for step, defect in found.items() if defect}
+    return [step for step, defect in found.items() if not defect], {
+        step: defect for step, defect in found.items() if defect
+    }
 
 
 def start_from(whole: list[int], lacking: Collection[int]) -> int:
@@ -102,8 +109,10 @@ def load_checkpoint(folder: Path, step: int, names: Sequence[str]) -> tuple[dict
     try:
         return _read(path, step, names, load_file)
     except _NotWhole as error:
-        raise ActFocusError(f"{path}: not a whole checkpoint ({error}); training goes on from one that is whole, "
-                            "delete this folder to replay from the one before it") from None
+        raise ActFocusError(
+            f"{path}: not a whole checkpoint ({error}); training goes on from one that is whole, "
+            "delete this folder to replay from the one before it"
+        ) from None
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Talking to a run that trains in another process: requests to it, and word from it.
 
-    control.json   {"request": "go" | "pause" | "stop"}     written by whoever watches
-    status.json    state, step, phase, message, ...          written by the run
-    .lock          held by the one process that trains here; the system frees it with the process
+control.json   {"request": "go" | "pause" | "stop"}     written by whoever watches
+status.json    state, step, phase, message, ...          written by the run
+.lock          held by the one process that trains here; the system frees it with the process
 """
 
 from __future__ import annotations
@@ -24,8 +24,17 @@ from actfocus_core.paths import appearing
 
 Request = Literal["go", "pause", "stop"]
 STATES = ("running", "paused", "stopped", "finished", "failed")
-_STATUS = {"state": str, "phase": str, "message": str, "step": int, "steps": int, "pid": int, "elapsed": float, "time": float,
-           "time_budget": float}
+_STATUS = {
+    "state": str,
+    "phase": str,
+    "message": str,
+    "step": int,
+    "steps": int,
+    "pid": int,
+    "elapsed": float,
+    "time": float,
+    "time_budget": float,
+}
 PAUSE_POLL = 0.3
 """Seconds between looks at control.json while paused."""
 LOCK_TRIES, LOCK_PAUSE = 5, 0.05
@@ -49,7 +58,9 @@ def request(run: Path, what: Request) -> None:
     try:
         _write(Path(run) / "control.json", {"request": what})
     except OSError as error:
-        raise ActFocusError(f"{run}: cannot be written ({error.strerror}), so the run cannot be asked to {what}") from None
+        raise ActFocusError(
+            f"{run}: cannot be written ({error.strerror}), so the run cannot be asked to {what}"
+        ) from None
 
 
 def requested(run: Path) -> Request:
@@ -76,8 +87,11 @@ def read_status(run: Path) -> dict:
         status = read_json(Path(run) / "status.json", _WORD_MAX)
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(status, dict) or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items()) \
-            or status.get("state") not in (None, *STATES):
+    if (
+        not isinstance(status, dict)
+        or not all(_fits(status.get(name), kind) for name, kind in _STATUS.items())
+        or status.get("state") not in (None, *STATES)
+    ):
         return {}
     if status.get("state") in ("running", "paused") and not _is_held(Path(run)):
         status["state"] = "killed"
@@ -87,7 +101,7 @@ def read_status(run: Path) -> dict:
 def _fits(value: object, kind: type) -> bool:
     """Whether a value of a status can be used; a missing one can."""
     if kind is float:
-        return value is None or (isinstance(value, (int, float)) and -2.0**63 < value < 2.0**63)
+        return value is None or (isinstance(value, (int, float)) and -(2.0**63) < value < 2.0**63)
     if kind is int:
         return value is None or (type(value) is int and 0 <= value < 2**31)
     return value is None or isinstance(value, kind)
@@ -133,7 +147,9 @@ def clear(run: Path) -> None:
             start = stream.seek(max(0, size - LINE_MAX))
             end = stream.read(LINE_MAX).rfind(b"\n")
             if end < 0 and start:
-                raise ActFocusError(f"{file}: its last line has more than {LINE_MAX:,} bytes, so it is no file of metrics")
+                raise ActFocusError(
+                    f"{file}: its last line has more than {LINE_MAX:,} bytes, so it is no file of metrics"
+                )
             stream.truncate(start + end + 1)
 
 

@@ -16,16 +16,37 @@ from actfocus_core.trajectory import Trajectory
 NORMAL_95 = 1.96
 
 
-def evaluate(policy: Policy, env: str, *, prompts: int = 32, rollouts: int = 16, temperature: float = 1.0,
-             step: int = 0, env_options: dict | None = None, batch_size: int = 128,
-             sampler: Sampler | None = None, on_progress: Callable[[int, int], None] | None = None) -> list[Trajectory]:
+def evaluate(
+    policy: Policy,
+    env: str,
+    *,
+    prompts: int = 32,
+    rollouts: int = 16,
+    temperature: float = 1.0,
+    step: int = 0,
+    env_options: dict | None = None,
+    batch_size: int = 128,
+    sampler: Sampler | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Trajectory]:
     """Roll out on the prompts EVALUATION_SEED, EVALUATION_SEED + 1, ...: the same for every run.
 
     The dice are those of ``step``, the same for every policy. Raises as ``collect`` does.
     """
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + prompts)
-    return collect(policy, env, prompts=seeds, rollouts=rollouts, temperature=temperature, seed=EVALUATION_SEED,
-                   step=step, env_options=env_options, sampler=sampler, batch_size=batch_size, on_progress=on_progress)
+    return collect(
+        policy,
+        env,
+        prompts=seeds,
+        rollouts=rollouts,
+        temperature=temperature,
+        seed=EVALUATION_SEED,
+        step=step,
+        env_options=env_options,
+        sampler=sampler,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
 
 
 def summary(trajectories: list[Trajectory]) -> dict[str, float]:
@@ -38,8 +59,13 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     """
     success = prompt_means(trajectories, [t.success for t in trajectories])
     mean = float(success.mean())
-    result = {"success": mean, "return": float(prompt_means(trajectories, [t.ret for t in trajectories]).mean()),
-              "well_formed": well_formed(trajectories), "legal": legal(trajectories), "trajectories": len(trajectories)}
+    result = {
+        "success": mean,
+        "return": float(prompt_means(trajectories, [t.ret for t in trajectories]).mean()),
+        "well_formed": well_formed(trajectories),
+        "legal": legal(trajectories),
+        "trajectories": len(trajectories),
+    }
     if len(success) > 1:
         half = NORMAL_95 * float(success.std(ddof=1)) / math.sqrt(len(success))
         result |= {"success_low": max(0.0, mean - half), "success_high": min(1.0, mean + half)}

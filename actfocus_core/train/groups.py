@@ -18,7 +18,7 @@ def keep_groups(trajectories: list[Trajectory], share: float) -> list[Trajectory
     for t in trajectories:
         returns.setdefault(t.group, {})[t.rollout_key] = t.ret
     ranked = sorted(returns, key=lambda group: -round(float(np.std([*returns[group].values()])), 12))
-    kept = set(ranked[:number_kept(len(ranked), share)])
+    kept = set(ranked[: number_kept(len(ranked), share)])
     return [t for t in trajectories if t.group in kept]
 
 

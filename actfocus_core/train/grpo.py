@@ -26,7 +26,9 @@ def train_grpo(s: Session) -> None:
         made = prepare_grpo(s, kept)
         with s.phase("store"):
             s.store(step, rollouts)
-        metrics = names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
+        metrics = (
+            names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
+        )
         # Clipped updates, one a mini-batch.
         with s.updating():
             if c.mass_every and step % c.mass_every == 0:
@@ -47,5 +49,8 @@ def prepare_grpo(s: Learner, kept: list[Trajectory]) -> Prepared:
 def update_grpo(s: Learner, made: Prepared, step: int) -> list[dict[str, float]]:
     """The optimiser steps of a training step, one a mini-batch; the metrics of each."""
     with s.phase("update"):
-        return [policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step) for epoch in range(s.config.epochs)
-                for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)]
+        return [
+            policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)
+            for epoch in range(s.config.epochs)
+            for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)
+        ]

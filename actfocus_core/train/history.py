@@ -29,8 +29,9 @@ def replayable(run: Run) -> list[int]:
     return [step for step in run.steps() if step - 1 in kept]
 
 
-def learner_before(run: Run, step: int, rebuild: bool = False, device: str | None = None,
-                   on_progress: Progress | None = None) -> Learner:
+def learner_before(
+    run: Run, step: int, rebuild: bool = False, device: str | None = None, on_progress: Progress | None = None
+) -> Learner:
     """The learner with which a step began.
 
     ``device``: instead of the run's. ``rebuild``: steps without a checkpoint are done again from their rollouts, up to this one. Raises
@@ -42,14 +43,17 @@ def learner_before(run: Run, step: int, rebuild: bool = False, device: str | Non
     last = max([s for s in checkpoints(run.path / "checkpoints") if s < step], default=0)
     missing = [s for s in range(last + 1, step + 1) if s not in run.steps()]
     if step < 1 or missing:
-        raise ActFocusError(f"{run.path}: the rollouts of step {missing[0] if missing else step} are not stored; "
-                            f"there are {_ranges(run.steps())}")
+        raise ActFocusError(
+            f"{run.path}: the rollouts of step {missing[0] if missing else step} are not stored; "
+            f"there are {_ranges(run.steps())}"
+        )
     if last < step - 1 and not rebuild:
         raise ActFocusError(
             f"{run.path}: the checkpoint of step {step - 1} is not kept, so step {step} cannot be replayed at once; "
             f"there are {_ranges(replayable(run))}; --rebuild does the {step - 1 - last} steps since "
             f"{f'checkpoint {last}' if last else 'the beginning'} again, and a run trained with "
-            f"--set checkpoints_kept={config.steps} keeps all")
+            f"--set checkpoints_kept={config.steps} keeps all"
+        )
     learner = Learner(config, first_policy(run, config), on_progress)
     if last:
         tensors, _ = load_checkpoint(run.path / "checkpoints", last, list(learner.parts()))
@@ -74,8 +78,10 @@ def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None
         # A policy of its own: the learner's knows the fingerprint it began with.
         return Policy(trained.name, trained.model.requires_grad_(False), trained.tokenizer, trained.env_options)
     if stored.get("command") in TRAINED and step > 1:
-        raise ActFocusError(f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}); "
-                            "they are not in the run folder, name them")
+        raise ActFocusError(
+            f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}); "
+            "they are not in the run folder, name them"
+        )
     name = stored.get("policy") or run.info.get("model", {}).get("name")
     if not name:
         raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")

@@ -55,7 +55,10 @@ class Learner:
         self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
             # transformers 5.19, which vLLM needs, has it under its older name only.
-            enable = getattr(policy.model, "activation_checkpointing_enable", None) or policy.model.gradient_checkpointing_enable
+            enable = (
+                getattr(policy.model, "activation_checkpointing_enable", None)
+                or policy.model.gradient_checkpointing_enable
+            )
             enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
@@ -64,8 +67,9 @@ class Learner:
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
-            self.critic_adam = Adam(self.critic.named_parameters(), config.critic_lr, config.warmup,
-                                    config.max_grad_norm)
+            self.critic_adam = Adam(
+                self.critic.named_parameters(), config.critic_lr, config.warmup, config.max_grad_norm
+            )
         self._reference: Policy | None = None
         self.step = 0
         """steps done"""
@@ -85,13 +89,19 @@ class Learner:
         scheme, batch = get_scheme(self.config.scheme), Batch.of(kept)
         credit = scheme.compute(batch, **self.config.scheme_params)
         if credit.missing or self.config.kl_coef:
-            score(kept, self.reference, tokens_per_batch=self.config.micro_tokens,
-                  on_progress=lambda d, n: self.progress("score", d, n))
+            score(
+                kept,
+                self.reference,
+                tokens_per_batch=self.config.micro_tokens,
+                on_progress=lambda d, n: self.progress("score", d, n),
+            )
             batch = Batch.of(kept)
             credit = scheme.compute(batch, **self.config.scheme_params)
         if credit.missing:
-            raise ActFocusError(f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
-                                "does not record; choose another scheme")
+            raise ActFocusError(
+                f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
+                "does not record; choose another scheme"
+            )
         return batch, credit
 
     @property
@@ -101,12 +111,19 @@ class Learner:
         needed = c.kl_coef or _FROM_REFERENCE & set(scheme.required({**scheme.defaults, **c.scheme_params}))
         return bool(needed) and number_kept(c.prompts, c.filter_share) == c.prompts
 
-    def batch(self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray,
-              **more: np.ndarray) -> TrainingBatch:
+    def batch(
+        self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray, **more: np.ndarray
+    ) -> TrainingBatch:
         """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
-        columns = {"old_logprobs": np.concatenate(self._old), "advantages": advantages,
-                   "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale,
-                   "kinds": batch.kinds, **more}
+        columns = {
+            "old_logprobs": np.concatenate(self._old),
+            "advantages": advantages,
+            "weights": credit.weight * credit.keep,
+            "keep": credit.keep,
+            "clip_scale": credit.clip_scale,
+            "kinds": batch.kinds,
+            **more,
+        }
         if self.config.kl_coef:
             columns["ref_logprobs"] = np.concatenate([t.signals["ref_logprob"] for t in kept])
         if credit.ratio_unit != "token":
@@ -118,8 +135,12 @@ class Learner:
         """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
         parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
         # A normaliser that the config names goes before the scheme's own.
-        z = normalisers(batch.total("weights"), parts, self.config.normaliser or credit.normaliser,
-                        None if self.config.normaliser else credit.divisor)
+        z = normalisers(
+            batch.total("weights"),
+            parts,
+            self.config.normaliser or credit.normaliser,
+            None if self.config.normaliser else credit.divisor,
+        )
         return [(rows, z) for rows in parts]
 
     @contextmanager
@@ -169,8 +190,9 @@ class Learner:
     def reference(self) -> Policy:
         """The policy as it was before training, frozen; loaded when it is first needed."""
         if self._reference is None:
-            self._reference = load_policy(self.config.model, str(self.policy.device),
-                                          "bfloat16" if self.half else "float32")
+            self._reference = load_policy(
+                self.config.model, str(self.policy.device), "bfloat16" if self.half else "float32"
+            )
         return self._reference
 
     def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
@@ -187,10 +209,19 @@ class Learner:
             logprobs, entropies = forward(self.model, micro, entropy=True)
             return torch.stack([logprobs, entropies], dim=1)
 
-        made = per_token(kept, again, self.config.micro_tokens, self.policy.device, self.config.precision, (2,),
-                         shared=self.model.shares)
-        sampled, again = (np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])
-                          for columns in ([t.logprobs for t in kept], [new[:, 0] for new in made]))
+        made = per_token(
+            kept,
+            again,
+            self.config.micro_tokens,
+            self.policy.device,
+            self.config.precision,
+            (2,),
+            shared=self.model.shares,
+        )
+        sampled, again = (
+            np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])
+            for columns in ([t.logprobs for t in kept], [new[:, 0] for new in made])
+        )
         self.notes |= names.of_sampler(sampled, again)
         for t, new in zip(kept, made):
             t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), new[:, 1], t.signals["entropy"])

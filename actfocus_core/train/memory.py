@@ -40,16 +40,31 @@ class Shape:
         """From the config of a Hugging Face model."""
         c = config.get_text_config()
         head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        return cls(c.num_hidden_layers, c.hidden_size, c.num_attention_heads,
-                   getattr(c, "num_key_value_heads", None) or c.num_attention_heads, head, c.intermediate_size,
-                   c.vocab_size, bool(c.tie_word_embeddings), c.model_type == "qwen2" or bool(getattr(c, "attention_bias", False)))
+        return cls(
+            c.num_hidden_layers,
+            c.hidden_size,
+            c.num_attention_heads,
+            getattr(c, "num_key_value_heads", None) or c.num_attention_heads,
+            head,
+            c.intermediate_size,
+            c.vocab_size,
+            bool(c.tie_word_embeddings),
+            c.model_type == "qwen2" or bool(getattr(c, "attention_bias", False)),
+        )
 
     @property
     def linear(self) -> list[tuple[int, int]]:
         """(in, out) of the linear layers of one block."""
         q, kv = self.heads * self.head, self.kv_heads * self.head
-        return [(self.width, q), (self.width, kv), (self.width, kv), (q, self.width),
-                (self.width, self.mlp), (self.width, self.mlp), (self.mlp, self.width)]
+        return [
+            (self.width, q),
+            (self.width, kv),
+            (self.width, kv),
+            (q, self.width),
+            (self.width, self.mlp),
+            (self.width, self.mlp),
+            (self.mlp, self.width),
+        ]
 
     @property
     def block(self) -> int:
@@ -84,9 +99,11 @@ class Shape:
         return self.layers * 4 * self.width + block if checkpointing else self.layers * block
 
 
-QWEN = {"0.5B": Shape(24, 896, 14, 2, 64, 4864, 151936, True, True),
-        "1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, True, True),
-        "3B": Shape(36, 2048, 16, 2, 128, 11008, 151936, True, True)}
+QWEN = {
+    "0.5B": Shape(24, 896, 14, 2, 64, 4864, 151936, True, True),
+    "1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, True, True),
+    "3B": Shape(36, 2048, 16, 2, 128, 11008, 151936, True, True),
+}
 """Qwen2.5-Instruct, the paper's models."""
 
 
@@ -113,19 +130,35 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     """What a run needs at most. ``half``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
     size = 2 if half else 4
     trained = shape.adapters(config.lora_rank) if config.lora_rank else shape.parameters
-    held = {"weights": 4 * (shape.parameters + (trained if config.lora_rank else 0)), "Adam": 8 * trained,
-            "reference": size * shape.parameters}
+    held = {
+        "weights": 4 * (shape.parameters + (trained if config.lora_rank else 0)),
+        "Adam": 8 * trained,
+        "reference": size * shape.parameters,
+    }
     if config.algorithm == "ppo":
         held["critic and its Adam"] = 12 * shape.backbone
     if half and config.sampler == "transformers":
         held["copy that plays"] = 2 * shape.parameters
-    sampling = ({"vLLM": config.sampler_memory * device_memory} if config.sampler == "vllm" else
-                {"keys and values": config.rollout_batch * CONTEXT.get(config.env, 3600) * size
-                 * 2 * shape.layers * shape.kv_heads * shape.head})
+    sampling = (
+        {"vLLM": config.sampler_memory * device_memory}
+        if config.sampler == "vllm"
+        else {
+            "keys and values": config.rollout_batch
+            * CONTEXT.get(config.env, 3600)
+            * size
+            * 2
+            * shape.layers
+            * shape.kv_heads
+            * shape.head
+        }
+    )
     chunk = min(config.micro_tokens, max(32, (1 << 24) // shape.vocabulary))
-    updating = {"gradients": 4 * trained, "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
-                # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
-                "logits": chunk * shape.vocabulary * (12 + size)}
+    updating = {
+        "gradients": 4 * trained,
+        "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
+        # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
+        "logits": chunk * shape.vocabulary * (12 + size),
+    }
     if half:
         updating["weights in bfloat16"] = 2 * shape.parameters
     if config.algorithm == "ppo":
@@ -133,8 +166,13 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     return Memory(held, sampling, updating)
 
 
-CHANGES = ({"micro_tokens": 4096}, {"gradient_checkpointing": True}, {"rollout_batch": 32}, {"lora_rank": 32},
-           {"micro_tokens": 1024, "rollout_batch": 8})
+CHANGES = (
+    {"micro_tokens": 4096},
+    {"gradient_checkpointing": True},
+    {"rollout_batch": 32},
+    {"lora_rank": 32},
+    {"micro_tokens": 1024, "rollout_batch": 8},
+)
 """What needs less memory, in the order it is proposed; each is added to those before."""
 
 
@@ -146,8 +184,14 @@ def demand_room(config: TrainConfig, shape: Shape, half: bool, available: float,
     given: dict = {}
     for change in CHANGES:
         # A change that would ask for more than is set already is none.
-        given |= {k: v for k, v in change.items() if k not in ("micro_tokens", "rollout_batch") and not getattr(config, k)
-                  or k in ("micro_tokens", "rollout_batch") and getattr(config, k) > v}
+        given |= {
+            k: v
+            for k, v in change.items()
+            if k not in ("micro_tokens", "rollout_batch")
+            and not getattr(config, k)
+            or k in ("micro_tokens", "rollout_batch")
+            and getattr(config, k) > v
+        }
         less = estimate(config.model_copy(update=given), shape, half, device_memory).total
         if given and less <= available:
             hope = " ".join(f"--set {k}={str(v).lower()}" for k, v in given.items())
@@ -155,5 +199,7 @@ def demand_room(config: TrainConfig, shape: Shape, half: bool, available: float,
             break
     else:
         hope = "nothing that can be set makes it fit: take a smaller model or a device with more memory"
-    raise ActFocusError(f"{config.model}: training needs {needed.total / GB:.1f} GB ({needed}; {SPARE:.0%} of the sum), "
-                        f"{available / GB:.1f} GB are free; {hope}")
+    raise ActFocusError(
+        f"{config.model}: training needs {needed.total / GB:.1f} GB ({needed}; {SPARE:.0%} of the sum), "
+        f"{available / GB:.1f} GB are free; {hope}"
+    )

@@ -107,16 +107,25 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
     entropy = np.concatenate([t.signals["entropy"] for t in trajectories])
     sampled, known = int((kinds >= TokenKind.REASONING).sum()), np.isfinite(entropy)
     metrics = {
-        "reward/return": np.mean([t.ret for t in trajectories]), "reward/reward": np.mean([t.reward for t in trajectories]),
+        "reward/return": np.mean([t.ret for t in trajectories]),
+        "reward/reward": np.mean([t.reward for t in trajectories]),
         "reward/penalty": np.mean([t.penalty for t in trajectories]),
-        "success/rate": np.mean([t.success for t in trajectories]), "format/well_formed": well_formed(trajectories),
+        "success/rate": np.mean([t.success for t in trajectories]),
+        "format/well_formed": well_formed(trajectories),
         "format/legal": legal(trajectories),
-        "groups/total": len(returns), "groups/kept": len(groups),
-        "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]), "groups/return_std": np.mean([*spread.values()]),
-        "tokens/sampled": sampled, "tokens/trained": sum(int(t.response_mask.sum()) for t in kept),
-        "tokens/response_mean": sampled / len(trajectories)}
-    for name, chosen in (("mean", kinds >= TokenKind.REASONING), ("reasoning", kinds == TokenKind.REASONING),
-                         ("action", kinds == TokenKind.ACTION)):
+        "groups/total": len(returns),
+        "groups/kept": len(groups),
+        "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]),
+        "groups/return_std": np.mean([*spread.values()]),
+        "tokens/sampled": sampled,
+        "tokens/trained": sum(int(t.response_mask.sum()) for t in kept),
+        "tokens/response_mean": sampled / len(trajectories),
+    }
+    for name, chosen in (
+        ("mean", kinds >= TokenKind.REASONING),
+        ("reasoning", kinds == TokenKind.REASONING),
+        ("action", kinds == TokenKind.ACTION),
+    ):
         if (chosen & known).any():
             metrics[f"entropy/{name}"] = entropy[chosen & known].mean()
     return {name: float(value) for name, value in metrics.items()}
@@ -126,8 +135,11 @@ def of_credit(batch: Batch, credit: Credit) -> dict[str, float]:
     """How the weight divides over the kinds of token, before any advantage."""
     mass = gradient_mass(batch.kinds, credit.weight * credit.keep)
     shares = {f"mass/{kind}": row["mass_share"] for kind, row in mass["kinds"].items() if mass["mass"]}
-    return {**shares, "mass/action_tokens": mass["kinds"]["action"]["token_share"],
-            "mass/effective_tokens": mass["effective_tokens"]}
+    return {
+        **shares,
+        "mass/action_tokens": mass["kinds"]["action"]["token_share"],
+        "mass/effective_tokens": mass["effective_tokens"],
+    }
 
 
 def of_reference(kept: Sequence[Trajectory]) -> dict[str, float]:
@@ -141,7 +153,11 @@ def of_reference(kept: Sequence[Trajectory]) -> dict[str, float]:
 def of_sampler(sampled: np.ndarray, again: np.ndarray) -> dict[str, float]:
     """How far the sampler's log-probs of the sampled tokens are from the trainer's, of the same weights."""
     d = np.asarray(sampled, np.float64) - again
-    return {"kl/rollout": mean_kl(d), "ratio/rollout_mean": float(np.abs(d).mean()), "ratio/rollout_max": float(np.abs(d).max())}
+    return {
+        "kl/rollout": mean_kl(d),
+        "ratio/rollout_mean": float(np.abs(d).mean()),
+        "ratio/rollout_max": float(np.abs(d).max()),
+    }
 
 
 def of_critic(values: np.ndarray, targets: np.ndarray) -> dict[str, float]:

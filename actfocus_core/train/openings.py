@@ -27,7 +27,7 @@ class SharedOpenings:
         found: dict[tuple[int, ...], list[int]] = {}
         # A prompt's last token predicts the first of the reply: it is read with the reply.
         for i in rows:
-            found.setdefault(tuple(batch.trajectories[i].token_ids[:batch.where[i][0] - 1].tolist()), []).append(i)
+            found.setdefault(tuple(batch.trajectories[i].token_ids[: batch.where[i][0] - 1].tolist()), []).append(i)
         longest = max(max(map(len, found)), tokens // len(found))
         openings = [_shared(batch, alike, len(prompt), longest) for prompt, alike in found.items()]
         self.of = {i: k for k, alike in enumerate(found.values()) for i in alike}
@@ -36,7 +36,7 @@ class SharedOpenings:
         """trajectory -> its first tokens, which are read here"""
         ids = torch.zeros(len(openings), max(map(len, openings)), dtype=torch.long)
         for row, opening in zip(ids, openings):
-            row[:len(opening)] = torch.from_numpy(opening)
+            row[: len(opening)] = torch.from_numpy(opening)
         predicting = np.zeros(ids.shape, dtype=bool)
         for i, k in self.of.items():
             at = batch.where[i] - 1
@@ -46,7 +46,7 @@ class SharedOpenings:
         hidden, states = model.states(ids.to(device), *(p if p is None else p.to(device) for p in places))
         self._made = states if hidden is None else [*states, hidden]
         leaves = [made.detach().requires_grad_(made.requires_grad) for made in self._made]
-        self._states, self._hidden = leaves[:len(states)], leaves[len(states):]
+        self._states, self._hidden = leaves[: len(states)], leaves[len(states) :]
 
     @staticmethod
     def worth_it(model: SplitModel, batch: TrainingBatch, rows: np.ndarray) -> bool:
@@ -56,8 +56,13 @@ class SharedOpenings:
         """
         firsts = [batch.where[i][0] for i in rows if len(batch.where[i])]
         groups = {batch.trajectories[i].group for i in rows}
-        return not model.shares and model.full_attention and not model.backbone.training and len(groups) < len(rows) == len(firsts) \
+        return (
+            not model.shares
+            and model.full_attention
+            and not model.backbone.training
+            and len(groups) < len(rows) == len(firsts)
             and min(firsts) > 1
+        )
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:
         """[n, d] last hidden states where the response tokens are predicted."""
@@ -69,8 +74,9 @@ class SharedOpenings:
         # Right of a row's end lies whatever is there: nothing before it looks at it.
         places = (size[:, None] + torch.arange(int(columns.max()) + 1, device=device)).clamp(max=micro.ids.shape[1] - 1)
         width = int(size.max())
-        after = self.model.hidden_after([states[of, :, :width] for states in self._states], size, micro.ids.gather(1, places),
-                                        rows, columns)
+        after = self.model.hidden_after(
+            [states[of, :, :width] for states in self._states], size, micro.ids.gather(1, places), rows, columns
+        )
         if not within.any():
             return after
         shared = self._hidden[0].index_select(0, self._places[of[micro.rows[within]], at[within]])

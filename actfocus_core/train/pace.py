@@ -61,10 +61,16 @@ def warning(config: TrainConfig) -> str:
     from actfocus_core.train.memory import Shape
 
     loaded = load_config(config.model).get_text_config()
-    if device_of(config.device) != "cpu" or not hasattr(loaded, "intermediate_size") or Shape.of(loaded).parameters < SLOW:
+    if (
+        device_of(config.device) != "cpu"
+        or not hasattr(loaded, "intermediate_size")
+        or Shape.of(loaded).parameters < SLOW
+    ):
         return ""
     writing, learning, seconds = pace(load_policy(config.model, "cpu", "float32"), config)
     count = config.prompts * config.rollouts
-    return (f"{config.model} is slow on this CPU: it writes about {writing:.0f} tokens a second and learns from {learning:.0f}; a step "
-            f"of {count} rollouts takes up to {seconds / 60:.0f} minutes. Fewer: --set prompts=1 --set rollouts=4; shorter: "
-            f"-o response_tokens=60")
+    return (
+        f"{config.model} is slow on this CPU: it writes about {writing:.0f} tokens a second and learns from {learning:.0f}; a step "
+        f"of {count} rollouts takes up to {seconds / 60:.0f} minutes. Fewer: --set prompts=1 --set rollouts=4; shorter: "
+        f"-o response_tokens=60"
+    )

@@ -31,10 +31,15 @@ def train_ppo(s: Session) -> None:
         made = prepare_ppo(s, kept)
         with s.phase("store"):
             s.store(step, rollouts)
-        values, targets = (np.concatenate(made.tokens.columns[name])[made.batch.response]
-                           for name in ("values", "value_targets"))
-        metrics = (names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
-                   | names.of_critic(values, targets))
+        values, targets = (
+            np.concatenate(made.tokens.columns[name])[made.batch.response] for name in ("values", "value_targets")
+        )
+        metrics = (
+            names.of_rollouts(rollouts, kept)
+            | names.of_credit(made.batch, made.credit)
+            | names.of_reference(kept)
+            | names.of_critic(values, targets)
+        )
         # Clipped updates of policy and critic, one of each a mini-batch.
         with s.updating():
             if c.mass_every and step % c.mass_every == 0:
@@ -66,13 +71,17 @@ def update_ppo(s: Learner, made: Prepared, step: int, critic: bool = True) -> li
     ``critic=False`` leaves the critic as it is: in the step it changes nothing for the policy.
     """
     with s.phase("update"):
-        return [policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)
-                | (critic_step(s.critic, s.critic_adam, made.tokens, rows, s.config, step) if critic else {})
-                for epoch in range(s.config.epochs) for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)]
+        return [
+            policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)
+            | (critic_step(s.critic, s.critic_adam, made.tokens, rows, s.config, step) if critic else {})
+            for epoch in range(s.config.epochs)
+            for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)
+        ]
 
 
-def token_advantages(trajectories: list[Trajectory], gamma: float = 1.0, lam: float = 1.0,
-                     whiten: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def token_advantages(
+    trajectories: list[Trajectory], gamma: float = 1.0, lam: float = 1.0, whiten: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """GAE over the response tokens of each trajectory: advantages and the critic's targets, float32 [N].
 
     The return is paid at the last response token. ``signals["value"]`` holds the critic's values.
@@ -98,5 +107,7 @@ def token_advantages(trajectories: list[Trajectory], gamma: float = 1.0, lam: fl
 def demand_weights_alone(batch: Batch, credit: Credit, scheme: str) -> None:
     """Raise ActFocusError for a scheme that makes advantages of its own: under PPO the critic does."""
     if not np.array_equal(credit.advantage, batch.grpo()):
-        raise ActFocusError(f"scheme {scheme!r} makes advantages of its own; under PPO these are the critic's: "
-                            "use GRPO, or a scheme that gives weights alone")
+        raise ActFocusError(
+            f"scheme {scheme!r} makes advantages of its own; under PPO these are the critic's: "
+            "use GRPO, or a scheme that gives weights alone"
+        )

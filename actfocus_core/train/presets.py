@@ -24,21 +24,64 @@ _PAPER = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
     "sokoban": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}, "filter_share": 0.25},
     "sudoku": {"env_options": {"max_turns": 8, "max_actions": 16, "response_tokens": 400}, "filter_share": 0.25},
-    "webshop": {"env_options": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1}, "prompts": 16,
-                "rollouts": 8, "steps": 100, "eval_prompts": 256, "eval_rollouts": 1},
+    "webshop": {
+        "env_options": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1},
+        "prompts": 16,
+        "rollouts": 8,
+        "steps": 100,
+        "eval_prompts": 256,
+        "eval_rollouts": 1,
+    },
 }
 ROWS = {f"{env}-{size}": (env, f"Qwen/Qwen2.5-{size}-Instruct") for env in _PAPER for size in SIZES}
 """The paper's rows as presets: name -> (environment, model); the rest is that of ``paper``."""
-_COMMON = {"prompts": 8, "rollouts": 16, "steps": 200, "lr": 1e-6, "critic_lr": 1e-5, "minibatch": 32,
-           "clip_low": 0.2, "clip_high": 0.28, "entropy_coef": 0.001, "gamma": 1.0, "lam": 1.0,
-           "eval_every": 10, "eval_prompts": 32, "eval_rollouts": 16}
-_QUICK = {"prompts": 8, "rollouts": 8, "steps": 60, "time_budget": 110.0, "lr": 3e-4, "critic_lr": 1e-3,
-          "minibatch": 32, "entropy_coef": 0.0, "eval_every": 20, "eval_prompts": 32, "eval_rollouts": 4,
-          "mass_every": 10, "micro_tokens": 1536}
+_COMMON = {
+    "prompts": 8,
+    "rollouts": 16,
+    "steps": 200,
+    "lr": 1e-6,
+    "critic_lr": 1e-5,
+    "minibatch": 32,
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "entropy_coef": 0.001,
+    "gamma": 1.0,
+    "lam": 1.0,
+    "eval_every": 10,
+    "eval_prompts": 32,
+    "eval_rollouts": 16,
+}
+_QUICK = {
+    "prompts": 8,
+    "rollouts": 8,
+    "steps": 60,
+    "time_budget": 110.0,
+    "lr": 3e-4,
+    "critic_lr": 1e-3,
+    "minibatch": 32,
+    "entropy_coef": 0.0,
+    "eval_every": 20,
+    "eval_prompts": 32,
+    "eval_rollouts": 4,
+    "mass_every": 10,
+    "micro_tokens": 1536,
+}
 _QUICK_OF = {"sokoban": {"prompts": 12, "filter_share": 0.5}}
 
-_QUICK_LANGUAGE = {"prompts": 2, "rollouts": 4, "steps": 10, "time_budget": 1800.0, "lr": 1e-5, "critic_lr": 1e-4, "minibatch": 8,
-                   "eval_every": 10, "eval_prompts": 4, "eval_rollouts": 1, "eval_temperatures": (1.0,), "mass_every": 0}
+_QUICK_LANGUAGE = {
+    "prompts": 2,
+    "rollouts": 4,
+    "steps": 10,
+    "time_budget": 1800.0,
+    "lr": 1e-5,
+    "critic_lr": 1e-4,
+    "minibatch": 8,
+    "eval_every": 10,
+    "eval_prompts": 4,
+    "eval_rollouts": 1,
+    "eval_temperatures": (1.0,),
+    "mass_every": 0,
+}
 """Instead, for a language model on a CPU: few and short rollouts. It shows that it runs, not what is learned."""
 
 
@@ -73,7 +116,10 @@ def is_language_model(model: str) -> bool:
     folder = Path(model)
     if model in NAMES or not folder.is_dir():
         return model != "tiny"
-    return not (folder / "config.json").is_file() or sum(file.stat().st_size for file in folder.glob("*.safetensors")) > SMALL_BYTES
+    return (
+        not (folder / "config.json").is_file()
+        or sum(file.stat().st_size for file in folder.glob("*.safetensors")) > SMALL_BYTES
+    )
 
 
 def _of_size(model: str) -> dict:
@@ -83,5 +129,9 @@ def _of_size(model: str) -> dict:
     """
     for label, rollout_batch, micro_tokens in (("1.5B", 64, 16384), ("0.5B", 128, 16384), ("3B", 32, 4096)):
         if label in model:
-            return {"micro_tokens": micro_tokens, "rollout_batch": rollout_batch, "gradient_checkpointing": label != "0.5B"}
+            return {
+                "micro_tokens": micro_tokens,
+                "rollout_batch": rollout_batch,
+                "gradient_checkpointing": label != "0.5B",
+            }
     return {"micro_tokens": 16384}

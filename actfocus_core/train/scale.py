@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from actfocus_core.train.memory import QWEN, SPARE, Shape
 
-SIZES = {**QWEN, "7B": Shape(28, 3584, 28, 4, 128, 18944, 152064, False, True),
-         "14B": Shape(48, 5120, 40, 8, 128, 13824, 152064, False, True),
-         "32B": Shape(64, 5120, 40, 8, 128, 27648, 152064, False, True),
-         "72B": Shape(80, 8192, 64, 8, 128, 29568, 152064, False, True)}
+SIZES = {
+    **QWEN,
+    "7B": Shape(28, 3584, 28, 4, 128, 18944, 152064, False, True),
+    "14B": Shape(48, 5120, 40, 8, 128, 13824, 152064, False, True),
+    "32B": Shape(64, 5120, 40, 8, 128, 27648, 152064, False, True),
+    "72B": Shape(80, 8192, 64, 8, 128, 29568, 152064, False, True),
+}
 """Qwen2.5-Instruct."""
 GPU = 80e9
 """Bytes of one GPU's memory."""
@@ -51,7 +54,10 @@ class Plan:
 def plan(shape: Shape, gpu: float = GPU) -> Plan:
     """What a model of this shape needs on GPUs of ``gpu`` bytes each."""
     p = shape.parameters
-    local = MICRO * shape.activations(half=True, checkpointing=True) + ((1 << 27) // shape.vocabulary) * shape.vocabulary * LOGIT
+    local = (
+        MICRO * shape.activations(half=True, checkpointing=True)
+        + ((1 << 27) // shape.vocabulary) * shape.vocabulary * LOGIT
+    )
     gpus = 1
     # One block's weights are gathered in bfloat16, and the next one's while it computes.
     while SPARE * (20 * p / gpus + local + 2 * 2 * shape.block) > gpu:

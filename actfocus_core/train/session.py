@@ -40,8 +40,14 @@ _NAMED = 5
 class Session(Learner):
     """One process's work on one run: what it learns, and what it tells the folder."""
 
-    def __init__(self, config: TrainConfig, policy: Policy, run: Run, on_progress: Progress | None = None,
-                 on_warning: Callable[[str], None] | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        policy: Policy,
+        run: Run,
+        on_progress: Progress | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ):
         super().__init__(config, policy, on_progress)
         self.run = run
         self.on_warning = on_warning or (lambda line: None)
@@ -95,9 +101,18 @@ class Session(Learner):
         """The rollouts of a step: P new prompts, G rollouts each."""
         c = self.config
         first = TRAINING_SEED + (step - 1) * c.prompts
-        rollouts = collect(self.player, c.env, prompts=range(first, first + c.prompts), rollouts=c.rollouts,
-                           seed=c.seed, step=step, env_options=c.env_options, sampler=self._sampler(c.temperature),
-                           batch_size=c.rollout_batch, on_progress=lambda d, n: self.progress("rollout", d, n))
+        rollouts = collect(
+            self.player,
+            c.env,
+            prompts=range(first, first + c.prompts),
+            rollouts=c.rollouts,
+            seed=c.seed,
+            step=step,
+            env_options=c.env_options,
+            sampler=self._sampler(c.temperature),
+            batch_size=c.rollout_batch,
+            on_progress=lambda d, n: self.progress("rollout", d, n),
+        )
         if self.engine:
             self.engine.rest()
         return rollouts
@@ -123,8 +138,10 @@ class Session(Learner):
         elif not scored or slug(self.reference.name) in self.run.references(step):
             return
         elif not self._are_stored(step, trajectories):
-            self.warn(f"the stored rollouts of step {step} differ from the repeated ones, so no signals are stored for them; "
-                      "`actfocus score` adds them")
+            self.warn(
+                f"the stored rollouts of step {step} differ from the repeated ones, so no signals are stored for them; "
+                "`actfocus score` adds them"
+            )
             return
         if scored:
             self.run.annotate(step, self.reference.name, trajectories)
@@ -138,8 +155,13 @@ class Session(Learner):
         last = step >= c.steps or self._time_is_up()
         if c.eval_every and (step % c.eval_every == 0 or last):
             metrics |= self._evaluate(step)
-        metrics |= {"grad/lr": self.adam.rate(step), "format/collapsed": float(collapsed),
-                    "tokens/per_second": metrics["tokens/sampled"] / seconds, **self.notes, "seconds/elapsed": self.elapsed}
+        metrics |= {
+            "grad/lr": self.adam.rate(step),
+            "format/collapsed": float(collapsed),
+            "tokens/per_second": metrics["tokens/sampled"] / seconds,
+            **self.notes,
+            "seconds/elapsed": self.elapsed,
+        }
         self.step, self.notes = step, {}
         self.log(step, metrics)
         if collapsed and c.stop_on_format_collapse:
@@ -148,8 +170,11 @@ class Session(Learner):
             self.ended = "finished"
         if step % c.checkpoint_every == 0 or self.ended:
             self.checkpoint()
-        self.message = (f"the format collapses: {metrics['format/well_formed']:.0%} of the turns are well formed "
-                        f"(step {step})" if collapsed else "")
+        self.message = (
+            f"the format collapses: {metrics['format/well_formed']:.0%} of the turns are well formed (step {step})"
+            if collapsed
+            else ""
+        )
         self.tell("running")
         self.progress("train", step, c.steps)
 
@@ -182,10 +207,23 @@ class Session(Learner):
             for file in part.glob("*.safetensors"):
                 share(file)
             options = {**self.policy.env_options, self.config.env: self.env_options}
-            (part / "actfocus.json").write_text(json.dumps(
-                {"env_options": options, "trained": {"from": self.config.model, "steps": self.step,
-                 "scheme": self.config.scheme, "algorithm": self.config.algorithm, "seed": self.config.seed}},
-                indent=2) + "\n", encoding="utf-8")
+            (part / "actfocus.json").write_text(
+                json.dumps(
+                    {
+                        "env_options": options,
+                        "trained": {
+                            "from": self.config.model,
+                            "steps": self.step,
+                            "scheme": self.config.scheme,
+                            "algorithm": self.config.algorithm,
+                            "seed": self.config.seed,
+                        },
+                    },
+                    indent=2,
+                )
+                + "\n",
+                encoding="utf-8",
+            )
 
     # --- the folder ----------------------------------------------------------------------
 
@@ -200,8 +238,16 @@ class Session(Learner):
     def tell(self, state: str, phase: str = "") -> None:
         """Replace the run's status."""
         message = "; ".join(filter(None, (self.message, *self.warnings)))
-        write_status(self.run.path, state=state, step=self.step, steps=self.config.steps, phase=phase,
-                     message=message, elapsed=self.elapsed, time_budget=self.config.time_budget)
+        write_status(
+            self.run.path,
+            state=state,
+            step=self.step,
+            steps=self.config.steps,
+            phase=phase,
+            message=message,
+            elapsed=self.elapsed,
+            time_budget=self.config.time_budget,
+        )
 
     def warn(self, line: str) -> None:
         """Report a problem to the caller of ``resume`` and in the status."""
@@ -271,7 +317,9 @@ class Session(Learner):
             stored = {t.id: t.token_ids for t in self.run.trajectories(step)}
         except ActFocusError:
             return False
-        return stored.keys() == {t.id for t in trajectories} and all(np.array_equal(stored[t.id], t.token_ids) for t in trajectories)
+        return stored.keys() == {t.id for t in trajectories} and all(
+            np.array_equal(stored[t.id], t.token_ids) for t in trajectories
+        )
 
     # --- the rest ------------------------------------------------------------------------
 
@@ -295,9 +343,17 @@ class Session(Learner):
         with self.phase("evaluate"):
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(
-                    self.player, c.env, prompts=c.eval_prompts, rollouts=c.eval_rollouts, temperature=temperature,
-                    step=step, env_options=c.env_options, sampler=self._sampler(temperature), batch_size=c.rollout_batch,
-                    on_progress=lambda d, n: self.progress("evaluate", d, n))
+                    self.player,
+                    c.env,
+                    prompts=c.eval_prompts,
+                    rollouts=c.eval_rollouts,
+                    temperature=temperature,
+                    step=step,
+                    env_options=c.env_options,
+                    sampler=self._sampler(temperature),
+                    batch_size=c.rollout_batch,
+                    on_progress=lambda d, n: self.progress("evaluate", d, n),
+                )
                 found |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
                 if c.store_evaluation:
                     self._store_evaluation(step, temperature, trajectories)
@@ -306,7 +362,12 @@ class Session(Learner):
 
     def _store_evaluation(self, step: int, temperature: float, trajectories: list[Trajectory]) -> None:
         path = self.run.path / "evaluation" / label(temperature)
-        config = {"command": "evaluate", "env": self.config.env, "env_options": self.env_options, "temperature": temperature}
+        config = {
+            "command": "evaluate",
+            "env": self.config.env,
+            "env_options": self.env_options,
+            "temperature": temperature,
+        }
         run = Run.open(path) if path.exists() else Run.create(path, config, self.run.info["model"])
         if step not in run.steps():
             run.add_trajectories(step, trajectories)
@@ -335,4 +396,8 @@ def _named(steps: list[int]) -> str:
     if len(steps) == 1:
         return f"step {steps[0]}"
     shown, more = steps[:_NAMED], len(steps) - _NAMED
-    return f"steps {', '.join(map(str, shown))} and {more} more" if more > 0 else f"steps {', '.join(map(str, shown[:-1]))} and {shown[-1]}"
+    return (
+        f"steps {', '.join(map(str, shown))} and {more} more"
+        if more > 0
+        else f"steps {', '.join(map(str, shown[:-1]))} and {shown[-1]}"
+    )

@@ -43,8 +43,10 @@ class Adam:
         norm = float(torch.nn.utils.clip_grad_norm_(self.named.values(), self.max_norm))
         if not math.isfinite(norm):
             self.inner.zero_grad()
-            raise ActFocusError(f"step {step}: the gradient of the {what} is not a finite number ({norm}); "
-                                "a smaller learning rate is the usual cure")
+            raise ActFocusError(
+                f"step {step}: the gradient of the {what} is not a finite number ({norm}); "
+                "a smaller learning rate is the usual cure"
+            )
         for group in self.inner.param_groups:
             group["lr"] = self.rate(step)
         self.inner.step()
@@ -57,8 +59,11 @@ class Adam:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state as named tensors, to be stored."""
-        return {f"{name}|{key}": value for name, p in self.named.items()
-                for key, value in self.inner.state.get(p, {}).items()}
+        return {
+            f"{name}|{key}": value
+            for name, p in self.named.items()
+            for key, value in self.inner.state.get(p, {}).items()
+        }
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """Take up stored parameters."""
@@ -74,15 +79,15 @@ class Adam:
             self.inner.state[self.named[name]][key] = value.to(self.named[name].device, copy=True)
 
 
-def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
-            openings: SharedOpenings | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+def forward(
+    model: SplitModel, micro: MicroBatch, entropy: bool = False, openings: SharedOpenings | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probs of the response tokens, float32 [n], and the entropies of their distributions.
 
     ``openings``: those of the mini-batch, read already; without them every row is read whole. Logits are made at response tokens only. Where a backward pass would have to hold too many of
     them, each chunk is made again when its gradient is wanted.
     """
-    hidden = (openings.hidden(micro) if openings else
-              model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1))
+    hidden = openings.hidden(micro) if openings else model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1)
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
         rows = chunk_rows(vocabulary, hidden.device)
@@ -91,8 +96,11 @@ def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False,
     parts = []
     for h, y in zip(hidden.split(rows), micro.targets.split(rows)):
         again = hidden.requires_grad and rows < len(micro)
-        parts.append(checkpoint(_of_chunk, model, h, y, entropy, use_reentrant=False) if again
-                     else _of_chunk(model, h, y, entropy))
+        parts.append(
+            checkpoint(_of_chunk, model, h, y, entropy, use_reentrant=False)
+            if again
+            else _of_chunk(model, h, y, entropy)
+        )
     logprobs, entropies = zip(*parts)
     return torch.cat(logprobs), torch.cat(entropies) if entropy else None
 
@@ -112,8 +120,9 @@ def autocast(device: torch.device, precision: str):
     return torch.autocast(device.type, torch.bfloat16, enabled=in_half(precision, device))
 
 
-def policy_step(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray,
-                config: TrainConfig, step: int) -> dict[str, float]:
+def policy_step(
+    model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig, step: int
+) -> dict[str, float]:
     """One optimiser step of the policy on the trajectories ``rows``; ``z`` [n] as ``normalisers`` gives it.
 
     The columns of the batch: ``old_logprobs``, ``advantages``, ``weights``, ``keep``, ``clip_scale``, and
@@ -127,8 +136,9 @@ def policy_step(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.nd
     return {**metrics, "grad/norm": adam.step(step, "policy"), "loss/skipped": 0.0}
 
 
-def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray,
-                    config: TrainConfig) -> dict[str, float] | None:
+def policy_gradient(
+    model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig
+) -> dict[str, float] | None:
     """Add the gradient of a mini-batch to the parameters; its metrics, or None where it is 0.
 
     Any ``micro_tokens`` gives the same gradient, to rounding. Without an entropy or KL term a
@@ -144,7 +154,9 @@ def policy_gradient(model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z
     if SharedOpenings.worth_it(model, batch, rows):
         with autocast(device, config.precision):
             openings = SharedOpenings(model, batch, rows, config.micro_tokens, device)
-    for micro in batch.micro_batches(rows, config.micro_tokens, device, openings.read if openings else None, model.shares):
+    for micro in batch.micro_batches(
+        rows, config.micro_tokens, device, openings.read if openings else None, model.shares
+    ):
         with autocast(device, config.precision):
             loss, parts = _losses(model, micro, openings, z, config, tokens)
         loss.backward()
@@ -161,14 +173,24 @@ _SUMS = ("loss/policy", "loss/entropy", "loss/kl")
 """Losses: divided by the mini-batch's own divisor already."""
 
 
-def _losses(model: SplitModel, micro: MicroBatch, openings: SharedOpenings | None, z: np.ndarray, config: TrainConfig,
-            tokens: int):
+def _losses(
+    model: SplitModel,
+    micro: MicroBatch,
+    openings: SharedOpenings | None,
+    z: np.ndarray,
+    config: TrainConfig,
+    tokens: int,
+):
     """The loss of a micro-batch as a part of its mini-batch of ``tokens`` response tokens, and its parts."""
     logprobs, entropies = forward(model, micro, bool(config.entropy_coef), openings)
     result = _surrogate(micro, logprobs, micro.columns["weights"], z, config)
     loss, ones = result.loss, torch.ones_like(logprobs)
-    parts = {"loss/policy": result.loss, "kl/update": result.approx_kl, "clip/low": result.clip_low,
-             "clip/high": result.clip_high}
+    parts = {
+        "loss/policy": result.loss,
+        "kl/update": result.approx_kl,
+        "clip/low": result.clip_low,
+        "clip/high": result.clip_high,
+    }
     if config.entropy_coef:
         parts["loss/entropy"] = -config.entropy_coef * masked_mean(entropies, ones, tokens)
         loss = loss + parts["loss/entropy"]
@@ -187,12 +209,23 @@ def _surrogate(micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor,
     units = columns.get("units")
     if units is not None:
         units = units.unique(return_inverse=True)[1]
-    return policy_loss(logprobs, columns["old_logprobs"], columns["advantages"], weights, columns["keep"],
-                       config.clip_low, config.clip_high, divisor, columns["clip_scale"], units)
+    return policy_loss(
+        logprobs,
+        columns["old_logprobs"],
+        columns["advantages"],
+        weights,
+        columns["keep"],
+        config.clip_low,
+        config.clip_high,
+        divisor,
+        columns["clip_scale"],
+        units,
+    )
 
 
-def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray,
-                     config: TrainConfig) -> dict[str, float]:
+def gradient_by_kind(
+    model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig
+) -> dict[str, float]:
     """How long the policy gradient of each kind of token alone is, and how they point to each other.
 
     The three gradients of a mini-batch add up to that of its policy loss. Costs one forward pass and
@@ -205,8 +238,12 @@ def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: 
     for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares):
         with autocast(device, config.precision):
             logprobs, _ = forward(model, micro)
-            losses = {kind: _surrogate(micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind),
-                                       z, config).loss for kind in RESPONSE_KINDS}
+            losses = {
+                kind: _surrogate(
+                    micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind), z, config
+                ).loss
+                for kind in RESPONSE_KINDS
+            }
         for kind, loss in losses.items():
             parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             for whole, part in zip(gradients[kind], parts):
@@ -214,32 +251,50 @@ def gradient_by_kind(model: SplitModel, adam: Adam, batch: TrainingBatch, rows: 
                     whole += part
     flat = {kind: torch.cat([g.flatten() for g in parts]) for kind, parts in gradients.items()}
     metrics = {f"mass/gradient_{kind.name.lower()}": float(g.norm()) for kind, g in flat.items()}
-    for a, b in ((TokenKind.REASONING, TokenKind.ACTION), (TokenKind.FORMAT, TokenKind.ACTION),
-                 (TokenKind.REASONING, TokenKind.FORMAT)):
+    for a, b in (
+        (TokenKind.REASONING, TokenKind.ACTION),
+        (TokenKind.FORMAT, TokenKind.ACTION),
+        (TokenKind.REASONING, TokenKind.FORMAT),
+    ):
         lengths = float(flat[a].norm() * flat[b].norm())
         if lengths:
             metrics[f"mass/cosine_{a.name.lower()}_{b.name.lower()}"] = float(flat[a] @ flat[b]) / lengths
     return metrics
 
 
-def critic_step(critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, config: TrainConfig,
-                step: int) -> dict[str, float]:
+def critic_step(
+    critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, config: TrainConfig, step: int
+) -> dict[str, float]:
     """One optimiser step of the critic on the same mini-batch. Columns: ``values``, ``value_targets``."""
     tokens, total = batch.tokens(rows), 0.0
     device = critic.head.weight.device
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
         with autocast(device, config.precision):
             values = critic.values(micro)
-        loss = value_loss(values, micro.columns["values"], micro.columns["value_targets"], torch.ones_like(values),
-                          config.clip_value, tokens)
+        loss = value_loss(
+            values,
+            micro.columns["values"],
+            micro.columns["value_targets"],
+            torch.ones_like(values),
+            config.clip_value,
+            tokens,
+        )
         loss.backward()
         total += float(loss.detach())
     return {"loss/value": total, "grad/critic_norm": adam.step(step, "critic")}
 
 
 @torch.no_grad()
-def per_token(trajectories: list, of_micro, tokens: int, device: torch.device, precision: str = "float32",
-              shape: tuple[int, ...] = (), read: Mapping[int, int] | None = None, shared: bool = False) -> list[np.ndarray]:
+def per_token(
+    trajectories: list,
+    of_micro,
+    tokens: int,
+    device: torch.device,
+    precision: str = "float32",
+    shape: tuple[int, ...] = (),
+    read: Mapping[int, int] | None = None,
+    shared: bool = False,
+) -> list[np.ndarray]:
     """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
 
     ``read``, ``shared``: as in ``TrainingBatch.micro_batches``.

@@ -80,7 +80,11 @@ def table(compared: Compared, view: View) -> dict:
     """What ``actfocus_core.comparison.compare`` says of every scheme, with the null controls where the view asks."""
     batch = compared.batch
     found = compare(batch, credits_of(batch, list(SCHEMES), view.controls, params(view)))
-    return plain(found) | {"rollouts": len(batch.ids), "unscored": compared.unscored, "tokens": int(batch.response.sum())}
+    return plain(found) | {
+        "rollouts": len(batch.ids),
+        "unscored": compared.unscored,
+        "tokens": int(batch.response.sum()),
+    }
 
 
 def boards(compared: Compared, view: View) -> list[dict]:
@@ -90,5 +94,8 @@ def boards(compared: Compared, view: View) -> list[dict]:
     if not known:
         return []
     credits = credits_of(batch, list(SCHEMES), view.controls, params(view))
-    return [plain(scoreboard(batch, credits, Truth.of(batch, of)).to_dict())
-            | {"values": TRUTHS[of][0], "truth": TRUTHS[of][1], "rollouts": len(batch.ids)} for of in known]
+    return [
+        plain(scoreboard(batch, credits, Truth.of(batch, of)).to_dict())
+        | {"values": TRUTHS[of][0], "truth": TRUTHS[of][1], "rollouts": len(batch.ids)}
+        for of in known
+    ]

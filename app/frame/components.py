@@ -11,8 +11,17 @@ class ClientHTML(gr.HTML):
     """A component that the studio's script builds: an empty element, and its value as a string."""
 
     def __init__(self, mount: str, *, value: str | None = None, elem_id: str, **kwargs):
-        super().__init__(value=value, html_template="<div></div>", css_template="", apply_default_css=False,
-                         head=script_tag(), js_on_load=mount, elem_id=elem_id, padding=False, **kwargs)
+        super().__init__(
+            value=value,
+            html_template="<div></div>",
+            css_template="",
+            apply_default_css=False,
+            head=script_tag(),
+            js_on_load=mount,
+            elem_id=elem_id,
+            padding=False,
+            **kwargs,
+        )
 
     def get_block_name(self) -> str:
         return "html"
@@ -36,8 +45,9 @@ class Settings(ClientHTML):
     """Lets the script set the native controls: it triggers, the listeners ask the script for values."""
 
     def __init__(self):
-        super().__init__("ActFocus.store.bind({all: () => trigger('all'), preset: () => trigger('preset')})",
-                         elem_id="af-settings")
+        super().__init__(
+            "ActFocus.store.bind({all: () => trigger('all'), preset: () => trigger('preset')})", elem_id="af-settings"
+        )
 
 
 class Nav(ClientHTML):
@@ -70,4 +80,6 @@ class Ask(ClientHTML):
 
     def __init__(self, name: str):
         elem_id = f"af-{name}-ask"
-        super().__init__(f"ActFocus.{name}.link(ActFocus.handler('{elem_id}', 'ask', ActFocus.{name}.answer))", elem_id=elem_id)
+        super().__init__(
+            f"ActFocus.{name}.link(ActFocus.handler('{elem_id}', 'ask', ActFocus.{name}.answer))", elem_id=elem_id
+        )

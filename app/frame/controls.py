@@ -39,8 +39,9 @@ class Controls:
 
 def presets() -> dict[str, tuple[float, float]]:
     """Scheme name -> its alpha and beta; Uniform is ActFocus with (1, 0)."""
-    return {name: (SCHEMES[name].defaults.get("alpha", 1.0), SCHEMES[name].defaults.get("beta", 0.0))
-            for name in PRESETS}
+    return {
+        name: (SCHEMES[name].defaults.get("alpha", 1.0), SCHEMES[name].defaults.get("beta", 0.0)) for name in PRESETS
+    }
 
 
 def preset_name(alpha: float, beta: float) -> str:
@@ -53,20 +54,54 @@ def method_controls() -> Controls:
     start = View()
     choices = [(SCHEMES[name].title, name) for name in PRESETS] + [("Custom", CUSTOM)]
     c = Controls(
-        preset=gr.Radio(choices, value=preset_name(start.alpha, start.beta), label="Credit scheme", elem_id="af-preset",
-                        info="Who gets the gradient. Uniform counts every token alike; ActFocus turns to the actions."),
-        alpha=gr.Slider(0, ALPHA_MAX, start.alpha, step=0.01, label="\u03b1, weight of reasoning",
-                        elem_id="af-alpha", buttons=[],
-                        info="1 counts a reasoning token like an action, 0 ignores it."),
-        beta=gr.Slider(0, BETA_MAX, start.beta, step=0.05, label="\u03b2, boost of actions",
-                       elem_id="af-beta", buttons=[],
-                       info="Uncertain actions weigh up to 1 + \u03b2; at 0 all actions are alike."),
-        signal=gr.Radio([(TITLES.get(name, name), name) for name in SIGNALS], value=start.signal, label="Signal", elem_id="af-signal",
-                        info="How uncertainty is measured; energy and entropy are a frozen reference\u2019s."),
-        scope=gr.Radio(list(SCOPES), value=start.scope, label="Compare the signal within", elem_id="af-scope",
-                       info="Where its mean \u03bc and spread \u03c3 are taken. The method uses the whole batch."),
-        adv=gr.Checkbox(start.adv, label="Multiply by |advantage|", elem_id="af-adv",
-                        info="A trajectory that did as well as its group teaches nothing: its mass becomes 0."))
+        preset=gr.Radio(
+            choices,
+            value=preset_name(start.alpha, start.beta),
+            label="Credit scheme",
+            elem_id="af-preset",
+            info="Who gets the gradient. Uniform counts every token alike; ActFocus turns to the actions.",
+        ),
+        alpha=gr.Slider(
+            0,
+            ALPHA_MAX,
+            start.alpha,
+            step=0.01,
+            label="\u03b1, weight of reasoning",
+            elem_id="af-alpha",
+            buttons=[],
+            info="1 counts a reasoning token like an action, 0 ignores it.",
+        ),
+        beta=gr.Slider(
+            0,
+            BETA_MAX,
+            start.beta,
+            step=0.05,
+            label="\u03b2, boost of actions",
+            elem_id="af-beta",
+            buttons=[],
+            info="Uncertain actions weigh up to 1 + \u03b2; at 0 all actions are alike.",
+        ),
+        signal=gr.Radio(
+            [(TITLES.get(name, name), name) for name in SIGNALS],
+            value=start.signal,
+            label="Signal",
+            elem_id="af-signal",
+            info="How uncertainty is measured; energy and entropy are a frozen reference\u2019s.",
+        ),
+        scope=gr.Radio(
+            list(SCOPES),
+            value=start.scope,
+            label="Compare the signal within",
+            elem_id="af-scope",
+            info="Where its mean \u03bc and spread \u03c3 are taken. The method uses the whole batch.",
+        ),
+        adv=gr.Checkbox(
+            start.adv,
+            label="Multiply by |advantage|",
+            elem_id="af-adv",
+            info="A trajectory that did as well as its group teaches nothing: its mass becomes 0.",
+        ),
+    )
     MethodNote()
     with gr.Row(elem_id="af-ab"):
         gr.Button("Keep as B", size="sm", elem_id="af-keep").click(None, js="() => { ActFocus.store.keep(); }")

@@ -13,7 +13,19 @@ from app.transfers import RECEIVE, UPLOAD_MAX
 
 def drawer(exchange: Exchange) -> None:
     """Build the drawer; requests and answers are small JSON strings."""
-    PageView("drawer", menu=dump({"formats": [format.title for format in FORMATS.values()], "rules": list(RULES), "exports": list(EXPORTS.items()),
-                 "parts": list(PARTS.items()), "pattern_max": PATTERN_MAX, "upload_max": UPLOAD_MAX, "receive": RECEIVE[1:]}))
+    PageView(
+        "drawer",
+        menu=dump(
+            {
+                "formats": [format.title for format in FORMATS.values()],
+                "rules": list(RULES),
+                "exports": list(EXPORTS.items()),
+                "parts": list(PARTS.items()),
+                "pattern_max": PATTERN_MAX,
+                "upload_max": UPLOAD_MAX,
+                "receive": RECEIVE[1:],
+            }
+        ),
+    )
     asked = Ask("drawer")
     asked.ask(lambda text: answer(text, exchange.tell), [asked], [asked], trigger_mode="multiple", **PRIVATE)

@@ -16,17 +16,36 @@ POLL_SECONDS = 0.5
 def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
     """Build the form; the script opens the new run in the page that started it."""
     with gr.Accordion("New rollouts", open=False, elem_id="af-rollouts"):
-        environment = gr.Radio(list(jobs.ENVIRONMENTS), value=next(iter(jobs.ENVIRONMENTS)), label="Environment",
-                               info="What the policy plays; on slippery ice a move may slide to the side.")
-        policy = gr.Dropdown(_policies(rollouts), value="tiny", label="Policy", elem_id="af-policy",
-                             info="What is installed here; what was trained on the Train tab is one, too.")
-        examples = gr.Slider(*jobs.EXAMPLES, 0, step=1, label="Worked examples", buttons=[],
-                             info="Shown in the prompt, for a model that does not know the format.")
-        prompts = gr.Slider(*jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes, rooms, puzzles or wishes.", buttons=[])
-        members = gr.Slider(*jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[],
-                            info="Tries on the same one: a group.")
-        temperature = gr.Slider(*jobs.TEMPERATURE, 1.0, step=0.1, label="Temperature", buttons=[],
-                                info="How freely the policy samples.")
+        environment = gr.Radio(
+            list(jobs.ENVIRONMENTS),
+            value=next(iter(jobs.ENVIRONMENTS)),
+            label="Environment",
+            info="What the policy plays; on slippery ice a move may slide to the side.",
+        )
+        policy = gr.Dropdown(
+            _policies(rollouts),
+            value="tiny",
+            label="Policy",
+            elem_id="af-policy",
+            info="What is installed here; what was trained on the Train tab is one, too.",
+        )
+        examples = gr.Slider(
+            *jobs.EXAMPLES,
+            0,
+            step=1,
+            label="Worked examples",
+            buttons=[],
+            info="Shown in the prompt, for a model that does not know the format.",
+        )
+        prompts = gr.Slider(
+            *jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes, rooms, puzzles or wishes.", buttons=[]
+        )
+        members = gr.Slider(
+            *jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[], info="Tries on the same one: a group."
+        )
+        temperature = gr.Slider(
+            *jobs.TEMPERATURE, 1.0, step=0.1, label="Temperature", buttons=[], info="How freely the policy samples."
+        )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed, the same rollouts.")
         with gr.Row():
             start = gr.Button("Roll out", variant="primary", size="sm", elem_id="af-roll")

@@ -44,8 +44,7 @@ class Diagnosis:
         """The page's JSON, with the groups that the filter keeps of every step."""
         kept = {(t.step, t.group) for step in self.steps for t in keep_groups(step, share)}
         groups = self.found["groups"]
-        return {**self.found, "keep": share,
-                "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
+        return {**self.found, "keep": share, "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
 
 
 def diagnosis(run: Run, step: int | None, reference: str | None, latest: Latest[Diagnosis]) -> Diagnosis:
@@ -61,7 +60,7 @@ def _fitting(run: Run, steps: list[int]) -> list[int]:
     """The last steps whose rollouts are together ROLLOUTS_MAX at most, one at least."""
     counts = run.index()["step"].value_counts()
     together = np.cumsum([int(counts.get(step, 0)) for step in reversed(steps)])
-    return steps[len(steps) - max(1, int(np.searchsorted(together, ROLLOUTS_MAX, side="right"))):]
+    return steps[len(steps) - max(1, int(np.searchsorted(together, ROLLOUTS_MAX, side="right"))) :]
 
 
 def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -> Diagnosis:
@@ -75,16 +74,29 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
     bottleneck = action_bottleneck(batch)
     rows, first = bottleneck["groups"], np.unique(batch.group_of, return_index=True)[1]
     names = [name for name in rows[0] if name != "group"]
-    return Diagnosis({
-        "groups": {"label": [row["group"] for row in rows], "name": [scored[i].group for i in first],
-                   "step": [scored[i].step for i in first], **{name: [row[name] for row in rows] for name in names}},
-        "rollouts": {name: values[batch.counted].tolist() for name, values in
-                     (("group", batch.group_of), ("return", batch.returns), ("success", batch.success))},
-        "correlations": bottleneck["correlations"], "confound": bottleneck["confound"], "missing": bottleneck["missing"],
-        "signals": list(BOTTLENECK_SIGNALS), "least": LEAST_GROUPS, "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
-        "unscored": len(everything) - len(scored),
-        "steps": [steps[0], steps[-1], len(steps), of_steps],
-    }, [[_light(t) for t in step if np.isfinite(t.ret)] for step in read])
+    return Diagnosis(
+        {
+            "groups": {
+                "label": [row["group"] for row in rows],
+                "name": [scored[i].group for i in first],
+                "step": [scored[i].step for i in first],
+                **{name: [row[name] for row in rows] for name in names},
+            },
+            "rollouts": {
+                name: values[batch.counted].tolist()
+                for name, values in (("group", batch.group_of), ("return", batch.returns), ("success", batch.success))
+            },
+            "correlations": bottleneck["correlations"],
+            "confound": bottleneck["confound"],
+            "missing": bottleneck["missing"],
+            "signals": list(BOTTLENECK_SIGNALS),
+            "least": LEAST_GROUPS,
+            "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
+            "unscored": len(everything) - len(scored),
+            "steps": [steps[0], steps[-1], len(steps), of_steps],
+        },
+        [[_light(t) for t in step if np.isfinite(t.ret)] for step in read],
+    )
 
 
 def _band(rows: list[dict], name: str) -> dict | None:
@@ -96,8 +108,19 @@ def _band(rows: list[dict], name: str) -> dict | None:
 def _light(t: Trajectory) -> Trajectory:
     """A trajectory without its tokens: what the filter looks at."""
     none = np.zeros(0)
-    return Trajectory(t.id, none, none, none, none, [], group=t.group, step=t.step, reward=t.reward, penalty=t.penalty,
-                      rollout_id=t.rollout_id)
+    return Trajectory(
+        t.id,
+        none,
+        none,
+        none,
+        none,
+        [],
+        group=t.group,
+        step=t.step,
+        reward=t.reward,
+        penalty=t.penalty,
+        rollout_id=t.rollout_id,
+    )
 
 
 def ribbons(run: Run, step: int, group: str, reference: str | None, batch: BatchConstants) -> list[dict]:
@@ -116,14 +139,26 @@ def ribbons(run: Run, step: int, group: str, reference: str | None, batch: Batch
 def _ribbon(t: Trajectory, batch: dict) -> dict:
     written = t.response_mask
     action = t.kinds == TokenKind.ACTION
-    signals = {name: numbers(values) if np.isfinite(values).all() else None
-               for name in SIGNALS for values in [signal_values(t, name)[action]]}
-    stats = {name: batch["signals"][name] and {
-        scope: {part: batch["signals"][name][scope][part] for part in ("mu", "sigma")} for scope in SCOPES}
-        for name in SIGNALS}
-    return {"id": t.id, "rollout": t.rollout, "return": finite(t.ret), "success": t.success,
-            "malformed": sum(not turn.valid for turn in t.turn_records), "truncated": t.truncated,
-            "actions": [[shown(action) for action in turn.actions] for turn in t.turn_records],
-            "kinds": "".join(map(str, t.kinds[written].tolist())),
-            "turns": (np.flatnonzero(np.diff(t.turns[written])) + 1).tolist(),
-            "signals": signals, "stats": stats}
+    signals = {
+        name: numbers(values) if np.isfinite(values).all() else None
+        for name in SIGNALS
+        for values in [signal_values(t, name)[action]]
+    }
+    stats = {
+        name: batch["signals"][name]
+        and {scope: {part: batch["signals"][name][scope][part] for part in ("mu", "sigma")} for scope in SCOPES}
+        for name in SIGNALS
+    }
+    return {
+        "id": t.id,
+        "rollout": t.rollout,
+        "return": finite(t.ret),
+        "success": t.success,
+        "malformed": sum(not turn.valid for turn in t.turn_records),
+        "truncated": t.truncated,
+        "actions": [[shown(action) for action in turn.actions] for turn in t.turn_records],
+        "kinds": "".join(map(str, t.kinds[written].tolist())),
+        "turns": (np.flatnonzero(np.diff(t.turns[written])) + 1).tolist(),
+        "signals": signals,
+        "stats": stats,
+    }

@@ -35,8 +35,14 @@ CONTROL = "shuffle"
 class Loaded:
     """What a page has open, read as far as a fact asks for it."""
 
-    def __init__(self, run: Run, view: View, batch: Callable[[], Batch], races: Races | None = None,
-                 whatif: Callable[[], WhatIf] | None = None):
+    def __init__(
+        self,
+        run: Run,
+        view: View,
+        batch: Callable[[], Batch],
+        races: Races | None = None,
+        whatif: Callable[[], WhatIf] | None = None,
+    ):
         self.run, self.view, self._batch, self.races, self._whatif = run, view, batch, races, whatif
 
     @cached_property
@@ -47,7 +53,9 @@ class Loaded:
     @cached_property
     def trajectory(self) -> Trajectory:
         references = self.run.references(self.view.step) if self.view.step is not None else []
-        return self.run.trajectory(self.view.trajectory, self.view.reference if self.view.reference in references else None)
+        return self.run.trajectory(
+            self.view.trajectory, self.view.reference if self.view.reference in references else None
+        )
 
     @cached_property
     def groups(self) -> dict:
@@ -86,8 +94,10 @@ class Loaded:
         if self._whatif is None or not self.view.motion:
             raise ActFocusError("no update is in slow motion")
         steps = slow_motion(self._whatif(), self.view.trajectory, self.view.motion)
-        return {name: np.array(steps[step][column], float) for name, step, column in (
-            ("change", "logprobs", "change"), ("loss", "loss", "values"))}
+        return {
+            name: np.array(steps[step][column], float)
+            for name, step, column in (("change", "logprobs", "change"), ("loss", "loss", "values"))
+        }
 
     def moved(self, kind: TokenKind) -> float | None:
         """Mean change of the log-prob of this trajectory's tokens of a kind."""
@@ -98,8 +108,11 @@ class Loaded:
         """Mean over seeds of the last evaluation of a scheme's runs."""
         if self.races is None or not self.view.race:
             return None
-        last = [[value for value in run["columns"].get(EVALUATED, ()) if value is not None]
-                for run in self.races.look(self.view.race, {})["runs"] if run["scheme"] == scheme and run["state"] == "finished"]
+        last = [
+            [value for value in run["columns"].get(EVALUATED, ()) if value is not None]
+            for run in self.races.look(self.view.race, {})["runs"]
+            if run["scheme"] == scheme and run["state"] == "finished"
+        ]
         return float(np.mean([values[-1] for values in last])) if last and all(last) else None
 
 
@@ -118,7 +131,13 @@ class Fact:
             value = self.of(loaded)
         except (ActFocusError, LookupError):
             return None
-        return None if value is None or not math.isfinite(value) else 100 * float(value) if self.unit == "%" else float(value)
+        return (
+            None
+            if value is None or not math.isfinite(value)
+            else 100 * float(value)
+            if self.unit == "%"
+            else float(value)
+        )
 
     def shown(self, value: float | None) -> str:
         if value is None:
@@ -132,8 +151,9 @@ def _tokens(kind: TokenKind):
 
 
 def _mass(kind: str, alpha: float | None = None, beta: float | None = None):
-    return lambda x: x.mass(x.view.alpha if alpha is None else alpha,
-                            x.view.beta if beta is None else beta)["kinds"][kind]["mass_share"]
+    return lambda x: x.mass(x.view.alpha if alpha is None else alpha, x.view.beta if beta is None else beta)["kinds"][
+        kind
+    ]["mass_share"]
 
 
 def _rho(part: str, name: str = "rho"):
@@ -186,13 +206,21 @@ FACTS: dict[str, Fact] = {
     "action_mass_role": Fact("of the weight on actions with alpha 0.1 and beta 0", "%", 1, _mass("action", 0.1, 0.0)),
     "action_mass_energy": Fact("of the weight on actions with alpha 1 and beta 0.5", "%", 1, _mass("action", 1.0, 0.5)),
     "action_mass_actfocus": Fact("of the weight on actions under ActFocus", "%", 1, _mass("action", 0.1, 0.5)),
-    "effective_tokens": Fact("effective tokens, as set", "", 0, lambda x: x.mass(x.view.alpha, x.view.beta)["effective_tokens"]),
+    "effective_tokens": Fact(
+        "effective tokens, as set", "", 0, lambda x: x.mass(x.view.alpha, x.view.beta)["effective_tokens"]
+    ),
     "response_tokens": Fact("tokens that the policy wrote in the batch", "", 0, lambda x: int(x.batch.response.sum())),
     "energy_action": Fact("mean energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.mean)),
-    "energy_reasoning": Fact("mean energy of the reasoning tokens", "", 2, lambda x: x.energy(TokenKind.REASONING, np.mean)),
-    "energy_spread": Fact("standard deviation of the energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.std)),
+    "energy_reasoning": Fact(
+        "mean energy of the reasoning tokens", "", 2, lambda x: x.energy(TokenKind.REASONING, np.mean)
+    ),
+    "energy_spread": Fact(
+        "standard deviation of the energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.std)
+    ),
     "token_energy": Fact("energy of the pinned token", "", 2, lambda x: x.token(signal_values(x.trajectory, "energy"))),
-    "token_entropy": Fact("entropy of the reference there", "", 2, lambda x: x.token(signal_values(x.trajectory, "entropy"))),
+    "token_entropy": Fact(
+        "entropy of the reference there", "", 2, lambda x: x.token(signal_values(x.trajectory, "entropy"))
+    ),
     "token_top": Fact("probability of the reference's first choice there", "%", 0, _top),
     "token_weight": Fact("weight of the pinned token", "", 2, _token_weight),
     "groups": Fact("groups of the batch", "", 0, lambda x: len(x.groups["groups"])),
@@ -203,10 +231,13 @@ FACTS: dict[str, Fact] = {
     "energy_surprise": Fact("Spearman of energy and surprise of the action tokens", "", 2, _energy_against_surprise),
     "score_actfocus": Fact("Spearman of ActFocus' weight with |A| of the turn", "", 2, lambda x: x.board["actfocus"]),
     "score_shuffled": Fact("the same with the weights shuffled", "", 2, lambda x: x.board[f"{CONTROL}:actfocus"]),
-    "moved_action": Fact("mean change of log-prob of its action tokens in the update", "", 4, lambda x: x.moved(TokenKind.ACTION)),
-    "moved_reasoning": Fact("mean change of log-prob of its reasoning tokens in the update", "", 4, lambda x: x.moved(TokenKind.REASONING)),
+    "moved_action": Fact(
+        "mean change of log-prob of its action tokens in the update", "", 4, lambda x: x.moved(TokenKind.ACTION)
+    ),
+    "moved_reasoning": Fact(
+        "mean change of log-prob of its reasoning tokens in the update", "", 4, lambda x: x.moved(TokenKind.REASONING)
+    ),
     "moved_against": Fact("of its tokens that moved against their own push", "%", 0, _against),
     "race_uniform": Fact("last evaluation of Uniform in this race", "%", 0, lambda x: x.race("uniform")),
     "race_actfocus": Fact("last evaluation of ActFocus in this race", "%", 0, lambda x: x.race("actfocus")),
 }
-

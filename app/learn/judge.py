@@ -21,13 +21,21 @@ def judge(question: Question, answer: object, loaded: Loaded) -> dict:
     text = re.sub(r"\{(\w+)\}", lambda m: FACTS[m[1]].shown(values[m[1]]), question.reveal)
     lacking = [FACTS[name].title for name in dict.fromkeys(_asked(question)) if values[name] is None]
     if lacking:
-        return {"verdict": None, "right": [], "text": text,
-                "why": f"This run cannot tell: {'; '.join(lacking)}: unavailable."}
+        return {
+            "verdict": None,
+            "right": [],
+            "text": text,
+            "why": f"This run cannot tell: {'; '.join(lacking)}: unavailable.",
+        }
     number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
     if question.number:
         known = values[question.number]
-        return {"verdict": bool(number and abs(answer - known) <= question.within), "right": [], "text": text,
-                "why": f"{FACTS[question.number].title}: {FACTS[question.number].shown(known)}."}
+        return {
+            "verdict": bool(number and abs(answer - known) <= question.within),
+            "right": [],
+            "text": text,
+            "why": f"{FACTS[question.number].title}: {FACTS[question.number].shown(known)}.",
+        }
     right = [n for n, choice in enumerate(question.choices) if choice.when is not None and _holds(choice, values)]
     right = right or [n for n, choice in enumerate(question.choices) if choice.when is None]
     return {"verdict": number and answer in right, "right": right, "text": text, "why": ""}

@@ -78,10 +78,26 @@ class Lesson:
 
     def told(self) -> dict:
         """What the page needs: everything but what is right."""
-        return {"name": self.name, "title": self.title, "minutes": self.minutes, "about": self.about, "steps": [
-            {"say": s.say, "view": s.view, "pin": s.pin, "question": s.question and {
-                "text": s.question.text, "choices": [c.text for c in s.question.choices],
-                "unit": FACTS[s.question.number].unit if s.question.number else ""}} for s in self.steps]}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "minutes": self.minutes,
+            "about": self.about,
+            "steps": [
+                {
+                    "say": s.say,
+                    "view": s.view,
+                    "pin": s.pin,
+                    "question": s.question
+                    and {
+                        "text": s.question.text,
+                        "choices": [c.text for c in s.question.choices],
+                        "unit": FACTS[s.question.number].unit if s.question.number else "",
+                    },
+                }
+                for s in self.steps
+            ],
+        }
 
 
 def load_lessons(files: Sequence[Path] = ()) -> dict[str, Lesson]:
@@ -94,7 +110,9 @@ def load_lessons(files: Sequence[Path] = ()) -> dict[str, Lesson]:
         for node in _root(Path(file)).items("a list of lessons"):
             lesson = _lesson(node)
             if lesson.name in found:
-                raise node["name"].error(f"is {lesson.name}, and another lesson has that name already; choose a new one")
+                raise node["name"].error(
+                    f"is {lesson.name}, and another lesson has that name already; choose a new one"
+                )
             found[lesson.name] = lesson
     return found
 
@@ -120,7 +138,9 @@ class _Node:
         for key, value in self.node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name not in (*needed, *more):
-                raise _Node(key, self.file, self.what).error(f"has a field {str(name)[:40]!r}; it may have {', '.join((*needed, *more))}")
+                raise _Node(key, self.file, self.what).error(
+                    f"has a field {str(name)[:40]!r}; it may have {', '.join((*needed, *more))}"
+                )
             if name in found:
                 raise _Node(key, self.file, self.what).error(f"has the field {name} twice; leave one out")
             found[name] = _Node(value, self.file, name)
@@ -160,7 +180,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {DEEPEST} levels", problem_mark=self.peek_event().start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {DEEPEST} levels", problem_mark=self.peek_event().start_mark
+            )
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -193,14 +215,23 @@ def _lesson(node: _Node) -> Lesson:
     name = f["name"].text(60)
     if not _NAME.fullmatch(name):
         raise f["name"].error("must be of small letters, digits and dashes, 60 at most")
-    return Lesson(name, f["title"].text(100), int(f["minutes"].number(1, 60)) if "minutes" in f else 3,
-                  f["about"].text(400) if "about" in f else "", tuple(map(_step, f["steps"].items("a list of steps"))))
+    return Lesson(
+        name,
+        f["title"].text(100),
+        int(f["minutes"].number(1, 60)) if "minutes" in f else 3,
+        f["about"].text(400) if "about" in f else "",
+        tuple(map(_step, f["steps"].items("a list of steps"))),
+    )
 
 
 def _step(node: _Node) -> Step:
     f = node.fields(("say",), ("view", "pin", "ask", "choices", "number", "within", "reveal"))
-    return Step(f["say"].text(3000), _view(f["view"]) if "view" in f else {},
-                f["pin"].choice(PINS) if "pin" in f else "", _question(node, f))
+    return Step(
+        f["say"].text(3000),
+        _view(f["view"]) if "view" in f else {},
+        f["pin"].choice(PINS) if "pin" in f else "",
+        _question(node, f),
+    )
 
 
 def _view(node: _Node) -> dict:
@@ -213,7 +244,9 @@ def _view(node: _Node) -> dict:
         told = str(int(read)) if isinstance(read, bool) else "" if read is None else str(read)
         same = told == text or (isinstance(read, float) and _float(text) == read)
         if not same:
-            raise value.error(f"is {text[:40] or 'empty'}, which the studio does not take; the address bar shows what it can be")
+            raise value.error(
+                f"is {text[:40] or 'empty'}, which the studio does not take; the address bar shows what it can be"
+            )
         view[name] = read
     return view
 
@@ -268,7 +301,9 @@ def _comparisons(node: _Node, text: str) -> Iterator[Comparison]:
     for part in re.split(r"\band\b", text):
         match = _CONDITION.fullmatch(part)
         if match is None:
-            raise node.error(f"is {text[:60]}; it must be a comparison such as action_share < 20, joined by and, or always")
+            raise node.error(
+                f"is {text[:60]}; it must be a comparison such as action_share < 20, joined by and, or always"
+            )
         left, operator, right = match.groups()
         _known(node, left)
         number = _float(right)

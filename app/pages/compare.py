@@ -33,17 +33,28 @@ def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are JSON strings."""
     PageView("compare", menu=menu())
     asked = Ask("compare")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE
+    )
 
 
 def menu() -> str:
     """What does not depend on a run: the schemes and where each comes from."""
     facts = ("title", "description", "source", "read", "cost", "unit", "evidence", "needs")
-    return dump({"schemes": {name: {fact: getattr(scheme, fact) for fact in facts} for name, scheme in SCHEMES.items()},
-                 "controls": CONTROLS, "how": HOW_TO_GET, "columns": COLUMNS, "from_reference": list(FROM_REFERENCE),
-                 "references": list(REFERENCES), "values": {signal: value for value, annotation in FROM_ORACLE.items()
-                                                            for signal in ANNOTATIONS[annotation]},
-                 "options": {value: " ".join(options) for value, options in VALUES.items()}})
+    return dump(
+        {
+            "schemes": {name: {fact: getattr(scheme, fact) for fact in facts} for name, scheme in SCHEMES.items()},
+            "controls": CONTROLS,
+            "how": HOW_TO_GET,
+            "columns": COLUMNS,
+            "from_reference": list(FROM_REFERENCE),
+            "references": list(REFERENCES),
+            "values": {
+                signal: value for value, annotation in FROM_ORACLE.items() for signal in ANNOTATIONS[annotation]
+            },
+            "options": {value: " ".join(options) for value, options in VALUES.items()},
+        }
+    )
 
 
 def tell(studio: Studio, asked: dict) -> dict:
@@ -73,8 +84,12 @@ def panes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> di
         except ActFocusError as error:
             notes.append(f"{error}; the trajectory itself stands on both sides.")
     same = right is None or (right["run"], right["id"]) == (left["run"], left["id"])
-    return {"left": left, "right": None if same else right, "notes": notes,
-            "view": {"scheme_a": view.scheme_a, "scheme_b": view.scheme_b, "controls": view.controls}}
+    return {
+        "left": left,
+        "right": None if same else right,
+        "notes": notes,
+        "view": {"scheme_a": view.scheme_a, "scheme_b": view.scheme_b, "controls": view.controls},
+    }
 
 
 def other(studio: Studio, view: View, run: Run) -> tuple[Run, str]:
@@ -87,8 +102,18 @@ def other(studio: Studio, view: View, run: Run) -> tuple[Run, str]:
 def pane(run: Run, name: str, id: str, view: View) -> dict:
     """One trajectory in columns. Raises ActFocusError for an id that the run does not have."""
     t = run.trajectory(id)
-    return {"run": name, "id": t.id, "step": t.step, "rollout": t.rollout, "return": finite(t.ret), "success": t.success,
-            "text": texts(t), "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t)}
+    return {
+        "run": name,
+        "id": t.id,
+        "step": t.step,
+        "rollout": t.rollout,
+        "return": finite(t.ret),
+        "success": t.success,
+        "text": texts(t),
+        "kind": t.kinds.tolist(),
+        "turn": t.turns.tolist(),
+        "turns": played(t),
+    }
 
 
 def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
@@ -133,20 +158,34 @@ def _task(run: Run) -> tuple | None:
 def _played(run: Run, name: str, seed: int, but: int | None = None) -> list[dict]:
     index = run.index()
     rows = index[(index["seed"] == seed) & (index["step"] != (-1 if but is None else but))]
-    return [{"run": name, "step": int(step), "members": [_member(row) for _, row in members.iterrows()]}
-            for step, members in rows.groupby("step")]
+    return [
+        {"run": name, "step": int(step), "members": [_member(row) for _, row in members.iterrows()]}
+        for step, members in rows.groupby("step")
+    ]
 
 
 def _member(row: pd.Series) -> dict:
-    return {"id": row["id"], "rollout": int(row["rollout"]), "return": finite(float(row["return"])), "success": bool(row["success"])}
+    return {
+        "id": row["id"],
+        "rollout": int(row["rollout"]),
+        "return": finite(float(row["return"])),
+        "success": bool(row["success"]),
+    }
 
 
 def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
     """Mass by kind, effective tokens, sign flips, and how alike the schemes are."""
     name = reference(run, place.step, view)
-    return {"table": table(studio.compared.get(run, place.step, name), view) | {
-        "run": view.run, "step": place.step, "reference": name, "score": f"actfocus score {run.path}",
-        "judge": f"actfocus oracle {run.path} --step {place.step}"}}
+    return {
+        "table": table(studio.compared.get(run, place.step, name), view)
+        | {
+            "run": view.run,
+            "step": place.step,
+            "reference": name,
+            "score": f"actfocus score {run.path}",
+            "judge": f"actfocus oracle {run.path} --step {place.step}",
+        }
+    }
 
 
 def truth(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:

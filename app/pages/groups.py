@@ -20,8 +20,13 @@ def build(studio: Studio) -> None:
     PageView("groups", figure=figures.plain())
     asked = Ask("groups")
     latest: Latest[Diagnosis] = Latest()
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [asked],
-              trigger_mode="multiple", **PRIVATE)
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, latest, one)),
+        [asked],
+        [asked],
+        trigger_mode="multiple",
+        **PRIVATE,
+    )
 
 
 def tell(studio: Studio, latest: Latest[Diagnosis], asked: dict) -> dict:

@@ -20,7 +20,13 @@ def build(studio: Studio) -> None:
     answers = Answers(studio.whatif)
     PageView("learn", menu=dump([lesson.told() for lesson in studio.lessons.values()]))
     asked = Ask("learn")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, answers, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, answers, one)),
+        [asked],
+        [asked],
+        trigger_mode="multiple",
+        **PRIVATE,
+    )
 
 
 def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
@@ -40,4 +46,10 @@ def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
             raise ActFocusError("no step of this run is open")
         return studio.compared.get(run, view.step, reference).batch
 
-    return {"reveal": judge(question, asked.get("answer"), Loaded(run, view, batch, studio.races, lambda: answers.load(run, view.whatif)[0]))}
+    return {
+        "reveal": judge(
+            question,
+            asked.get("answer"),
+            Loaded(run, view, batch, studio.races, lambda: answers.load(run, view.whatif)[0]),
+        )
+    }

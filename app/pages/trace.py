@@ -54,9 +54,23 @@ def payload(studio: Studio, view: View, restore: bool) -> str:
         place, missing = locate(run, view)
         references = run.references(place.step)
         reference = view.reference if view.reference in references else next(iter(references), None)
-        text = studio.trajectories.get((place.id, reference, stamp(run, [place.step])), lambda: trajectory_payload(
-            run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)))
-        return trace_payload(run, text, place, runs=names, name=name, reference=reference, view=view, restore=restore, notes=notes + missing)
+        text = studio.trajectories.get(
+            (place.id, reference, stamp(run, [place.step])),
+            lambda: trajectory_payload(
+                run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)
+            ),
+        )
+        return trace_payload(
+            run,
+            text,
+            place,
+            runs=names,
+            name=name,
+            reference=reference,
+            view=view,
+            restore=restore,
+            notes=notes + missing,
+        )
     except ActFocusError as error:
         return error_payload(str(error), names, view if restore else None)
 

@@ -31,16 +31,32 @@ def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
     PageView("train", menu=menu())
     asked = Ask("train")
-    asked.ask(lambda text: answer(text, lambda one: tell(studio.races, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio.races, one)),
+        [asked],
+        [asked],
+        trigger_mode="multiple",
+        **PRIVATE,
+    )
 
 
 def menu() -> str:
     """What the form offers, and the charts."""
-    return dump({"environments": list(ENVIRONMENTS), "algorithms": list(ALGORITHMS), "times": list(TIMES),
-                 "schemes": [[name, SCHEMES[name].title] for name in CHOICES], "signals": list(SIGNALS),
-                 "seeds": SEEDS_MAX, "figure": json.loads(figures.race_chart()),
-                 "metrics": {name: text for name, text in metrics.METRICS.items() if name not in ("step", "seconds/elapsed")}
-                 | {f"eval/{t}/success": f"success on the evaluation prompts at temperature {t[1:]}" for t in ("t1", "t0.5")}})
+    return dump(
+        {
+            "environments": list(ENVIRONMENTS),
+            "algorithms": list(ALGORITHMS),
+            "times": list(TIMES),
+            "schemes": [[name, SCHEMES[name].title] for name in CHOICES],
+            "signals": list(SIGNALS),
+            "seeds": SEEDS_MAX,
+            "figure": json.loads(figures.race_chart()),
+            "metrics": {name: text for name, text in metrics.METRICS.items() if name not in ("step", "seconds/elapsed")}
+            | {
+                f"eval/{t}/success": f"success on the evaluation prompts at temperature {t[1:]}" for t in ("t1", "t0.5")
+            },
+        }
+    )
 
 
 def tell(races: Races, asked: dict) -> dict:
@@ -83,9 +99,13 @@ def evaluation(races: Races, id: str, name: str) -> dict | None:
     found = index.groupby(["seed", "step"])
     rate, first = found["success"].mean(), found["id"].first()
     cell = [[float(rate.get((seed, step), np.nan)) for step in steps] for seed in seeds]
-    return {"run": f"{name} evaluation {EVALUATION}", "steps": steps, "prompts": seeds,
-            "success": [[None if np.isnan(x) else x for x in row] for row in cell],
-            "ids": [[first.get((seed, step)) for step in steps] for seed in seeds]}
+    return {
+        "run": f"{name} evaluation {EVALUATION}",
+        "steps": steps,
+        "prompts": seeds,
+        "success": [[None if np.isnan(x) else x for x in row] for row in cell],
+        "ids": [[first.get((seed, step)) for step in steps] for seed in seeds],
+    }
 
 
 def prompt(races: Races, id: str, name: str, seed: object) -> dict:

@@ -21,12 +21,26 @@ NAME, TITLE = "tune", "Tune"
 
 def build(studio: Studio) -> None:
     """The page is built by its script; requests and answers are small JSON strings."""
-    PageView("tune", figure=figures.plain(), menu=dump({
-        "presets": presets(), "quantiles": QUANTILES, "exports": [[name, text.title] for name, text in EXPORTS.items()]}))
+    PageView(
+        "tune",
+        figure=figures.plain(),
+        menu=dump(
+            {
+                "presets": presets(),
+                "quantiles": QUANTILES,
+                "exports": [[name, text.title] for name, text in EXPORTS.items()],
+            }
+        ),
+    )
     asked = Ask("tune")
     latest: Latest[dict] = Latest()
-    asked.ask(lambda text: answer(text, lambda one: tell(studio, latest, one)), [asked], [asked],
-              trigger_mode="multiple", **PRIVATE)
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, latest, one)),
+        [asked],
+        [asked],
+        trigger_mode="multiple",
+        **PRIVATE,
+    )
 
 
 def tell(studio: Studio, latest: Latest[dict], asked: dict) -> dict:
@@ -37,8 +51,12 @@ def tell(studio: Studio, latest: Latest[dict], asked: dict) -> dict:
         return {"batch": batch(studio, latest, run, view)}
     if asked.get("op") == "export":
         setting = _setting(run, view)
-        return {"texts": {name: {"text": text.write(setting), "needs": text.needs, "installed": text.installed}
-                          for name, text in EXPORTS.items()}}
+        return {
+            "texts": {
+                name: {"text": text.write(setting), "needs": text.needs, "installed": text.installed}
+                for name, text in EXPORTS.items()
+            }
+        }
     raise ActFocusError("the page asked for something unknown; reload it")
 
 
@@ -50,9 +68,14 @@ def batch(studio: Studio, latest: Latest[dict], run: Run, view: View) -> dict:
     trajectory = run.trajectory(view.trajectory, reference)
     if trajectory.step != view.step:
         raise ActFocusError(f"the trajectory \u201c{view.trajectory}\u201d is not of step {view.step}")
-    found = latest.get((reference, stamp(run, [view.step])), lambda: distributions(run.trajectories(view.step, reference)))
-    return {**studio.batches.get(run, view.step, reference).of(trajectory), "distributions": found,
-            "score": f"actfocus score {run.path}"}
+    found = latest.get(
+        (reference, stamp(run, [view.step])), lambda: distributions(run.trajectories(view.step, reference))
+    )
+    return {
+        **studio.batches.get(run, view.step, reference).of(trajectory),
+        "distributions": found,
+        "score": f"actfocus score {run.path}",
+    }
 
 
 def _setting(run: Run, view: View) -> Setting:

@@ -14,5 +14,4 @@ class TraceView(ClientHTML):
     """
 
     def __init__(self):
-        super().__init__("ActFocus.trace.mount(element, props, watch)", elem_id="af-trace",
-                         figure=figures.token_line())
+        super().__init__("ActFocus.trace.mount(element, props, watch)", elem_id="af-trace", figure=figures.token_line())

@@ -35,11 +35,26 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
     shown = rows.groupby("step", sort=True)
     trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference(run.info["config"]["model"]))
     weights = own_weights(run, trajectories)
-    return {"prompt": seed, "weighted": weights is not None,
-            "steps": [{"step": int(step), "id": t.id, "success": float(share), "own": bool(t.success), "return": finite(t.ret),
-                       "text": texts(t), "kind": t.kinds.tolist(), "turn": t.turns.tolist(), "turns": played(t),
-                       "weight": numbers(weights[k]) if weights else None, "share": action_share(t, weights[k] if weights else None)}
-                      for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))]}
+    return {
+        "prompt": seed,
+        "weighted": weights is not None,
+        "steps": [
+            {
+                "step": int(step),
+                "id": t.id,
+                "success": float(share),
+                "own": bool(t.success),
+                "return": finite(t.ret),
+                "text": texts(t),
+                "kind": t.kinds.tolist(),
+                "turn": t.turns.tolist(),
+                "turns": played(t),
+                "weight": numbers(weights[k]) if weights else None,
+                "share": action_share(t, weights[k] if weights else None),
+            }
+            for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))
+        ],
+    }
 
 
 def own_weights(run: Run, trajectories: list) -> list[np.ndarray] | None:

@@ -17,8 +17,10 @@ def distributions(trajectories: list[Trajectory]) -> dict[str, dict | None]:
     """Signal -> ``edges`` [BINS + 1] and, by kind, ``n`` tokens that have the signal, how many ``lack`` it,
     ``counts`` [BINS], ``mean``, ``std`` and ``quantiles``; None where no response token has it."""
     kinds = np.concatenate([t.kinds for t in trajectories])
-    return {name: _distribution(kinds, np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64))
-            for name in SIGNALS}
+    return {
+        name: _distribution(kinds, np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64))
+        for name in SIGNALS
+    }
 
 
 def _distribution(kinds: np.ndarray, values: np.ndarray) -> dict | None:
@@ -30,13 +32,22 @@ def _distribution(kinds: np.ndarray, values: np.ndarray) -> dict | None:
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
-    return {"edges": edges.tolist(), "kinds": {
-        kind.name.lower(): _kind(values[known & (kinds == kind)], int((~known & (kinds == kind)).sum()), edges)
-        for kind in RESPONSE_KINDS}}
+    return {
+        "edges": edges.tolist(),
+        "kinds": {
+            kind.name.lower(): _kind(values[known & (kinds == kind)], int((~known & (kinds == kind)).sum()), edges)
+            for kind in RESPONSE_KINDS
+        },
+    }
 
 
 def _kind(values: np.ndarray, lack: int, edges: np.ndarray) -> dict:
     some = len(values) > 0
-    return {"n": len(values), "lack": lack, "counts": np.histogram(values, edges)[0].tolist(),
-            "mean": float(values.mean()) if some else None, "std": float(values.std()) if some else None,
-            "quantiles": np.quantile(values, QUANTILES).tolist() if some else None}
+    return {
+        "n": len(values),
+        "lack": lack,
+        "counts": np.histogram(values, edges)[0].tolist(),
+        "mean": float(values.mean()) if some else None,
+        "std": float(values.std()) if some else None,
+        "quantiles": np.quantile(values, QUANTILES).tolist() if some else None,
+    }

@@ -31,8 +31,14 @@ class Answers:
         Raises ActFocusError where there is none of that id.
         """
         if not isinstance(id, str) or not whatif.is_id(id):
-            raise ActFocusError("the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits")
-        for folder, kept in ((run.path / "whatif", True), (self._process.spare(run), False), (self._process.first(run), True)):
+            raise ActFocusError(
+                "the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits"
+            )
+        for folder, kept in (
+            (run.path / "whatif", True),
+            (self._process.spare(run), False),
+            (self._process.first(run), True),
+        ):
             file = folder / f"{id}.json"
             if file.is_file():
                 return self._latest.get((file, stamp(file)), lambda: whatif.load(run, id, folder)), kept  # noqa: B023

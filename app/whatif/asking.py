@@ -42,9 +42,11 @@ def model_of(run: Run) -> str:
     name = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
     if name in at_hand() or name and name not in NAMES and (Path(name) / "config.json").is_file():
         return name
-    raise ActFocusError(f"what-ifs need the policy that wrote these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
-                        f"{', '.join(NAMES)} or a model folder of this machine; on the command line, `actfocus replay {run.path}`, "
-                        "`branch` and `edit` load others")
+    raise ActFocusError(
+        f"what-ifs need the policy that wrote these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
+        f"{', '.join(NAMES)} or a model folder of this machine; on the command line, `actfocus replay {run.path}`, "
+        "`branch` and `edit` load others"
+    )
 
 
 def steps(run: Run) -> list[int]:
@@ -61,9 +63,17 @@ def facts(run: Run, t: Trajectory) -> dict:
         model, why = None, str(error)
     trained = is_trained(run)
     at_once = steps(run) if trained else [t.step]
-    return {"model": model, "why": why, "trained": trained, "steps": at_once, "turns": _turns(run, t), "trajectory": t.id,
-            "group": t.group, "step": t.step,
-            "own": (run.info.get("config") or {}).get("scheme") if trained else None}
+    return {
+        "model": model,
+        "why": why,
+        "trained": trained,
+        "steps": at_once,
+        "turns": _turns(run, t),
+        "trajectory": t.id,
+        "group": t.group,
+        "step": t.step,
+        "own": (run.info.get("config") or {}).get("scheme") if trained else None,
+    }
 
 
 def _turns(run: Run, t: Trajectory) -> list[dict]:
@@ -83,22 +93,42 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
         except (LookupError, TypeError, ValueError, AttributeError):
             # Another trainer's run: the turns were stored without a state.
             pass
-        found.append({"actions": [shown(action) for action in record.actions], "response": record.response, "legal": legal,
-                      "span": [int(where[0]), int(where[-1]) + 1] if len(where) else None})
+        found.append(
+            {
+                "actions": [shown(action) for action in record.actions],
+                "response": record.response,
+                "legal": legal,
+                "span": [int(where[0]), int(where[-1]) + 1] if len(where) else None,
+            }
+        )
     return found
 
 
 def replay(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
     """Arguments of ``actfocus_core.replay.replay``."""
     schemes = asked.get("schemes")
-    if not isinstance(schemes, list) or not 1 <= len(schemes) <= SCHEMES_MAX or len(set(map(str, schemes))) != len(schemes) \
-            or any(name not in CHOICES for name in schemes):
+    if (
+        not isinstance(schemes, list)
+        or not 1 <= len(schemes) <= SCHEMES_MAX
+        or len(set(map(str, schemes))) != len(schemes)
+        or any(name not in CHOICES for name in schemes)
+    ):
         raise ActFocusError(f"schemes: choose one to {SCHEMES_MAX} of {', '.join(CHOICES)}, each once")
     tuned = {name: given for name, given in params(view).items() if name in schemes}
-    made = {"schemes": schemes, "match": _one_of(asked, "match", MATCHES), "evaluation": _one_of(asked, "evaluation", EVALUATIONS),
-            "look": t.id}
+    made = {
+        "schemes": schemes,
+        "match": _one_of(asked, "match", MATCHES),
+        "evaluation": _one_of(asked, "evaluation", EVALUATIONS),
+        "look": t.id,
+    }
     if not is_trained(run):
-        return {**made, "params": tuned, "step": t.step, "fresh": True, "groups": _groups(run, t, _one_of(asked, "groups", GROUPS))}
+        return {
+            **made,
+            "params": tuned,
+            "step": t.step,
+            "fresh": True,
+            "groups": _groups(run, t, _one_of(asked, "groups", GROUPS)),
+        }
     own = run.info["config"].get("scheme")
     step = _whole(asked, "step", 0, 10**7)
     if step not in run.steps():
@@ -116,11 +146,17 @@ def _groups(run: Run, t: Trajectory, count: int) -> list[str]:
 
 def branch(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
     """Arguments of ``actfocus_core.branch.branch``."""
-    return {"id": t.id, "turn": _whole(asked, "turn", 0, len(t.turn_records) - 1),
-            "token": None if asked.get("token") is None else _whole(asked, "token", 0, len(t) - 1),
-            "rollouts": _whole(asked, "rollouts", 1, ROLLOUTS_MAX), "action": _text(asked, "action"), "text": _text(asked, "text"),
-            "same_dice": asked.get("same_dice") is True, "temperature": _number(asked, "temperature", 0, TEMPERATURE_MAX),
-            "seed": _whole(asked, "seed", 0, 2**31 - 1)}
+    return {
+        "id": t.id,
+        "turn": _whole(asked, "turn", 0, len(t.turn_records) - 1),
+        "token": None if asked.get("token") is None else _whole(asked, "token", 0, len(t) - 1),
+        "rollouts": _whole(asked, "rollouts", 1, ROLLOUTS_MAX),
+        "action": _text(asked, "action"),
+        "text": _text(asked, "text"),
+        "same_dice": asked.get("same_dice") is True,
+        "temperature": _number(asked, "temperature", 0, TEMPERATURE_MAX),
+        "seed": _whole(asked, "seed", 0, 2**31 - 1),
+    }
 
 
 def edit(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
@@ -128,7 +164,13 @@ def edit(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
     text = _text(asked, "text")
     if text is None:
         raise ActFocusError("text: give what shall stand there; it may be empty")
-    made = {"id": t.id, "text": text, "model": model_of(run), "schemes": ["uniform", "actfocus"], "params": params(view)}
+    made = {
+        "id": t.id,
+        "text": text,
+        "model": model_of(run),
+        "schemes": ["uniform", "actfocus"],
+        "params": params(view),
+    }
     if asked.get("first") is None:
         return {**made, "turn": _whole(asked, "turn", 0, len(t.turn_records) - 1)}
     return {**made, "span": (_whole(asked, "first", 0, len(t) - 1), _whole(asked, "end", 1, len(t)))}
@@ -146,7 +188,12 @@ def _one_of(asked: dict, name: str, allowed: tuple):
 
 def _number(asked: dict, name: str, low: float, high: float) -> float:
     value = asked.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         raise ActFocusError(f"{name}: must be a number from {low} to {high}")
     return value
 

@@ -31,9 +31,16 @@ def whatif_panel(studio: Studio) -> None:
 
 def menu() -> str:
     """What the forms offer."""
-    return dump({"schemes": [[name, SCHEMES[name].title] for name in asking.CHOICES], "schemes_max": asking.SCHEMES_MAX,
-                 "groups": asking.GROUPS, "evaluations": asking.EVALUATIONS, "rollouts_max": asking.ROLLOUTS_MAX,
-                 "text_max": asking.TEXT_MAX})
+    return dump(
+        {
+            "schemes": [[name, SCHEMES[name].title] for name in asking.CHOICES],
+            "schemes_max": asking.SCHEMES_MAX,
+            "groups": asking.GROUPS,
+            "evaluations": asking.EVALUATIONS,
+            "rollouts_max": asking.ROLLOUTS_MAX,
+            "text_max": asking.TEXT_MAX,
+        }
+    )
 
 
 class Panel:
@@ -59,7 +66,9 @@ class Panel:
             what, kept = self.answers.load(run, asked.get("id"))
             if op == "motion":
                 return {"motion": telling.motion(what, run, view.trajectory, str(asked.get("scheme")))}
-            return {"what": {**telling.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}}
+            return {
+                "what": {**telling.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}
+            }
         place, _ = locate(run, view)
         t = run.trajectory(place.id, None)
         if op == "facts":

@@ -102,16 +102,23 @@ class WhatIfProcess:
     def _ensure(self) -> subprocess.Popen:
         if self._process is None or self._process.poll() is not None:
             self._process = processes.start(
-                processes.python("app.whatif.worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, encoding="utf-8", errors="replace")
+                processes.python("app.whatif.worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
             threading.Thread(target=self._follow, args=[self._process], daemon=True).start()
         return self._process
 
     def _follow(self, process: subprocess.Popen) -> None:
         """Take what the process says until it ends."""
         complaints: deque = deque(maxlen=20)
-        threading.Thread(target=lambda: complaints.extend(line.strip() for line in process.stderr if line.strip()),
-                         daemon=True).start()
+        threading.Thread(
+            target=lambda: complaints.extend(line.strip() for line in process.stderr if line.strip()), daemon=True
+        ).start()
         for line in process.stdout:
             with self._lock:
                 if process is self._process:

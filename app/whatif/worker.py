@@ -41,15 +41,21 @@ def main() -> None:
         line = _line()
         if not line:
             return
-        request = json.loads(line)
-        spare = Path(request["spare"])
-        try:
-            what = KINDS[request["kind"]](Run.open(request["run"]), request["asked"],
-                                          lambda phase, done, total: tell(phase=phase, done=done, total=total),
-                                          lambda what: _first(Run.open(request["run"]), what, spare, tell))  # noqa: B023
-            tell(id=what.id, kept=_store(Run.open(request["run"]), what, spare))
-        except ActFocusError as error:
-            tell(error=str(error))
+        _answer(json.loads(line), tell)
+
+
+def _answer(request: dict, tell) -> None:
+    spare = Path(request["spare"])
+    try:
+        what = KINDS[request["kind"]](
+            Run.open(request["run"]),
+            request["asked"],
+            lambda phase, done, total: tell(phase=phase, done=done, total=total),
+            lambda what: _first(Run.open(request["run"]), what, spare, tell),
+        )
+        tell(id=what.id, kept=_store(Run.open(request["run"]), what, spare))
+    except ActFocusError as error:
+        tell(error=str(error))
 
 
 def _line() -> bytes:

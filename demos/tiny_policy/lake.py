@@ -23,8 +23,9 @@ class LakeWalker:
         near = f" Hole: {', '.join(holes)}." if holes else " No hole near."
         path = self.path(env)
         going = ", ".join(f"{move} to {text(cell)}" for move, cell in path)
-        return (f"I am at {text(env.player)}. The goal {text(env.goal)} is {' '.join(way)}.{near} "
-                f"I go {going}."), [move for move, _ in path]
+        return (f"I am at {text(env.player)}. The goal {text(env.goal)} is {' '.join(way)}.{near} I go {going}."), [
+            move for move, _ in path
+        ]
 
     def path(self, env: FrozenLake) -> list[tuple[str, tuple[int, int]]]:
         """The next one or two moves of a shortest path, and where they lead."""

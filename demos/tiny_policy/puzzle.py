@@ -21,7 +21,7 @@ class Solver:
             at = cell // SIZE + 1, cell % SIZE + 1
             said.append(f"Cell ({at[0]},{at[1]}) {why} {number}.")
             actions.append(place(number, *at))
-            board.grid = (*board.grid[:cell], number, *board.grid[cell + 1:])
+            board.grid = (*board.grid[:cell], number, *board.grid[cell + 1 :])
             board.terminated = board.grid == board.solution
         return " ".join(said), actions
 

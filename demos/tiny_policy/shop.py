@@ -70,6 +70,12 @@ class Wanderer(Customer):
         shown = env.page()
         if shown.search and rng.random() < 0.5:
             return "search[words]"
-        lacking = [b.action for b in shown.group("product") if b.action != action and any(
-            value not in env.shop.by_asin[b.target.asin].options.get(name, ()) for name, value in env.goal.options)]
+        lacking = [
+            b.action
+            for b in shown.group("product")
+            if b.action != action
+            and any(
+                value not in env.shop.by_asin[b.target.asin].options.get(name, ()) for name, value in env.goal.options
+            )
+        ]
         return rng.choice(lacking) if lacking else super().other(env, action, rng)

@@ -24,16 +24,19 @@ class BoxPusher:
         """Reasoning that names the next push of a shortest solution, and its next moves."""
         path = solution(env)
         if not path:
-            near = next(a for a in ACTIONS if (there := move(env.walls, world(env), a)) != world(env)
-                        and there[1] == env.boxes)
+            near = next(
+                a for a in ACTIONS if (there := move(env.walls, world(env), a)) != world(env) and there[1] == env.boxes
+            )
             return f"I am at {text(env.player)}. The box {text(env.boxes[0])} is stuck. I go {near}.", [near]
         push, (start, box, to) = next_push(env, path)
         steps, at = [], world(env)
-        for action in path[:env.options.actions_per_turn]:
+        for action in path[: env.options.actions_per_turn]:
             at = move(env.walls, at, action)
             steps.append(f"{action} to {text(at[0])}")
-        return (f"I am at {text(env.player)}. The box {text(box)} must go {push} to {text(to)}, pushed from "
-                f"{text(start)}. I go {', '.join(steps)}."), path[:env.options.actions_per_turn]
+        return (
+            f"I am at {text(env.player)}. The box {text(box)} must go {push} to {text(to)}, pushed from "
+            f"{text(start)}. I go {', '.join(steps)}."
+        ), path[: env.options.actions_per_turn]
 
     def doubt(self, env: Sokoban) -> float:
         return 0.3

@@ -37,11 +37,21 @@ class Stage:
 
 def make_model(tokenizer) -> LlamaForCausalLM:
     """A small Llama with random weights: 0.8 million parameters."""
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=1, max_position_embeddings=2048,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=1,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int):
@@ -62,8 +72,10 @@ def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: 
             step += 1
             average = loss if average is None else 0.98 * average + 0.02 * loss
             if step % 100 == 0:
-                print(f"{stage.name}: step {step} of {total}, loss {average:.4f}, "
-                      f"{time.time() - started:.0f} s", flush=True)
+                print(
+                    f"{stage.name}: step {step} of {total}, loss {average:.4f}, {time.time() - started:.0f} s",
+                    flush=True,
+                )
         yield stage
 
 
@@ -86,8 +98,7 @@ def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[lis
     """The ids of a dialogue as a rollout would lay them out, and which of them are learned."""
     ids, written = [], []
     for k, (observation, reply) in enumerate(dialogue.turns):
-        segment = (chat.following(observation, closed=True) if k else
-                   chat.opening(dialogue.system, observation))
+        segment = chat.following(observation, closed=True) if k else chat.opening(dialogue.system, observation)
         said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
         ids += [*segment.ids, *said]
         written += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(said)
@@ -102,7 +113,7 @@ def accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]
     batch = sorted(batch, key=lambda dialogue: len(dialogue[0]))
     count, total = sum(sum(written) for _, written in batch), 0.0
     for start in range(0, len(batch), TOGETHER):
-        loss = _loss(model, batch[start:start + TOGETHER]) / count
+        loss = _loss(model, batch[start : start + TOGETHER]) / count
         loss.backward()
         total += loss.item()
     return total
@@ -114,8 +125,8 @@ def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) ->
     ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
     written_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
     for row, (ids, written) in enumerate(batch):
-        ids_BT[row, :len(ids)] = torch.tensor(ids)
-        written_BT[row, :len(ids)] = torch.tensor(written)
+        ids_BT[row, : len(ids)] = torch.tensor(ids)
+        written_BT[row, : len(ids)] = torch.tensor(written)
     hidden = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][written_BT[:, 1:]])
     return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]], reduction="sum")

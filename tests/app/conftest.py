@@ -10,8 +10,16 @@ import pytest
 
 from tests.app.sample import make_run
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 # Ten turns at the paper's limit of 400 tokens make a trajectory of 4,000.
 LONG = {"words": 380, "size": 8, "frozen": 1.0, "max_turns": 10, "max_actions": 20}
 

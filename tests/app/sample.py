@@ -16,24 +16,41 @@ WORDS = ("check", "the", "hole", "then", "go", "left", "right", "ice", "is", "sa
 HOSTILE = (*MARKUP[:9], UNICODE[0])
 
 
-def make_run(path: Path, *, prompts: int = 4, rollouts: int = 4, words: int = 18, scored: bool = True,
-             hostile: bool = False, steps: int = 1, task: str = "frozen_lake", **options) -> Run:
+def make_run(
+    path: Path,
+    *,
+    prompts: int = 4,
+    rollouts: int = 4,
+    words: int = 18,
+    scored: bool = True,
+    hostile: bool = False,
+    steps: int = 1,
+    task: str = "frozen_lake",
+    **options,
+) -> Run:
     """A run of ``steps`` batches of prompts x rollouts trajectories."""
     env = make_env(task, observation="compact", **options)
-    run = Run.create(path, {"env": env.name, "env_options": env.options.model_dump(mode="json")},
-                     {"name": HOSTILE[0] if hostile else "scripted"})
+    run = Run.create(
+        path,
+        {"env": env.name, "env_options": env.options.model_dump(mode="json")},
+        {"name": HOSTILE[0] if hostile else "scripted"},
+    )
     rng = np.random.default_rng(7)
     for step in range(steps):
-        batch = [_trajectory(env, step, seed, rollout, words, scored, hostile, rng)
-                 for seed in range(prompts) for rollout in range(rollouts)]
+        batch = [
+            _trajectory(env, step, seed, rollout, words, scored, hostile, rng)
+            for seed in range(prompts)
+            for rollout in range(rollouts)
+        ]
         run.add_trajectories(step, batch)
         if scored:
             run.annotate(step, "scripted", batch)
     return run
 
 
-def _trajectory(env: Env, step: int, seed: int, rollout: int, words: int, scored: bool, hostile: bool,
-                rng: np.random.Generator) -> Trajectory:
+def _trajectory(
+    env: Env, step: int, seed: int, rollout: int, words: int, scored: bool, hostile: bool, rng: np.random.Generator
+) -> Trajectory:
     stream = _Stream()
     observation = env.reset(seed, rollout)
     stream.put("<|im_start|>system\n", TokenKind.TEMPLATE, -1)
@@ -47,10 +64,25 @@ def _trajectory(env: Env, step: int, seed: int, rollout: int, words: int, scored
         id, group = f"{HOSTILE[0]}-{id}", f"{HOSTILE[1]}-{group}"
     records = stream.records
     return Trajectory(
-        id=id, token_ids=stream.ids, kinds=stream.kinds, turns=stream.turns, texts=stream.texts,
-        turn_records=records, group=group, env=env.name, seed=seed, rollout=rollout, step=step, model="scripted",
-        reward=sum(r.reward for r in records), penalty=sum(r.penalty for r in records),
-        success=env.success, terminated=env.terminated, truncated=env.truncated, **_numbers(stream, scored, rng))
+        id=id,
+        token_ids=stream.ids,
+        kinds=stream.kinds,
+        turns=stream.turns,
+        texts=stream.texts,
+        turn_records=records,
+        group=group,
+        env=env.name,
+        seed=seed,
+        rollout=rollout,
+        step=step,
+        model="scripted",
+        reward=sum(r.reward for r in records),
+        penalty=sum(r.penalty for r in records),
+        success=env.success,
+        terminated=env.terminated,
+        truncated=env.truncated,
+        **_numbers(stream, scored, rng),
+    )
 
 
 def _turn(env: Env, stream: _Stream, observation: str, words: int, hostile: bool, rng: np.random.Generator) -> str:
@@ -70,10 +102,23 @@ def _turn(env: Env, stream: _Stream, observation: str, words: int, hostile: bool
         stream.put("</answer>", TokenKind.FORMAT, k)
     stream.put("<|im_end|>", TokenKind.FORMAT, k)
     result = env.step([] if malformed else actions)
-    said = "".join(text for text, kind, turn in zip(stream.texts, stream.kinds, stream.turns)
-                   if turn == k and kind >= TokenKind.REASONING).removesuffix("<|im_end|>")
-    stream.records.append(Turn(observation, said, result.info["actions"], result.info["valid"], result.reward,
-                               result.info["penalty"], key, state))
+    said = "".join(
+        text
+        for text, kind, turn in zip(stream.texts, stream.kinds, stream.turns)
+        if turn == k and kind >= TokenKind.REASONING
+    ).removesuffix("<|im_end|>")
+    stream.records.append(
+        Turn(
+            observation,
+            said,
+            result.info["actions"],
+            result.info["valid"],
+            result.reward,
+            result.info["penalty"],
+            key,
+            state,
+        )
+    )
     if not (result.terminated or result.truncated):
         stream.put("\n<|im_start|>user\n", TokenKind.TEMPLATE, k + 1)
     return result.observation
@@ -87,8 +132,11 @@ def _numbers(stream: _Stream, scored: bool, rng: np.random.Generator) -> dict:
     signals = {"entropy": rng.gamma(1, 0.3, n) * blank}
     if not scored:
         return {"logprobs": logprobs, "signals": signals}
-    signals |= {"ref_energy": (rng.normal(-13, 1.2, n) + (kinds == TokenKind.ACTION)) * blank,
-                "ref_entropy": rng.gamma(1, 0.3, n) * blank, "ref_logprob": logprobs - 0.1 * rng.random(n)}
+    signals |= {
+        "ref_energy": (rng.normal(-13, 1.2, n) + (kinds == TokenKind.ACTION)) * blank,
+        "ref_entropy": rng.gamma(1, 0.3, n) * blank,
+        "ref_logprob": logprobs - 0.1 * rng.random(n),
+    }
     ids = np.full((n, 3), -1, np.int32)
     ids[written] = np.array([[i, 0, 1] for i in np.array(stream.ids)[written]])
     tops = np.where(written[:, None], np.log([0.7, 0.2, 0.1]), np.nan)

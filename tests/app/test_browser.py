@@ -40,10 +40,13 @@ def settings(page) -> dict:
 
 def slide(page, id, value):
     """Move a native slider to a value, as a drag's last event does."""
-    page.evaluate("""([id, value]) => {
+    page.evaluate(
+        """([id, value]) => {
         const range = document.querySelector(`#${id} input[type=range]`);
         range.value = value; range.dispatchEvent(new Event('input', {bubbles: true}));
-    }""", [id, value])
+    }""",
+        [id, value],
+    )
 
 
 def type_number(page, name, value):
@@ -142,15 +145,24 @@ def test_moving_alpha_moves_weights_mass_and_sentence(page, studio):
     mass = page.evaluate(f"{STATE}.model.mass")
     assert mass["mass"]["action"] / mass["total"] == pytest.approx(share, abs=1e-6)
     page.wait_for_function("before => document.querySelector('.af-mass').innerText !== before", arg=sentence)
-    assert f"{100 * share:.0f} %" in page.locator(".af-mass").first.inner_text().replace("\u202f", " ").replace("\xa0", " ")
+    assert f"{100 * share:.0f} %" in page.locator(".af-mass").first.inner_text().replace("\u202f", " ").replace(
+        "\xa0", " "
+    )
     assert page.locator("#af-preset input:checked").get_attribute("value") == "custom"
 
 
 def test_presets_set_the_sliders(page, studio):
     opened(page, studio)
-    for label, pair in (("Uniform", (1, 0)), ("Role only", (0.1, 0)), ("Energy only", (1, 0.5)), ("ActFocus", (0.1, 0.5))):
+    for label, pair in (
+        ("Uniform", (1, 0)),
+        ("Role only", (0.1, 0)),
+        ("Energy only", (1, 0.5)),
+        ("ActFocus", (0.1, 0.5)),
+    ):
         page.locator("#af-preset").get_by_text(label, exact=True).click()
-        page.wait_for_function("p => ActFocus.store.settings.alpha === p[0] && ActFocus.store.settings.beta === p[1]", arg=list(pair))
+        page.wait_for_function(
+            "p => ActFocus.store.settings.alpha === p[0] && ActFocus.store.settings.beta === p[1]", arg=list(pair)
+        )
         values = [float(page.locator(f"#{id} input[type=range]").input_value()) for id in ("af-alpha", "af-beta")]
         assert values == list(pair)
     assert (weights(page)[0], weights(page).max() > 1) == (0, True)
@@ -190,7 +202,9 @@ def test_alpha_recolours_four_thousand_tokens_within_two_frames(page, studio):
     # Moved last, the rest of them follows.
     page.wait_for_timeout(500)
     # Every token, in sight or not, has the colour of its weight.
-    colours = page.evaluate(f"{STATE}.model.kinds.map((k, i) => k === 3 ? {STATE}.text.spans[i].style.backgroundColor : null)")
+    colours = page.evaluate(
+        f"{STATE}.model.kinds.map((k, i) => k === 3 ? {STATE}.text.spans[i].style.backgroundColor : null)"
+    )
     assert len(set(colours) - {None}) == 1
 
 
@@ -225,10 +239,16 @@ def test_the_address_restores_the_view(page, studio):
     assert page.locator(".t.pin").count() == 1
 
 
-@pytest.mark.parametrize("query", [
-    "alpha=nan&beta=1e999&signal=zzz&turn=abc&token=-4&scope=<img>&color=x&adv=maybe",
-    "run=<img src=x onerror=window.__pwn=1>", "run=../../etc/passwd", "trajectory=${window.__pwn=1}",
-    "token=99999999&turn=99999999&step=99999999"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "alpha=nan&beta=1e999&signal=zzz&turn=abc&token=-4&scope=<img>&color=x&adv=maybe",
+        "run=<img src=x onerror=window.__pwn=1>",
+        "run=../../etc/passwd",
+        "trajectory=${window.__pwn=1}",
+        "token=99999999&turn=99999999&step=99999999",
+    ],
+)
 def test_a_hostile_address_gives_a_valid_view(page, studio, query):
     opened(page, studio, query)
     values = settings(page)
@@ -248,7 +268,9 @@ def test_the_text_of_tokens_stays_text(page, studio):
         assert page.locator(".af-inspector").inner_text()
     page.wait_for_timeout(500)
     assert page.evaluate("window.__pwn") is None
-    assert page.locator("#af-text img, #af-text script, #af-text b:not(.af-turn-head b), .af-inspector img").count() == 0
+    assert (
+        page.locator("#af-text img, #af-text script, #af-text b:not(.af-turn-head b), .af-inspector img").count() == 0
+    )
     assert not [url for url in page.asked if url.endswith("/x")]
 
 
@@ -398,9 +420,16 @@ def test_every_action_shows_what_it_cost(page, studio, name):
     words = []
     for turn in trajectory_values(t, env_options(run)):
         for i, cost in enumerate(turn.costs):
-            words.append(f"point of no return, cost {cost:.2f}" if turn.lost == i else
-                         "optimal" if cost < 0.005 else f"cost {cost:.2f}")
-    seen = page.evaluate("Array.from(document.querySelectorAll('.af-turn-head .af-acts + .af-verdict'), n => n.textContent)")
+            words.append(
+                f"point of no return, cost {cost:.2f}"
+                if turn.lost == i
+                else "optimal"
+                if cost < 0.005
+                else f"cost {cost:.2f}"
+            )
+    seen = page.evaluate(
+        "Array.from(document.querySelectorAll('.af-turn-head .af-acts + .af-verdict'), n => n.textContent)"
+    )
     assert seen == words and words
     assert page.locator(".af-picture img, .af-picture .af-shop").count() == 1
 
@@ -450,11 +479,16 @@ def test_a_person_shops_by_clicking_and_is_told_the_costs(page, studio):
 
 
 def test_a_page_at_rest_asks_for_no_frames(page, studio):
-    page.add_init_script("window.asked = 0; const frame = window.requestAnimationFrame;"
-                         "window.requestAnimationFrame = (then) => { window.asked += 1; return frame(then); };")
+    page.add_init_script(
+        "window.asked = 0; const frame = window.requestAnimationFrame;"
+        "window.requestAnimationFrame = (then) => { window.asked += 1; return frame(then); };"
+    )
     opened(page, studio)
     assert page.evaluate("asked") > 0
-    page.wait_for_function("() => new Promise((done) => { const before = asked; setTimeout(() => done(asked === before), 1000); })", polling=500)
+    page.wait_for_function(
+        "() => new Promise((done) => { const before = asked; setTimeout(() => done(asked === before), 1000); })",
+        polling=500,
+    )
 
 
 def test_of_quick_steps_the_last_one_counts_and_a_studio_that_is_gone_is_told(page, studio):
@@ -463,10 +497,15 @@ def test_of_quick_steps_the_last_one_counts_and_a_studio_that_is_gone_is_told(pa
     page.evaluate("(ids) => ids.forEach((trajectory) => ActFocus.go({ run: 'plain', trajectory }))", ids)
     page.wait_for_function(f"(id) => {STATE}.model.data.place.id === id", arg=ids[-1])
     # Those in between were never sent.
-    assert page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/run/predict')).length") < len(ids) + 4
+    assert (
+        page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/run/predict')).length")
+        < len(ids) + 4
+    )
     page.route("**/run/predict", lambda route: route.abort())
     # A page may still reach the server for a moment.
-    page.wait_for_function("() => fetch('gradio_api/run/predict', { method: 'POST' }).then(() => false, () => true)", polling=50)
+    page.wait_for_function(
+        "() => fetch('gradio_api/run/predict', { method: 'POST' }).then(() => false, () => true)", polling=50
+    )
     page.keyboard.press("k")
     page.wait_for_function("document.querySelector('.af-trace > .af-alert').textContent.includes('did not answer')")
     assert place(page, "trajectory") == ids[-1]

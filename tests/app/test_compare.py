@@ -40,7 +40,12 @@ def with_truth(path, scored) -> Run:
         response, turns = response_mask(t.kinds), int(t.turns.max()) + 1
         for oracle in ("policy", "oracle"):
             v, a = rng.random(turns), rng.normal(size=turns)
-            for name, values in ((f"{oracle}_v", v), (f"{oracle}_q", v + a), (f"{oracle}_v_replica", v), (f"{oracle}_q_replica", v + a)):
+            for name, values in (
+                (f"{oracle}_v", v),
+                (f"{oracle}_q", v + a),
+                (f"{oracle}_v_replica", v),
+                (f"{oracle}_q_replica", v + a),
+            ):
                 t.signals[name] = np.where(response, values[np.maximum(t.turns, 0)], np.nan).astype(np.float32)
     made.add_trajectories(0, batch)
     made.annotate(0, "scripted", batch)
@@ -91,7 +96,10 @@ def test_the_table_is_numpys_own(plain):
     assert mine["kinds"]["action"]["mass_share"] == pytest.approx(w[action].sum() / w.sum(), rel=1e-4)
     assert mine["effective_tokens"] == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-4)
     assert rows["role_only"]["params"]["alpha"] == 0.1, "only ActFocus follows the sidebar"
-    c = {name: get_scheme(name).compute(compared.batch).effective()[compared.batch.response] for name in ("uniform", "gtpo")}
+    c = {
+        name: get_scheme(name).compute(compared.batch).effective()[compared.batch.response]
+        for name in ("uniform", "gtpo")
+    }
     assert got["spearman"]["uniform"]["gtpo"] == pytest.approx(spearmanr(c["uniform"], c["gtpo"]).statistic, abs=1e-6)
     both = (c["uniform"] != 0) & (c["gtpo"] != 0)
     assert rows["gtpo"]["sign_flips"] == pytest.approx((c["uniform"] * c["gtpo"] < 0)[both].mean())
@@ -117,7 +125,10 @@ def test_token_credit_is_the_effective_credit_in_units_of_the_advantage(plain, n
 
 def test_what_is_missing_gives_no_credit(runs_dir, plain):
     unscored = Compared.of(Run.open(runs_dir / "unscored"), 0, None)
-    assert token_credit(unscored, "actfocus", View(), unscored.batch.ids[0]) == ({"credit": None, "missing": ["energy"]}, 0.0)
+    assert token_credit(unscored, "actfocus", View(), unscored.batch.ids[0]) == (
+        {"credit": None, "missing": ["energy"]},
+        0.0,
+    )
     assert token_credit(unscored, "actfocus", View(beta=0), unscored.batch.ids[0])[0]["credit"] is not None
     assert boards(unscored, View()) == []
 
@@ -158,7 +169,9 @@ def test_the_same_prompt_is_found_at_other_steps_and_in_other_runs(desk, plain):
     seed = index.loc[index["id"] == id, "seed"].item()
     there = next(p for p in found if (p["run"], p["step"]) == ("plain", 1))
     assert [m["id"] for m in there["members"]] == list(index[(index["step"] == 1) & (index["seed"] == seed)]["id"])
-    assert [p["run"] for p in found if p["run"] != "plain"] == ["known"], "other environments or options are other prompts"
+    assert [p["run"] for p in found if p["run"] != "plain"] == ["known"], (
+        "other environments or options are other prompts"
+    )
 
 
 def test_the_other_pane_has_its_own_batch(desk, plain):
@@ -181,9 +194,24 @@ def test_the_other_trajectory_of_the_address_is_checked(desk):
         assert "\n" not in asked(desk, "credit", **bad)["error"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"op":"panes"}', "[" * 9000, '{"op":"rm","number":1}', '{"op":["panes"],"number":1}',
-                                  '{"op":{},"number":1}', '{"op":"schemes","number":1,"run":"../x"}', '{"op":"score","with":"../m","number":1,"run":"plain"}',
-                                  '{"op":"score","with":["tiny"],"number":1,"run":"plain"}', '{"op":"report","number":1,"run":"broken"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "7",
+        '{"op":"panes"}',
+        "[" * 9000,
+        '{"op":"rm","number":1}',
+        '{"op":["panes"],"number":1}',
+        '{"op":{},"number":1}',
+        '{"op":"schemes","number":1,"run":"../x"}',
+        '{"op":"score","with":"../m","number":1,"run":"plain"}',
+        '{"op":"score","with":["tiny"],"number":1,"run":"plain"}',
+        '{"op":"report","number":1,"run":"broken"}',
+    ],
+)
 def test_a_bad_request_gives_one_clear_line(desk, text):
     got = json.loads(answer(text, lambda one: tell(desk, one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
@@ -205,12 +233,18 @@ def test_a_run_that_cannot_be_written_gives_one_line_before_any_work(tmp_path):
     (run.path / "signals").write_text("no folder")
     signals = Signals()
     for start in (lambda: signals.score(run, "sealed", "tiny"), lambda: signals.judge(run, "sealed", 0, "optimal")):
-        with pytest.raises(ActFocusError, match=r"sealed: nothing can be stored with this run \(Not a directory\); copy"):
+        with pytest.raises(
+            ActFocusError, match=r"sealed: nothing can be stored with this run \(Not a directory\); copy"
+        ):
             start()
     assert signals.status().state == "idle"
     for command in (["score", run.path], ["oracle", run.path, "--no-policy"]):
         result = actfocus(*command)
-        assert result.returncode == 2 and "nothing can be stored with this run" in result.stderr and result.stderr.count("\n") == 1
+        assert (
+            result.returncode == 2
+            and "nothing can be stored with this run" in result.stderr
+            and result.stderr.count("\n") == 1
+        )
 
 
 def test_what_the_run_does_not_say_cannot_be_judged(tmp_path):
@@ -229,15 +263,32 @@ def test_the_setting_kept_as_b_is_a_scheme_of_its_own(plain):
     assert kept != token_credit(compared, "actfocus", view, id)[0]
 
 
-@pytest.mark.parametrize("text", ["", "kept", "0.3,1.2,entropy,batch", "0.3,1.2,luck,batch,0", "nan,1,energy,batch,0", "0.3,inf,energy,batch,0",
-                                  "0.3,1,energy,world,0", "0.3,1,energy,batch,yes", "0.3,1,energy,batch,0,0", ["0.3"], None, "0" * 300])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "kept",
+        "0.3,1.2,entropy,batch",
+        "0.3,1.2,luck,batch,0",
+        "nan,1,energy,batch,0",
+        "0.3,inf,energy,batch,0",
+        "0.3,1,energy,world,0",
+        "0.3,1,energy,batch,yes",
+        "0.3,1,energy,batch,0,0",
+        ["0.3"],
+        None,
+        "0" * 300,
+    ],
+)
 def test_what_is_not_a_kept_setting_is_none(text):
     view = View.parse({"kept": text, "scheme_b": "kept"})
     assert view.kept == "" and view.scheme_b == View.scheme_b
 
 
 def test_the_address_keeps_what_is_compared():
-    view = View(tab="compare", scheme_a="shuffle:gtpo", scheme_b="carl", other_run="a run", other="00001-3-01", controls=True)
+    view = View(
+        tab="compare", scheme_a="shuffle:gtpo", scheme_b="carl", other_run="a run", other="00001-3-01", controls=True
+    )
     assert View.parse({name: values[0] for name, values in parse_qs(view.query()).items()}) == view
     for bad in ("", "shuffle:", "shuffle:shuffle:gtpo", "__proto__", "actfocus ", ["gtpo"], None):
         assert View.parse({"scheme_a": bad, "scheme_b": bad}).scheme_b == "uniform"
@@ -304,7 +355,9 @@ def test_two_schemes_and_their_difference_on_the_same_tokens(page, studio, plain
     # The sidebar's alpha moves ActFocus and nothing else.
     page.evaluate("ActFocus.store.set({ alpha: 0.6 }, true)")
     settled(page)
-    np.testing.assert_allclose(signed(page, 0), expected(plain, t.step, "actfocus", id, alpha=0.6), rtol=1e-4, atol=1e-5 * np.abs(a).max())
+    np.testing.assert_allclose(
+        signed(page, 0), expected(plain, t.step, "actfocus", id, alpha=0.6), rtol=1e-4, atol=1e-5 * np.abs(a).max()
+    )
     np.testing.assert_allclose(signed(page, 1), b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
@@ -323,7 +376,11 @@ def test_the_table_and_the_matrix_say_what_compare_says(page, studio, plain, ext
             assert f"unavailable: no {', '.join(row['missing'])}" in told.text_content()
             assert told.get_by_role("button").first.is_disabled()
             continue
-        shares = [f"{100 * of['kinds'][kind]['mass_share']:.1f}" for of in (row, row["credit"]) for kind in ("action", "reasoning", "format")]
+        shares = [
+            f"{100 * of['kinds'][kind]['mass_share']:.1f}"
+            for of in (row, row["credit"])
+            for kind in ("action", "reasoning", "format")
+        ]
         counts = [f"{round(of['effective_tokens']):,}" for of in (row, row["credit"])]
         flips = "–" if math.isnan(row["sign_flips"]) else f"{100 * row['sign_flips']:.1f}"
         assert told.locator("td.num").all_text_contents() == [*shares[:3], counts[0], *shares[3:], counts[1], flips]
@@ -365,8 +422,10 @@ def test_hover_and_scroll_are_linked_by_position(page, studio, extra):
     top = f"""{STATE}.panes.map((p) => {{ const frame = p.box.getBoundingClientRect().top;
         const card = [...p.box.children].find((c) => c.getBoundingClientRect().bottom > frame + 1);
         return [card.first, Math.round(card.getBoundingClientRect().top - frame)]; }})"""
-    page.wait_for_function(f"(() => {{ const all = {top}; return {STATE}.panes[0].box.scrollTop > 2000"
-                           " && all.every((x) => x[0] === all[0][0] && Math.abs(x[1] - all[0][1]) <= 2); })()")
+    page.wait_for_function(
+        f"(() => {{ const all = {top}; return {STATE}.panes[0].box.scrollTop > 2000"
+        " && all.every((x) => x[0] === all[0][0] && Math.abs(x[1] - all[0][1]) <= 2); })()"
+    )
 
 
 @browser
@@ -408,7 +467,10 @@ def test_two_rollouts_two_steps_and_a_reload(page, studio, plain, extra):
 def test_without_a_truth_it_says_so_and_with_one_it_is_scored(page, studio, extra):
     opened(page, studio)
     missing = page.locator(".af-lacking-truth")
-    assert "perfect play would have made" in missing.text_content() and "actfocus oracle" in missing.locator("code").text_content()
+    assert (
+        "perfect play would have made" in missing.text_content()
+        and "actfocus oracle" in missing.locator("code").text_content()
+    )
     assert missing.get_by_role("button").count() == 2
     page.goto(f"{studio}/?run=known&tab=compare")
     settled(page)
@@ -419,12 +481,19 @@ def test_without_a_truth_it_says_so_and_with_one_it_is_scored(page, studio, extr
     for row in board.rows:
         cells = first.locator(f"tr[data-scheme={row.name}] td").all_text_contents()
         for text, score in zip(cells, row.scores.values(), strict=True):
-            told = score.why if score.value is None else f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]".replace("-", "−")
+            told = (
+                score.why
+                if score.value is None
+                else f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]".replace("-", "−")
+            )
             assert text == told.replace("−0.00", "0.00")
     assert "no ranking" in first.locator("tr[data-scheme=uniform]").text_content()
     told = first.locator("caption").text_content()
     assert "exact" in told and page.locator(".af-scores").count() == 2 and missing.count() == 0
-    assert board.skipped and f"{board.skipped} of {len(batch.ids)} rollouts have fewer than 3 different true values" in told
+    assert (
+        board.skipped
+        and f"{board.skipped} of {len(batch.ids)} rollouts have fewer than 3 different true values" in told
+    )
 
 
 @browser
@@ -498,7 +567,9 @@ def test_the_setting_kept_as_b_is_a_pane_and_the_tokens_are_a_table(page, studio
     assert "α 0.4, β 1.5, entropy" in page.locator(".af-pane-head").nth(1).text_content()
     id = page.evaluate("ActFocus.store.place.trajectory")
     batch = Batch.of(plain.trajectories(0))
-    credit = get_scheme("actfocus").compute(batch, alpha=0.4, beta=1.5, signal="entropy").effective() * batch.response.sum()
+    credit = (
+        get_scheme("actfocus").compute(batch, alpha=0.4, beta=1.5, signal="entropy").effective() * batch.response.sum()
+    )
     own = credit[batch.index == batch.ids.index(id)]
     np.testing.assert_allclose(signed(page, 1), own, rtol=1e-4, atol=1e-6)
     page.get_by_role("button", name="Tokens as a table").click()
@@ -507,7 +578,11 @@ def test_the_setting_kept_as_b_is_a_pane_and_the_tokens_are_a_table(page, studio
     assert rows.count() == len(t) and page.locator(".af-pane").first.is_hidden()
     at = int(np.flatnonzero(t.kinds == TokenKind.ACTION)[0])
     cells = rows.nth(at).locator("td").all_text_contents()
-    assert cells[0] == str(at) and cells[2] == "action" and float(cells[5].replace("−", "-")) == pytest.approx(own[at], abs=6e-4)
+    assert (
+        cells[0] == str(at)
+        and cells[2] == "action"
+        and float(cells[5].replace("−", "-")) == pytest.approx(own[at], abs=6e-4)
+    )
     assert rows.first.locator("td").nth(5).text_content() == "–"
 
 
@@ -525,7 +600,9 @@ def test_the_report_is_a_file(page, studio, plain, extra, tmp_path):
 
 @browser
 def test_hostile_text_and_addresses_stay_text(page, studio, extra):
-    page.goto(f"{studio}/?run=hostile&tab=compare&scheme_a=%3Cimg%20src%3Dx%20onerror%3Dwindow.__pwn%3D9%3E&other=%24%7Bwindow.__pwn%3D8%7D")
+    page.goto(
+        f"{studio}/?run=hostile&tab=compare&scheme_a=%3Cimg%20src%3Dx%20onerror%3Dwindow.__pwn%3D9%3E&other=%24%7Bwindow.__pwn%3D8%7D"
+    )
     settled(page)
     assert page.locator(".af-pane").count() == 3
     assert "no trajectory '${window.__pwn=8}'" in page.locator(".af-compare > [role=alert]").text_content()

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.browser
 def test_a_run_that_is_deleted_while_it_is_open(page, studio, runs_dir):
     run = make_run(runs_dir / "doomed", prompts=2, rollouts=2, steps=2)
     page.goto(f"{studio}/?run=doomed")
-    page.wait_for_function("window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted && ActFocus.store.place.run === 'doomed'")
+    page.wait_for_function(
+        "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted && ActFocus.store.place.run === 'doomed'"
+    )
     shutil.rmtree(run.path)
     page.keyboard.press("j")
     page.locator(".af-alert.error:visible").get_by_text("there is no run “doomed” here").wait_for()
@@ -21,4 +23,6 @@ def test_a_run_that_is_deleted_while_it_is_open(page, studio, runs_dir):
         page.get_by_role("tab", name=tab, exact=True).click()
         page.wait_for_timeout(300)
     page.goto(f"{studio}/?run=plain")
-    page.wait_for_function("window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted && ActFocus.store.place.run === 'plain'")
+    page.wait_for_function(
+        "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted && ActFocus.store.place.run === 'plain'"
+    )

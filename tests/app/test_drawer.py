@@ -91,12 +91,19 @@ def test_a_file_that_is_no_good_is_one_line_and_nothing_is_written(page, studio,
     page.locator("#af-drawer-button").click()
     before = sorted(p.name for p in runs_dir.iterdir())
     for name, content, says in (
-            ("batch.pkl", b"\x80\x04K\x01.", "batch.pkl: a pickle, which is never loaded"),
-            ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "a.jsonl, line 1: is longer than 1 MiB"),
-            ("b.jsonl", b'{"mess', "b.jsonl, line 1: not JSON"),
-            ("<img src=x onerror=window.__pwn=1>.jsonl", b'{"<img src=x onerror=window.__pwn=1>": 1}', "not a format that is known")):
+        ("batch.pkl", b"\x80\x04K\x01.", "batch.pkl: a pickle, which is never loaded"),
+        ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "a.jsonl, line 1: is longer than 1 MiB"),
+        ("b.jsonl", b'{"mess', "b.jsonl, line 1: not JSON"),
+        (
+            "<img src=x onerror=window.__pwn=1>.jsonl",
+            b'{"<img src=x onerror=window.__pwn=1>": 1}',
+            "not a format that is known",
+        ),
+    ):
         page.locator("#af-file").set_input_files({"name": name, "mimeType": "text/plain", "buffer": content})
-        page.wait_for_function(f"document.querySelector('.af-drawer .af-error').textContent.includes({json.dumps(says)})")
+        page.wait_for_function(
+            f"document.querySelector('.af-drawer .af-error').textContent.includes({json.dumps(says)})"
+        )
         assert "\n" not in error(page) and page.locator(".af-drop-card button").count() == 0
     assert page.evaluate("window.__pwn") is None and page.locator(".af-drawer img").count() == 0
     assert sorted(p.name for p in runs_dir.iterdir()) == before
@@ -105,7 +112,11 @@ def test_a_file_that_is_no_good_is_one_line_and_nothing_is_written(page, studio,
 def test_a_pattern_that_is_none_is_told_in_the_drawer(page, studio, tmp_path):
     opened(page, studio)
     path = tmp_path / "moves.jsonl"
-    path.write_text(json.dumps({"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "content": "I go. Move: Left"}]}))
+    path.write_text(
+        json.dumps(
+            {"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "content": "I go. Move: Left"}]}
+        )
+    )
     page.locator("#af-drawer-button").click()
     page.locator("#af-file").set_input_files(path)
     card = page.locator(".af-drop-card")

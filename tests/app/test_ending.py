@@ -24,14 +24,18 @@ def studio(tmp_path, stranger):  # noqa: F811
     runs = tmp_path / "runs"
     runs.mkdir()
     command = Path(sys.executable).with_name("actfocus")
-    process = processes.start([str(command), "app", "--no-browser", "--port", "0", "--runs-dir", str(runs)], stdout=subprocess.PIPE, text=True)
+    process = processes.start(
+        [str(command), "app", "--no-browser", "--port", "0", "--runs-dir", str(runs)], stdout=subprocess.PIPE, text=True
+    )
     address = process.stdout.readline().split()[2]
     yield address, process, runs
     processes.end(process, 0)
 
 
 def call(address: str, handler: str, *data):
-    request = urllib.request.Request(f"{address}gradio_api/run/{handler}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{address}gradio_api/run/{handler}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())["data"][0]
 
@@ -42,7 +46,9 @@ def told(address: str, handler: str, **request) -> dict:
 
 def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psutil.Process]:
     """The studio's child processes by what they do: it trains, rolls out, and has a process for what-ifs."""
-    race = told(address, "lambda_7", op="start", request={**GOOD, "schemes": ["uniform"], "time": "5 minutes"})["started"]
+    race = told(address, "lambda_7", op="start", request={**GOOD, "schemes": ["uniform"], "time": "5 minutes"})[
+        "started"
+    ]
     training = runs / f"{race}-uniform-s0"
     call(address, "begin", "Sudoku", 64, 16, 0, 1.0, "tiny", 0)
     told(address, "lambda_2", op="facts")
@@ -75,7 +81,9 @@ def test_a_studio_that_is_told_to_end_ends_what_it_began(studio, stranger, numbe
 def test_a_child_that_ends_without_a_word_is_reported_and_not_started_again(tmp_path, monkeypatch):
     """As one does that imports another program in place of ours: it ends with 0, and has no run."""
     started = []
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: started.append(run["name"]) or [sys.executable, "-c", ""])
+    monkeypatch.setattr(
+        Races, "_command", lambda self, race, run: started.append(run["name"]) or [sys.executable, "-c", ""]
+    )
     races = Races(tmp_path)
     id = races.start(RaceRequest(**GOOD))
     wait(lambda: [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"])
@@ -99,11 +107,16 @@ def test_neither_is_one_that_should_have_gone_on_with_a_run(tmp_path, monkeypatc
     with monkeypatch.context() as waiting:
         waiting.setattr(Races, "_work", lambda self: None)
         id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
-    monkeypatch.setattr("app.races.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""])
+    monkeypatch.setattr(
+        "app.races.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""]
+    )
     run = Run.create(tmp_path / f"{id}-uniform-s0", {"command": "train"})
     write_status(run.path, state="running" if before == "killed" else before, step=3)
     assert races.look(id, {})["runs"][0]["state"] == before
     races.ask(id, "go")
     wait(lambda: not races._thread.is_alive())
     assert len(started) == 1 and "--resume" in started[0]
-    assert races.look(id, {})["runs"][0]["state"] == "failed" and "ended with code 0" in races.look(id, {})["runs"][0]["message"]
+    assert (
+        races.look(id, {})["runs"][0]["state"] == "failed"
+        and "ended with code 0" in races.look(id, {})["runs"][0]["message"]
+    )

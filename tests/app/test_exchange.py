@@ -79,7 +79,11 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     assert [turn.actions for turn in run.trajectories()[0].turn_records] == [["Right"], ["Down"]]
     findings = {f["check"]: f for f in found["report"]["findings"]}
     # Rollouts 3 and 5 are one line twice, and 4 is 6 but for its reward: both are duplicates.
-    assert (findings["duplicate"]["count"], findings["duplicate"]["of"], findings["duplicate"]["severity"]) == (2, 6, "warning")
+    assert (findings["duplicate"]["count"], findings["duplicate"]["of"], findings["duplicate"]["severity"]) == (
+        2,
+        6,
+        "warning",
+    )
     ids = set(run.index()["id"])
     assert all(example["trajectory"] in ids for f in findings.values() for example in f["examples"])
     assert not findings["no-logprobs"]["examples"]
@@ -98,14 +102,33 @@ def test_a_check_of_a_run_names_a_trajectory_of_each_group(exchange, run):
 
 
 def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(exchange, client, run, rollouts, tmp_path):
-    asked = {"op": "export", "run": "lake", "trajectory": rollouts[5].id, "part": "group", "filter": "all", "reference": "tiny"}
+    asked = {
+        "op": "export",
+        "run": "lake",
+        "trajectory": rollouts[5].id,
+        "part": "group",
+        "filter": "all",
+        "reference": "tiny",
+    }
     ask(exchange, **asked, format="advantages", alpha=0.6, beta=1.2, signal="entropy")
     file = done(exchange)["file"]
     answer = client.get("/" + file["url"])
-    assert answer.headers["content-disposition"].startswith("attachment") and "octet-stream" in answer.headers["content-type"]
-    expected, count = export_run(run, tmp_path / "e.jsonl", "advantages", Selection(groups=(rollouts[5].group,)),
-                                 params={"alpha": 0.6, "beta": 1.2, "signal": "entropy"})
-    assert answer.text == expected.read_text() and file["rollouts"] == count and file["name"] == "lake-group.advantages.jsonl"
+    assert (
+        answer.headers["content-disposition"].startswith("attachment")
+        and "octet-stream" in answer.headers["content-type"]
+    )
+    expected, count = export_run(
+        run,
+        tmp_path / "e.jsonl",
+        "advantages",
+        Selection(groups=(rollouts[5].group,)),
+        params={"alpha": 0.6, "beta": 1.2, "signal": "entropy"},
+    )
+    assert (
+        answer.text == expected.read_text()
+        and file["rollouts"] == count
+        and file["name"] == "lake-group.advantages.jsonl"
+    )
     plain, _ = export_run(run, tmp_path / "p.jsonl", "advantages", Selection(groups=(rollouts[5].group,)))
     assert plain.read_text() != answer.text
 
@@ -113,10 +136,20 @@ def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(excha
 def test_every_selection_of_the_page_is_the_command_s(run, rollouts):
     at = {"trajectory": rollouts[5].id}
     assert _selection(run, {"part": "run", **at}) == ("run", [])
-    assert _selection(run, {"part": "step", "filter": "failure", **at}) == ("step-failure", ["--failure", "--step", "0"])
-    assert _selection(run, {"part": "trajectory", "filter": "success", **at}) == (rollouts[5].id, [f"--id={rollouts[5].id}"])
+    assert _selection(run, {"part": "step", "filter": "failure", **at}) == (
+        "step-failure",
+        ["--failure", "--step", "0"],
+    )
+    assert _selection(run, {"part": "trajectory", "filter": "success", **at}) == (
+        rollouts[5].id,
+        [f"--id={rollouts[5].id}"],
+    )
     assert _selection(run, {"part": "group", "filter": "malformed", **at})[1] == [
-        "--malformed", "--step", "0", f"--group={rollouts[5].group}"]
+        "--malformed",
+        "--step",
+        "0",
+        f"--group={rollouts[5].group}",
+    ]
     # The shop's sample run has illegal answers.
     index = Run.open(assets() / "runs/webshop").index()
     wanted = index["id"][index["n_valid"] < index["n_turns"]].tolist()
@@ -132,18 +165,27 @@ def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, 
         same(a, b)
 
 
-@pytest.mark.parametrize(("name", "content", "says"), [
-    ("a.pkl", b"\x80\x04K\x01.", "a pickle, which is never loaded"), ("a.pt", b"x", "a torch pickle"),
-    ("a.exe", b"x", "is not a file of rollouts"), ("../../evil", b"x", "is not a file of rollouts"),
-    ("a.jsonl", b"", "not a format that is known"), ("a.jsonl", b'{"x": 1}', "not a format that is known (its fields: x)"),
-    ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"), ("a.jsonl", b"[" * 100_000, "nested too deep"),
-    ("a.jsonl", b'{"messages": ' + b"[" * 101 + b"]" * 101 + b"}", "nested too deep"),
-    ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "line 1: is longer than 1 MiB"),
-    ("a.jsonl", b"{}\n" * 2000, "more than 1000 rollouts"),
-    ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12), mtime=0), "unpacks to more than 4 MiB"),
-    ("a.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-9], "cannot be unpacked"),
-    ("a.parquet", b"PAR1PAR1", "not readable as Parquet"), ("\x00.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"), ("C:\\a\\данные.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.pkl", b"\x80\x04K\x01.", "a pickle, which is never loaded"),
+        ("a.pt", b"x", "a torch pickle"),
+        ("a.exe", b"x", "is not a file of rollouts"),
+        ("../../evil", b"x", "is not a file of rollouts"),
+        ("a.jsonl", b"", "not a format that is known"),
+        ("a.jsonl", b'{"x": 1}', "not a format that is known (its fields: x)"),
+        ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"),
+        ("a.jsonl", b"[" * 100_000, "nested too deep"),
+        ("a.jsonl", b'{"messages": ' + b"[" * 101 + b"]" * 101 + b"}", "nested too deep"),
+        ("a.jsonl", b'{"messages": "' + b"x" * 2_000_000 + b'"}', "line 1: is longer than 1 MiB"),
+        ("a.jsonl", b"{}\n" * 2000, "more than 1000 rollouts"),
+        ("a.jsonl.gz", gzip.compress(b"\n".join([b"x" * 500_000] * 12), mtime=0), "unpacks to more than 4 MiB"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-9], "cannot be unpacked"),
+        ("a.parquet", b"PAR1PAR1", "not readable as Parquet"),
+        ("\x00.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"),
+        ("C:\\a\\данные.jsonl", b"x", "rollouts.jsonl, line 1: not JSON"),
+    ],
+)
 def test_what_is_refused_before_anything_is_read(name, content, says, exchange, client, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "LINE_MAX", 1 << 20)
     monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
@@ -161,7 +203,10 @@ def test_what_is_refused_before_anything_is_read(name, content, says, exchange, 
 def test_a_parquet_file_of_too_many_rows_is_refused(exchange, client, tmp_path, monkeypatch):
     monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
     pq.write_table(pa.table({"prompt": ["x"] * 1001, "completion": ["y"] * 1001}), tmp_path / "a.parquet")
-    assert "more than 1000 rollouts" in ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
+    assert (
+        "more than 1000 rollouts"
+        in ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
+    )
 
 
 def test_a_parquet_file_that_is_small_and_unpacks_to_much_is_refused(exchange, client, tmp_path, monkeypatch):
@@ -187,7 +232,9 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
     (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
     ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
     job = done(exchange)["job"]
-    assert job["state"] == "failed" and "tokens; at most 50 are taken" in job["message"] and left(tmp_path / "runs") == []
+    assert (
+        job["state"] == "failed" and "tokens; at most 50 are taken" in job["message"] and left(tmp_path / "runs") == []
+    )
 
 
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
@@ -195,7 +242,11 @@ def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, t
     ticket = bring(exchange, client, tmp_path / "a.jsonl")
     ask(exchange, op="import", ticket=ticket, tokenizer="tiny", spans="boxed")
     job = done(exchange)["job"]
-    assert job["state"] == "failed" and job["message"].startswith("a.jsonl, line 2: not JSON") and "\n" not in job["message"]
+    assert (
+        job["state"] == "failed"
+        and job["message"].startswith("a.jsonl, line 2: not JSON")
+        and "\n" not in job["message"]
+    )
     assert left(tmp_path / "runs") == []
 
 
@@ -209,16 +260,25 @@ def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
     assert done(exchange)["job"]["state"] == "cancelled" and left(tmp_path / "runs") == []
 
 
-@pytest.mark.parametrize(("request_", "says"), [
-    ({"op": "fly"}, "something unknown"),
-    ({"op": "inspect", "ticket": "../../etc/passwd"}, "not here any more"), ({"op": "import", "ticket": None}, "not here any more"),
-    ({"op": "announce", "name": 7, "size": 1}, "could not be read"), ({"op": "announce", "name": "a.jsonl", "size": -1}, "could not be read"),
-    ({"op": "announce", "name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
-    ({"op": "check", "run": "/etc"}, "there is no run"), ({"op": "check", "run": {"a": 1}}, "run: must be a name"),
-    ({"op": "export", "run": "lake", "format": "pickle"}, "format: must be one of"),
-    ({"op": "export", "run": "lake", "format": "csv", "part": "all"}, "selection: must be one of"),
-    ({"op": "export", "run": "lake", "format": "csv", "part": "group", "trajectory": "--out=/x"}, "not in this run"),
-])
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"op": "fly"}, "something unknown"),
+        ({"op": "inspect", "ticket": "../../etc/passwd"}, "not here any more"),
+        ({"op": "import", "ticket": None}, "not here any more"),
+        ({"op": "announce", "name": 7, "size": 1}, "could not be read"),
+        ({"op": "announce", "name": "a.jsonl", "size": -1}, "could not be read"),
+        ({"op": "announce", "name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
+        ({"op": "check", "run": "/etc"}, "there is no run"),
+        ({"op": "check", "run": {"a": 1}}, "run: must be a name"),
+        ({"op": "export", "run": "lake", "format": "pickle"}, "format: must be one of"),
+        ({"op": "export", "run": "lake", "format": "csv", "part": "all"}, "selection: must be one of"),
+        (
+            {"op": "export", "run": "lake", "format": "csv", "part": "group", "trajectory": "--out=/x"},
+            "not in this run",
+        ),
+    ],
+)
 def test_hostile_requests_get_one_line(request_, says, exchange):
     answer = ask(exchange, **request_)
     assert says in answer["error"] and "\n" not in answer["error"]
@@ -226,7 +286,10 @@ def test_hostile_requests_get_one_line(request_, says, exchange):
 
 @pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', "x" * 9000])
 def test_requests_that_are_none(text, exchange):
-    assert json.loads(answer_to(text, exchange.tell)) == {"error": "the page's request could not be read; reload it", "number": 0}
+    assert json.loads(answer_to(text, exchange.tell)) == {
+        "error": "the page's request could not be read; reload it",
+        "number": 0,
+    }
 
 
 @pytest.mark.parametrize("op", [["look"], {}, None, "rm", 7])
@@ -234,12 +297,20 @@ def test_requests_for_something_unknown(op, exchange):
     assert ask(exchange, op=op) == {"error": "the page asked for something unknown; reload it"}
 
 
-@pytest.mark.parametrize(("tokenizer", "spans", "says"), [
-    ("/etc", "think_answer", "tokenizer: must be one of"), ("Some/Model", "think_answer", "tokenizer: must be one of"),
-    (["tiny"], "think_answer", "tokenizer: must be one of"), (None, "think_answer", ""), ("tiny", "x", "span rule: must be one of"),
-    ("tiny", 7, "span rule: must be one of"), ("tiny", "pattern:(", "not a regular expression"),
-    ("tiny", "pattern:a+", "has no group"), ("tiny", f"pattern:(?P<action>{'a' * 200})", "longer than 200"),
-])
+@pytest.mark.parametrize(
+    ("tokenizer", "spans", "says"),
+    [
+        ("/etc", "think_answer", "tokenizer: must be one of"),
+        ("Some/Model", "think_answer", "tokenizer: must be one of"),
+        (["tiny"], "think_answer", "tokenizer: must be one of"),
+        (None, "think_answer", ""),
+        ("tiny", "x", "span rule: must be one of"),
+        ("tiny", 7, "span rule: must be one of"),
+        ("tiny", "pattern:(", "not a regular expression"),
+        ("tiny", "pattern:a+", "has no group"),
+        ("tiny", f"pattern:(?P<action>{'a' * 200})", "longer than 200"),
+    ],
+)
 def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()))
     ticket = bring(exchange, client, path)
@@ -282,4 +353,7 @@ def test_a_body_may_be_large_only_on_its_way_in(client):
     big = {"Content-Length": str(BODY_MAX + 1)}
     assert client.post("/gradio_api/run/go", headers=big).status_code == 413
     assert client.put(transfers.RECEIVE + "guess", headers=big).status_code == 404
-    assert client.put(transfers.RECEIVE + "guess", headers={"Content-Length": str(transfers.UPLOAD_MAX + 1)}).status_code == 413
+    assert (
+        client.put(transfers.RECEIVE + "guess", headers={"Content-Length": str(transfers.UPLOAD_MAX + 1)}).status_code
+        == 413
+    )

@@ -92,16 +92,34 @@ def test_a_ribbon_is_what_the_policy_wrote(run):
         assert r["kinds"] == "".join(str(k) for k in t.kinds if k >= 3)
         written = t.turns[t.kinds >= 3]
         assert [0, *r["turns"]] == [int(np.argmax(written == k)) for k in np.unique(written)]
-        assert (r["return"], r["success"], r["actions"]) == (t.ret, t.success, [turn.actions for turn in t.turn_records])
+        assert (r["return"], r["success"], r["actions"]) == (
+            t.ret,
+            t.success,
+            [turn.actions for turn in t.turn_records],
+        )
         for name in SIGNALS:
-            np.testing.assert_array_equal(np.array(r["signals"][name], np.float32), signal_values(t, name)[t.kinds == 4])
+            np.testing.assert_array_equal(
+                np.array(r["signals"][name], np.float32), signal_values(t, name)[t.kinds == 4]
+            )
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "{", "[" * 9000, '{"number":1}', '{"number":1,"op":"groups"}', '{"number":1,"op":"groups","run":"../../etc"}',
-    '{"number":1,"op":"groups","run":"frozen-lake"}', '{"number":1,"op":"groups","run":"frozen-lake","step":77}',
-    '{"number":1,"op":"groups","run":"frozen-lake","step":0,"reference":"nobody","keep":["x"],"over":7,"op2":1,"op":"rm"}',
-    '{"number":1,"op":"ribbons","run":"frozen-lake","step":0,"group":"<img>"}', '{"number":1,"op":"ribbons","run":"frozen-lake","step":-1,"group":"x"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 9000,
+        '{"number":1}',
+        '{"number":1,"op":"groups"}',
+        '{"number":1,"op":"groups","run":"../../etc"}',
+        '{"number":1,"op":"groups","run":"frozen-lake"}',
+        '{"number":1,"op":"groups","run":"frozen-lake","step":77}',
+        '{"number":1,"op":"groups","run":"frozen-lake","step":0,"reference":"nobody","keep":["x"],"over":7,"op2":1,"op":"rm"}',
+        '{"number":1,"op":"ribbons","run":"frozen-lake","step":0,"group":"<img>"}',
+        '{"number":1,"op":"ribbons","run":"frozen-lake","step":-1,"group":"x"}',
+    ],
+)
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     studio = Shared(tmp_path)
     got = json.loads(answer(text, lambda one: page_groups.tell(studio, Latest(), one)))
@@ -111,7 +129,13 @@ def test_a_bad_request_gives_one_clear_line(text, tmp_path):
 def test_the_share_is_the_run_s_own_where_it_says(tmp_path):
     made = make_run(tmp_path / "runs" / "plain", prompts=8, rollouts=2)
     info = json.loads((made.path / "run.json").read_text(encoding="utf-8"))
-    for share, keep, own in ((0.5, 0.5, True), (1.0, 1.0, True), ("x", 0.25, False), (None, 0.25, False), (7, 0.25, False)):
+    for share, keep, own in (
+        (0.5, 0.5, True),
+        (1.0, 1.0, True),
+        ("x", 0.25, False),
+        (None, 0.25, False),
+        (7, 0.25, False),
+    ):
         info["config"]["filter_share"] = share
         (made.path / "run.json").write_text(json.dumps(info), encoding="utf-8")
         got = told(Shared(tmp_path / "runs"), op="groups", run="plain", step=0)["groups"]
@@ -128,7 +152,9 @@ browser = pytest.mark.browser
 def opened(page, studio, query="run=frozen-lake"):
     page.set_default_timeout(90_000)  # Nothing is asserted about seconds: a busy machine is no failure.
     page.goto(f"{studio}/?tab=groups&{query}")
-    page.wait_for_function(f"window.ActFocus && ActFocus.groups && {STATE}.data && document.querySelectorAll('.af-groups .js-plotly-plot').length === 5")
+    page.wait_for_function(
+        f"window.ActFocus && ActFocus.groups && {STATE}.data && document.querySelectorAll('.af-groups .js-plotly-plot').length === 5"
+    )
     return page
 
 
@@ -153,16 +179,23 @@ def test_the_numbers_on_the_page_are_the_library_s(page, studio, name):
         assert f"\u03c1 {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}] n {row['n']}" in text
         assert f"Given success: {row['partial']:.2f} [{row['partial_low']:.2f}, {row['partial_high']:.2f}]" in text
         drawn = page.evaluate("k => document.querySelectorAll('.af-charts.three .af-chart-plot')[k].data.at(-1)", k)
-        assert drawn["x"] == [g[f"entropy_{part}"] for g in found["groups"]] and drawn["y"] == [g["sigma"] for g in found["groups"]]
+        assert drawn["x"] == [g[f"entropy_{part}"] for g in found["groups"]] and drawn["y"] == [
+            g["sigma"] for g in found["groups"]
+        ]
     confound = minus(page.locator(".af-charts.two .af-chart").first.inner_text())
-    assert f"\u03c1 {found['confound']['rho_success']:.2f} with the success rate p, {found['confound']['rho_spread']:.2f} with" in confound
+    assert (
+        f"\u03c1 {found['confound']['rho_success']:.2f} with the success rate p, {found['confound']['rho_spread']:.2f} with"
+        in confound
+    )
     assert ("take two values" in confound) == found["confound"]["binary"]
     # The table says the same, and which groups have no spread.
     rows = page.locator(".af-groups section .af-grid tbody tr")
     assert rows.count() == len(found["groups"])
     assert rows.get_by_text("no spread").count() == sum(g["sigma"] == 0 for g in found["groups"])
     kept = {t.group for t in keep_groups(run.trajectories(0), 0.25)}
-    told = page.evaluate("[...document.querySelectorAll('.af-groups section .af-grid tbody tr')].filter(r => r.lastChild.textContent === 'kept').map(r => r.querySelector('button').textContent)")
+    told = page.evaluate(
+        "[...document.querySelectorAll('.af-groups section .af-grid tbody tr')].filter(r => r.lastChild.textContent === 'kept').map(r => r.querySelector('button').textContent)"
+    )
     assert set(told) == kept
 
 
@@ -194,7 +227,12 @@ def test_a_brush_a_bar_and_a_point_select(page, studio, lake):
     sigma = {g: np.std([t.ret for t in batch if t.group == g]) for g in {t.group for t in batch}}
     rows = page.locator(".af-groups section .af-grid tbody tr")
     assert {r.locator("button").inner_text() for r in rows.all()} == {g for g, s in sigma.items() if s > half}
-    assert page.evaluate("document.querySelectorAll('.af-charts.three .af-chart-plot')[0].data.at(-1).selectedpoints.length") == rows.count()
+    assert (
+        page.evaluate(
+            "document.querySelectorAll('.af-charts.three .af-chart-plot')[0].data.at(-1).selectedpoints.length"
+        )
+        == rows.count()
+    )
     page.get_by_role("button", name="show all").click()
     assert rows.count() == len(sigma)
     # A bar of the histogram: the groups with a rollout of that return.
@@ -237,11 +275,15 @@ def test_a_group_opens_as_ribbons_and_a_ribbon_opens_trace(page, studio, lake):
         stats = signal_stats(kinds, np.concatenate([signal_values(t, signal) for t in batch]))
         page.evaluate(f"ActFocus.store.set({{signal: '{signal}', alpha: 0.3, beta: 1.5}}, true)")
         for k, t in enumerate(mates):
-            got = page.evaluate(f"k => Array.from(ActFocus.ribbons.weights({STATE}.ribbons.rows[k].r, ActFocus.store.settings))", k)
+            got = page.evaluate(
+                f"k => Array.from(ActFocus.ribbons.weights({STATE}.ribbons.rows[k].r, ActFocus.store.settings))", k
+            )
             expected = token_weights(t.kinds, signal_values(t, signal), 0.3, 1.5, stats=stats)[t.kinds >= 3]
             np.testing.assert_allclose(got, expected, atol=1e-6)
     # Ribbons are to one scale, and follow the colour chosen.
-    widths = page.evaluate("[...document.querySelectorAll('.af-ribbon-tokens')].map(c => c.getBoundingClientRect().width)")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.af-ribbon-tokens')].map(c => c.getBoundingClientRect().width)"
+    )
     lengths = np.array([(t.kinds >= 3).sum() for t in mates])
     np.testing.assert_allclose(np.array(widths) / max(widths), lengths / lengths.max(), atol=0.01)
     paint = "document.querySelector('.af-ribbon-tokens').toDataURL()"
@@ -251,11 +293,15 @@ def test_a_group_opens_as_ribbons_and_a_ribbon_opens_trace(page, studio, lake):
     # A reload shows the same, then a ribbon leads to its trajectory.
     page.wait_for_function("location.search.includes('ribbons=weight')")
     page.reload()
-    page.wait_for_function(f"window.ActFocus && ActFocus.groups && {STATE}.data && {STATE}.ribbons.rows.length === {len(mates)}")
+    page.wait_for_function(
+        f"window.ActFocus && ActFocus.groups && {STATE}.data && {STATE}.ribbons.rows.length === {len(mates)}"
+    )
     assert page.get_by_role("radio", name="Weight", exact=True).last.get_attribute("aria-checked") == "true"
     page.locator(".af-ribbon").nth(3).focus()
     page.keyboard.press("Enter")
-    page.wait_for_function(f"ActFocus.store.place.trajectory === {mates[3].id!r} && ActFocus.store.place.tab === 'trace'")
+    page.wait_for_function(
+        f"ActFocus.store.place.trajectory === {mates[3].id!r} && ActFocus.store.place.tab === 'trace'"
+    )
     page.locator("#af-text").wait_for()
     assert page.evaluate("ActFocus.trace.state.model.trajectory.id") == mates[3].id
 
@@ -263,7 +309,11 @@ def test_a_group_opens_as_ribbons_and_a_ribbon_opens_trace(page, studio, lake):
 @browser
 def test_another_run_changes_the_page_and_hostile_names_stay_text(page, studio):
     opened(page, studio, "run=frozen-lake&group=00000-123&measure=zzz&keep=${1}&over=<img>&ribbons=x")
-    assert page.evaluate("[ActFocus.store.place.measure, ActFocus.store.place.keep, ActFocus.store.place.over]") == ["energy", "", "step"]
+    assert page.evaluate("[ActFocus.store.place.measure, ActFocus.store.place.keep, ActFocus.store.place.over]") == [
+        "energy",
+        "",
+        "step",
+    ]
     page.evaluate("ActFocus.go({run: 'hostile'})")
     page.wait_for_function(f"{STATE}.data.groups.label.length === 2 && {STATE}.open === null")
     page.locator(".af-groups section .af-grid tbody button").first.click()

@@ -20,16 +20,42 @@ from app.whatif.panel import Panel
 
 def test_what_the_variables_say(tmp_path):
     assert settings({"ACTFOCUS_AUTH": "me:a:b"}) == {
-        "runs": [], "lessons": [], "host": "0.0.0.0", "port": 7860, "open_browser": False, "auth": ("me", "a:b"), "read_only": True}
+        "runs": [],
+        "lessons": [],
+        "host": "0.0.0.0",
+        "port": 7860,
+        "open_browser": False,
+        "auth": ("me", "a:b"),
+        "read_only": True,
+    }
     (tmp_path / "a.yaml").touch()
-    told = settings({"ACTFOCUS_AUTH": "me:x", "PORT": "80", "ACTFOCUS_WRITABLE": "1", "ACTFOCUS_RUNS": f"{tmp_path}:{tmp_path}",
-                     "ACTFOCUS_LESSONS": str(tmp_path / "a.yaml")})
-    assert told["runs"] == [tmp_path] * 2 and told["port"] == 80 and not told["read_only"] and told["lessons"] == [tmp_path / "a.yaml"]
+    told = settings(
+        {
+            "ACTFOCUS_AUTH": "me:x",
+            "PORT": "80",
+            "ACTFOCUS_WRITABLE": "1",
+            "ACTFOCUS_RUNS": f"{tmp_path}:{tmp_path}",
+            "ACTFOCUS_LESSONS": str(tmp_path / "a.yaml"),
+        }
+    )
+    assert (
+        told["runs"] == [tmp_path] * 2
+        and told["port"] == 80
+        and not told["read_only"]
+        and told["lessons"] == [tmp_path / "a.yaml"]
+    )
 
 
-@pytest.mark.parametrize(("variables", "says"), [
-    ({}, "ACTFOCUS_AUTH"), ({"ACTFOCUS_AUTH": "me"}, "USER:PASSWORD"), ({"ACTFOCUS_AUTH": ":x"}, "USER:PASSWORD"),
-    ({"ACTFOCUS_AUTH": "me:x", "PORT": "x"}, "PORT='x'"), ({"ACTFOCUS_AUTH": "me:x", "ACTFOCUS_RUNS": "nowhere"}, "there is no nowhere")])
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({}, "ACTFOCUS_AUTH"),
+        ({"ACTFOCUS_AUTH": "me"}, "USER:PASSWORD"),
+        ({"ACTFOCUS_AUTH": ":x"}, "USER:PASSWORD"),
+        ({"ACTFOCUS_AUTH": "me:x", "PORT": "x"}, "PORT='x'"),
+        ({"ACTFOCUS_AUTH": "me:x", "ACTFOCUS_RUNS": "nowhere"}, "there is no nowhere"),
+    ],
+)
 def test_what_is_missing_is_one_line(variables, says):
     with pytest.raises(ActFocusError, match=says) as error:
         settings(variables)
@@ -45,8 +71,12 @@ def test_nothing_is_begun_where_it_is_read_only(tmp_path):
 
     asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
     run, signals = Run.create(tmp_path / "run", {}, {}), Signals(read_only=True)
-    for work in (lambda: races.start(asked), lambda: races.ask("race-1", "go"), lambda: signals.score(run, "run", "tiny"),
-                 lambda: whatif("start")):
+    for work in (
+        lambda: races.start(asked),
+        lambda: races.ask("race-1", "go"),
+        lambda: signals.score(run, "run", "tiny"),
+        lambda: whatif("start"),
+    ):
         with pytest.raises(ActFocusError, match="for looking only"):
             work()
     assert races.races() == [] and not (tmp_path / "runs").exists()
@@ -73,7 +103,12 @@ def test_a_read_only_studio_behind_a_login(tmp_path):
         assert status == 200
         config = json.loads(ask("GET", "/config", headers={"Cookie": cookie.split(";")[0]})[2])
         ids = {part["props"].get("elem_id") for part in config["components"]}
-        assert {"af-trace", "af-learn", "af-compare"} <= ids and not ids & {"af-rollouts", "af-roll", "af-drawer", "af-drawer-ask"}
+        assert {"af-trace", "af-learn", "af-compare"} <= ids and not ids & {
+            "af-rollouts",
+            "af-roll",
+            "af-drawer",
+            "af-drawer-ask",
+        }
     finally:
         demo.close()
     assert not Path(tmp_path / "runs").exists()

@@ -26,7 +26,11 @@ FOREIGN = """() => [...document.querySelectorAll('[id^=af-] script, [id^=af-] if
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile-page")
-    return {"folder": folder, "hostile": hostile_run(folder / NAME), "large": hostile_run(folder / "large", (*MARKUP[:4], LINES, MEGABYTE))}
+    return {
+        "folder": folder,
+        "hostile": hostile_run(folder / NAME),
+        "large": hostile_run(folder / "large", (*MARKUP[:4], LINES, MEGABYTE)),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +41,21 @@ def studio(hostile):
     folder = hostile["folder"]
     asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
     name = "race-x-1-uniform-s0"
-    race = {"id": "race-x-1", "made": 0.0, "request": asdict(asked), "steps": 2, "runs": [{"name": name, "scheme": "uniform", "seed": 0}]}
+    race = {
+        "id": "race-x-1",
+        "made": 0.0,
+        "request": asdict(asked),
+        "steps": 2,
+        "runs": [{"name": name, "scheme": "uniform", "seed": 0}],
+    }
     (folder / ".races").mkdir()
     (folder / ".races" / "race-x-1.json").write_text(json.dumps(race))
     (folder / ".races" / f"{name}.log").write_text("\n".join(CORPUS), encoding="utf-8")
-    run = Run.create(folder / name, {"command": "train", "env": "frozen_lake", "scheme": "uniform", "note": CORPUS, NAME: {"innerHTML": NAME}}, {"name": NAME})
+    run = Run.create(
+        folder / name,
+        {"command": "train", "env": "frozen_lake", "scheme": "uniform", "note": CORPUS, NAME: {"innerHTML": NAME}},
+        {"name": NAME},
+    )
     for step in range(2):
         run.log({"step": step, "success/rate": 0.5, "eval/t1/success": 0.5})
     write_status(run.path, state="failed", step=1, elapsed=2.0, message=NAME + MARKUP[3])
@@ -103,7 +117,9 @@ def test_trace(page, studio, hostile):
 
 def test_compare(page, studio):
     tab(page, studio, "compare")
-    page.wait_for_function("ActFocus.compare.state.data.boards && ActFocus.compare.state.data.credit && ActFocus.compare.state.places && ActFocus.compare.idle()")
+    page.wait_for_function(
+        "ActFocus.compare.state.data.boards && ActFocus.compare.state.data.credit && ActFocus.compare.state.places && ActFocus.compare.idle()"
+    )
     page.locator(".af-pane .t").nth(60).hover()
     with page.expect_download() as download:
         page.get_by_role("button", name="Report of this batch").click()
@@ -113,7 +129,9 @@ def test_compare(page, studio):
 
 def test_groups(page, studio):
     tab(page, studio, "groups")
-    page.wait_for_function("ActFocus.groups.state.data && document.querySelectorAll('.af-groups .js-plotly-plot').length === 5")
+    page.wait_for_function(
+        "ActFocus.groups.state.data && document.querySelectorAll('.af-groups .js-plotly-plot').length === 5"
+    )
     page.locator(".af-groups section .af-grid tbody button").first.click()
     page.wait_for_function("ActFocus.groups.state.ribbons.rows.length")
     point = page.locator(".af-groups .scatterlayer .point").first
@@ -126,7 +144,9 @@ def test_groups(page, studio):
 
 def test_tune(page, studio):
     tab(page, studio, "tune")
-    page.wait_for_function("ActFocus.tune.state.data && document.querySelectorAll('.af-tune .js-plotly-plot').length === 3")
+    page.wait_for_function(
+        "ActFocus.tune.state.data && document.querySelectorAll('.af-tune .js-plotly-plot').length === 3"
+    )
     clean(page)
 
 
@@ -134,7 +154,10 @@ def test_train(page, studio):
     tab(page, studio, "train", "&race=race-x-1")
     page.wait_for_function("ActFocus.train.state.race")
     page.get_by_role("button", name="log and commands").click()
-    page.wait_for_function("name => Array.from(document.querySelectorAll('.af-log'), (log) => log.textContent).join('').includes(name)", arg=NAME)
+    page.wait_for_function(
+        "name => Array.from(document.querySelectorAll('.af-log'), (log) => log.textContent).join('').includes(name)",
+        arg=NAME,
+    )
     page.get_by_role("button", name="evaluations").click()
     page.locator(".af-cells").wait_for()
     clean(page)
@@ -149,10 +172,14 @@ def test_learn(page, studio):
 def test_what_if(page, studio, hostile):
     edit = next((hostile["hostile"].path / "whatif").glob("*.json")).stem
     page.goto(f"{studio}/?whatif={edit}")
-    page.wait_for_function("window.ActFocus && ActFocus.whatif && ActFocus.whatif.state.what && ActFocus.whatif.state.group")
+    page.wait_for_function(
+        "window.ActFocus && ActFocus.whatif && ActFocus.whatif.state.what && ActFocus.whatif.state.group"
+    )
     said = page.locator(".af-whatif").inner_text()
     assert NAME in said and MARKUP[3] in said and "[link=javascript:x]rich[/link]" in said
-    assert set(CORPUS) - set(page.evaluate("ActFocus.whatif.state.group.panes[0].view.spans.map((s) => s.textContent)")) <= {"\r\n"}
+    assert set(CORPUS) - set(
+        page.evaluate("ActFocus.whatif.state.group.panes[0].view.spans.map((s) => s.textContent)")
+    ) <= {"\r\n"}
     clean(page)
 
 
@@ -160,7 +187,10 @@ def test_a_token_of_a_megabyte_and_one_of_ten_thousand_lines(page, studio):
     page.goto(f"{studio}/?run=large")
     page.wait_for_function(PAINTED)
     ends = f"… ({len(MEGABYTE)} characters)"
-    assert page.evaluate("end => ActFocus.trace.state.text.spans.filter((s) => s.textContent.endsWith(end)).length", ends) == 2
+    assert (
+        page.evaluate("end => ActFocus.trace.state.text.spans.filter((s) => s.textContent.endsWith(end)).length", ends)
+        == 2
+    )
     # It goes on answering: modes, the inspector of both, another trajectory, and it fits.
     page.evaluate("ActFocus.trace.state.text.spans.filter((s) => s.textContent.length > 900).forEach((s) => s.click())")
     page.keyboard.press("2")
@@ -174,11 +204,19 @@ def test_a_token_of_a_megabyte_and_one_of_ten_thousand_lines(page, studio):
 def test_what_is_written_runs_nothing_even_without_its_policy(written, page, hostile, tmp_path):
     """As a mail program or a notebook would show it, which know nothing of the page's own content policy."""
     run = hostile["hostile"]
-    html = {"report": lambda: render(run, 0, "reference", bootstrap=10)[0], "page": lambda: export_run(run, tmp_path / "a.html", "html")[0].read_text(),
-            "notebook": lambda: run.trajectories(0, "reference")[0]._repr_html_()}[written]()
+    html = {
+        "report": lambda: render(run, 0, "reference", bootstrap=10)[0],
+        "page": lambda: export_run(run, tmp_path / "a.html", "html")[0].read_text(),
+        "notebook": lambda: run.trajectories(0, "reference")[0]._repr_html_(),
+    }[written]()
     assert written == "notebook" or "Content-Security-Policy" in html
     page.set_content(html.replace("Content-Security-Policy", "x"))
     page.wait_for_timeout(200)
     assert page.evaluate("window.__pwn") is None
-    assert page.evaluate("document.querySelectorAll('script, img, iframe, object, embed, base, link, form, [onerror], [onload], a[href]').length") == 0
+    assert (
+        page.evaluate(
+            "document.querySelectorAll('script, img, iframe, object, embed, base, link, form, [onerror], [onload], a[href]').length"
+        )
+        == 0
+    )
     assert NAME in page.locator("body").inner_text()

@@ -57,7 +57,11 @@ def test_a_trajectory_that_is_kept_is_what_a_fresh_studio_says_and_follows_its_f
     for id in run.index()["id"]:
         view = View(run="run", trajectory=id)
         first, again = (trace.payload(studio, view, restore=False) for _ in range(2))
-        assert first == again == trace.payload(Studio(None, Catalog([run.path], tmp_path / "none"), None, None), view, restore=False)
+        assert (
+            first
+            == again
+            == trace.payload(Studio(None, Catalog([run.path], tmp_path / "none"), None, None), view, restore=False)
+        )
         assert json.loads(first)["trajectory"]["id"] == locate(Run.open(run.path), view)[0].id == id
     signals.rename(run.path / "signals")
     told = json.loads(trace.payload(studio, view, restore=False))

@@ -30,7 +30,9 @@ def place(page, name):
 
 
 def focus(page) -> str:
-    return page.evaluate("document.activeElement.textContent || document.activeElement.value || document.activeElement.type")
+    return page.evaluate(
+        "document.activeElement.textContent || document.activeElement.value || document.activeElement.type"
+    )
 
 
 def test_a_lesson_by_keyboard_alone(page, studio):
@@ -43,8 +45,10 @@ def test_a_lesson_by_keyboard_alone(page, studio):
     page.wait_for_function("ActFocus.store.settings.alpha === 1 && ActFocus.store.settings.beta === 0")
     panel = page.get_by_role("region", name="Lesson: What uniform credit trains on")
     assert place(page, "tab") == "trace" and focus(page) == "What uniform credit trains on"
-    share = page.evaluate("(() => { const k = ActFocus.trace.state.model.batch.kinds; "
-                          "return 100 * k.action.n / (k.action.n + k.reasoning.n + k.format.n); })()")
+    share = page.evaluate(
+        "(() => { const k = ActFocus.trace.state.model.batch.kinds; "
+        "return 100 * k.action.n / (k.action.n + k.reasoning.n + k.format.n); })()"
+    )
     turn = place(page, "turn")
     assert page.locator(".af-mass").is_hidden()  # it would give the answer away
     for _ in range(9):
@@ -71,7 +75,9 @@ def test_a_lesson_by_keyboard_alone(page, studio):
     assert page.locator("#af-preset input[value=actfocus]").is_checked()
     panel.get_by_role("button", name="Finish").press("Enter")
     panel.wait_for(state="hidden")
-    page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Start the lesson: What uniform credit trains on'")
+    page.wait_for_function(
+        "document.activeElement.getAttribute('aria-label') === 'Start the lesson: What uniform credit trains on'"
+    )
     assert place(page, "tab") == "learn"
 
 
@@ -99,9 +105,12 @@ def test_every_lesson_drives_the_tabs_without_an_error(page, studio):
     opened(page, studio, "run=plain&tab=learn")
     for lesson in page.evaluate("ActFocus.learn.state.lessons"):
         for step, wanted in enumerate(lesson["steps"]):
-            page.goto(f"{studio}/?run=plain&lesson={lesson['name']}&lesson_step={step}") if step == 0 else \
-                page.locator("#af-lesson").get_by_role("button", name="Next").click()
-            page.wait_for_function(f"window.ActFocus && ActFocus.learn && ActFocus.learn.state.lesson && ActFocus.learn.state.step === {step}")
+            page.goto(f"{studio}/?run=plain&lesson={lesson['name']}&lesson_step={step}") if step == 0 else page.locator(
+                "#af-lesson"
+            ).get_by_role("button", name="Next").click()
+            page.wait_for_function(
+                f"window.ActFocus && ActFocus.learn && ActFocus.learn.state.lesson && ActFocus.learn.state.step === {step}"
+            )
             tab = wanted["view"].get("tab", "trace")
             page.wait_for_function(f"ActFocus.store.place.tab === {json.dumps(tab)}")
             if wanted["pin"]:
@@ -165,7 +174,9 @@ def test_the_lesson_on_one_update_drives_its_slow_motion_by_keyboard(page, studi
     batch = sampled.trajectories(0, "tiny")
     kinds = np.concatenate([t.kinds for t in batch])
     weights = token_weights(kinds, np.concatenate([t.signals["ref_energy"] for t in batch]), 0.1, 0.5)
-    assert f"{100 * weights[kinds == 3].sum() / weights[np.isin(kinds, (3, 4, 5))].sum():.1f} % of the weight" in answer()
+    assert (
+        f"{100 * weights[kinds == 3].sum() / weights[np.isin(kinds, (3, 4, 5))].sum():.1f} % of the weight" in answer()
+    )
     follow("Next", 3)
     page.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 8")
     assert place(page, "trajectory") == id
@@ -181,9 +192,13 @@ def test_the_lesson_on_one_update_drives_its_slow_motion_by_keyboard(page, studi
     follow_back = page.context.new_page()
     follow_back.set_default_timeout(PATIENCE)
     follow_back.goto(address)
-    follow_back.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 8 && ActFocus.learn.state.step === 2")
+    follow_back.wait_for_function(
+        f"{MOTION} && ActFocus.whatif.state.motion.stage === 8 && ActFocus.learn.state.step === 2"
+    )
     follow_back.close()
     tab_to(page, "#af-lesson .af-lesson-foot .primary")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Start the lesson: One update in slow motion'")
+    page.wait_for_function(
+        "document.activeElement.getAttribute('aria-label') === 'Start the lesson: One update in slow motion'"
+    )
     assert motion.is_hidden() and panel.is_hidden() and "whatif=" not in page.evaluate("ActFocus.store.address()")

@@ -44,7 +44,9 @@ def test_what_is_installed_is_offered_and_what_needs_a_gpu_says_so(hub):
 
 def test_a_large_model_is_refused_where_there_is_no_gpu(hub, monkeypatch):
     monkeypatch.setattr(models, "has_gpu", lambda: False)
-    with pytest.raises(ActFocusError, match="Qwen/large: has about 3.0 billion parameters and needs a GPU; there is none here"):
+    with pytest.raises(
+        ActFocusError, match="Qwen/large: has about 3.0 billion parameters and needs a GPU; there is none here"
+    ):
         Rollouts(hub / "runs").start(Request(*ASKED, policy="Qwen/large"))
     monkeypatch.setattr(models, "has_gpu", lambda: True)
     assert models.chosen("Qwen/large", hub / "runs").parameters == 3_000_000_000

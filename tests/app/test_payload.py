@@ -34,9 +34,11 @@ def batch(run):
 
 def node(script: str, data: object) -> object:
     """Run JavaScript with weights.js loaded as ``W`` and ``data`` as ``D``; gives what it returns."""
-    source = (f"const W = require({json.dumps(str(WEIGHTS_JS))});"
-              "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
-              f"console.log(JSON.stringify((() => {{ {script} }})()));")
+    source = (
+        f"const W = require({json.dumps(str(WEIGHTS_JS))});"
+        "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+        f"console.log(JSON.stringify((() => {{ {script} }})()));"
+    )
     done = subprocess.run(["node", "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -45,8 +47,19 @@ def payload(run, **view) -> dict:
     view = View(**view)
     place, notes = locate(run, view)
     t = run.trajectory(place.id)
-    return json.loads(trace_payload(run, trajectory_payload(run, t, constants(run.trajectories(place.step))), place, runs=[run.name], name=run.name,
-                                    reference="scripted", view=view, restore=True, notes=notes))
+    return json.loads(
+        trace_payload(
+            run,
+            trajectory_payload(run, t, constants(run.trajectories(place.step))),
+            place,
+            runs=[run.name],
+            name=run.name,
+            reference="scripted",
+            view=view,
+            restore=True,
+            notes=notes,
+        )
+    )
 
 
 def test_columns_are_the_trajectory_to_the_last_bit(batch):
@@ -73,15 +86,23 @@ def test_javascript_and_python_weights_agree(batch, signal, alpha, beta):
     kinds = np.concatenate([t.kinds for t in batch])
     values = np.concatenate([signal_values(t, signal) for t in batch])
     stats = signal_stats(kinds, values)
-    data = {"kinds": kinds.tolist(), "values": [v if np.isfinite(v) else None for v in values.tolist()],
-            "stats": {"mu": stats.mean, "sigma": stats.std}, "alpha": alpha, "beta": beta}
+    data = {
+        "kinds": kinds.tolist(),
+        "values": [v if np.isfinite(v) else None for v in values.tolist()],
+        "stats": {"mu": stats.mean, "sigma": stats.std},
+        "alpha": alpha,
+        "beta": beta,
+    }
     got = node("return Array.from(W.tokenWeights(D.kinds, D.values, D.stats, D.alpha, D.beta))", data)
     np.testing.assert_allclose(got, token_weights(kinds, values, alpha, beta), rtol=0, atol=1e-6)
 
 
 def test_an_action_without_its_signal_has_no_weight_in_javascript():
-    assert node("const w = W.tokenWeights([3, 4, 4], [null, null, -1], null, 0.1, 0.5);"
-                "return [w[0], Number.isNaN(w[1]), W.tokenWeight(4, null, null, 0.1, 0)]", {}) == [0.1, True, 1]
+    assert node(
+        "const w = W.tokenWeights([3, 4, 4], [null, null, -1], null, 0.1, 0.5);"
+        "return [w[0], Number.isNaN(w[1]), W.tokenWeight(4, null, null, 0.1, 0)]",
+        {},
+    ) == [0.1, True, 1]
     assert node("return W.tokenWeights([4, 4], [1e9, -1e9], {mu: 0, sigma: 1e-4}, 0.1, 2).join()", {}) == "3,1"
 
 
@@ -104,9 +125,16 @@ def test_closed_form_mass_is_the_sum_over_all_tokens(batch, scope, alpha, beta, 
         mass.append(w * (abs(float(advantage)) if by_advantage else 1))
     mass = np.concatenate(mass)
     data = per_batch.of(batch[0])
-    got = node("return W.massByKind(D.kinds, D.sums, D.alpha, D.beta, D.adv)",
-               {"kinds": data["kinds"], "sums": data["signals"]["energy"][scope]["sums"],
-                "alpha": alpha, "beta": beta, "adv": by_advantage})
+    got = node(
+        "return W.massByKind(D.kinds, D.sums, D.alpha, D.beta, D.adv)",
+        {
+            "kinds": data["kinds"],
+            "sums": data["signals"]["energy"][scope]["sums"],
+            "alpha": alpha,
+            "beta": beta,
+            "adv": by_advantage,
+        },
+    )
     for kind in RESPONSE_KINDS:
         assert got["mass"][kind.name.lower()] == pytest.approx(mass[kinds == kind].sum(), rel=1e-9, abs=1e-9)
     assert got["total"] == pytest.approx(mass.sum(), rel=1e-9)
@@ -138,8 +166,19 @@ def test_an_unknown_environment_has_no_pictures(tmp_path, batch):
     t = foreign.trajectories(0)[0]
     t.env = "somebody_elses"
     place, _ = locate(foreign, View())
-    data = json.loads(trace_payload(foreign, trajectory_payload(foreign, t, constants([t])), place, runs=[], name="x", reference=None, view=View(),
-                                    restore=False, notes=[]))
+    data = json.loads(
+        trace_payload(
+            foreign,
+            trajectory_payload(foreign, t, constants([t])),
+            place,
+            runs=[],
+            name="x",
+            reference=None,
+            view=View(),
+            restore=False,
+            notes=[],
+        )
+    )
     assert {turn["picture"] for turn in data["turns"]} == {None}
 
 
@@ -195,15 +234,28 @@ def test_a_rollout_that_was_never_scored_reads_unavailable(tmp_path):
     other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
     other.add_trajectories(0, trajectories)
     place, _ = locate(other, View(trajectory=trajectories[0].id))
-    data = json.loads(trace_payload(other, trajectory_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0))), place,
-                                    runs=["other"], name="other", reference=None, view=View(), restore=False, notes=[]))
+    data = json.loads(
+        trace_payload(
+            other,
+            trajectory_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0))),
+            place,
+            runs=["other"],
+            name="other",
+            reference=None,
+            view=View(),
+            restore=False,
+            notes=[],
+        )
+    )
     assert data["trajectory"]["return"] is None and data["turns"][-2]["reward"] is None
     assert data["batch"]["advantage"] is None and data["batch"]["advantage_max"] >= 0
     assert [member["return"] is None for member in data["place"]["members"]] == [True, False, False, False]
 
 
 def test_a_training_run_is_drawn_with_the_options_its_policy_brings(tmp_path):
-    run = Run.create(tmp_path / "run", {"command": "train", "model": "tiny", "env": "webshop", "env_options": {"max_turns": 4}})
+    run = Run.create(
+        tmp_path / "run", {"command": "train", "model": "tiny", "env": "webshop", "env_options": {"max_turns": 4}}
+    )
     options = env_options(run)
     assert options["departments"] == ["fashion"] and options["observation"] == "compact" and options["max_turns"] == 4
     unknown = Run.create(tmp_path / "unknown", {"env": "chess", "env_options": {"clock": 5}})

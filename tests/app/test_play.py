@@ -15,7 +15,9 @@ from tests.app.sample import make_run
 @pytest.fixture(scope="module", params=sorted(ENVS))
 def run(request, tmp_path_factory) -> Run:
     options = {"departments": ["fashion"]} if request.param == "webshop" else {}
-    return make_run(tmp_path_factory.mktemp("play") / request.param, prompts=2, rollouts=2, task=request.param, **options)
+    return make_run(
+        tmp_path_factory.mktemp("play") / request.param, prompts=2, rollouts=2, task=request.param, **options
+    )
 
 
 def test_the_stored_moves_lead_to_the_stored_states(run):
@@ -51,12 +53,22 @@ def test_a_game_that_is_over_takes_no_more_moves(run):
     assert result["now"]["truncated"] and result["now"]["costs"] == {}
 
 
-BAD = ["", "[]", "null", "{", json.dumps({"run": "x"}), "9" * 30_000, 7, None,
-       json.dumps({"run": "x", "trajectory": "y", "turn": -1, "moves": [], "number": 1}),
-       json.dumps({"run": "x", "trajectory": "y", "turn": True, "moves": [], "number": 1}),
-       json.dumps({"run": "x", "trajectory": "y", "turn": 0, "moves": [[1]], "number": 1}),
-       json.dumps({"run": "x", "trajectory": "y", "turn": 0, "moves": [[]] * 101, "number": 1}),
-       json.dumps({"run": ["x"], "trajectory": "y", "turn": 0, "moves": [], "number": 1}), "[" * 5000]
+BAD = [
+    "",
+    "[]",
+    "null",
+    "{",
+    json.dumps({"run": "x"}),
+    "9" * 30_000,
+    7,
+    None,
+    json.dumps({"run": "x", "trajectory": "y", "turn": -1, "moves": [], "number": 1}),
+    json.dumps({"run": "x", "trajectory": "y", "turn": True, "moves": [], "number": 1}),
+    json.dumps({"run": "x", "trajectory": "y", "turn": 0, "moves": [[1]], "number": 1}),
+    json.dumps({"run": "x", "trajectory": "y", "turn": 0, "moves": [[]] * 101, "number": 1}),
+    json.dumps({"run": ["x"], "trajectory": "y", "turn": 0, "moves": [], "number": 1}),
+    "[" * 5000,
+]
 
 
 @pytest.mark.parametrize("text", BAD)

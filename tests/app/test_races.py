@@ -24,16 +24,38 @@ from app.races import LANGUAGE_RATES, RaceRequest, Races
 from app.train.prompt import over_time
 from tests.core.command import actfocus
 
-GOOD = {"environment": "FrozenLake, deterministic", "algorithm": "grpo", "schemes": ["uniform", "actfocus"], "seeds": 1,
-        "time": "30 seconds"}
+GOOD = {
+    "environment": "FrozenLake, deterministic",
+    "algorithm": "grpo",
+    "schemes": ["uniform", "actfocus"],
+    "seeds": 1,
+    "time": "30 seconds",
+}
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"environment": "chess"}, "environment"), ({"environment": ["x"]}, "environment"), ({"algorithm": "dpo"}, "algorithm"),
-    ({"schemes": []}, "schemes"), ({"schemes": ["uniform", "uniform"]}, "each once"), ({"schemes": ["../x"]}, "schemes"),
-    ({"schemes": "uniform"}, "schemes"), ({"seeds": 0}, "seeds"), ({"seeds": 6}, "seeds"), ({"seeds": True}, "seeds"),
-    ({"seeds": 1.5}, "seeds"), ({"time": "a week"}, "time"), ({"alpha": 2}, "alpha"), ({"alpha": float("nan")}, "alpha"),
-    ({"beta": -1}, "beta"), ({"policy": None}, "policy"), ({"policy": ["tiny"]}, "policy"), ({"signal": "luck"}, "signal")])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"environment": "chess"}, "environment"),
+        ({"environment": ["x"]}, "environment"),
+        ({"algorithm": "dpo"}, "algorithm"),
+        ({"schemes": []}, "schemes"),
+        ({"schemes": ["uniform", "uniform"]}, "each once"),
+        ({"schemes": ["../x"]}, "schemes"),
+        ({"schemes": "uniform"}, "schemes"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": 6}, "seeds"),
+        ({"seeds": True}, "seeds"),
+        ({"seeds": 1.5}, "seeds"),
+        ({"time": "a week"}, "time"),
+        ({"alpha": 2}, "alpha"),
+        ({"alpha": float("nan")}, "alpha"),
+        ({"beta": -1}, "beta"),
+        ({"policy": None}, "policy"),
+        ({"policy": ["tiny"]}, "policy"),
+        ({"signal": "luck"}, "signal"),
+    ],
+)
 def test_a_request_is_checked(change, says):
     with pytest.raises(ActFocusError, match=says):
         RaceRequest(**{**GOOD, **change})
@@ -52,7 +74,9 @@ def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
     races = Races(tmp_path)
     races.folder.mkdir()
     (races.folder / "race-x-1.json").write_text("{")
-    (races.folder / "race-x-2.json").write_text(json.dumps({"id": "race-x-2", "request": GOOD, "runs": [{"name": "../../x"}]}))
+    (races.folder / "race-x-2.json").write_text(
+        json.dumps({"id": "race-x-2", "request": GOOD, "runs": [{"name": "../../x"}]})
+    )
     assert races.races() == []
     for id in ("race-x-1", "race-x-2"):
         with pytest.raises(ActFocusError, match="not the file of a race"):
@@ -62,7 +86,9 @@ def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
 def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
     races = Races(tmp_path)
     monkeypatch.setattr(Races, "_work", lambda self: None)
-    long = RaceRequest(**{**GOOD, "seeds": 5, "time": "5 minutes", "schemes": ["uniform", "actfocus", "role_only", "energy_only"]})
+    long = RaceRequest(
+        **{**GOOD, "seeds": 5, "time": "5 minutes", "schemes": ["uniform", "actfocus", "role_only", "energy_only"]}
+    )
     started = [races.start(long), races.start(long)]
     with pytest.raises(ActFocusError, match="minutes of training are in the queue"):
         races.start(long)
@@ -84,14 +110,24 @@ def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
 
 def test_a_language_model_is_trained_quickly_in_another_way(tmp_path):
     """By what it is: small rates and few rollouts for every policy larger than the embedded one."""
-    for name, size, config in (("small", 4_000_000, "config.json"), ("large", 100_000_000, "config.json"), ("adapter", 4_000_000, "adapter_config.json")):
+    for name, size, config in (
+        ("small", 4_000_000, "config.json"),
+        ("large", 100_000_000, "config.json"),
+        ("adapter", 4_000_000, "adapter_config.json"),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / config).write_text("{}")
         with open(tmp_path / name / "model.safetensors", "wb") as stream:
             stream.truncate(size)
-    rates = {name: preset("quick", model=model)["lr"] for name, model in (
-        ("tiny", "tiny"), ("smollm2", "smollm2-agent"), ("hub", "Qwen/Qwen2.5-0.5B-Instruct"),
-        *((name, str(tmp_path / name)) for name in ("small", "large", "adapter")))}
+    rates = {
+        name: preset("quick", model=model)["lr"]
+        for name, model in (
+            ("tiny", "tiny"),
+            ("smollm2", "smollm2-agent"),
+            ("hub", "Qwen/Qwen2.5-0.5B-Instruct"),
+            *((name, str(tmp_path / name)) for name in ("small", "large", "adapter")),
+        )
+    }
     assert rates == {"tiny": 3e-4, "small": 3e-4, "smollm2": 1e-5, "hub": 1e-5, "large": 1e-5, "adapter": 1e-5}
 
 
@@ -109,7 +145,12 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
     assert look["policy"] == "first-one" and races.races()[0]["policy"] == "first-one"
     command = shlex.split(races.log(id, look["runs"][0]["name"])["command"])
     value = {name: command[command.index(name) + 1] for name in ("--policy", "--preset", "--steps", "--time-budget")}
-    assert value == {"--policy": str(folder), "--preset": "quick", "--steps": "4", "--time-budget": str(4 * (4 * 50 + 5 * 10))}
+    assert value == {
+        "--policy": str(folder),
+        "--preset": "quick",
+        "--steps": "4",
+        "--time-budget": str(4 * (4 * 50 + 5 * 10)),
+    }
     plain = races.look(races.start(RaceRequest(**GOOD)), {})
     assert plain["policy"] == "tiny" and "--policy" not in races.log(plain["id"], plain["runs"][0]["name"])["command"]
 
@@ -129,8 +170,23 @@ def short(monkeypatch):
     arguments = Races._arguments
 
     def smaller(self, race, run, out):
-        return [*arguments(self, race, run, out), "--set", "prompts=2", "--set", "rollouts=4", "--set", "eval_prompts=2",
-                "--set", "eval_rollouts=2", "--set", "eval_every=2", "--set", "mass_every=0", "--time-budget", "900"]
+        return [
+            *arguments(self, race, run, out),
+            "--set",
+            "prompts=2",
+            "--set",
+            "rollouts=4",
+            "--set",
+            "eval_prompts=2",
+            "--set",
+            "eval_rollouts=2",
+            "--set",
+            "eval_every=2",
+            "--set",
+            "mass_every=0",
+            "--time-budget",
+            "900",
+        ]
 
     monkeypatch.setattr(Races, "_arguments", smaller)
 
@@ -159,7 +215,9 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
         assert [row["step"] for row in rows] == [row["step"] for row in stored] == [0, 1, 2, 3, 4]
         assert [row["success/rate"] for row in rows[1:]] == [row["success/rate"] for row in stored[1:]]
     # The same boards and dice, whatever the scheme: the first rollouts are the same.
-    first = [Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]]
+    first = [
+        Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]
+    ]
     assert first[0] == first[1]
     assert races.races()[0]["states"] == ["finished", "finished"]
     wait(lambda: not races.look(id, {})["going"])
@@ -180,7 +238,9 @@ def check_what_repeats_a_run(races, id, name):
         assert not repeat()
         repeated = Run.open(again)
         assert {**repeated.info["config"], "command": "train"} == stored.info["config"]
-        assert [row["success/rate"] for row in repeated.metrics()[0][1:]] == [row["success/rate"] for row in stored.metrics()[0][1:]]
+        assert [row["success/rate"] for row in repeated.metrics()[0][1:]] == [
+            row["success/rate"] for row in stored.metrics()[0][1:]
+        ]
         shutil.rmtree(again)
 
 
@@ -210,9 +270,14 @@ def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
     races = Races(tmp_path)
     (step, evaluation), measured = races.rates("sudoku", "ppo", "tiny")
     assert not measured and step > 0 and evaluation > 0
-    run = Run.create(tmp_path / "made", {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "model": "tiny"})
+    run = Run.create(
+        tmp_path / "made", {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "model": "tiny"}
+    )
     for k in range(7):
-        run.log({"step": k, "seconds/elapsed": 3.0 * (k > 2) + 3.0 + 0.5 * k} | ({"seconds/evaluate": 3.0} if k in (0, 3) else {}))
+        run.log(
+            {"step": k, "seconds/elapsed": 3.0 * (k > 2) + 3.0 + 0.5 * k}
+            | ({"seconds/evaluate": 3.0} if k in (0, 3) else {})
+        )
     assert races.rates("frozen_lake", "grpo", "tiny") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
     # Another policy has its own rates, a language model much slower ones until it was trained here.
     assert races.rates("frozen_lake", "grpo", "smollm2") == (LANGUAGE_RATES, False)
@@ -220,7 +285,9 @@ def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
     assert slow["steps"] == 4 and slow["seconds"] == 2 * (4 * LANGUAGE_RATES[0] + 5 * LANGUAGE_RATES[1])
     found = races.estimate(RaceRequest(**{**GOOD, "time": "2 minutes"}))
     assert found["steps"] == int((120 - 7 * 3) / 0.5) and found["measured"] and found["runs"] == 2
-    assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), "a last evaluation may be added"
+    assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), (
+        "a last evaluation may be added"
+    )
 
 
 def check_a_prompt_over_time(path, scheme):
@@ -236,8 +303,12 @@ def check_a_prompt_over_time(path, scheme):
         assert (weights[written | acted] == 1).all()
         return
     stored = Run.open(evaluation)
-    energy = np.concatenate([t.signals["ref_energy"][t.kinds == TokenKind.ACTION] for t in score(
-        [stored.trajectory(step["id"]) for step in found["steps"]], load_policy("tiny", "cpu"))]).astype(float)
+    energy = np.concatenate(
+        [
+            t.signals["ref_energy"][t.kinds == TokenKind.ACTION]
+            for t in score([stored.trajectory(step["id"]) for step in found["steps"]], load_policy("tiny", "cpu"))
+        ]
+    ).astype(float)
     z = (energy - energy.mean()) / energy.std()
     np.testing.assert_allclose(weights[acted], 1 + 0.5 / (1 + np.exp(-z)), atol=1e-5)
     np.testing.assert_allclose(weights[written], 0.1, atol=1e-7)
@@ -266,9 +337,11 @@ def test_stop_pause_go_and_a_killed_process(tmp_path, short):
 
 def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path):
     """The studio is killed: the training goes on, a new studio shows it and begins no second one."""
-    code = (f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races\n"
-            f"app.races.TIMES = {{'30 seconds': 40}}\n"
-            f"races = Races(Path({str(tmp_path)!r}))\nprint(races.start(RaceRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)")
+    code = (
+        f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races\n"
+        f"app.races.TIMES = {{'30 seconds': 40}}\n"
+        f"races = Races(Path({str(tmp_path)!r}))\nprint(races.start(RaceRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
+    )
     studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     id = studio.stdout.readline().strip()
     races = Races(tmp_path)
@@ -297,14 +370,18 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")
         made.log(1, {"loss/policy": 0.5}, seconds=2.0)
-        listed, = races.races()
-        assert (listed["id"], listed["states"]) == ("My_Cluster", ["running"]) and "frozen_lake" in listed["request"]["environment"]
-        run, = races.look("My_Cluster", {})["runs"]
+        (listed,) = races.races()
+        assert (listed["id"], listed["states"]) == ("My_Cluster", ["running"]) and "frozen_lake" in listed["request"][
+            "environment"
+        ]
+        (run,) = races.look("My_Cluster", {})["runs"]
         assert (run["state"], run["step"], run["columns"]["loss/policy"]) == ("running", 1, [0.5])
         assert run["columns"]["success/rate"] == [np.mean([t.success for t in rollouts])]
         races.ask("My_Cluster", "stop")
         assert requested(tmp_path / "My_Cluster") == "stop" and made.asked() == "stop"
-    assert read_status(tmp_path / "My_Cluster")["state"] == races.look("My_Cluster", {})["runs"][0]["state"] == "stopped"
+    assert (
+        read_status(tmp_path / "My_Cluster")["state"] == races.look("My_Cluster", {})["runs"][0]["state"] == "stopped"
+    )
     with pytest.raises(ActFocusError, match="where it was begun"):
         races.ask("My_Cluster", "go")
     assert "My_Cluster" in races.log("My_Cluster", "My_Cluster")["command"]

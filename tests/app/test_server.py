@@ -27,9 +27,16 @@ def test_services_that_are_not_there(studio, path):
     assert ask(studio, "GET", path)[0] in (403, 404)
 
 
-@pytest.mark.parametrize("method, path", [
-    ("POST", "/gradio_api/upload"), ("GET", "/gradio_api/file=/etc/passwd"), ("GET", "/gradio_api/file=http://example.org/x"),
-    ("GET", "/gradio_api/proxy=http://example.org/x"), ("POST", "/gradio_api/component_server")])
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("POST", "/gradio_api/upload"),
+        ("GET", "/gradio_api/file=/etc/passwd"),
+        ("GET", "/gradio_api/file=http://example.org/x"),
+        ("GET", "/gradio_api/proxy=http://example.org/x"),
+        ("POST", "/gradio_api/component_server"),
+    ],
+)
 def test_refused(studio, method, path):
     assert ask(studio, method, path, "" if method == "POST" else None)[0] == 403
 
@@ -58,13 +65,26 @@ def test_scripts_are_served_without_an_install_path(studio):
     assert b"site-packages" not in ask(studio, "GET", "/")[2]
 
 
-@pytest.mark.parametrize("request_", [
-    None, 7, "not json", "[]", "[" * 100_000, json.dumps({"run": "../../etc"}), json.dumps({"run": "/etc/passwd"}),
-    json.dumps({"run": "plain", "trajectory": {"$ne": 1}, "filter": ["all"]}), json.dumps({"run": "plain", "step": -1}),
-    json.dumps({"run": "x" * 9000}), json.dumps({"run": "broken"})])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        7,
+        "not json",
+        "[]",
+        "[" * 100_000,
+        json.dumps({"run": "../../etc"}),
+        json.dumps({"run": "/etc/passwd"}),
+        json.dumps({"run": "plain", "trajectory": {"$ne": 1}, "filter": ["all"]}),
+        json.dumps({"run": "plain", "step": -1}),
+        json.dumps({"run": "x" * 9000}),
+        json.dumps({"run": "broken"}),
+    ],
+)
 def test_hostile_requests_get_a_trajectory_or_one_line(studio, request_):
-    status, _, body = ask(studio, "POST", "/gradio_api/run/go", json.dumps({"data": [request_]}),
-                          {"Content-Type": "application/json"})
+    status, _, body = ask(
+        studio, "POST", "/gradio_api/run/go", json.dumps({"data": [request_]}), {"Content-Type": "application/json"}
+    )
     assert status == 200
     data = json.loads(json.loads(body)["data"][0])
     assert "tokens" in data or ("\n" not in data["error"] and data["error"])
@@ -86,8 +106,11 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
 
 
 def test_the_app_process_loads_no_model_library():
-    code = ("import sys, app.main; app.main.build(); "
-            "print([m for m in ('torch', 'transformers', 'safetensors') if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).parents[2])
+    code = (
+        "import sys, app.main; app.main.build(); "
+        "print([m for m in ('torch', 'transformers', 'safetensors') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.strip() == "[]"

@@ -30,8 +30,16 @@ def short(monkeypatch):
     monkeypatch.setattr("app.races.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
     arguments = Races._arguments
     small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
-    monkeypatch.setattr(Races, "_arguments", lambda self, race, run, out: [
-        *arguments(self, race, run, out), "--time-budget", "900", *(part for text in small for part in ("--set", text))])
+    monkeypatch.setattr(
+        Races,
+        "_arguments",
+        lambda self, race, run, out: [
+            *arguments(self, race, run, out),
+            "--time-budget",
+            "900",
+            *(part for text in small for part in ("--set", text)),
+        ],
+    )
 
 
 @pytest.fixture
@@ -44,9 +52,14 @@ def long_race(runs_dir):
     races = runs_dir / ".races"
     races.mkdir(exist_ok=True)
     file = races / "race-long-1.json"
-    file.write_text(json.dumps({"id": "race-long-1", "made": 0.0, "request": asdict(asked), "steps": 900, "runs": names}))
+    file.write_text(
+        json.dumps({"id": "race-long-1", "made": 0.0, "request": asdict(asked), "steps": 900, "runs": names})
+    )
     rng = np.random.default_rng(3)
-    runs = [Run.create(runs_dir / name["name"], {"command": "train", "env": "frozen_lake", "scheme": name["scheme"]}) for name in names]
+    runs = [
+        Run.create(runs_dir / name["name"], {"command": "train", "env": "frozen_lake", "scheme": name["scheme"]})
+        for name in names
+    ]
     for run in runs:
         for step in range(ROWS):
             run.log(row(step, rng))
@@ -61,7 +74,8 @@ def long_race(runs_dir):
 def row(step, rng):
     """Only the metrics that a page draws are sent: ``private`` is none."""
     return {"step": step, "success/rate": float(rng.random()), "kl/update": float(rng.random()), "private": 1.0} | (
-        {"eval/t1/success": 0.5} if step % 100 == 0 else {})
+        {"eval/t1/success": 0.5} if step % 100 == 0 else {}
+    )
 
 
 def test_a_long_run_is_sent_once_and_then_only_what_is_new(page, studio, runs_dir, long_race, monkeypatch):
@@ -72,7 +86,9 @@ def test_a_long_run_is_sent_once_and_then_only_what_is_new(page, studio, runs_di
     run = long_race[-1]
     count = f"({STATE}.rows.get({run.path.name!r}) || []).length"
     until(page, f"{count} === {ROWS}")
-    page.wait_for_function("document.querySelectorAll('.af-race-plot .scatterlayer .trace path.js-line').length >= 4", timeout=PATIENCE)
+    page.wait_for_function(
+        "document.querySelectorAll('.af-race-plot .scatterlayer .trace path.js-line').length >= 4", timeout=PATIENCE
+    )
     first = sent(answers)
     assert sum(first) == 2 * ROWS and max(first) <= 200 and len(first) >= 3, "in pieces"
     stop, plot = page.get_by_role("button", name="Stop"), page.locator(".af-race-plot").nth(1)
@@ -111,7 +127,9 @@ def zoom(page, plot):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], y, steps=5)
     page.mouse.up()
-    page.wait_for_function("plot => plot.layout.xaxis.range && plot.layout.xaxis.range[0] > 0", arg=plot.element_handle())
+    page.wait_for_function(
+        "plot => plot.layout.xaxis.range && plot.layout.xaxis.range[0] > 0", arg=plot.element_handle()
+    )
     return page.evaluate("plot => plot.layout.xaxis.range", plot.element_handle())
 
 
@@ -120,13 +138,22 @@ def test_a_thinned_line_keeps_its_extremes_and_what_is_in_sight(page, studio):
     page.wait_for_function("window.ActFocus && ActFocus.series")
     rng = np.random.default_rng(5)
     x, y = np.arange(10_000), rng.normal(size=10_000).cumsum()
-    thin = lambda sight: page.evaluate("([x, y, sight]) => ActFocus.series.thin(x, y, sight, 800)", [x.tolist(), y.tolist(), sight])  # noqa: E731
+
+    def thin(sight):
+        return page.evaluate(
+            "([x, y, sight]) => ActFocus.series.thin(x, y, sight, 800)", [x.tolist(), y.tolist(), sight]
+        )
+
     whole = thin(None)
-    assert len(whole["x"]) <= 803 and whole["x"] == sorted(set(whole["x"])) and (whole["x"][0], whole["x"][-1]) == (0, 9999)
+    assert (
+        len(whole["x"]) <= 803
+        and whole["x"] == sorted(set(whole["x"]))
+        and (whole["x"][0], whole["x"][-1]) == (0, 9999)
+    )
     assert whole["y"] == y[whole["x"]].tolist() and (min(whole["y"]), max(whole["y"])) == (y.min(), y.max())
     for k in range(100):
         near = [v for at, v in zip(whole["x"], whole["y"]) if 100 * k <= at < 100 * (k + 1)]
-        assert min(near) <= np.quantile(y[100 * k:100 * (k + 1)], 0.1), "every piece keeps its lowest"
+        assert min(near) <= np.quantile(y[100 * k : 100 * (k + 1)], 0.1), "every piece keeps its lowest"
     close = thin([4000.5, 4300])
     assert set(range(4000, 4302)) <= set(close["x"]) and len(close["x"]) < 600 and close["x"][-1] == 9999
 
@@ -142,7 +169,13 @@ def test_the_mean_of_several_seeds_is_over_the_steps_that_all_have(page, studio)
       const { x, mean, low, high } = across(seeds.map((rows) => of(rows, 'm')));
       return { first, x, mean, low, high };
     }""")
-    assert found == {"first": [0, 2, 4], "x": [0, 2, 4, 9], "mean": [1, 21, 41, 91], "low": [0, 20, 40, 90], "high": [2, 22, 42, 92]}
+    assert found == {
+        "first": [0, 2, 4],
+        "x": [0, 2, 4, 9],
+        "mean": [1, 21, 41, 91],
+        "low": [0, 20, 40, 90],
+        "high": [2, 22, 42, 92],
+    }
 
 
 def opened(page, studio, query=""):
@@ -152,8 +185,10 @@ def opened(page, studio, query=""):
 
 
 def until(page, condition):
-    page.wait_for_function(f"(() => {{ const race = window.ActFocus && ActFocus.train && {STATE}.race; return race && ({condition}); }})()",
-                           timeout=PATIENCE)
+    page.wait_for_function(
+        f"(() => {{ const race = window.ActFocus && ActFocus.train && {STATE}.race; return race && ({condition}); }})()",
+        timeout=PATIENCE,
+    )
 
 
 def start(page, runs_dir):
@@ -243,10 +278,22 @@ def test_a_killed_run_says_so_with_the_end_of_its_log(page, studio, runs_dir, sh
     assert page.locator(".af-runs .af-log").count() == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"op":"look"}', '{"op":"look","id":"../x","number":1}',
-                                  '{"op":"start","request":{"time":"a year"},"number":2}', '{"op":"start","number":2}',
-                                  '{"op":"log","id":"race-x-1","name":"../../etc/passwd","number":3}', '{"op":"rm","number":4}',
-                                  '{"op":"ask","id":7,"what":"go","number":5}', "[" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"op":"look"}',
+        '{"op":"look","id":"../x","number":1}',
+        '{"op":"start","request":{"time":"a year"},"number":2}',
+        '{"op":"start","number":2}',
+        '{"op":"log","id":"race-x-1","name":"../../etc/passwd","number":3}',
+        '{"op":"rm","number":4}',
+        '{"op":"ask","id":7,"what":"go","number":5}',
+        "[" * 9000,
+    ],
+)
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     import json
 
@@ -264,6 +311,10 @@ def test_the_page_fits_a_narrow_screen_and_offers_what_is_installed(page, studio
     page.set_viewport_size({"width": 420, "height": 900})
     opened(page, studio)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 420
-    offered = page.get_by_label("Policy").locator("option").evaluate_all("(all) => all.map((one) => [one.value, one.textContent])")
+    offered = (
+        page.get_by_label("Policy")
+        .locator("option")
+        .evaluate_all("(all) => all.map((one) => [one.value, one.textContent])")
+    )
     assert offered == [[model.name, model.title] for model in models.installed(runs_dir)] and offered[0][0] == "tiny"
     assert page.evaluate("ActFocus.train.state.form.policy.value") == "tiny"

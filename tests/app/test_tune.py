@@ -35,7 +35,9 @@ def run(tmp_path_factory):
 
 def told(run, **request) -> dict:
     studio = Shared(run.path.parent)
-    return json.loads(answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.tell(studio, Latest(), one)))
+    return json.loads(
+        answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.tell(studio, Latest(), one))
+    )
 
 
 # --- in Python ----------------------------------------------------------------------------------
@@ -65,14 +67,29 @@ def test_what_was_not_recorded_or_does_not_vary(run):
     found = distributions(batch)
     assert found["entropy"] is None
     lacking = sum((t.kinds == 4).any() for t in batch)
-    assert found["energy"]["kinds"]["action"]["lack"] == lacking and found["energy"]["edges"][0] < -13 < found["energy"]["edges"][-1]
+    assert (
+        found["energy"]["kinds"]["action"]["lack"] == lacking
+        and found["energy"]["edges"][0] < -13 < found["energy"]["edges"][-1]
+    )
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "{", "[" * 9000, '{"number":1}', '{"number":1,"op":"batch","run":"frozen-lake"}', '{"number":1,"op":"rm","run":"frozen-lake"}',
-    '{"number":1,"op":"batch","run":"frozen-lake","step":9,"trajectory":"x"}', '{"number":1,"op":"batch","run":"../..","step":0}',
-    '{"number":1,"op":"batch","run":"frozen-lake","step":0,"trajectory":["x"]}', '{"number":1,"op":"export","run":"<img>"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 9000,
+        '{"number":1}',
+        '{"number":1,"op":"batch","run":"frozen-lake"}',
+        '{"number":1,"op":"rm","run":"frozen-lake"}',
+        '{"number":1,"op":"batch","run":"frozen-lake","step":9,"trajectory":"x"}',
+        '{"number":1,"op":"batch","run":"../..","step":0}',
+        '{"number":1,"op":"batch","run":"frozen-lake","step":0,"trajectory":["x"]}',
+        '{"number":1,"op":"export","run":"<img>"}',
+    ],
+)
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     got = json.loads(answer(text, lambda one: tune.tell(Shared(tmp_path), Latest(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
@@ -99,7 +116,9 @@ browser = pytest.mark.browser
 def opened(page, studio, query="run=frozen-lake"):
     page.set_default_timeout(90_000)  # Nothing is asserted about seconds: a busy machine is no failure.
     page.goto(f"{studio}/?tab=tune&{query}")
-    page.wait_for_function(f"window.ActFocus && ActFocus.tune && {STATE}.data && document.querySelectorAll('.af-tune .js-plotly-plot').length === 3")
+    page.wait_for_function(
+        f"window.ActFocus && ActFocus.tune && {STATE}.data && document.querySelectorAll('.af-tune .js-plotly-plot').length === 3"
+    )
     return page
 
 
@@ -124,9 +143,21 @@ def test_the_map_is_numpy_s_and_a_click_sets_the_sliders(page, studio):
     # With |A| under the sums, and mu and sigma within each group.
     page.evaluate("ActFocus.store.set({signal: 'energy', adv: true, scope: 'group'}, true)")
     index = Batch.of(batch)
-    weight = np.concatenate([token_weights(t.kinds, signal_values(t, "energy"), 0.2, 1.5, stats=signal_stats(
-        np.concatenate([m.kinds for m in batch if m.group == t.group]),
-        np.concatenate([signal_values(m, "energy") for m in batch if m.group == t.group]))) for t in batch])
+    weight = np.concatenate(
+        [
+            token_weights(
+                t.kinds,
+                signal_values(t, "energy"),
+                0.2,
+                1.5,
+                stats=signal_stats(
+                    np.concatenate([m.kinds for m in batch if m.group == t.group]),
+                    np.concatenate([signal_values(m, "energy") for m in batch if m.group == t.group]),
+                ),
+            )
+            for t in batch
+        ]
+    )
     mass = gradient_mass(kinds, weight, index.grpo())
     found = page.evaluate("ActFocus.tune.at(0.2, 1.5)")
     assert found["share"] == pytest.approx(mass["kinds"]["action"]["mass_share"], abs=1e-6)
@@ -135,8 +166,10 @@ def test_the_map_is_numpy_s_and_a_click_sets_the_sliders(page, studio):
     # The place under the pointer becomes the setting, in the sliders and on the map.
     plot = page.locator(".af-tune .af-chart-plot").first
     plot.scroll_into_view_if_needed()
-    x, y = page.evaluate("""() => { const e = document.querySelector('.af-tune .af-chart-plot'), f = e._fullLayout, r = e.querySelector('.nsewdrag').getBoundingClientRect();
+    x, y = (
+        page.evaluate("""() => { const e = document.querySelector('.af-tune .af-chart-plot'), f = e._fullLayout, r = e.querySelector('.nsewdrag').getBoundingClientRect();
         return [r.x + f.xaxis.l2p(0.6), r.y + f.yaxis.l2p(1.25)]; }""")
+    )
     page.mouse.move(x - 9, y + 9)
     page.mouse.move(x, y)
     page.wait_for_timeout(300)  # the chart looks up what is under the pointer a moment after it moved
@@ -144,8 +177,12 @@ def test_the_map_is_numpy_s_and_a_click_sets_the_sliders(page, studio):
     page.wait_for_function("ActFocus.store.settings.alpha === 0.6 && ActFocus.store.settings.beta === 1.25")
     for id, value in (("af-alpha", 0.6), ("af-beta", 1.25)):
         page.wait_for_function(f"+document.querySelector('#{id} input[type=range]').value === {value}")
-    page.wait_for_function("(() => { const d = document.querySelector('.af-tune .af-chart-plot').data.at(-1); return d.x[0] === 0.6 && d.y[0] === 1.25; })()")
-    share = gradient_mass(kinds, token_weights(kinds, np.concatenate([signal_values(t, "energy") for t in batch]), 0.6, 1.25))
+    page.wait_for_function(
+        "(() => { const d = document.querySelector('.af-tune .af-chart-plot').data.at(-1); return d.x[0] === 0.6 && d.y[0] === 1.25; })()"
+    )
+    share = gradient_mass(
+        kinds, token_weights(kinds, np.concatenate([signal_values(t, "energy") for t in batch]), 0.6, 1.25)
+    )
     assert f"{100 * share['kinds']['action']['mass_share']:.0f} %" in page.locator(".af-tune .af-lead").inner_text()
     # So does a cell of the table, by key.
     page.get_by_text("The maps as a table").click()
@@ -162,11 +199,18 @@ def test_the_curve_follows_the_sidebar(page, studio):
     stats = signal_stats(kinds, np.concatenate([signal_values(t, "entropy") for t in batch]))
     drawn = "document.querySelectorAll('.af-tune .af-chart-plot')[2]"
     curve = page.evaluate(f"{drawn}.data.find(d => d.name === 'weight of an action')")
-    np.testing.assert_allclose(curve["y"], 1 + 1 / (1 + np.exp(-(np.array(curve["x"]) - stats.mean) / stats.std)), atol=1e-6)
+    np.testing.assert_allclose(
+        curve["y"], 1 + 1 / (1 + np.exp(-(np.array(curve["x"]) - stats.mean) / stats.std)), atol=1e-6
+    )
     assert page.evaluate(f"{drawn}.layout.shapes[1].x0") == pytest.approx(stats.mean)
-    assert [page.evaluate(f"{drawn}.layout.shapes[0].{end}") for end in ("x0", "x1")] == pytest.approx([stats.mean - stats.std, stats.mean + stats.std])
+    assert [page.evaluate(f"{drawn}.layout.shapes[0].{end}") for end in ("x0", "x1")] == pytest.approx(
+        [stats.mean - stats.std, stats.mean + stats.std]
+    )
     counts = distributions(batch)["entropy"]["kinds"]["action"]
-    np.testing.assert_allclose(page.evaluate(f"{drawn}.data.find(d => d.name.startsWith('action')).y"), np.array(counts["counts"]) / counts["n"])
+    np.testing.assert_allclose(
+        page.evaluate(f"{drawn}.data.find(d => d.name.startsWith('action')).y"),
+        np.array(counts["counts"]) / counts["n"],
+    )
     page.evaluate("""() => { const range = document.querySelector('#af-beta input[type=range]');
         range.value = 0; range.dispatchEvent(new Event('input', {bubbles: true})); }""")
     page.wait_for_function(f"{drawn}.data.find(d => d.name === 'weight of an action').y.every(w => w === 1)")
@@ -174,13 +218,17 @@ def test_the_curve_follows_the_sidebar(page, studio):
     # A reload keeps the view, and another run brings its own numbers.
     page.wait_for_function("location.search.includes('beta=0&')")
     page.reload()
-    page.wait_for_function(f"window.ActFocus && ActFocus.tune && {STATE}.data && ActFocus.store.settings.beta === 0 && ActFocus.store.settings.signal === 'entropy'")
+    page.wait_for_function(
+        f"window.ActFocus && ActFocus.tune && {STATE}.data && ActFocus.store.settings.beta === 0 && ActFocus.store.settings.signal === 'entropy'"
+    )
     page.evaluate("ActFocus.go({run: 'unscored'})")
     page.locator(".af-tune").get_by_text("entropy: unavailable in this batch").wait_for()
     page.evaluate("ActFocus.store.set({beta: 0.5}, true)")
     page.get_by_text("only \u03b2 = 0 can be mapped").wait_for()
     found = page.evaluate("ActFocus.tune.map()")
-    assert all(value is not None for value in found["share"][0][1:]) and {v for row in found["share"][1:] for v in row} == {None}
+    assert all(value is not None for value in found["share"][0][1:]) and {
+        v for row in found["share"][1:] for v in row
+    } == {None}
 
 
 @pytest.mark.slow

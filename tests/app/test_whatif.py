@@ -73,7 +73,17 @@ def a_trajectory(run):
 
 
 REPLAY = {"kind": "replay", "schemes": SCHEMES, "match": "rate", "groups": 1, "evaluation": 0}
-BRANCH = {"kind": "branch", "turn": 0, "token": None, "rollouts": 2, "action": None, "text": None, "same_dice": False, "temperature": 1.0, "seed": 0}
+BRANCH = {
+    "kind": "branch",
+    "turn": 0,
+    "token": None,
+    "rollouts": 2,
+    "action": None,
+    "text": None,
+    "same_dice": False,
+    "temperature": 1.0,
+    "seed": 0,
+}
 
 
 # --- in Python ----------------------------------------------------------------------------------
@@ -87,7 +97,14 @@ def test_the_process_answers_as_the_library_does(panel, folder):
     job = finished(panel)
     assert (job["state"], job["kept"]) == ("done", True), job
     group = run.trajectory(id).group
-    own = replayed(run, 0, SCHEMES, params={"actfocus": {"alpha": 0.2, "beta": 1.0, "signal": "energy"}}, fresh=True, groups=[group])
+    own = replayed(
+        run,
+        0,
+        SCHEMES,
+        params={"actfocus": {"alpha": 0.2, "beta": 1.0, "signal": "energy"}},
+        fresh=True,
+        groups=[group],
+    )
     assert job["answer"] == own.id
     found = told(panel, "show", id=own.id, trajectory=id)["what"]
     assert [t["id"] for t in found["trajectories"]] == [t.id for t in own.trajectories] and found["pane"]["id"] == id
@@ -127,24 +144,44 @@ def test_cancelled_work_leaves_nothing_and_the_next_is_answered(panel, folder):
     assert job["state"] == "failed" and "'Fly': is not one of frozen_lake; legal now: " in job["message"]
 
 
-@pytest.mark.parametrize(("request_", "says"), [
-    ({"op": "rm"}, "unknown"), ({"op": None}, "unknown"), ({"op": "show", "id": "../run"}, "is none"), ({"op": "show", "id": ["x"]}, "is none"),
-    ({"op": "show", "id": "replay-000000000000"}, "has no what-if"), ({"op": "start", "kind": "rm"}, "kind"), ({"op": "start", "kind": []}, "kind"),
-    ({"op": "start", **REPLAY, "schemes": ["magic"]}, "schemes"), ({"op": "start", **REPLAY, "schemes": [["uniform"]]}, "schemes"),
-    ({"op": "start", **REPLAY, "schemes": []}, "schemes"), ({"op": "start", **REPLAY, "schemes": ["uniform"] * 2}, "schemes"),
-    ({"op": "start", **REPLAY, "match": "lr"}, "match"), ({"op": "start", **REPLAY, "groups": True}, "groups"),
-    ({"op": "start", **REPLAY, "groups": 7}, "groups"), ({"op": "start", **REPLAY, "evaluation": 1000}, "evaluation"),
-    ({"op": "start", **BRANCH, "rollouts": 65}, "rollouts"), ({"op": "start", **BRANCH, "turn": -1}, "turn"), ({"op": "start", **BRANCH, "turn": 99}, "turn"),
-    ({"op": "start", **BRANCH, "token": 10**9}, "token"), ({"op": "start", **BRANCH, "temperature": 1e999}, "temperature"),
-    ({"op": "start", **BRANCH, "text": "x" * 5000}, "text"), ({"op": "start", "kind": "edit", "turn": 0}, "text"),
-    ({"op": "start", "kind": "edit", "text": "x", "first": 0, "end": "5"}, "end"), ({"op": "facts", "run": "../.."}, "no run")])
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"op": "rm"}, "unknown"),
+        ({"op": None}, "unknown"),
+        ({"op": "show", "id": "../run"}, "is none"),
+        ({"op": "show", "id": ["x"]}, "is none"),
+        ({"op": "show", "id": "replay-000000000000"}, "has no what-if"),
+        ({"op": "start", "kind": "rm"}, "kind"),
+        ({"op": "start", "kind": []}, "kind"),
+        ({"op": "start", **REPLAY, "schemes": ["magic"]}, "schemes"),
+        ({"op": "start", **REPLAY, "schemes": [["uniform"]]}, "schemes"),
+        ({"op": "start", **REPLAY, "schemes": []}, "schemes"),
+        ({"op": "start", **REPLAY, "schemes": ["uniform"] * 2}, "schemes"),
+        ({"op": "start", **REPLAY, "match": "lr"}, "match"),
+        ({"op": "start", **REPLAY, "groups": True}, "groups"),
+        ({"op": "start", **REPLAY, "groups": 7}, "groups"),
+        ({"op": "start", **REPLAY, "evaluation": 1000}, "evaluation"),
+        ({"op": "start", **BRANCH, "rollouts": 65}, "rollouts"),
+        ({"op": "start", **BRANCH, "turn": -1}, "turn"),
+        ({"op": "start", **BRANCH, "turn": 99}, "turn"),
+        ({"op": "start", **BRANCH, "token": 10**9}, "token"),
+        ({"op": "start", **BRANCH, "temperature": 1e999}, "temperature"),
+        ({"op": "start", **BRANCH, "text": "x" * 5000}, "text"),
+        ({"op": "start", "kind": "edit", "turn": 0}, "text"),
+        ({"op": "start", "kind": "edit", "text": "x", "first": 0, "end": "5"}, "end"),
+        ({"op": "facts", "run": "../.."}, "no run"),
+    ],
+)
 def test_a_bad_request_gives_one_clear_line(panel, request_, says):
     found = told(panel, **{"op": None, **request_})
     assert set(found) == {"error", "number"} and says in found["error"] and "\n" not in found["error"]
 
 
 def test_of_a_trained_run_a_step_is_replayed_with_its_own_parameters(folder):
-    run = Run.create(folder / "trained", {"command": "train", "model": "tiny", "scheme": "actfocus", "scheme_params": {"alpha": 0.3}})
+    run = Run.create(
+        folder / "trained", {"command": "train", "model": "tiny", "scheme": "actfocus", "scheme_params": {"alpha": 0.3}}
+    )
     lake = Run.open(folder / "lake")
     batch = lake.trajectories(0)[:8]
     for step in (1, 2, 3, 4):
@@ -169,7 +206,10 @@ def test_a_run_whose_policy_is_not_here_says_so(panel, folder):
     run = make_run(folder / "scripted", prompts=1, rollouts=2)
     facts = told(panel, "facts", run="scripted")["facts"]
     assert facts["model"] is None and "“scripted” is not here" in facts["why"]
-    assert "“scripted” is not here" in told(panel, "start", run="scripted", trajectory=run.index()["id"][0], **REPLAY)["error"]
+    assert (
+        "“scripted” is not here"
+        in told(panel, "start", run="scripted", trajectory=run.index()["id"][0], **REPLAY)["error"]
+    )
 
 
 # --- in a browser -------------------------------------------------------------------------------
@@ -195,7 +235,9 @@ def opened(page, studio, asked, more=""):
 
 
 def answered(page):
-    page.wait_for_function(f"({STATE}.what && !{STATE}.what.result.so_far) || ({STATE}.state && {STATE}.state.state === 'failed')")
+    page.wait_for_function(
+        f"({STATE}.what && !{STATE}.what.result.so_far) || ({STATE}.state && {STATE}.state.state === 'failed')"
+    )
     return page.evaluate(f"{STATE}.what.id")
 
 
@@ -225,11 +267,18 @@ def test_an_update_is_replayed_from_tune_and_walked_through_in_slow_motion(page,
             assert numbers[:3] == ([33, 102, 172] if change[scheme][i] > 0 else [179, 88, 6])
             assert numbers[3] == pytest.approx(0.75 * min(abs(change[scheme][i]) / top, 1), abs=0.004)
     difference = page.evaluate(f"Array.from({STATE}.group.panes[2].model.signed)")
-    np.testing.assert_allclose(np.array(difference, float)[mine.response_mask], (change["actfocus"] - change["uniform"])[mine.response_mask], atol=1e-6)
+    np.testing.assert_allclose(
+        np.array(difference, float)[mine.response_mask],
+        (change["actfocus"] - change["uniform"])[mine.response_mask],
+        atol=1e-6,
+    )
     token = panel.locator(".af-pane").first.locator(".t.k4").first
     i = int(token.get_attribute("data-i"))
     token.hover()
-    assert f"{mine.signals['logprob_before'][i]:.3f} → {mine.signals['logprob_after:uniform'][i]:.3f}".replace("-", "−") in panel.locator(".af-readout").text_content()
+    assert (
+        f"{mine.signals['logprob_before'][i]:.3f} → {mine.signals['logprob_after:uniform'][i]:.3f}".replace("-", "−")
+        in panel.locator(".af-readout").text_content()
+    )
     # Slow motion: by key, with its numbers, and the address leads back to the step.
     panel.locator(".af-picker").get_by_role("button", name="ActFocus").click()
     page.wait_for_function(f"{STATE}.motion && {STATE}.motion.done")
@@ -255,7 +304,9 @@ def test_an_update_is_replayed_from_tune_and_walked_through_in_slow_motion(page,
     assert page.evaluate(f"(ActFocus.motion.go({STATE}.motion, 8), {STATE}.motion.done)")
     shown = np.array(page.evaluate(f"Array.from({STATE}.motion.pane.model.signed)"))
     moved = np.array(steps["logprobs"]["change"], float)
-    np.testing.assert_allclose(shown[mine.response_mask], (moved / np.nanmax(np.abs(moved)))[mine.response_mask], atol=1e-6)
+    np.testing.assert_allclose(
+        shown[mine.response_mask], (moved / np.nanmax(np.abs(moved)))[mine.response_mask], atol=1e-6
+    )
     page.keyboard.press("Escape")
     assert panel.is_hidden() and page.locator(".af-whatif").count() == 1
     page.wait_for_function("!new URLSearchParams(location.search).get('whatif')")
@@ -272,10 +323,18 @@ def test_a_turn_is_branched_and_each_outcome_opens(page, studio, asked):
     panel.get_by_role("button", name="Branch", exact=True).click()
     what = whatif.load(asked, answered(page))
     assert (what.request["trajectory"], what.request["turn"], what.request["action"]) == (id, 0, "Left || Up")
-    assert all("".join(x for x, k, t in zip(o.texts, o.kinds, o.turns) if k == 4 and t == 0) == "Left || Up" for o in what.trajectories)
+    assert all(
+        "".join(x for x, k, t in zip(o.texts, o.kinds, o.turns) if k == 4 and t == 0) == "Left || Up"
+        for o in what.trajectories
+    )
     said = panel.text_content()
     to_go = what.result["to_go"]
-    assert f"4 times: mean return from there {to_go['mean']:.2f} [{to_go['low']:.2f}, {to_go['high']:.2f}]".replace("-", "−") in said
+    assert (
+        f"4 times: mean return from there {to_go['mean']:.2f} [{to_go['low']:.2f}, {to_go['high']:.2f}]".replace(
+            "-", "−"
+        )
+        in said
+    )
     assert f"Perfect play is worth {what.result['optimal']['value']:.2f} here" in said
     first = panel.locator(".af-branch").first.text_content()
     node = what.result["tree"][0]
@@ -286,7 +345,9 @@ def test_a_turn_is_branched_and_each_outcome_opens(page, studio, asked):
         panel.get_by_label(f"Open branch {number}", exact=True).first.click()
         page.wait_for_function(f"{STATE}.what.outcome.id === {json.dumps(outcome.id)}")
         assert page.evaluate(f"{STATE}.group.panes.map((p) => p.view.spans.map((s) => s.textContent).join(''))") == [
-            "".join(asked.trajectory(id).texts), "".join(outcome.texts)]
+            "".join(asked.trajectory(id).texts),
+            "".join(outcome.texts),
+        ]
     assert panel.locator(".af-worlds img").count() >= 4
     page.reload()
     page.wait_for_function(f"window.ActFocus && ActFocus.whatif && {STATE}.what && {STATE}.what.id === '{what.id}'")
@@ -307,12 +368,17 @@ def test_a_span_is_edited_and_the_original_stays(page, studio, asked):
     texts = page.evaluate(f"{STATE}.group.panes.map((p) => p.view.spans.map((s) => s.textContent).join(''))")
     assert texts == ["".join(original.texts), "".join(edited.texts)]
     for k, t in enumerate((original, edited)):
-        shown = np.array(page.evaluate(f"Array.from({STATE}.group.panes[{k}].model.signed, (x) => Number.isNaN(x) ? null : x)"), float)
+        shown = np.array(
+            page.evaluate(f"Array.from({STATE}.group.panes[{k}].model.signed, (x) => Number.isNaN(x) ? null : x)"),
+            float,
+        )
         np.testing.assert_allclose(shown, t.signals["credit:actfocus"], rtol=1e-4, atol=1e-9)
     # A token after the edit is linked to the one it was.
     start, stop = what.result["span"]
     panel.locator(".af-pane").first.locator(f".t[data-i='{stop}']").hover()
-    assert page.evaluate(f"+{STATE}.group.panes[1].box.querySelector('.t.hot').dataset.i") == stop + what.result["shift"]
+    assert (
+        page.evaluate(f"+{STATE}.group.panes[1].box.querySelector('.t.hot').dataset.i") == stop + what.result["shift"]
+    )
     before, after = what.result["energy"]["span"]
     assert f"Mean energy of the span {before:.2f} → {after:.2f}".replace("-", "−") in said
     assert page.evaluate("window.__pwn") is None
@@ -323,8 +389,23 @@ def trained(runs_dir):
     """A run of two steps that was just trained, with all its checkpoints."""
     from actfocus_core.train import TrainConfig, train
 
-    return train(TrainConfig.of(prompts=2, rollouts=4, minibatch=4, eval_every=0, lr=3e-4, mass_every=0, steps=2, scheme="actfocus", scheme_params={"alpha": 0.2},
-                                device="cpu", env_options={"max_turns": 3}, seed=1), runs_dir / "trained")
+    return train(
+        TrainConfig.of(
+            prompts=2,
+            rollouts=4,
+            minibatch=4,
+            eval_every=0,
+            lr=3e-4,
+            mass_every=0,
+            steps=2,
+            scheme="actfocus",
+            scheme_params={"alpha": 0.2},
+            device="cpu",
+            env_options={"max_turns": 3},
+            seed=1,
+        ),
+        runs_dir / "trained",
+    )
 
 
 @browser
@@ -334,19 +415,33 @@ def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint_and_the_page
     panel = page.get_by_role("dialog", name="What if")
     panel.get_by_text("ActFocus, arrives at its next checkpoint").wait_for()
     assert panel.get_by_label("Step", exact=True).locator("option").all_text_contents() == ["step 1", "step 2"]
-    assert panel.get_by_label("Step", exact=True).input_value() == "2" and panel.get_by_label("ActFocus (own)").is_checked()
+    assert (
+        panel.get_by_label("Step", exact=True).input_value() == "2"
+        and panel.get_by_label("ActFocus (own)").is_checked()
+    )
     panel.get_by_role("button", name="Replay", exact=True).click()
     what = whatif.load(trained, answered(page))
     other, own = what.result["updates"]
     # The run's own parameters and not the sidebar's, from the checkpoint of step 1 to that of step 2.
-    assert (other["scheme"], own["scheme"], own["own"], own["params"], what.request["step"]) == ("uniform", "actfocus", True, {"alpha": 0.2}, 2)
+    assert (other["scheme"], own["scheme"], own["own"], own["params"], what.request["step"]) == (
+        "uniform",
+        "actfocus",
+        True,
+        {"alpha": 0.2},
+        2,
+    )
     assert own["reproduced"] <= 1e-6 and what.result["badges"] == []
     said = panel.locator(".af-answer .af-sentence").text_content()
     assert "ActFocus, the run’s own scheme, arrives at the run’s next checkpoint: " in said
-    assert ("every number in it is the same" if own["reproduced"] == 0 else "no number in it is farther off than") in said
+    assert (
+        "every number in it is the same" if own["reproduced"] == 0 else "no number in it is farther off than"
+    ) in said
     rows = panel.locator(".af-updates tbody tr")
     assert panel.locator(".af-updates thead").text_content().endswith("off checkpoint")
-    assert [row.locator("td").last.text_content() for row in rows.all()] == ["–", f"{own['reproduced']:.0e}".replace("0e+00", "0").replace("e-0", "e−")]
+    assert [row.locator("td").last.text_content() for row in rows.all()] == [
+        "–",
+        f"{own['reproduced']:.0e}".replace("0e+00", "0").replace("e-0", "e−"),
+    ]
     # A checkpoint that is another one is no match: the badge says how far off, and the sentence claims nothing.
     file = trained.path / "checkpoints/step-00002/policy.safetensors"
     tensors = load_file(file)
@@ -371,7 +466,10 @@ def test_the_group_in_sight_is_answered_first_and_stays_in_sight(page, studio, t
     panel.get_by_role("button", name="Replay", exact=True).click()
     page.wait_for_function(f"{STATE}.what && {STATE}.what.result.so_far")
     assert page.evaluate(f"{STATE}.what.pane.id") == id and not list(trained.path.glob("whatif/*.json"))
-    assert "So far the changes of log-prob are those of this group’s 4 trajectories." in panel.locator(".af-sentence").text_content()
+    assert (
+        "So far the changes of log-prob are those of this group’s 4 trajectories."
+        in panel.locator(".af-sentence").text_content()
+    )
     assert "→ …" in panel.locator(".af-updates").text_content()
     assert panel.get_by_label("Trajectory").locator("option").count() == 4
     panel.get_by_text("The rest of the batch").wait_for()
@@ -382,7 +480,10 @@ def test_the_group_in_sight_is_answered_first_and_stays_in_sight(page, studio, t
     what = whatif.load(trained, answered(page))
     assert what.result["updates"][0]["evaluation"] and len(what.trajectories) == 8
     panel.get_by_text("This group after").wait_for()
-    assert "So far" not in panel.locator(".af-sentence").text_content() and "…" not in panel.locator(".af-updates tbody").text_content()
+    assert (
+        "So far" not in panel.locator(".af-sentence").text_content()
+        and "…" not in panel.locator(".af-updates tbody").text_content()
+    )
     assert panel.get_by_label("Trajectory").locator("option").count() == 8
     # What was pointed at is still there, coloured on the scale of the whole batch.
     assert page.evaluate("document.activeElement === window.before && window.before.isConnected")
@@ -392,6 +493,7 @@ def test_the_group_in_sight_is_answered_first_and_stays_in_sight(page, studio, t
 def breathe(met):
     """Let the process that answers work for a moment at a time until ``met()``: however fast the machine, it is found
     at work, and it stands still when this returns."""
+
     def workers():
         found = []
         for p in psutil.Process().children():
@@ -422,21 +524,38 @@ def test_the_policy_answers_again_as_often_as_asked_and_can_be_cancelled(page, s
     cancel.focus()
     held = cancel.element_handle()
     breathe(lambda: page.evaluate(f"{STATE}.state.phase") == "rollout")
-    assert held.evaluate("node => node.isConnected && document.activeElement === node"), "what is told changes around it"
+    assert held.evaluate("node => node.isConnected && document.activeElement === node"), (
+        "what is told changes around it"
+    )
     page.keyboard.press("Enter")
     panel.get_by_text("cancelled; nothing was kept").wait_for()
-    assert panel.get_by_role("button", name="Branch", exact=True).is_enabled() and panel.get_by_role("progressbar").count() == 0
+    assert (
+        panel.get_by_role("button", name="Branch", exact=True).is_enabled()
+        and panel.get_by_role("progressbar").count() == 0
+    )
     assert set(asked.path.rglob("*")) == kept and panel.locator(".af-answer[aria-busy]").count() == 0
     # The next one is answered, by a new process: the policy's own replies, as many as were asked for.
     panel.get_by_label("How often").fill("3")
     panel.get_by_role("button", name="Branch", exact=True).click()
     what = whatif.load(asked, answered(page))
-    assert {name: what.request[name] for name in ("trajectory", "turn", "token", "action", "text", "temperature", "rollouts")} == {
-        "trajectory": id, "turn": 0, "token": None, "action": None, "text": None, "temperature": 0.9, "rollouts": 3}
-    assert f"From turn 1 on, 3 times: mean return from there {what.result['to_go']['mean']:.2f}".replace("-", "−") in panel.text_content()
+    assert {
+        name: what.request[name]
+        for name in ("trajectory", "turn", "token", "action", "text", "temperature", "rollouts")
+    } == {"trajectory": id, "turn": 0, "token": None, "action": None, "text": None, "temperature": 0.9, "rollouts": 3}
+    assert (
+        f"From turn 1 on, 3 times: mean return from there {what.result['to_go']['mean']:.2f}".replace("-", "−")
+        in panel.text_content()
+    )
     original, begin = asked.trajectory(id), int(np.flatnonzero(asked.trajectory(id).response_mask)[0])
-    assert len(what.trajectories) == 3 and all(t.token_ids[:begin].tolist() == original.token_ids[:begin].tolist() for t in what.trajectories)
-    counts = [int(text.split(" of ")[0]) for text in panel.locator(".af-tree").first.locator(":scope > li > .af-branch .af-branch-count").all_text_contents()]
+    assert len(what.trajectories) == 3 and all(
+        t.token_ids[:begin].tolist() == original.token_ids[:begin].tolist() for t in what.trajectories
+    )
+    counts = [
+        int(text.split(" of ")[0])
+        for text in panel.locator(".af-tree")
+        .first.locator(":scope > li > .af-branch .af-branch-count")
+        .all_text_contents()
+    ]
     assert sum(counts) == 3
 
 

@@ -10,8 +10,15 @@ PER_TOKEN = ("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy", "
 PER_TURN = ("policy_q", "policy_v", "policy_q_replica", "policy_v_replica", "oracle_q", "oracle_v", "criticality")
 
 
-def trajectory(rng: np.random.Generator, id: str, group: str, turns: int, success: bool | None = None,
-               longest: int = 6, states: int = 3) -> Trajectory:
+def trajectory(
+    rng: np.random.Generator,
+    id: str,
+    group: str,
+    turns: int,
+    success: bool | None = None,
+    longest: int = 6,
+    states: int = 3,
+) -> Trajectory:
     """A prompt block and a reply of random length a turn; the reward comes at the last turn."""
     success = bool(rng.random() < 0.5) if success is None else success
     kinds, numbers, records = [TokenKind.SYSTEM], [-1], []
@@ -19,8 +26,7 @@ def trajectory(rng: np.random.Generator, id: str, group: str, turns: int, succes
     answer = -3 * rng.random()
     for k in range(turns):
         size = 3 + int(rng.integers(longest))
-        reply = [TokenKind.FORMAT, TokenKind.REASONING, TokenKind.ACTION,
-                 *rng.choice([3, 4, 5], size - 3).tolist()]
+        reply = [TokenKind.FORMAT, TokenKind.REASONING, TokenKind.ACTION, *rng.choice([3, 4, 5], size - 3).tolist()]
         block = [TokenKind.TEMPLATE, TokenKind.USER, TokenKind.TEMPLATE]
         kinds += [*block, *sorted(reply)]
         numbers += [k] * (len(block) + size)
@@ -32,16 +38,40 @@ def trajectory(rng: np.random.Generator, id: str, group: str, turns: int, succes
         answer = once["answer_logprob_after"]
         for name, value in once.items():
             columns[name] += [np.nan] * 3 + [value] * size
-        records.append(Turn("seen", "said", ["Left"], True, float(success and k == turns - 1),
-                            -0.1 * float(rng.random() < 0.3), f"state {rng.integers(states)}", {}))
+        records.append(
+            Turn(
+                "seen",
+                "said",
+                ["Left"],
+                True,
+                float(success and k == turns - 1),
+                -0.1 * float(rng.random() < 0.3),
+                f"state {rng.integers(states)}",
+                {},
+            )
+        )
     logprobs = np.where(np.array(kinds) >= 3, -rng.random(len(kinds)), np.nan)
-    return Trajectory(id, np.arange(len(kinds)), kinds, numbers, logprobs, ["x"] * len(kinds), records, columns,
-                      group=group, reward=sum(r.reward for r in records),
-                      penalty=sum(r.penalty for r in records), success=success)
+    return Trajectory(
+        id,
+        np.arange(len(kinds)),
+        kinds,
+        numbers,
+        logprobs,
+        ["x"] * len(kinds),
+        records,
+        columns,
+        group=group,
+        reward=sum(r.reward for r in records),
+        penalty=sum(r.penalty for r in records),
+        success=success,
+    )
 
 
 def trajectories(seed: int = 0, groups: int = 3, rollouts: int = 4, turns: int = 4, **more) -> list[Trajectory]:
     """``groups`` prompts with ``rollouts`` rollouts of 1 to ``turns`` turns each."""
     rng = np.random.default_rng(seed)
-    return [trajectory(rng, f"{g}-{r}", f"prompt {g}", 1 + int(rng.integers(turns)), **more)
-            for g in range(groups) for r in range(rollouts)]
+    return [
+        trajectory(rng, f"{g}-{r}", f"prompt {g}", 1 + int(rng.integers(turns)), **more)
+        for g in range(groups)
+        for r in range(rollouts)
+    ]

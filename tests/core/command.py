@@ -19,8 +19,12 @@ class Result:
 def actfocus(*arguments, cwd: str | None = None) -> Result:
     """Only the arguments, the folder and the streams differ from a process of its own."""
     out, err = io.StringIO(), io.StringIO()
-    with (patch.object(sys, "argv", ["actfocus", *map(str, arguments)]), contextlib.chdir(cwd or "."),
-          contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+    with (
+        patch.object(sys, "argv", ["actfocus", *map(str, arguments)]),
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         try:
             main()
         except SystemExit as end:

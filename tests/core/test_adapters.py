@@ -51,8 +51,15 @@ def test_a_pickled_adapter_is_refused(adapted, tmp_path):
         load_policy(str(folder), "cpu")
 
 
-@pytest.mark.parametrize(("base", "message"), [
-    ("self", "which is no model"), (None, "which is no model"), (7, "which is no model"), ("no-such-model", "no such")])
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("self", "which is no model"),
+        (None, "which is no model"),
+        (7, "which is no model"),
+        ("no-such-model", "no such"),
+    ],
+)
 def test_a_base_that_is_none_is_refused(adapted, tmp_path, base, message):
     folder = shutil.copytree(adapted[0], tmp_path / "adapter")
     config = json.loads((folder / "adapter_config.json").read_text())

@@ -51,7 +51,11 @@ def test_the_original_answers_lead_where_they_led(name, tiny):
             assert made.kinds.tolist() == stored.kinds.tolist() and made.turns.tolist() == stored.turns.tolist()
             assert made.turn_records == stored.turn_records
             assert (made.ret, made.success, made.terminated, made.truncated) == (
-                stored.ret, stored.success, stored.terminated, stored.truncated)
+                stored.ret,
+                stored.success,
+                stored.terminated,
+                stored.truncated,
+            )
 
 
 @pytest.mark.slow
@@ -111,7 +115,7 @@ def test_a_forced_action_keeps_the_thoughts(lake, tiny):
         assert o.turn_records[1].actions == [new] and o.turn_records[1].valid
         thoughts = [one.token_ids[(one.turns == 1) & (one.kinds == TokenKind.REASONING)].tolist() for one in (o, t)]
         assert thoughts[0] == thoughts[1]
-    node, = what.result["tree"]
+    (node,) = what.result["tree"]
     assert node["actions"] == [new]
     # What was forced has the policy's own log-probs, by a plain pass over the stream.
     o = what.trajectories[0]
@@ -126,7 +130,7 @@ def test_a_malformed_reply_can_be_given_an_action(tiny, lake, tmp_path):
     run = Run.open(shutil.copytree(lake.path, tmp_path / "lake"))
     t = long_one(run)
     broken = branch(run, t.id, tiny, 0, text="I go left.", rollouts=1)
-    o, = broken.trajectories
+    (o,) = broken.trajectories
     assert not o.turn_records[0].valid and o.turn_records[0].actions == [] and o.turn_records[0].penalty < 0
     assert o.turn_records[0].response == "I go left." and broken.result["forced"].startswith("I go left.")
     made = Run.create(tmp_path / "broken", run.info["config"], run.info["model"])
@@ -145,12 +149,14 @@ def test_a_token_is_written_anew_and_all_before_it_stays(lake, tiny):
     for o in what.trajectories:
         # One reply: its parts are joined, and spans are found over the whole.
         assert o.text(turn=1).count("<think>") == t.text(turn=1).count("<think>")
-        np.testing.assert_allclose(o.logprobs[where[0]:token], t.logprobs[where[0]:token])
+        np.testing.assert_allclose(o.logprobs[where[0] : token], t.logprobs[where[0] : token])
         assert np.isfinite(o.logprobs[o.response_mask]).all()
     going = branch(lake, t.id, tiny, token=token, text=" hm", rollouts=1)
-    assert all(o.turn_records[1].response.startswith("".join(t.texts[where[0]:token]) + " hm") for o in going.trajectories)
+    assert all(
+        o.turn_records[1].response.startswith("".join(t.texts[where[0] : token]) + " hm") for o in going.trajectories
+    )
     # Forced to the end: the whole of the original reply is the original reply.
-    rest = "".join(t.texts[token:where[-1]])
+    rest = "".join(t.texts[token : where[-1]])
     ended = branch(lake, t.id, tiny, token=token, text=rest, end=True, rollouts=1)
     assert ended.trajectories[0].turn_records[1].response == t.turn_records[1].response
     assert ended.trajectories[0].turn_records[1].actions == t.turn_records[1].actions
@@ -193,13 +199,23 @@ def test_the_command(lake, first, tmp_path):
     assert isinstance(wrong.exception, ActFocusError) and len(whatif.listing(run)) == 1
 
 
-@pytest.mark.parametrize(("asked", "says"), [
-    ({"turn": 40}, "has no turn 40"), ({}, "has no turn None"), ({"token": 0}, "token 0 is not one the policy wrote"),
-    ({"token": 10**6}, "is not one the policy wrote"), ({"turn": 0, "rollouts": 0}, "rollouts=0"),
-    ({"turn": 0, "action": "Fly"}, "'Fly': is not one of frozen_lake; legal now: Left"), ({"turn": 0, "action": ""}, "is not one of"),
-    ({"turn": 0, "action": "Up", "text": "x"}, "leave text and token away"), ({"turn": 0, "text": "x " * 500}, "there is room for 80"),
-    ({"turn": 0, "text": "<|im_end|>"}, "token of the chat template"), ({"turn": 0, "text": "", "end": False}, "is empty"),
-    ({"turn": 0, "temperature": -1}, "temperature=-1")])
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"turn": 40}, "has no turn 40"),
+        ({}, "has no turn None"),
+        ({"token": 0}, "token 0 is not one the policy wrote"),
+        ({"token": 10**6}, "is not one the policy wrote"),
+        ({"turn": 0, "rollouts": 0}, "rollouts=0"),
+        ({"turn": 0, "action": "Fly"}, "'Fly': is not one of frozen_lake; legal now: Left"),
+        ({"turn": 0, "action": ""}, "is not one of"),
+        ({"turn": 0, "action": "Up", "text": "x"}, "leave text and token away"),
+        ({"turn": 0, "text": "x " * 500}, "there is room for 80"),
+        ({"turn": 0, "text": "<|im_end|>"}, "token of the chat template"),
+        ({"turn": 0, "text": "", "end": False}, "is empty"),
+        ({"turn": 0, "temperature": -1}, "temperature=-1"),
+    ],
+)
 def test_what_cannot_be_branched_says_so_in_a_line(lake, tiny, asked, says):
     with pytest.raises(ActFocusError, match=says) as error:
         branch(lake, long_one(lake).id, tiny, **asked)

@@ -66,7 +66,10 @@ def resumed(path: Path, whole: Path) -> list[str]:
     told = []
     resume(path, steps=5, on_warning=told.append)
     # The four steps ended with an evaluation of their own.
-    rows = [[{k: v for k, v in row.items() if row["step"] != 4 or not k.startswith("eval/")} for row in results(p)] for p in (path, whole)]
+    rows = [
+        [{k: v for k, v in row.items() if row["step"] != 4 or not k.startswith("eval/")} for row in results(p)]
+        for p in (path, whole)
+    ]
     assert rows[0] == rows[1]
     assert len({load_policy(str(p / "policy"), "cpu").fingerprint for p in (path, whole)}) == 1
     assert all(line in read_status(path)["message"] for line in told)
@@ -92,7 +95,9 @@ def test_a_checkpoint_is_on_the_disk_before_an_older_one_goes(tmp_path, monkeypa
     save(folder, 2, keep=1)
     path = folder / "step-00002"
     inodes = [inode for inode, _ in synced]
-    assert inodes[-2:] == [path.stat().st_ino, folder.stat().st_ino] and set(inodes[:-2]) == {file.stat().st_ino for file in path.iterdir()}
+    assert inodes[-2:] == [path.stat().st_ino, folder.stat().st_ino] and set(inodes[:-2]) == {
+        file.stat().st_ino for file in path.iterdir()
+    }
     assert all(there == [1] for _, there in synced[:-1]) and synced[-1][1] == [1, 2] and checkpoints(folder) == [2]
 
 
@@ -142,15 +147,26 @@ def test_only_folders_of_their_names_are_checkpoints(tmp_path):
 
 DAMAGES = {
     "policy.safetensors: No such file": lambda path: (path / "policy.safetensors").unlink(),
-    "policy-adam.safetensors: it has 72 bytes, its header announces 76": lambda path: os.truncate(path / "policy-adam.safetensors", 72),
+    "policy-adam.safetensors: it has 72 bytes, its header announces 76": lambda path: os.truncate(
+        path / "policy-adam.safetensors", 72
+    ),
     "policy-adam.safetensors: it has no header": lambda path: os.truncate(path / "policy-adam.safetensors", 40),
-    "policy.safetensors: it has no header": lambda path: (path / "policy.safetensors").write_bytes(bytes((path / "policy.safetensors").stat().st_size)),
+    "policy.safetensors: it has no header": lambda path: (path / "policy.safetensors").write_bytes(
+        bytes((path / "policy.safetensors").stat().st_size)
+    ),
     "state.json: Expecting value": lambda path: (path / "state.json").write_text(""),
-    "state.json: it is not that of step 2": lambda path: (path / "state.json").write_text(json.dumps({**STATE, "step": 1})),
+    "state.json: it is not that of step 2": lambda path: (path / "state.json").write_text(
+        json.dumps({**STATE, "step": 1})
+    ),
     "state.json: 'elapsed' is no number": lambda path: (path / "state.json").write_text('{"step": 2}'),
-    "state.json: 'slowest' is no number": lambda path: (path / "state.json").write_text(json.dumps({**STATE, "slowest": float("nan"), "step": 2})),
+    "state.json: 'slowest' is no number": lambda path: (path / "state.json").write_text(
+        json.dumps({**STATE, "slowest": float("nan"), "step": 2})
+    ),
     "state.json: it is no regular file": lambda path: ((path / "state.json").unlink(), os.mkfifo(path / "state.json")),
-    "policy.safetensors: it is a link": lambda path: ((path / "policy.safetensors").rename(path / "x"), (path / "policy.safetensors").symlink_to("x")),
+    "policy.safetensors: it is a link": lambda path: (
+        (path / "policy.safetensors").rename(path / "x"),
+        (path / "policy.safetensors").symlink_to("x"),
+    ),
 }
 
 
@@ -172,25 +188,49 @@ def test_a_checkpoint_that_is_not_whole_is_known_by_its_files_and_counts_for_non
 def test_what_was_being_replaced_gets_its_name_back_and_links_are_not_followed(tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
     (other / ".kept.part").mkdir(parents=True)
-    for name in ("policy/.x", ".policy.part/x", ".gone.old/x", "checkpoints/.step-00001.before/x", "evaluation/t1/signals/.a.b.part/x"):
+    for name in (
+        "policy/.x",
+        ".policy.part/x",
+        ".gone.old/x",
+        "checkpoints/.step-00001.before/x",
+        "evaluation/t1/signals/.a.b.part/x",
+    ):
         (run / name).mkdir(parents=True)
     (run / "linked").symlink_to(other)
     (run / "checkpoints/.link.part").symlink_to(other)
     shutil.copytree(run / "policy", run / ".policy.before")
     clear(run)
     assert sorted(str(p.relative_to(run)) for p in run.rglob("*")) == [
-        "checkpoints", "checkpoints/step-00001", "checkpoints/step-00001/x", "evaluation", "evaluation/t1", "evaluation/t1/signals",
-        "linked", "policy", "policy/.x"]
+        "checkpoints",
+        "checkpoints/step-00001",
+        "checkpoints/step-00001/x",
+        "evaluation",
+        "evaluation/t1",
+        "evaluation/t1/signals",
+        "linked",
+        "policy",
+        "policy/.x",
+    ]
     assert (other / ".kept.part").is_dir()
 
 
 # --- from which one --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kept", "lacking", "start"), [
-    ([], [], 0), ([], [3], 0), ([3, 4], [], 4), ([3, 4], [4], 3), ([3, 4], [3, 1], 4), ([3, 4], [1, 4], 3), ([2, 4, 6], [5, 6], 4),
-    ([2, 4, 6], [3, 6], 2), ([4], [4], 4),
-])
+@pytest.mark.parametrize(
+    ("kept", "lacking", "start"),
+    [
+        ([], [], 0),
+        ([], [3], 0),
+        ([3, 4], [], 4),
+        ([3, 4], [4], 3),
+        ([3, 4], [3, 1], 4),
+        ([3, 4], [1, 4], 3),
+        ([2, 4, 6], [5, 6], 4),
+        ([2, 4, 6], [3, 6], 2),
+        ([4], [4], 4),
+    ],
+)
 def test_steps_that_lack_something_are_done_again_if_a_checkpoint_lies_before_them(kept, lacking, start):
     assert start_from(kept, lacking) == start
 
@@ -199,7 +239,9 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_says_what_it_skips(c
     file = cut / "checkpoints/step-00004/policy.safetensors"
     file.write_bytes(bytes(file.stat().st_size))
     told = resumed(cut, whole)
-    assert len(told) == 1 and told[0].startswith("skipped the checkpoint of step 4: it is not whole (policy.safetensors: ")
+    assert len(told) == 1 and told[0].startswith(
+        "skipped the checkpoint of step 4: it is not whole (policy.safetensors: "
+    )
     assert checkpoints(cut / "checkpoints") == [4, 5]
 
 
@@ -240,7 +282,10 @@ def test_a_failure_names_a_whole_checkpoint(cut):
 
 @pytest.mark.parametrize("missing", ["rollouts", "signals", "metrics", "rollouts and signals"])
 def test_a_step_is_done_again_unless_all_of_it_is_there(missing, cut, four, whole):
-    for part, file in {"rollouts": "trajectories/step-00004.parquet", "signals": "signals/step-00004.tiny.parquet"}.items():
+    for part, file in {
+        "rollouts": "trajectories/step-00004.parquet",
+        "signals": "signals/step-00004.tiny.parquet",
+    }.items():
         if part in missing:
             (cut / file).unlink()
     if missing == "metrics":
@@ -248,13 +293,17 @@ def test_a_step_is_done_again_unless_all_of_it_is_there(missing, cut, four, whol
         (cut / "metrics.jsonl").write_text("".join(lines[:-1]))
     assert resumed(cut, whole) == [f"step 4 without {missing}: repeated from the checkpoint of step 3"]
     for expected, found in zip(Run.open(four).trajectories(4), Run.open(cut).trajectories(4), strict=True):
-        assert found.id == expected.id and np.array_equal(found.signals["ref_energy"], expected.signals["ref_energy"], equal_nan=True)
+        assert found.id == expected.id and np.array_equal(
+            found.signals["ref_energy"], expected.signals["ref_energy"], equal_nan=True
+        )
 
 
 def test_what_no_checkpoint_can_bring_back_is_named(cut, whole):
     for step in (1, 2):
         (cut / f"signals/step-0000{step}.tiny.parquet").unlink()
-    assert resumed(cut, whole) == ["steps 1 and 2 without signals, and no earlier checkpoint is kept; `actfocus score` adds them"]
+    assert resumed(cut, whole) == [
+        "steps 1 and 2 without signals, and no earlier checkpoint is kept; `actfocus score` adds them"
+    ]
 
 
 def test_signals_are_not_put_beside_other_rollouts_than_theirs(cut):
@@ -264,17 +313,27 @@ def test_signals_are_not_put_beside_other_rollouts_than_theirs(cut):
     table = pq.read_table(file)
     column = table.schema.get_field_index("token_ids")
     changed = [[ids[0], *ids[1:-1], ids[-1] + 1] for ids in table["token_ids"].to_pylist()]
-    pq.write_table(table.set_column(column, table.schema.field(column), pa.array(changed, table.schema.field(column).type)), file)
+    pq.write_table(
+        table.set_column(column, table.schema.field(column), pa.array(changed, table.schema.field(column).type)), file
+    )
     stored, told = file.read_bytes(), []
     resume(cut, steps=5, on_warning=told.append)
     assert len(told) == 2 and told[1].startswith("the stored rollouts of step 4 differ from the repeated ones")
     assert file.read_bytes() == stored and Run.open(cut).references(4) == []
 
 
-@pytest.mark.parametrize(("changes", "scores"), [
-    ({}, True), ({"scheme": "uniform"}, False), ({"scheme": "uniform", "kl_coef": 0.1}, True), ({"scheme_params": {"signal": "nll"}}, False),
-    ({"prompts": 2, "filter_share": 0.5}, False), ({"filter_share": 0.5}, True), ({"scheme": "rest", "scheme_params": {"form": "entropy"}}, False),
-])
+@pytest.mark.parametrize(
+    ("changes", "scores"),
+    [
+        ({}, True),
+        ({"scheme": "uniform"}, False),
+        ({"scheme": "uniform", "kl_coef": 0.1}, True),
+        ({"scheme_params": {"signal": "nll"}}, False),
+        ({"prompts": 2, "filter_share": 0.5}, False),
+        ({"filter_share": 0.5}, True),
+        ({"scheme": "rest", "scheme_params": {"form": "entropy"}}, False),
+    ],
+)
 def test_whether_signals_are_stored_is_known_from_the_config(changes, scores, tmp_path):
     run = train(TrainConfig.of(**{**CONFIG, "eval_every": 0, **changes}, steps=1), tmp_path / "run")
     config = TrainConfig.of(**{k: v for k, v in run.info["config"].items() if k != "command"})

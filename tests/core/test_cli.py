@@ -13,16 +13,22 @@ from tests.core.command import actfocus
 
 
 def spawn(*arguments, cwd=None) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "actfocus_core.cli", *map(str, arguments)],
-                          capture_output=True, text=True, cwd=cwd, timeout=240)
+    return subprocess.run(
+        [sys.executable, "-m", "actfocus_core.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=240,
+    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """A run made by the command, and what it printed."""
     folder = tmp_path_factory.mktemp("cli")
-    result = spawn("rollout", "--prompts", 3, "--rollouts", 2, "--out", folder / "mine", "--json",
-                   "--progress", "none", cwd=folder)
+    result = spawn(
+        "rollout", "--prompts", 3, "--rollouts", 2, "--out", folder / "mine", "--json", "--progress", "none", cwd=folder
+    )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return folder / "mine", json.loads(result.stdout)
@@ -100,39 +106,42 @@ def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
     assert result.returncode == 0 and "3 groups are fewer than 8" in result.stdout
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["credit", "nowhere"], "no such run"),
-    (["score", "nowhere"], "no such run"),
-    (["diagnose", "nowhere"], "no such run"),
-    (["report", "nowhere"], "no such run"),
-    (["app", "nowhere"], "no such run"),
-    (["app", "--host", "0.0.0.0"], "--auth"),
-    (["rollout", "--policy", "no-such-model"], "no such policy"),
-    (["rollout", "--policy", "."], "no config.json"),
-    (["rollout", "--env", "chess"], "unknown environment 'chess'"),
-    (["rollout", "-o", "slippery=perhaps"], "slippery"),
-    (["rollout", "-o", "slippery"], "KEY=VALUE"),
-    (["rollout", "--prompts", "0"], "--prompts"),
-    (["rollout", "--temperature", "-1"], "--temperature"),
-    (["rollout", "--temperature", "nan"], "temperature"),
-    (["rollout", "--device", "cuda"], "CUDA"),
-    (["rollout", "--colour", "red"], "--colour"),
-    (["rollout", "--env", "sokoban", "--catalogue", "shop.json"], "sokoban has no products"),
-    (["rollout", "--env", "webshop", "--catalogue", "shop.json"], "shop.json"),
-    (["train", "--model", "no-such-model"], "no such policy"),
-    (["train", "--env", "chess"], "unknown environment 'chess'"),
-    (["train", "--scheme", "magic"], "unknown scheme"),
-    (["train", "--algorithm", "dpo"], "--algorithm"),
-    (["train", "--preset", "slow"], "unknown preset 'slow'"),
-    (["train", "--set", "lr=fast"], "lr='fast'"),
-    (["train", "--set", "lr"], "--set 'lr'"),
-    (["train", "--steps", "0"], "--steps"),
-    (["train", "--resume", "nowhere"], "no such run"),
-    (["train", "--resume", "nowhere", "--out", "there"], "leave --out or --resume away"),
-    (["eval", "no-such-model"], "no such policy"),
-    (["eval", "--env", "chess"], "unknown environment 'chess'"),
-    (["fly"], "fly"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["credit", "nowhere"], "no such run"),
+        (["score", "nowhere"], "no such run"),
+        (["diagnose", "nowhere"], "no such run"),
+        (["report", "nowhere"], "no such run"),
+        (["app", "nowhere"], "no such run"),
+        (["app", "--host", "0.0.0.0"], "--auth"),
+        (["rollout", "--policy", "no-such-model"], "no such policy"),
+        (["rollout", "--policy", "."], "no config.json"),
+        (["rollout", "--env", "chess"], "unknown environment 'chess'"),
+        (["rollout", "-o", "slippery=perhaps"], "slippery"),
+        (["rollout", "-o", "slippery"], "KEY=VALUE"),
+        (["rollout", "--prompts", "0"], "--prompts"),
+        (["rollout", "--temperature", "-1"], "--temperature"),
+        (["rollout", "--temperature", "nan"], "temperature"),
+        (["rollout", "--device", "cuda"], "CUDA"),
+        (["rollout", "--colour", "red"], "--colour"),
+        (["rollout", "--env", "sokoban", "--catalogue", "shop.json"], "sokoban has no products"),
+        (["rollout", "--env", "webshop", "--catalogue", "shop.json"], "shop.json"),
+        (["train", "--model", "no-such-model"], "no such policy"),
+        (["train", "--env", "chess"], "unknown environment 'chess'"),
+        (["train", "--scheme", "magic"], "unknown scheme"),
+        (["train", "--algorithm", "dpo"], "--algorithm"),
+        (["train", "--preset", "slow"], "unknown preset 'slow'"),
+        (["train", "--set", "lr=fast"], "lr='fast'"),
+        (["train", "--set", "lr"], "--set 'lr'"),
+        (["train", "--steps", "0"], "--steps"),
+        (["train", "--resume", "nowhere"], "no such run"),
+        (["train", "--resume", "nowhere", "--out", "there"], "leave --out or --resume away"),
+        (["eval", "no-such-model"], "no such policy"),
+        (["eval", "--env", "chess"], "unknown environment 'chess'"),
+        (["fly"], "fly"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments, says, tmp_path):
     result = actfocus(*arguments, cwd=tmp_path)
     assert result.returncode == 2, result
@@ -142,15 +151,26 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(arguments,
 
 def test_a_process_of_its_own_says_the_same(tmp_path):
     result = spawn("credit", "nowhere", cwd=tmp_path)
-    assert result.returncode == 2 and result.stdout == "" and result.stderr == actfocus("credit", "nowhere", cwd=tmp_path).stderr
+    assert (
+        result.returncode == 2
+        and result.stdout == ""
+        and result.stderr == actfocus("credit", "nowhere", cwd=tmp_path).stderr
+    )
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["--alpha", "1.5"], "--alpha"), (["--alpha", "nan"], "alpha"), (["--beta", "-1"], "--beta"),
-    (["--signal", "luck"], "unknown signal"), (["--scheme", "magic"], "unknown scheme"),
-    (["--scheme", "mirror:actfocus"], "unknown control 'mirror'"),
-    (["--step", "7"], "no trajectories of step 7"), (["--reference", "other"], "no signals of 'other'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--alpha", "1.5"], "--alpha"),
+        (["--alpha", "nan"], "alpha"),
+        (["--beta", "-1"], "--beta"),
+        (["--signal", "luck"], "unknown signal"),
+        (["--scheme", "magic"], "unknown scheme"),
+        (["--scheme", "mirror:actfocus"], "unknown control 'mirror'"),
+        (["--step", "7"], "no trajectories of step 7"),
+        (["--reference", "other"], "no signals of 'other'"),
+    ],
+)
 def test_bad_options_of_credit(arguments, says, made):
     result = actfocus("credit", made[0], *arguments)
     assert result.returncode == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1
@@ -166,29 +186,79 @@ def test_a_run_that_exists_is_not_overwritten(made):
 def test_train_then_resume(tmp_path):
     """Two steps, then one more, and the trained policy plays."""
     small = [f"--set={pair}" for pair in ("prompts=2", "rollouts=2", "eval_prompts=2", "eval_rollouts=1")]
-    result = actfocus("train", "--out", tmp_path / "run", "--steps", 2, "--beta", 0.25, "-o", "slippery=true", *small,
-                      "--json", "--progress", "jsonl")
+    result = actfocus(
+        "train",
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        2,
+        "--beta",
+        0.25,
+        "-o",
+        "slippery=true",
+        *small,
+        "--json",
+        "--progress",
+        "jsonl",
+    )
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed["state"] == "finished" and printed["steps"] == 2 and "eval/t1/success after" in printed
     progress = [json.loads(line) for line in result.stderr.splitlines()]
-    assert {"phase": "train", "done": 2, "total": 2} in progress and {"rollout", "score", "evaluate"} <= {p["phase"] for p in progress}
+    assert {"phase": "train", "done": 2, "total": 2} in progress and {"rollout", "score", "evaluate"} <= {
+        p["phase"] for p in progress
+    }
     info = Run.open(tmp_path / "run").info["config"]
-    assert info["scheme"] == "actfocus" and info["scheme_params"] == {"beta": 0.25} and info["env_options"] == {"slippery": True}
+    assert (
+        info["scheme"] == "actfocus"
+        and info["scheme_params"] == {"beta": 0.25}
+        and info["env_options"] == {"slippery": True}
+    )
     again = actfocus("train", "--resume", tmp_path / "run")
     assert again.returncode == 2 and "is finished" in again.stderr and len(again.stderr.strip().splitlines()) == 1
     longer = actfocus("train", "--resume", tmp_path / "run", "--steps", 3, "--json", "--progress", "none")
     assert json.loads(longer.stdout)["steps"] == 3 and longer.stderr == ""
-    evaluated = actfocus("eval", tmp_path / "run/policy", "--prompts", 2, "--rollouts", 1, "--temperature", 1, "--json", "--progress", "none")
+    evaluated = actfocus(
+        "eval",
+        tmp_path / "run/policy",
+        "--prompts",
+        2,
+        "--rollouts",
+        1,
+        "--temperature",
+        1,
+        "--json",
+        "--progress",
+        "none",
+    )
     assert evaluated.returncode == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
-    assert scores["t1/trajectories"] == 2 and 0 <= scores["t1/success_low"] <= scores["t1/success"] and "t0.5/success" not in scores
+    assert (
+        scores["t1/trajectories"] == 2
+        and 0 <= scores["t1/success_low"] <= scores["t1/success"]
+        and "t0.5/success" not in scores
+    )
 
 
 def test_a_product_file_takes_the_place_of_the_embedded_catalogue(tmp_path):
     (tmp_path / "shop.json").write_text(json.dumps(make_records(3, ("fashion",))[:12]))
-    result = actfocus("rollout", "--env", "webshop", "--catalogue", "shop.json", "--prompts", 1, "--rollouts", 1,
-                      "-o", "max_turns=1", "--out", "mine", "--json", cwd=tmp_path)
+    result = actfocus(
+        "rollout",
+        "--env",
+        "webshop",
+        "--catalogue",
+        "shop.json",
+        "--prompts",
+        1,
+        "--rollouts",
+        1,
+        "-o",
+        "max_turns=1",
+        "--out",
+        "mine",
+        "--json",
+        cwd=tmp_path,
+    )
     assert result.returncode == 0, result.stderr
     assert Run.open(tmp_path / "mine").info["config"]["env_options"]["catalogue"] == str(tmp_path / "shop.json")
 
@@ -203,10 +273,16 @@ def test_broken_parquet_is_one_line(made, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("code", ["import actfocus_core", "import actfocus_core.trajectory, actfocus_core.credit",
-                                  "import actfocus_core.train",
-                                  "import sys; sys.argv = ['actfocus', '--help']\n"
-                                  "from actfocus_core.cli import main\ntry: main()\nexcept SystemExit: pass"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import actfocus_core",
+        "import actfocus_core.trajectory, actfocus_core.credit",
+        "import actfocus_core.train",
+        "import sys; sys.argv = ['actfocus', '--help']\n"
+        "from actfocus_core.cli import main\ntry: main()\nexcept SystemExit: pass",
+    ],
+)
 def test_help_and_the_package_import_neither_torch_nor_gradio(code):
     check = code + "\nimport sys; assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
@@ -215,6 +291,18 @@ def test_help_and_the_package_import_neither_torch_nor_gradio(code):
 
 def test_every_command_has_help():
     assert actfocus("--help").returncode == 0
-    for command in ("app", "rollout", "score", "credit", "train", "eval", "import", "export", "doctor", "diagnose", "report"):
+    for command in (
+        "app",
+        "rollout",
+        "score",
+        "credit",
+        "train",
+        "eval",
+        "import",
+        "export",
+        "doctor",
+        "diagnose",
+        "report",
+    ):
         result = actfocus(command, "--help")
         assert result.returncode == 0 and "--json" in result.stdout

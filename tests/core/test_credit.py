@@ -86,8 +86,12 @@ def test_unknown_names_and_parameters_are_refused(batch):
 def test_gradient_mass_by_hand():
     kinds = np.array([3, 3, 3, 4, 5, 1])
     mass = gradient_mass(kinds, np.array([0.1, 0.1, 0.1, 1.5, 0.1, 99]))
-    assert mass["kinds"]["action"] == {"tokens": 1, "token_share": 0.2, "mass": 1.5,
-                                       "mass_share": pytest.approx(1.5 / 1.9)}
+    assert mass["kinds"]["action"] == {
+        "tokens": 1,
+        "token_share": 0.2,
+        "mass": 1.5,
+        "mass_share": pytest.approx(1.5 / 1.9),
+    }
     assert mass["effective_tokens"] == pytest.approx(1.9**2 / (4 * 0.01 + 2.25))
 
 

@@ -20,12 +20,24 @@ SHAPE = dict(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_lay
 MODELS = {
     "one key-value head": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, num_key_value_heads=1)),
     "grouped heads": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, num_key_value_heads=2)),
-    "heads of a width of their own": lambda: LlamaForCausalLM(LlamaConfig(
-        **SHAPE, num_attention_heads=2, num_key_value_heads=2, head_dim=24, tie_word_embeddings=True)),
-    "llama 3 rotation": lambda: LlamaForCausalLM(LlamaConfig(
-        **SHAPE, num_attention_heads=4, num_key_value_heads=4, rope_parameters={
-            "rope_type": "llama3", "rope_theta": 10_000.0, "factor": 4.0, "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": 32})),
+    "heads of a width of their own": lambda: LlamaForCausalLM(
+        LlamaConfig(**SHAPE, num_attention_heads=2, num_key_value_heads=2, head_dim=24, tie_word_embeddings=True)
+    ),
+    "llama 3 rotation": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            **SHAPE,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 10_000.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        )
+    ),
     "biases": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE, num_attention_heads=4, num_key_value_heads=2)),
 }
 
@@ -54,11 +66,11 @@ def test_streams_of_different_lengths_get_the_models_own_logits(kind):
     model(input_ids=ids[:, :9], position_ids=read, attention_mask=mask, past_key_values=cache, use_cache=True)
     for i in range(5):
         # Each row goes on from its own length, so what was read beyond it is written over.
-        rows = torch.arange(4)[:4 - (i > 2)]
+        rows = torch.arange(4)[: 4 - (i > 2)]
         at = lengths[rows] + i
         found = decoder.next_logits(ids[rows, at], at, cache)
         for row in rows.tolist():
-            own = model(input_ids=ids[row:row + 1, :at[row] + 1]).logits[0, -1]
+            own = model(input_ids=ids[row : row + 1, : at[row] + 1]).logits[0, -1]
             torch.testing.assert_close(found[row], own, rtol=2e-4, atol=2e-4)
 
 
@@ -81,7 +93,7 @@ def test_weights_changed_in_place_are_read_at_the_next_beginning(policy):
     finally:
         for p, old in zip(policy.model.parameters(), saved):
             p.copy_(old)
-    assert not np.allclose(before, after.logprobs[:len(before)], atol=1e-2)
+    assert not np.allclose(before, after.logprobs[: len(before)], atol=1e-2)
 
 
 def test_other_models_keep_their_own_forward():

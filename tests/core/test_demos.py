@@ -70,7 +70,9 @@ def test_an_environment_of_ones_own(registries):
 def test_a_scheme_of_ones_own(registries):
     mass = demo("own_scheme").main()
     assert mass["later"]["effective_tokens"] < mass["uniform"]["effective_tokens"]
-    assert mass["later"]["kinds"]["action"]["mass"] == pytest.approx(mass["shuffle:later"]["kinds"]["action"]["mass"], rel=1e-6)
+    assert mass["later"]["kinds"]["action"]["mass"] == pytest.approx(
+        mass["shuffle:later"]["kinds"]["action"]["mass"], rel=1e-6
+    )
 
 
 def test_the_diagnostic_over_the_sample_runs():
@@ -85,8 +87,20 @@ def test_schemes_over_seeds(tmp_path, capsys):
     module = demo("schemes_over_seeds")
     # Small ones; the demo reads runs that are there already.
     (tmp_path / "c").mkdir()
-    module.curves(("uniform", "actfocus"), 1, tmp_path / "c", "frozen_lake", steps=1, time_budget=None, prompts=2, rollouts=2,
-                  eval_prompts=1, eval_rollouts=1, eval_every=1, mass_every=0)
+    module.curves(
+        ("uniform", "actfocus"),
+        1,
+        tmp_path / "c",
+        "frozen_lake",
+        steps=1,
+        time_budget=None,
+        prompts=2,
+        rollouts=2,
+        eval_prompts=1,
+        eval_rollouts=1,
+        eval_every=1,
+        mass_every=0,
+    )
     found = module.main(["--seeds", "1", "--out", str(tmp_path / "c")])
     assert {name: rows.shape for name, rows in found.items()} == {"uniform": (1, 2), "actfocus": (1, 2)}
     assert "no difference is claimed" in capsys.readouterr().out

@@ -118,17 +118,24 @@ def test_comparison_again_by_hand(ts):
         own = credits[row["scheme"]].effective()[batch.response]
         both = (own != 0) & (uniform != 0)
         assert row["sign_flips"] == pytest.approx((np.sign(own) != np.sign(uniform))[both].mean())
-        assert row["credit"]["effective_tokens"] == pytest.approx(np.abs(own).sum()**2 / (own**2).sum(), rel=1e-5)
-        assert row["kinds"] == gradient_mass(batch.kinds, credits[row["scheme"]].keep * credits[row["scheme"]].weight)["kinds"]
+        assert row["credit"]["effective_tokens"] == pytest.approx(np.abs(own).sum() ** 2 / (own**2).sum(), rel=1e-5)
+        assert (
+            row["kinds"]
+            == gradient_mass(batch.kinds, credits[row["scheme"]].keep * credits[row["scheme"]].weight)["kinds"]
+        )
     for a in ("actfocus", "gtpo", "oracle"):
         expected = stats.spearmanr(credits[a].effective()[batch.response], uniform).statistic
         assert table["spearman"][a]["uniform"] == pytest.approx(expected)
-        assert table["spearman"]["uniform"][a] == pytest.approx(expected) and table["spearman"][a][a] == pytest.approx(1)
+        assert table["spearman"]["uniform"][a] == pytest.approx(expected) and table["spearman"][a][a] == pytest.approx(
+            1
+        )
 
 
 def test_weights_that_are_not_negative_flip_no_sign(ts):
     batch = Batch.of(ts)
-    table = compare(batch, {name: get_scheme(name).compute(batch) for name in ("uniform", "actfocus", "rest", "top_entropy", "aem")})
+    table = compare(
+        batch, {name: get_scheme(name).compute(batch) for name in ("uniform", "actfocus", "rest", "top_entropy", "aem")}
+    )
     assert all(row["sign_flips"] == 0 for row in table["schemes"])
 
 
@@ -158,7 +165,9 @@ def test_the_line_and_its_band_again_with_numpy():
         lines.append(slope * np.array(band["x"]) + offset)
     expected = np.quantile(lines, [0.025, 0.975], axis=0)
     np.testing.assert_allclose([band["low"], band["high"]], expected, atol=0.03)
-    assert trend_band(x[:LEAST_GROUPS - 1], y[:LEAST_GROUPS - 1]) is None and trend_band(np.full(30, -13.0), y) is None
+    assert (
+        trend_band(x[: LEAST_GROUPS - 1], y[: LEAST_GROUPS - 1]) is None and trend_band(np.full(30, -13.0), y) is None
+    )
     json.dumps(band, allow_nan=False)
 
 

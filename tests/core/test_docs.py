@@ -19,7 +19,9 @@ PAGES = sorted(DOCS.glob("*.md"))
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_names_is_there(page):
     text = page.read_text(encoding="utf-8")
-    for file, symbols in re.findall(r"`((?:actfocus_core|app|demos|tests)/[\w/]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", text):
+    for file, symbols in re.findall(
+        r"`((?:actfocus_core|app|demos|tests)/[\w/]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", text
+    ):
         source = (ROOT / file).read_text(encoding="utf-8")
         for symbol in re.findall(r"`(\w+)`", symbols):
             assert re.search(rf"^(def|class) {symbol}\b", source, re.M), f"{file} has no {symbol}"
@@ -37,7 +39,9 @@ def test_commands_and_options_are_those_of_the_command_line():
     for page in PAGES:
         for line in re.findall(r"^ {4}actfocus (.*)", page.read_text(encoding="utf-8"), re.M):
             name, *words = line.split("#")[0].split()
-            options = {option for parameter in commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)}
+            options = {
+                option for parameter in commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
+            }
             assert {word for word in words if word.startswith("--")} <= options, line
 
 
@@ -64,7 +68,11 @@ def test_tables_name_every_metric_and_fact():
 
 def test_it_builds_without_a_warning(tmp_path):
     pytest.importorskip("material", reason="the documentation is built with pip install 'actfocus[docs]'")
-    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
-                           cwd=ROOT, capture_output=True, text=True)
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert built.returncode == 0, built.stderr
     assert "mass/effective_tokens" in (tmp_path / "site/metrics/index.html").read_text()

@@ -26,9 +26,16 @@ def found(report) -> dict:
 
 def changed(rollouts, **how) -> list:
     """Copies of the rollouts; the first with other fields."""
-    copies = [dataclasses.replace(t, **{n: np.array(getattr(t, n)) for n in ("token_ids", "kinds", "turns", "logprobs")},
-                                  texts=list(t.texts), turn_records=[dataclasses.replace(r) for r in t.turn_records],
-                                  signals={n: np.array(v) for n, v in t.signals.items()}) for t in rollouts]
+    copies = [
+        dataclasses.replace(
+            t,
+            **{n: np.array(getattr(t, n)) for n in ("token_ids", "kinds", "turns", "logprobs")},
+            texts=list(t.texts),
+            turn_records=[dataclasses.replace(r) for r in t.turn_records],
+            signals={n: np.array(v) for n, v in t.signals.items()},
+        )
+        for t in rollouts
+    ]
     for name, value in how.items():
         setattr(copies[0], name, value(copies[0]) if callable(value) else value)
     return copies
@@ -42,10 +49,12 @@ def test_healthy_rollouts_have_no_error(run, tiny, rollouts):
 
 def _edit(name, where, value):
     """Set one array of a trajectory at the first token that ``where`` holds for."""
+
     def edit(t):
         array = np.array(getattr(t, name))
         array[np.flatnonzero(where(t))[0]] = value
         return array
+
     return edit
 
 
@@ -87,7 +96,9 @@ def test_what_is_wrong_is_found_once_and_named(check, rollouts, tiny, tmp_path):
 
 
 def test_logprobs_of_another_policy_or_shifted_by_one(rollouts, tiny, tmp_path):
-    shifted = changed(rollouts, logprobs=lambda t: np.where(t.response_mask, np.roll(np.nan_to_num(t.logprobs), 1), np.nan))
+    shifted = changed(
+        rollouts, logprobs=lambda t: np.where(t.response_mask, np.roll(np.nan_to_num(t.logprobs), 1), np.nan)
+    )
     finding = found(diagnose(run_of(tmp_path, shifted), reference=tiny))["logprob-reference"]
     assert (finding.count, finding.severity, finding.examples) == (1, "error", [rollouts[0].id])
 
@@ -114,8 +125,13 @@ def test_lengths_that_differ_are_a_finding_and_the_rest_is_checked(rollouts, tmp
     table = pq.read_table(file)
     kinds = table["kinds"].to_pylist()
     kinds[2] = kinds[2][:-1]
-    pq.write_table(table.set_column(table.column_names.index("kinds"), table.schema.field("kinds"),
-                                    pa.array(kinds, pa.list_(pa.uint8()))), file, row_group_size=8)
+    pq.write_table(
+        table.set_column(
+            table.column_names.index("kinds"), table.schema.field("kinds"), pa.array(kinds, pa.list_(pa.uint8()))
+        ),
+        file,
+        row_group_size=8,
+    )
     report = diagnose(run)
     finding = found(report)["unreadable"]
     assert finding.count == 1 and finding.examples == [rollouts[2].id] and "kinds has" in finding.message

@@ -42,10 +42,15 @@ def test_a_reply_is_replaced_and_all_else_keeps_its_ids(lake, tiny):
     assert (start, stop) == (where[0], where[-1])  # the end of the turn stays
     assert edited.token_ids[:start].tolist() == t.token_ids[:start].tolist()
     assert edited.token_ids[end:].tolist() == t.token_ids[stop:].tolist()
-    assert edited.token_ids[start:end].tolist() == tiny.tokenizer("<think>no.</think><answer>Up</answer>",
-                                                                  add_special_tokens=False)["input_ids"]
+    assert (
+        edited.token_ids[start:end].tolist()
+        == tiny.tokenizer("<think>no.</think><answer>Up</answer>", add_special_tokens=False)["input_ids"]
+    )
     assert what.result["shift"] == len(edited) - len(t) == end - stop
-    assert edited.kinds[end:].tolist() == t.kinds[stop:].tolist() and edited.turns[end:].tolist() == t.turns[stop:].tolist()
+    assert (
+        edited.kinds[end:].tolist() == t.kinds[stop:].tolist()
+        and edited.turns[end:].tolist() == t.turns[stop:].tolist()
+    )
     assert edited.text(TokenKind.ACTION, 1) == "Up" and edited.text(TokenKind.REASONING, 1) == "no."
     assert edited.turn_records[1].response == "<think>no.</think><answer>Up</answer>"
     assert edited.turn_records[1].observation == t.turn_records[1].observation
@@ -71,7 +76,9 @@ def test_the_reference_scores_what_follows_again(lake, tiny):
     scored = np.isfinite(before)
     assert np.abs(after - before)[scored].max() > 1e-3
     # The reference sampled these rollouts: its log-probs are the policy's.
-    np.testing.assert_allclose(edited.logprobs[start:][mask[start:]], plain.signals["ref_logprob"][start:][mask[start:]], atol=1e-4)
+    np.testing.assert_allclose(
+        edited.logprobs[start:][mask[start:]], plain.signals["ref_logprob"][start:][mask[start:]], atol=1e-4
+    )
     np.testing.assert_array_equal(edited.logprobs[:start], t.logprobs[:start])
     lake.info["model"]["fingerprint"] = "0" * 16
     _, unknown = edit(lake, t.id, " zz", tiny, span=(start, stop)).trajectories
@@ -81,7 +88,9 @@ def test_the_reference_scores_what_follows_again(lake, tiny):
 
 def test_weights_follow_in_the_batch_of_the_step(lake, tiny):
     t = some(lake)
-    what = edit(lake, t.id, "<think>no.</think><answer>Up || Up</answer>", tiny, turn=1, params={"actfocus": {"beta": 2.0}})
+    what = edit(
+        lake, t.id, "<think>no.</think><answer>Up || Up</answer>", tiny, turn=1, params={"actfocus": {"beta": 2.0}}
+    )
     original, edited = what.trajectories
     for one in (original, edited):
         batch = [one if other.id == t.id else other for other in lake.trajectories(0)]
@@ -94,7 +103,9 @@ def test_weights_follow_in_the_batch_of_the_step(lake, tiny):
         assert np.isnan(one.signals["weight:actfocus"][~mask]).all()
     shares = what.result["schemes"]["actfocus"]["share"]
     assert all(sum(share.values()) == pytest.approx(1) for share in shares) and shares[0] != shares[1]
-    assert edit(lake, t.id, "x", tiny, turn=1, schemes=["vineppo"]).result["schemes"] == {"vineppo": {"missing": ["policy_v"]}}
+    assert edit(lake, t.id, "x", tiny, turn=1, schemes=["vineppo"]).result["schemes"] == {
+        "vineppo": {"missing": ["policy_v"]}
+    }
 
 
 def test_an_observation_can_be_edited_too(lake, tiny):
@@ -104,7 +115,10 @@ def test_an_observation_can_be_edited_too(lake, tiny):
     what = edit(lake, t.id, "Turn 9", tiny, span=span)
     edited = what.trajectories[1]
     assert (edited.kinds[slice(*what.result["new_span"])] == TokenKind.USER).all()
-    assert edited.turn_records[1].observation.startswith("Turn 9") and edited.turn_records[1].response == t.turn_records[1].response
+    assert (
+        edited.turn_records[1].observation.startswith("Turn 9")
+        and edited.turn_records[1].response == t.turn_records[1].response
+    )
     assert what.result["badges"] == [NOT_ASKED]
 
 
@@ -128,10 +142,19 @@ def test_an_edit_is_stored_and_the_facts_stay(lake, tiny):
     assert all(f.read_bytes() == content for f, content in facts.items())
 
 
-@pytest.mark.parametrize(("asked", "says"), [
-    ({}, "needs a turn"), ({"turn": 0, "span": (1, 2)}, "give one of them"), ({"turn": 9}, "no reply in turn 9"),
-    ({"span": (5, 5)}, "a span has at least one"), ({"span": (0, 10**6)}, "are not there"), ({"span": (0, 60)}, "not all of one reply"),
-    ({"turn": 0, "text": "a<|im_end|>b"}, "token of the chat template"), ({"turn": 0, "schemes": ["magic"]}, "unknown scheme")])
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({}, "needs a turn"),
+        ({"turn": 0, "span": (1, 2)}, "give one of them"),
+        ({"turn": 9}, "no reply in turn 9"),
+        ({"span": (5, 5)}, "a span has at least one"),
+        ({"span": (0, 10**6)}, "are not there"),
+        ({"span": (0, 60)}, "not all of one reply"),
+        ({"turn": 0, "text": "a<|im_end|>b"}, "token of the chat template"),
+        ({"turn": 0, "schemes": ["magic"]}, "unknown scheme"),
+    ],
+)
 def test_what_cannot_be_edited_says_so_in_a_line(lake, tiny, asked, says):
     with pytest.raises(ActFocusError, match=says) as error:
         edit(lake, some(lake).id, **{"text": "x", "reference": tiny, **asked})
@@ -147,9 +170,15 @@ def test_the_command(lake):
     t = some(lake)
     where = np.flatnonzero((t.turns == 1) & t.response_mask)
     span = f"{where[2]}:{where[4]}"
-    said = CliRunner().invoke(app, ["edit", str(lake.path), t.id, "--tokens", span, "--text", " zz", "--reference", "tiny", "--json"])
+    said = CliRunner().invoke(
+        app, ["edit", str(lake.path), t.id, "--tokens", span, "--text", " zz", "--reference", "tiny", "--json"]
+    )
     printed = json.loads(said.stdout)
-    assert printed["result"]["span"] == [where[2], where[4]] and [row["id"] for row in whatif.listing(lake)] == [printed["id"]]
+    assert printed["result"]["span"] == [where[2], where[4]] and [row["id"] for row in whatif.listing(lake)] == [
+        printed["id"]
+    ]
     assert "mean energy" in CliRunner().invoke(app, ["whatif", str(lake.path), printed["id"]]).stdout
-    wrong = CliRunner().invoke(app, ["edit", str(lake.path), t.id, "--tokens", "1-2", "--text", "x", "--reference", "tiny"])
+    wrong = CliRunner().invoke(
+        app, ["edit", str(lake.path), t.id, "--tokens", "1-2", "--text", "x", "--reference", "tiny"]
+    )
     assert isinstance(wrong.exception, ActFocusError) and "FIRST:END" in str(wrong.exception)

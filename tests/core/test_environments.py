@@ -15,9 +15,32 @@ from actfocus_core.errors import ActFocusError
 
 NAMES = sorted(ENVS)
 numbers = st.lists(st.integers(0, 10**6), min_size=1, max_size=12)
-strings = st.lists(st.lists(st.one_of(st.text(max_size=30), st.sampled_from(
-    ["Up", " down ", "LEFT", "Right||Up", "place 3 at (1,2)", "1,2,3", "place 9 at row 9 col 9", "1,0,0",
-     "search[red dress]", "click[buy now]", "click[1]", "search[]", "place 3 at (١,2)"])), max_size=4), max_size=8)
+strings = st.lists(
+    st.lists(
+        st.one_of(
+            st.text(max_size=30),
+            st.sampled_from(
+                [
+                    "Up",
+                    " down ",
+                    "LEFT",
+                    "Right||Up",
+                    "place 3 at (1,2)",
+                    "1,2,3",
+                    "place 9 at row 9 col 9",
+                    "1,0,0",
+                    "search[red dress]",
+                    "click[buy now]",
+                    "click[1]",
+                    "search[]",
+                    "place 3 at (١,2)",
+                ]
+            ),
+        ),
+        max_size=4,
+    ),
+    max_size=8,
+)
 
 
 @pytest.fixture(params=NAMES)
@@ -225,8 +248,7 @@ def test_one_solution_by_an_independent_search():
         if 0 not in grid:
             return 1
         i = grid.index(0)
-        return sum(count((*grid[:i], n, *grid[i + 1:])) for n in range(1, 5)
-                   if all(grid[p] != n for p in PEERS[i]))
+        return sum(count((*grid[:i], n, *grid[i + 1 :])) for n in range(1, 5) if all(grid[p] != n for p in PEERS[i]))
 
     for seed in range(60):
         assert count(make_puzzle(seed, 9)[0]) == 1
@@ -249,7 +271,9 @@ def test_sudoku_pays_for_what_a_placement_adds():
             assert trial.step([f"{r},{c},{other[0]}"]).reward == 0.5
             if all(trial.grid[p] != right for p in PEERS[blank]):
                 assert trial.step([f"place {right} at row {r} col {c}"]).reward == 0.5, "1 in all"
-                assert trial.step([f"place {right} at row {r} col {c}"]).reward == pytest.approx(-0.1), "it stands there"
+                assert trial.step([f"place {right} at row {r} col {c}"]).reward == pytest.approx(-0.1), (
+                    "it stands there"
+                )
         total = 0.0
         while not (env.terminated or env.truncated):
             blanks = [i for i in range(16) if not env.grid[i]][:2]

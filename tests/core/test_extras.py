@@ -28,7 +28,14 @@ def library(tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
-    asked = [*PROJECT["dependencies"], *(f'{line} ; extra == "{extra}"' for extra, lines in PROJECT["optional-dependencies"].items() for line in lines)]
+    asked = [
+        *PROJECT["dependencies"],
+        *(
+            f'{line} ; extra == "{extra}"'
+            for extra, lines in PROJECT["optional-dependencies"].items()
+            for line in lines
+        ),
+    ]
     real = importlib.metadata.requires
     monkeypatch.setattr("actfocus_core.extras.requires", lambda name: asked if name == "actfocus" else real(name))
     monkeypatch.syspath_prepend(tmp_path)
@@ -37,9 +44,15 @@ def library(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.parametrize("extra, version, said", [
-    ("trackio", "0.1", None), ("vllm", "0.31.2", "vllm 0.31.2 is installed, and vllm>=0.32 is needed.*constraints-vllm.txt"),
-    ("trl", "1.17.0", r"trl 1.17.0 is installed, and trl==1.16.\* is needed.*constraints-trl.txt"), ("trl", "1.16.3", None)])
+@pytest.mark.parametrize(
+    "extra, version, said",
+    [
+        ("trackio", "0.1", None),
+        ("vllm", "0.31.2", "vllm 0.31.2 is installed, and vllm>=0.32 is needed.*constraints-vllm.txt"),
+        ("trl", "1.17.0", r"trl 1.17.0 is installed, and trl==1.16.\* is needed.*constraints-trl.txt"),
+        ("trl", "1.16.3", None),
+    ],
+)
 def test_a_version_that_does_not_fit_is_named(library, extra, version, said):
     library(extra, version)
     if said:
@@ -52,13 +65,21 @@ def test_a_version_that_does_not_fit_is_named(library, extra, version, said):
 def test_what_the_package_itself_stands_on_is_looked_at_too(library):
     library("trackio", "1.0")
     library("bm25s", "0.1")
-    with pytest.raises(ActFocusError, match=r"trackio: bm25s 0.1 is installed, and bm25s>=0.3.16 is needed; pip install 'actfocus\[trackio\]'$"):
+    with pytest.raises(
+        ActFocusError,
+        match=r"trackio: bm25s 0.1 is installed, and bm25s>=0.3.16 is needed; pip install 'actfocus\[trackio\]'$",
+    ):
         demand("trackio", "trackio")
 
 
-@pytest.mark.parametrize("module, extra, cure", [("nowhere_at_all", "wandb", r"pip install 'actfocus\[wandb\]'$"),
-                                                 ("nowhere_at_all", "trl", "-c constraints-trl.txt, in an environment of its own$"),
-                                                 ("nowhere_at_all", "verl", "pip install --no-deps -r constraints-verl.txt")])
+@pytest.mark.parametrize(
+    "module, extra, cure",
+    [
+        ("nowhere_at_all", "wandb", r"pip install 'actfocus\[wandb\]'$"),
+        ("nowhere_at_all", "trl", "-c constraints-trl.txt, in an environment of its own$"),
+        ("nowhere_at_all", "verl", "pip install --no-deps -r constraints-verl.txt"),
+    ],
+)
 def test_what_is_missing_says_how_to_get_it(module, extra, cure):
     with pytest.raises(ActFocusError, match=cure):
         demand(module, extra)
@@ -68,7 +89,9 @@ def test_what_is_missing_says_how_to_get_it(module, extra, cure):
 def test_a_plug_in_without_its_trainer_says_so_at_import(plugin, trainer):
     if importlib.util.find_spec(trainer):
         pytest.skip(f"{trainer} is installed")
-    with pytest.raises(ActFocusError, match=f"{trainer} needs a library that is not installed.*constraints-{trainer}.txt"):
+    with pytest.raises(
+        ActFocusError, match=f"{trainer} needs a library that is not installed.*constraints-{trainer}.txt"
+    ):
         importlib.import_module(f"actfocus_core.plugins.{plugin}")
 
 

@@ -12,7 +12,9 @@ def grown(seed: int) -> list[np.ndarray]:
     rows = [dice.integers(0, 3, dice.integers(1, 9))]
     for _ in range(20):
         other = rows[dice.integers(len(rows))]
-        rows.append(np.concatenate([other[:dice.integers(0, len(other) + 1)], dice.integers(0, 3, dice.integers(1, 9))]))
+        rows.append(
+            np.concatenate([other[: dice.integers(0, len(other) + 1)], dice.integers(0, 3, dice.integers(1, 9))])
+        )
     return rows
 
 
@@ -24,7 +26,7 @@ def padded(rows) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.array([len(row) for row in rows])
     ids = np.full((len(rows), lengths.max()), 7)
     for own, row in zip(ids, rows):
-        own[:len(row)] = row
+        own[: len(row)] = row
     return ids, lengths
 
 
@@ -34,14 +36,17 @@ def test_every_token_has_a_node_and_a_way_to_it(seed):
     for given in (rows, [rows[i] for i in next(alike(rows, 10**6))]):
         forest = Forest(*padded(given))
         for row, place in zip(given, forest.place):
-            at = place[:len(row)]
+            at = place[: len(row)]
             assert forest.ids[at].tolist() == row.tolist() and forest.positions[at].tolist() == list(range(len(row)))
         own = [range(branch.own.start, branch.own.stop) for branch in forest.branches]
         assert [node for nodes in own for node in nodes] == list(range(len(forest.ids)))
         ways = {tuple(node for first, end in branch.path for node in range(first, end)) for branch in forest.branches}
-        assert ways <= {tuple(place[:len(row)]) for row, place in zip(given, forest.place)}
+        assert ways <= {tuple(place[: len(row)]) for row, place in zip(given, forest.place)}
         assert all(end - first > 0 for branch in forest.branches for first, end in branch.path)
-        assert all(branch.before + len(nodes) == sum(end - first for first, end in branch.path) for branch, nodes in zip(forest.branches, own))
+        assert all(
+            branch.before + len(nodes) == sum(end - first for first, end in branch.path)
+            for branch, nodes in zip(forest.branches, own)
+        )
     # Sorted, nothing stands in it twice.
     assert len(forest.ids) == len(beginnings(rows))
 

@@ -13,7 +13,9 @@ from actfocus_core.envs import make_env
 from actfocus_core.envs.frozen_lake import ACTIONS, reachable
 from actfocus_core.errors import ActFocusError
 
-WORDS = st.one_of(st.sampled_from([*ACTIONS, "left", " UP ", "dOwN", "", "||", "jump", "Left Right"]), st.text(max_size=6))
+WORDS = st.one_of(
+    st.sampled_from([*ACTIONS, "left", " UP ", "dOwN", "", "||", "jump", "Left Right"]), st.text(max_size=6)
+)
 TURNS = st.lists(st.lists(WORDS, max_size=4), max_size=8)
 
 
@@ -27,7 +29,9 @@ def _gymnasium(lake, **options):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("size", [4, 6])
 def test_the_same_maps_and_moves_give_the_same_outcomes(seed, size):
-    lake = make_env("frozen_lake", slippery=False, size=size, frozen=0.8, max_turns=100, max_actions=1000, actions_per_turn=1)
+    lake = make_env(
+        "frozen_lake", slippery=False, size=size, frozen=0.8, max_turns=100, max_actions=1000, actions_per_turn=1
+    )
     lake.reset(seed)
     peer = _gymnasium(lake, is_slippery=False)
     peer.reset()
@@ -123,7 +127,7 @@ def test_success_pays_one_and_ends():
     way = ["Down" if gr > r else "Up"] * abs(gr - r) + ["Right" if gc > c else "Left"] * abs(gc - c)
     result = None
     for i in range(0, len(way), 2):
-        result = lake.step(way[i:i + 2])
+        result = lake.step(way[i : i + 2])
     assert (result.reward, result.terminated, result.info["success"]) == (1.0, True, True)
 
 
@@ -147,8 +151,18 @@ def test_the_drawing_is_well_formed_and_holds_shapes_alone(seed):
     assert holes == len(lake.holes())
 
 
-@pytest.mark.parametrize("bad", [{"size": 1}, {"frozen": 0}, {"success_rate": 1.5}, {"max_turns": 0}, {"colour": "red"},
-                                 {"format_penalty": 1}, {"observation": "loud"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"size": 1},
+        {"frozen": 0},
+        {"success_rate": 1.5},
+        {"max_turns": 0},
+        {"colour": "red"},
+        {"format_penalty": 1},
+        {"observation": "loud"},
+    ],
+)
 def test_options_out_of_range_are_refused_by_name(bad):
     with pytest.raises(ActFocusError, match=next(iter(bad))):
         make_env("frozen_lake", **bad)

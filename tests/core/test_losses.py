@@ -14,9 +14,13 @@ def batch():
     g = torch.Generator().manual_seed(3)
     shape = (5, 11)
     logprobs = (torch.randn(shape, generator=g) * 0.5 - 1).requires_grad_()
-    return {"logprobs": logprobs, "old_logprobs": logprobs.detach() + torch.randn(shape, generator=g) * 0.3,
-            "advantages": torch.randn(shape, generator=g), "weights": torch.rand(shape, generator=g) * 1.5,
-            "mask": (torch.rand(shape, generator=g) < 0.7).float()}
+    return {
+        "logprobs": logprobs,
+        "old_logprobs": logprobs.detach() + torch.randn(shape, generator=g) * 0.3,
+        "advantages": torch.randn(shape, generator=g),
+        "weights": torch.rand(shape, generator=g) * 1.5,
+        "mask": (torch.rand(shape, generator=g) < 0.7).float(),
+    }
 
 
 def _textbook(logprobs, old_logprobs, advantages, mask, low=0.2, high=0.28):
@@ -39,7 +43,7 @@ def test_weights_may_travel_inside_the_advantages(batch):
 
 
 def test_any_split_gives_the_same_gradient(batch):
-    whole, = torch.autograd.grad(policy_loss(**batch).loss, batch["logprobs"])
+    (whole,) = torch.autograd.grad(policy_loss(**batch).loss, batch["logprobs"])
     total = (batch["weights"] * batch["mask"]).sum()
     for rows in ([[0, 1], [2, 3, 4]], [[4], [2], [0], [1], [3]]):
         parts = sum(policy_loss(**{k: v[r] for k, v in batch.items()}, normaliser=total).loss for r in rows)
@@ -49,8 +53,10 @@ def test_any_split_gives_the_same_gradient(batch):
 def test_padding_changes_nothing_even_where_it_is_nan(batch):
     plain = policy_loss(**batch)
     pad = {"mask": 0.0}
-    padded = {k: torch.cat([v, torch.full((5, 3), pad.get(k, float("nan") if "log" in k else 9.0))], 1)
-              for k, v in batch.items()}
+    padded = {
+        k: torch.cat([v, torch.full((5, 3), pad.get(k, float("nan") if "log" in k else 9.0))], 1)
+        for k, v in batch.items()
+    }
     again = policy_loss(**padded)
     for a, b in zip(vars(plain).values(), vars(again).values()):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
@@ -59,7 +65,7 @@ def test_padding_changes_nothing_even_where_it_is_nan(batch):
 
 def test_the_gradient_at_ratio_one_is_the_effective_credit(batch):
     batch["old_logprobs"] = batch["logprobs"].detach()
-    gradient, = torch.autograd.grad(policy_loss(**batch).loss, batch["logprobs"])
+    (gradient,) = torch.autograd.grad(policy_loss(**batch).loss, batch["logprobs"])
     mass = batch["weights"] * batch["mask"]
     torch.testing.assert_close(gradient, -mass * batch["advantages"] / mass.sum())
 
@@ -167,8 +173,10 @@ def test_kl_estimators_against_the_kl_of_two_distributions():
     """Averaged over the policy's own distribution, k1 and k3 are the KL exactly, k2 nearly."""
     p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.4, 0.35, 0.25])
     exact = (p * (p / q).log()).sum().item()
-    got = {kind: sum(p[y] * reference_kl(p[y].log()[None], q[y].log()[None], torch.ones(1), kind) for y in range(3)).item()
-           for kind in ("k1", "k2", "k3")}
+    got = {
+        kind: sum(p[y] * reference_kl(p[y].log()[None], q[y].log()[None], torch.ones(1), kind) for y in range(3)).item()
+        for kind in ("k1", "k2", "k3")
+    }
     assert got["k1"] == pytest.approx(exact, rel=1e-5) and got["k3"] == pytest.approx(exact, rel=1e-5)
     assert got["k2"] == pytest.approx(exact, rel=0.1)
     with pytest.raises(ActFocusError, match="kl kind 'k4'"):
@@ -200,13 +208,23 @@ NAN = float("nan")
 
 
 def gradient(loss, at):
-    grad, = torch.autograd.grad(loss, at, retain_graph=True)
+    (grad,) = torch.autograd.grad(loss, at, retain_graph=True)
     return grad
 
 
 @pytest.mark.parametrize("dtype", HALF)
-@pytest.mark.parametrize(("weight", "advantage", "mask"), [
-    (1.0, 1.0, 1.0), (1.0, 3.0, 1.0), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (0.0, -3.0, 1.0), (1.0, 1.0, 0.0), (1.0, -3.0, 0.0)])
+@pytest.mark.parametrize(
+    ("weight", "advantage", "mask"),
+    [
+        (1.0, 1.0, 1.0),
+        (1.0, 3.0, 1.0),
+        (1.0, 0.0, 1.0),
+        (0.0, 1.0, 1.0),
+        (0.0, -3.0, 1.0),
+        (1.0, 1.0, 0.0),
+        (1.0, -3.0, 0.0),
+    ],
+)
 def test_an_overflowing_ratio_without_gradient_leaves_the_other_tokens_theirs(dtype, weight, advantage, mask):
     """Clipped with A > 0, of no advantage, of no weight, or outside the mask: the loss has its term and the gradient none."""
     new = torch.tensor([-1.0, -1.0], dtype=dtype, requires_grad=True)
@@ -237,9 +255,16 @@ def test_a_unit_whose_ratio_overflows_is_clipped_like_a_token(dtype):
 def test_an_overflowing_loss_is_enormous_and_never_left_out(dtype):
     """With A < 0 a large ratio is not clipped, and a gradient of 0 would silently drop the token that moved furthest."""
     new = torch.tensor([-1.0, -1.0], dtype=dtype, requires_grad=True)
-    old, ones, enormous = torch.tensor([-201.0, -1.5], dtype=dtype), torch.ones(2, dtype=dtype), torch.finfo(dtype).max / 4
-    for loss in (policy_loss(new, old, -ones, ones, ones).loss, policy_loss(new, old, -3 * ones, ones, ones).loss,
-                 reference_kl(new, new.detach() + torch.tensor([200.0, 0.0], dtype=dtype), ones)):
+    old, ones, enormous = (
+        torch.tensor([-201.0, -1.5], dtype=dtype),
+        torch.ones(2, dtype=dtype),
+        torch.finfo(dtype).max / 4,
+    )
+    for loss in (
+        policy_loss(new, old, -ones, ones, ones).loss,
+        policy_loss(new, old, -3 * ones, ones, ones).loss,
+        reference_kl(new, new.detach() + torch.tensor([200.0, 0.0], dtype=dtype), ones),
+    ):
         assert loss >= enormous
         assert not torch.isnan(gradient(loss, new)).any() and gradient(loss, new)[0].abs() >= enormous
 
@@ -252,13 +277,23 @@ def test_where_the_policy_has_no_probability_left_the_divergence_is_not_negative
 
 def test_nothing_outside_the_mask_reaches_a_result_or_a_gradient(batch):
     inside = batch["mask"] > 0
-    astray = {k: torch.where(inside, v.detach(), NAN).requires_grad_(k == "logprobs") for k, v in batch.items() if k != "mask"}
+    astray = {
+        k: torch.where(inside, v.detach(), NAN).requires_grad_(k == "logprobs") for k, v in batch.items() if k != "mask"
+    }
     z = torch.where(inside, 3.0, 0.0)
     units = torch.arange(5)[:, None].expand(5, 11)
     for more in ({}, {"normaliser": z}, {"units": units}, {"clip_scale": astray["weights"]}):
         found = policy_loss(**astray, mask=batch["mask"], **more)
-        plain = policy_loss(**batch, **({"clip_scale": batch["weights"]} if "clip_scale" in more else {**more, "normaliser": 3.0}
-                                        if "normaliser" in more else more))
+        plain = policy_loss(
+            **batch,
+            **(
+                {"clip_scale": batch["weights"]}
+                if "clip_scale" in more
+                else {**more, "normaliser": 3.0}
+                if "normaliser" in more
+                else more
+            ),
+        )
         torch.testing.assert_close(found.loss, plain.loss)
         assert all(torch.isfinite(value) for value in vars(found).values())
         torch.testing.assert_close(gradient(found.loss, astray["logprobs"]), gradient(plain.loss, batch["logprobs"]))

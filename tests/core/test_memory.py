@@ -14,8 +14,10 @@ from actfocus_core.train.memory import GB, QWEN, Shape, demand_room, estimate
 from actfocus_core.train.presets import ROWS, SIZES
 
 SMALL = dict(vocab_size=64, max_position_embeddings=512)
-SHAPES = [dict(hidden_size=32, intermediate_size=96, num_attention_heads=2, num_key_value_heads=1),
-          dict(hidden_size=64, intermediate_size=160, num_attention_heads=4, num_key_value_heads=2)]
+SHAPES = [
+    dict(hidden_size=32, intermediate_size=96, num_attention_heads=2, num_key_value_heads=1),
+    dict(hidden_size=64, intermediate_size=160, num_attention_heads=4, num_key_value_heads=2),
+]
 GPU = 80 * GB
 
 
@@ -35,7 +37,10 @@ def _held(model, tokens: int, half: bool) -> int:
             alive.append(t)
         return t
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
         SplitModel(model).hidden(torch.zeros(2, tokens, dtype=torch.long))
     return sum(storages.values())
 
@@ -44,6 +49,7 @@ def _held(model, tokens: int, half: bool) -> int:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, half, monkeypatch):
     """Of the model's own forward; the one for small models holds no more."""
+
     def a_layer(tokens):
         return _held(_model(3, **shape), tokens, half) - _held(_model(2, **shape), tokens, half)
 
@@ -79,9 +85,15 @@ def test_parameters_are_counted_as_a_model_has_them(shape, tied):
 def test_the_papers_models_have_their_published_sizes(size, billions):
     shape = QWEN[size]
     assert shape.parameters == round(billions * 1e9)
-    config = Qwen2Config(hidden_size=shape.width, intermediate_size=shape.mlp, num_hidden_layers=shape.layers,
-                         num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,
-                         tie_word_embeddings=True)
+    config = Qwen2Config(
+        hidden_size=shape.width,
+        intermediate_size=shape.mlp,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=True,
+    )
     assert Shape.of(config) == shape
     with torch.device("meta"):
         assert sum(p.numel() for p in Qwen2ForCausalLM(config).parameters()) == shape.parameters
@@ -91,12 +103,18 @@ def test_the_parts_are_those_of_the_arithmetic():
     config = TrainConfig.of(**preset("sokoban-0.5B"))
     memory = estimate(config, QWEN["0.5B"], half=True)
     parameters = 494_032_768
-    assert memory.held == {"weights": 4 * parameters, "Adam": 8 * parameters, "reference": 2 * parameters,
-                           "copy that plays": 2 * parameters}
+    assert memory.held == {
+        "weights": 4 * parameters,
+        "Adam": 8 * parameters,
+        "reference": 2 * parameters,
+        "copy that plays": 2 * parameters,
+    }
     # 128 episodes of 3,600 tokens, keys and values of 24 layers with 2 heads of 64 numbers of 2 bytes.
     assert memory.sampling == {"keys and values": 128 * 3600 * 2 * 24 * 2 * 64 * 2}
     assert memory.updating["gradients"] == 4 * parameters
-    assert memory.total == pytest.approx(1.1 * (16 * parameters + max(sum(memory.sampling.values()), sum(memory.updating.values()))))
+    assert memory.total == pytest.approx(
+        1.1 * (16 * parameters + max(sum(memory.sampling.values()), sum(memory.updating.values())))
+    )
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -110,9 +128,15 @@ def test_every_row_of_the_paper_is_a_preset_that_fits_a_gpu(row, algorithm):
     demand_room(config, QWEN[row.rpartition("-")[2]], half=True, available=gpu)
 
 
-@pytest.mark.parametrize(("change", "less"), [
-    ({"micro_tokens": 1024}, "activations"), ({"gradient_checkpointing": True}, "activations"),
-    ({"lora_rank": 16}, "Adam"), ({"rollout_batch": 16}, "keys and values")])
+@pytest.mark.parametrize(
+    ("change", "less"),
+    [
+        ({"micro_tokens": 1024}, "activations"),
+        ({"gradient_checkpointing": True}, "activations"),
+        ({"lora_rank": 16}, "Adam"),
+        ({"rollout_batch": 16}, "keys and values"),
+    ],
+)
 def test_what_is_proposed_needs_less(change, less):
     config = TrainConfig.of(**{**preset("paper", "sokoban", model="Qwen/Qwen2.5-0.5B-Instruct")})
     before, after = (estimate(c, QWEN["0.5B"], half=True) for c in (config, config.model_copy(update=change)))
@@ -128,7 +152,9 @@ def test_what_cannot_fit_is_refused_with_what_would():
     with pytest.raises(ActFocusError, match="--set lora_rank=32 needs ") as caught:
         demand_room(config.model_copy(update={"algorithm": "grpo"}), QWEN["3B"], half=True, available=40 * GB)
     # What the line proposes is what fits.
-    proposed = dict(pair.split("=") for pair in str(caught.value).rpartition("free; ")[2].split(" needs")[0].split() if "=" in pair)
+    proposed = dict(
+        pair.split("=") for pair in str(caught.value).rpartition("free; ")[2].split(" needs")[0].split() if "=" in pair
+    )
     changed = TrainConfig.of(**{**config.model_dump(), "algorithm": "grpo", **proposed})
     demand_room(changed, QWEN["3B"], half=True, available=40 * GB)
 
@@ -145,7 +171,9 @@ def test_training_is_refused_before_weights_are_read(model_folder, tmp_path, mon
 def test_a_run_is_not_resumed_where_it_cannot_fit(model_folder, tmp_path, monkeypatch):
     psutil = pytest.importorskip("psutil")
     config = TrainConfig(model=str(model_folder), device="cpu")
-    run = Run.create(tmp_path / "run", {"command": "train", **config.model_dump(mode="json")}, {"name": "x", "fingerprint": "y"})
+    run = Run.create(
+        tmp_path / "run", {"command": "train", **config.model_dump(mode="json")}, {"name": "x", "fingerprint": "y"}
+    )
     before = sorted(p.name for p in run.path.rglob("*"))
     free = psutil.virtual_memory()._replace(available=1_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)

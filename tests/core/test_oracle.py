@@ -44,7 +44,9 @@ def brute_force(env):
 
 def turns(env):
     legal = every_action(env)
-    return [a for n in range(1, min(env.options.actions_per_turn, env.actions_left) + 1) for a in product(legal, repeat=n)]
+    return [
+        a for n in range(1, min(env.options.actions_per_turn, env.actions_left) + 1) for a in product(legal, repeat=n)
+    ]
 
 
 def every_action(env):
@@ -53,9 +55,18 @@ def every_action(env):
     return [f"place {n} at ({i // 4 + 1},{i % 4 + 1})" for i in range(16) if not env.givens[i] for n in range(1, 5)]
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("frozen_lake", {"slippery": True}), ("frozen_lake", {"slippery": False}), ("frozen_lake", {"success_rate": 1 / 3}),
-    ("frozen_lake", {"max_actions": 3}), ("sokoban", {}), ("sokoban", {"max_actions": 4}), ("sudoku", {})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("frozen_lake", {"slippery": True}),
+        ("frozen_lake", {"slippery": False}),
+        ("frozen_lake", {"success_rate": 1 / 3}),
+        ("frozen_lake", {"max_actions": 3}),
+        ("sokoban", {}),
+        ("sokoban", {"max_actions": 4}),
+        ("sudoku", {}),
+    ],
+)
 def test_the_solver_equals_brute_force(name, options):
     env = make_env(name, **{**SMALL[name], **options})
     met = set()
@@ -79,7 +90,11 @@ def test_the_solver_equals_brute_force(name, options):
 
 @pytest.mark.parametrize("name", sorted(ENVS))
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), rollout=st.integers(0, 9), choices=st.lists(st.integers(0, 10**6), min_size=9, max_size=9))
+@given(
+    seed=st.integers(0, 10**6),
+    rollout=st.integers(0, 9),
+    choices=st.lists(st.integers(0, 10**6), min_size=9, max_size=9),
+)
 def test_start_value_and_skill_and_luck_are_the_return(name, seed, rollout, choices):
     env = make_env(name, **({"departments": ["fashion"]} if name == "webshop" else {}))
     env.reset(seed, rollout)
@@ -128,7 +143,11 @@ def best_turn(env):
     oracle, answer = oracle_of(env), []
     if env.name == "webshop":
         solved = oracle.solved
-        return [solved.best_action(env.location, env.legal_actions(), min(env.options.max_turns - env.turn, env.actions_left))]
+        return [
+            solved.best_action(
+                env.location, env.legal_actions(), min(env.options.max_turns - env.turn, env.actions_left)
+            )
+        ]
     actions = every_action(env)
     for _ in range(min(env.options.actions_per_turn, env.actions_left)):
         if answer and oracle.turn_value(env, answer) >= oracle.value(env) - 1e-9:
@@ -198,7 +217,7 @@ def count(grid):
     if 0 not in grid:
         return 1
     i = grid.index(0)
-    return sum(count((*grid[:i], n, *grid[i + 1:])) for n in range(1, 5) if all(grid[p] != n for p in PEERS[i]))
+    return sum(count((*grid[:i], n, *grid[i + 1 :])) for n in range(1, 5) if all(grid[p] != n for p in PEERS[i]))
 
 
 def test_the_fewest_placements_by_a_search_forwards():
@@ -208,7 +227,10 @@ def test_the_fewest_placements_by_a_search_forwards():
         env.reset(seed)
         oracle = oracle_of(env)
         boards, lost = np.argwhere(oracle.legal), np.argwhere(oracle.legal & np.isinf(oracle.placements))
-        drawn = [*boards[rng.integers(len(boards), size=3)], *(lost[rng.integers(len(lost), size=2)] if len(lost) else [])]
+        drawn = [
+            *boards[rng.integers(len(boards), size=3)],
+            *(lost[rng.integers(len(lost), size=2)] if len(lost) else []),
+        ]
         for at in map(tuple, drawn):
             grid = list(env.givens)
             for axis, cell in enumerate(oracle.blanks):
@@ -230,7 +252,7 @@ def fewest_placements(env, grid):
             for i in range(16):
                 if not env.givens[i]:
                     taken = {board[p] for p in PEERS[i]} | {board[i]}
-                    ahead |= {(*board[:i], n, *board[i + 1:]) for n in range(1, 5) if n not in taken}
+                    ahead |= {(*board[:i], n, *board[i + 1 :]) for n in range(1, 5) if n not in taken}
         frontier = ahead - seen
     return math.inf
 
@@ -241,8 +263,10 @@ def fewest_placements(env, grid):
 @pytest.mark.parametrize("name", ["frozen_lake", "sokoban"])
 def test_the_exact_value_of_a_known_policy_is_what_it_earns(name):
     env = make_env(name, **SMALL[name])
-    table = {"frozen_lake": {("Left", "Up"): 0.2, ("Down",): 0.5, ("Right", "Right"): 0.3},
-             "sokoban": {("Up", "Left"): 0.4, ("Down", "Right"): 0.4, ("Right",): 0.2}}[name]
+    table = {
+        "frozen_lake": {("Left", "Up"): 0.2, ("Down",): 0.5, ("Right", "Right"): 0.3},
+        "sokoban": {("Up", "Left"): 0.4, ("Down", "Right"): 0.4, ("Right",): 0.2},
+    }[name]
     env.reset(3)
     exact = policy_values(env, lambda _: table)
     assert exact.n == 0 and exact.noise == 0 and exact.value <= optimal_values(env).value + 1e-9
@@ -263,7 +287,9 @@ def test_the_exact_value_of_a_known_policy_is_what_it_earns(name):
 
 def test_the_value_of_the_model_comes_with_n_interval_and_noise(tiny):
     options = {**tiny.env_options["frozen_lake"], "slippery": False}
-    t = next(t for t in collect(tiny, "frozen_lake", prompts=4, rollouts=2, env_options=options) if len(t.turn_records) > 1)
+    t = next(
+        t for t in collect(tiny, "frozen_lake", prompts=4, rollouts=2, env_options=options) if len(t.turn_records) > 1
+    )
     env = make_env("frozen_lake", **options)
     env.restore(t.turn_records[1].state)
     here = policy_values(env, tiny, 24, history=(t, 1))

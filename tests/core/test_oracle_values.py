@@ -45,8 +45,12 @@ def of_turn(t, k, name):
 
 @pytest.fixture(scope="module")
 def options(tiny):
-    return {slippery: make_env("frozen_lake", **{**tiny.env_options["frozen_lake"], "slippery": slippery}
-                               ).options.model_dump(mode="json") for slippery in (True, False)}
+    return {
+        slippery: make_env(
+            "frozen_lake", **{**tiny.env_options["frozen_lake"], "slippery": slippery}
+        ).options.model_dump(mode="json")
+        for slippery in (True, False)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +71,11 @@ def dry(tiny, options):
 @pytest.fixture(scope="module")
 def stored(dry, tiny, options, tmp_path_factory):
     """A run of them, with all annotations."""
-    run = Run.create(tmp_path_factory.mktemp("oracle") / "run", {"env": "frozen_lake", "env_options": options[False],
-                                                                 "policy": "tiny", "temperature": 1.0},
-                     {"name": "tiny", "fingerprint": tiny.fingerprint})
+    run = Run.create(
+        tmp_path_factory.mktemp("oracle") / "run",
+        {"env": "frozen_lake", "env_options": options[False], "policy": "tiny", "temperature": 1.0},
+        {"name": "tiny", "fingerprint": tiny.fingerprint},
+    )
     run.add_trajectories(0, [Trajectory(**{**vars(t), "signals": {"entropy": t.signals["entropy"]}}) for t in dry])
     run.annotate(0, "tiny", dry)
     for name in ANNOTATIONS:
@@ -223,8 +229,9 @@ def test_log_probs_of_the_solution_are_the_models_own(dry, tiny, options):
         for actions in solutions(restored(env, t, k)):
             first = int(np.flatnonzero((t.turns == k) & t.response_mask)[0])
             before = "<think></think><answer>"
-            whole = tiny.tokenizer(before + " || ".join(actions) + "</answer>", add_special_tokens=False,
-                                   return_offsets_mapping=True)
+            whole = tiny.tokenizer(
+                before + " || ".join(actions) + "</answer>", add_special_tokens=False, return_offsets_mapping=True
+            )
             ids = torch.tensor([*t.token_ids[:first].tolist(), *whole["input_ids"]])[None]
             logp = tiny.model(input_ids=ids).logits[0].log_softmax(-1)
             stop = len(before) + len(" || ".join(actions))
@@ -237,8 +244,10 @@ def test_log_probs_of_the_solution_are_the_models_own(dry, tiny, options):
     assert ends == {True: 0.0, False: UNSOLVED}
 
 
-@pytest.mark.parametrize(("name", "more"), [("frozen_lake", {}), ("sokoban", {}), ("sudoku", {"blanks": 4}),
-                                            ("webshop", {"departments": ["fashion"]})])
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("frozen_lake", {}), ("sokoban", {}), ("sudoku", {"blanks": 4}), ("webshop", {"departments": ["fashion"]})],
+)
 def test_solutions_are_optimal_and_no_longer_than_need_be(name, more):
     env = make_env(name, **more)
     for seed in range(3):
@@ -284,7 +293,8 @@ def test_annotations_leave_facts_alone_and_are_whole(dry, stored, tmp_path):
     stored.annotate(0, "oracle-optimal", dry[::-1], {"exact": True})
     assert facts.read_bytes() == before and stored.made(0, "oracle-optimal") == {"exact": True}
     assert sorted(p.name for p in (stored.path / "signals").iterdir()) == sorted(
-        f"step-00000.{name}.parquet" for name in (*ANNOTATIONS, "tiny"))
+        f"step-00000.{name}.parquet" for name in (*ANNOTATIONS, "tiny")
+    )
     bare = [Trajectory(**{**vars(t), "signals": {}}) for t in dry]
     for name in ("oracle-policy", "oracle policy"):
         with pytest.raises(ActFocusError, match="has no policy_q, which oracle-policy holds"):
@@ -302,16 +312,31 @@ def column(table, name, values):
     return table.set_column(table.column_names.index(name), name, values)
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda t: t.drop_columns(["signal:policy_v"]), "no column 'signal:policy_v'.*oracle --again"),
-    (lambda t: t.drop_columns(["id"]), "no column 'id'"),
-    (lambda t: column(t, "id", pa.array([f"x{i}" for i in range(len(t))])), "is not annotated here.*oracle --again"),
-    (lambda t: t.slice(0, 3), "is not annotated here|has 3 rows"),
-    (lambda t: column(t, "signal:policy_q", pa.array([[1.0]] * len(t), pa.list_(pa.float32()))), "policy_q of .* has 1 values for"),
-    (lambda t: column(t, "signal:policy_q", pa.array(["much"] * len(t))), "'signal:policy_q' is string; a signal is a list of float"),
-    (lambda t: t.append_column("signal:entropy", t["signal:policy_q"]), "holds 'entropy', which is no part of oracle-policy"),
-    (None, "not readable as Parquet"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t.drop_columns(["signal:policy_v"]), "no column 'signal:policy_v'.*oracle --again"),
+        (lambda t: t.drop_columns(["id"]), "no column 'id'"),
+        (
+            lambda t: column(t, "id", pa.array([f"x{i}" for i in range(len(t))])),
+            "is not annotated here.*oracle --again",
+        ),
+        (lambda t: t.slice(0, 3), "is not annotated here|has 3 rows"),
+        (
+            lambda t: column(t, "signal:policy_q", pa.array([[1.0]] * len(t), pa.list_(pa.float32()))),
+            "policy_q of .* has 1 values for",
+        ),
+        (
+            lambda t: column(t, "signal:policy_q", pa.array(["much"] * len(t))),
+            "'signal:policy_q' is string; a signal is a list of float",
+        ),
+        (
+            lambda t: t.append_column("signal:entropy", t["signal:policy_q"]),
+            "holds 'entropy', which is no part of oracle-policy",
+        ),
+        (None, "not readable as Parquet"),
+    ],
+)
 def test_a_broken_annotation_is_one_clear_line(stored, tmp_path, change, says):
     path = shutil.copytree(stored.path, tmp_path / "run")
     file = path / "signals" / "step-00000.oracle-policy.parquet"
@@ -325,7 +350,9 @@ def test_a_broken_annotation_is_one_clear_line(stored, tmp_path, change, says):
 
 def test_how_it_was_made_must_be_json(stored, tmp_path):
     path = shutil.copytree(stored.path, tmp_path / "run")
-    doctor(path / "signals" / "step-00000.oracle-policy.parquet", lambda t: t.replace_schema_metadata({b"actfocus": b"[1"}))
+    doctor(
+        path / "signals" / "step-00000.oracle-policy.parquet", lambda t: t.replace_schema_metadata({b"actfocus": b"[1"})
+    )
     with pytest.raises(ActFocusError, match="not readable JSON"):
         Run.open(path).made(0, "oracle-policy")
 
@@ -361,7 +388,9 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     command = ("oracle", bare, "--rollouts", K, "--answers", "--bootstrap", 10)
     said = actfocus(capsys, *command, "--progress", "jsonl", "--json")
     [step] = json.loads(said.out)["steps"]
-    assert {"optimum 0", "policy 0", "answers 0", "score 0"} <= {json.loads(line)["phase"] for line in said.err.splitlines()}
+    assert {"optimum 0", "policy 0", "answers 0", "score 0"} <= {
+        json.loads(line)["phase"] for line in said.err.splitlines()
+    }
     assert step["policy"]["rollouts"] == K and set(step["unscored"]) == {"ppo_gae", "turn_gae"}
     for t, mine in zip(Run.open(bare).trajectories(0), dry):
         for names in ANNOTATIONS.values():
@@ -370,7 +399,13 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     for board in step["boards"].values():
         rows = {row["name"]: row["scores"] for row in board["rows"]}
         assert {*SCHEMES, "shuffle:actfocus", "random:oracle", "reversed:a2tgpo"} - {"ppo_gae", "turn_gae"} <= set(rows)
-        assert rows["uniform"]["where_advantage_tau"] == {"value": None, "low": None, "high": None, "n": 0, "why": "no ranking"}
+        assert rows["uniform"]["where_advantage_tau"] == {
+            "value": None,
+            "low": None,
+            "high": None,
+            "n": 0,
+            "why": "no ranking",
+        }
         assert board["ceiling"]["scores"].keys() == rows["oracle"].keys()
     exact = {row["name"]: row["scores"] for row in step["boards"]["optimal"]["rows"]}
     assert exact["oracle_optimal"]["where_advantage"]["value"] == pytest.approx(1)
@@ -380,7 +415,13 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     assert again == step and stamps == {p: p.stat().st_mtime_ns for p in stamps}
     _show(json.loads(json.dumps(step)))
     text = capsys.readouterr().out
-    assert "Where:" in text and "Right:" in text and "no ranking" in text and "ceiling" in text and "unavailable: ppo_gae" in text
+    assert (
+        "Where:" in text
+        and "Right:" in text
+        and "no ranking" in text
+        and "ceiling" in text
+        and "unavailable: ppo_gae" in text
+    )
     with pytest.raises(ActFocusError, match=f"values of {K} rollouts, not of 7; --again"):
         actfocus(capsys, "oracle", bare, "--rollouts", 7)
 
@@ -390,7 +431,9 @@ def test_without_the_policy_no_model_is_asked_for(bare, capsys):
     info["config"]["policy"], info["model"] = "no-such-model", {}
     (bare / "run.json").write_text(json.dumps(info))
     printed = json.loads(actfocus(capsys, "oracle", bare, "--no-policy", "--bootstrap", 10, "--all", "--json").out)
-    assert list(printed["steps"][0]["boards"]) == ["optimal"] and "policy_v" in printed["steps"][0]["unscored"]["vineppo"]
+    assert (
+        list(printed["steps"][0]["boards"]) == ["optimal"] and "policy_v" in printed["steps"][0]["unscored"]["vineppo"]
+    )
     assert Run.open(bare).annotations(0) == ["oracle-optimal"]
     with pytest.raises(ActFocusError, match="no such policy"):
         actfocus(capsys, "oracle", bare)
@@ -403,10 +446,14 @@ def test_weights_that_did_not_sample_the_run_are_refused(bare, tiny, capsys, tmp
     with pytest.raises(ActFocusError, match=f"fingerprint 0123456789abcdef; tiny is now {tiny.fingerprint}"):
         actfocus(capsys, "oracle", bare)
     run = Run.open(bare)
-    run.info = {"config": {"command": "train", "model": "tiny", "env": "frozen_lake", "env_options": {"max_turns": 4}},
-                "model": {"fingerprint": tiny.fingerprint}}
+    run.info = {
+        "config": {"command": "train", "model": "tiny", "env": "frozen_lake", "env_options": {"max_turns": 4}},
+        "model": {"fingerprint": tiny.fingerprint},
+    }
     own = stored_truth.env_options(run)
-    assert own["max_turns"] == 4 and own["observation"] == "compact", "training stores what differs from the model's options"
+    assert own["max_turns"] == 4 and own["observation"] == "compact", (
+        "training stores what differs from the model's options"
+    )
     stored_truth.demand_own(run, 1, tiny)
     with pytest.raises(ActFocusError, match="step 3 was sampled by weights that 2 training steps had moved"):
         stored_truth.demand_own(run, 3, tiny)
@@ -418,16 +465,23 @@ def test_weights_that_did_not_sample_the_run_are_refused(bare, tiny, capsys, tmp
 
     weights = load_file(noisy / "model.safetensors")
     torch.manual_seed(0)
-    save_file({k: v + 0.05 * torch.randn_like(v) for k, v in weights.items()}, noisy / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: v + 0.05 * torch.randn_like(v) for k, v in weights.items()}, noisy / "model.safetensors", {"format": "pt"}
+    )
     with pytest.raises(ActFocusError, match="step 0 was not sampled by .*noisy: its log-probs differ by"):
         actfocus(capsys, "oracle", bare, "--policy", noisy)
     assert Run.open(bare).annotations(0) == ["oracle-optimal"]
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["--step", "3"], "no trajectories of step 3"), (["--step", "0", "--all"], "give one of them"),
-    (["--reference", "other"], "no signals of 'other'"), (["--policy", "no-such"], "no such policy"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--step", "3"], "no trajectories of step 3"),
+        (["--step", "0", "--all"], "give one of them"),
+        (["--reference", "other"], "no signals of 'other'"),
+        (["--policy", "no-such"], "no such policy"),
+    ],
+)
 def test_bad_options_of_the_command(bare, capsys, arguments, says):
     with pytest.raises(ActFocusError, match=says) as error:
         actfocus(capsys, "oracle", bare, *arguments)

@@ -18,8 +18,16 @@ ROOT = Path(__file__).parents[2]
 HELPER = ROOT / "actfocus_core/processes.py"
 STARTERS = {
     "subprocess": {"Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"},
-    "os": {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "startfile",
-           *(f"{kind}{end}" for kind in ("exec", "spawn") for end in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe"))},
+    "os": {
+        "system",
+        "popen",
+        "fork",
+        "forkpty",
+        "posix_spawn",
+        "posix_spawnp",
+        "startfile",
+        *(f"{kind}{end}" for kind in ("exec", "spawn") for end in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
+    },
     "pty": {"spawn", "fork"},
     "asyncio": {"create_subprocess_exec", "create_subprocess_shell"},
     "concurrent.futures": {"ProcessPoolExecutor"},
@@ -32,12 +40,19 @@ def starts(source: str) -> list[int]:
     """The lines of a module that start a process, or take hold of what starts one."""
     tree = ast.parse(source)
     names, found = {}, []
-    hints = {id(node) for one in ast.walk(tree) for hint in (getattr(one, "annotation", None), getattr(one, "returns", None)) if hint
-             for node in ast.walk(hint)}
+    hints = {
+        id(node)
+        for one in ast.walk(tree)
+        for hint in (getattr(one, "annotation", None), getattr(one, "returns", None))
+        if hint
+        for node in ast.walk(hint)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                names[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
+                names[alias.asname or alias.name.split(".")[0]] = (
+                    alias.name if alias.asname else alias.name.split(".")[0]
+                )
                 if alias.name in WHOLE:
                     found.append(node.lineno)
         elif isinstance(node, ast.ImportFrom):
@@ -51,9 +66,13 @@ def starts(source: str) -> list[int]:
             module, _, name = dotted(node, names).rpartition(".")
             if name in STARTERS.get(module, ()) or module in WHOLE:
                 found.append(node.lineno)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("__import__", "getattr"):
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("__import__", "getattr")
+        ):
             said = [one.value for one in node.args if isinstance(one, ast.Constant)]
-            if {"subprocess", "multiprocessing"} & set(said) or any(word in some for word in said for some in STARTERS.values()):
+            if {"subprocess", "multiprocessing"} & set(said) or any(
+                word in some for word in said for some in STARTERS.values()
+            ):
                 found.append(node.lineno)
     return sorted(set(found))
 
@@ -67,25 +86,49 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str:
 
 
 def test_every_process_of_the_product_is_started_by_the_helper():
-    files = [file for folder in ("actfocus_core", "app", "demos", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
+    files = [
+        file
+        for folder in ("actfocus_core", "app", "demos", "benchmarks")
+        for file in sorted((ROOT / folder).rglob("*.py"))
+    ]
     assert len(files) > 200 and HELPER in files
     assert starts(HELPER.read_text(encoding="utf-8")), "the search finds nothing at all"
-    assert {str(file.relative_to(ROOT)): found for file in files if file != HELPER
-            and (found := starts(file.read_text(encoding="utf-8")))} == {}
+    assert {
+        str(file.relative_to(ROOT)): found
+        for file in files
+        if file != HELPER and (found := starts(file.read_text(encoding="utf-8")))
+    } == {}
 
 
-@pytest.mark.parametrize("source", [
-    "import subprocess\nsubprocess.run(['x'])", "import subprocess as s\ns.Popen(['x'])", "from subprocess import Popen", "import os\nos.fork()",
-    "from os import system", "import os\ngo = os.execvp", "import multiprocessing", "from torch import multiprocessing",
-    "import torch.multiprocessing as mp", "from concurrent.futures import ProcessPoolExecutor", "import concurrent.futures as f\nf.ProcessPoolExecutor()",
-    "import asyncio\nasyncio.create_subprocess_exec('x')", "import subprocess\nmap(subprocess.check_output, [])", "import os\ngetattr(os, 'system')('x')",
-    "__import__('subprocess')", "import torch\ntorch.multiprocessing.spawn(f)"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess\nsubprocess.run(['x'])",
+        "import subprocess as s\ns.Popen(['x'])",
+        "from subprocess import Popen",
+        "import os\nos.fork()",
+        "from os import system",
+        "import os\ngo = os.execvp",
+        "import multiprocessing",
+        "from torch import multiprocessing",
+        "import torch.multiprocessing as mp",
+        "from concurrent.futures import ProcessPoolExecutor",
+        "import concurrent.futures as f\nf.ProcessPoolExecutor()",
+        "import asyncio\nasyncio.create_subprocess_exec('x')",
+        "import subprocess\nmap(subprocess.check_output, [])",
+        "import os\ngetattr(os, 'system')('x')",
+        "__import__('subprocess')",
+        "import torch\ntorch.multiprocessing.spawn(f)",
+    ],
+)
 def test_the_search_knows_the_ways_to_start_a_process(source):
     assert starts(source)
 
 
 def test_a_type_or_a_constant_of_subprocess_starts_nothing():
-    assert not starts("import subprocess\nx: dict[str, subprocess.Popen] = {}\ndef f(p: subprocess.Popen): return subprocess.PIPE")
+    assert not starts(
+        "import subprocess\nx: dict[str, subprocess.Popen] = {}\ndef f(p: subprocess.Popen): return subprocess.PIPE"
+    )
 
 
 @pytest.fixture
@@ -93,8 +136,21 @@ def stranger(tmp_path, monkeypatch) -> Path:
     """The working folder holds modules by the names of ours and of our dependencies; what is imported of them leaves a line."""
     folder, marker = tmp_path / "stranger", tmp_path / "imported"
     folder.mkdir()
-    for name in ("typer", "rich", "numpy", "json", "torch", "pydantic", "app", "actfocus_core", "sitecustomize", "usercustomize"):
-        (folder / f"{name}.py").write_text(f"open({str(marker)!r}, 'a').write({name!r} + chr(10))\nraise SystemExit(0)\n")
+    for name in (
+        "typer",
+        "rich",
+        "numpy",
+        "json",
+        "torch",
+        "pydantic",
+        "app",
+        "actfocus_core",
+        "sitecustomize",
+        "usercustomize",
+    ):
+        (folder / f"{name}.py").write_text(
+            f"open({str(marker)!r}, 'a').write({name!r} + chr(10))\nraise SystemExit(0)\n"
+        )
     monkeypatch.chdir(folder)
     return marker
 
@@ -114,8 +170,11 @@ def test_a_child_imports_nothing_from_the_working_folder(stranger, monkeypatch, 
 
 
 def test_the_way_it_was_done_before_would_have_run_them(stranger):
-    subprocess.run([sys.executable, "-m", "actfocus_core.cli", "--version"], capture_output=True, env={
-        k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"})
+    subprocess.run(
+        [sys.executable, "-m", "actfocus_core.cli", "--version"],
+        capture_output=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"},
+    )
     assert stranger.exists()
 
 
@@ -144,11 +203,30 @@ def ended(pid: int, seconds: float = 20) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_told_to_end_leaves_nothing_half_made(tmp_path, number):
     """An import is made in a hidden folder, which goes with the command."""
-    line = json.dumps({"messages": [{"role": "user", "content": "door? " * 200}, {"role": "assistant", "content": "<answer>left</answer>"}], "reward": 1})
+    line = json.dumps(
+        {
+            "messages": [
+                {"role": "user", "content": "door? " * 200},
+                {"role": "assistant", "content": "<answer>left</answer>"},
+            ],
+            "reward": 1,
+        }
+    )
     source, out = tmp_path / "chat.jsonl", tmp_path / "made"
     source.write_text(f"{line}\n" * 30_000)
     out.mkdir()
-    command = processes.python("actfocus_core.cli", "import", "chat", source, "--tokenizer", "tiny", "--progress", "jsonl", "--out", out / "run")
+    command = processes.python(
+        "actfocus_core.cli",
+        "import",
+        "chat",
+        source,
+        "--tokenizer",
+        "tiny",
+        "--progress",
+        "jsonl",
+        "--out",
+        out / "run",
+    )
     process = processes.start(command, stderr=subprocess.PIPE, text=True)
     process.stderr.readline()
     assert [file.name for file in out.iterdir()] == [f".run.{process.pid}.part"]
@@ -158,6 +236,8 @@ def test_a_command_that_is_told_to_end_leaves_nothing_half_made(tmp_path, number
 
 
 def test_a_command_under_nohup_outlives_its_terminal():
-    code = ("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from actfocus_core.processes import end_on_signals_as_on_interrupt as f; "
-            "f(); import os; os.kill(os.getpid(), signal.SIGHUP); print('alive')")
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from actfocus_core.processes import end_on_signals_as_on_interrupt as f; "
+        "f(); import os; os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    )
     assert processes.run([sys.executable, "-c", code]).stdout == "alive\n"

@@ -25,9 +25,21 @@ from actfocus_core.train.history import policy_before, replayable
 from actfocus_core.train.update import Adam
 from actfocus_core.trajectory import TokenKind
 
-SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_every": 0, "lr": 3e-4, "critic_lr": 1e-3, "mass_every": 0,
-         "scheme": "actfocus", "scheme_params": {"beta": 0.7}, "device": "cpu", "micro_tokens": 1000, "seed": 5,
-         "env_options": {"max_turns": 3}}
+SMALL = {
+    "prompts": 2,
+    "rollouts": 3,
+    "minibatch": 3,
+    "eval_every": 0,
+    "lr": 3e-4,
+    "critic_lr": 1e-3,
+    "mass_every": 0,
+    "scheme": "actfocus",
+    "scheme_params": {"beta": 0.7},
+    "device": "cpu",
+    "micro_tokens": 1000,
+    "seed": 5,
+    "env_options": {"max_turns": 3},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +65,11 @@ def second(grpo):
 def test_the_runs_own_scheme_arrives_at_the_next_checkpoint(grpo, ppo, second):
     assert replayable(grpo) == [1, 2] and replayable(ppo) == [1, 2]
     for run, step in ((grpo, 1), (ppo, 1), (ppo, 2)):
-        update, = replay(run, step).result["updates"]
+        (update,) = replay(run, step).result["updates"]
         assert update["own"] and update["reproduced"] <= 1e-6
     assert second.result["updates"][0]["reproduced"] <= 1e-6 and second.result["badges"] == []
     # The run's scheme with other parameters is another scheme.
-    other, = replay(grpo, 2, params={"actfocus": {"beta": 0.1}}).result["updates"]
+    (other,) = replay(grpo, 2, params={"actfocus": {"beta": 0.1}}).result["updates"]
     assert not other["own"] and other["reproduced"] is None and other["params"] == {"beta": 0.1}
 
 
@@ -81,7 +93,9 @@ def test_schemes_start_from_one_place_in_any_order(grpo, second):
     turned = replay(grpo, 2, ("role_only", "own"))
     rows = {row["scheme"]: row for row in second.result["updates"]}
     for row in turned.result["updates"]:
-        assert row["update_norm"] == rows[row["scheme"]]["update_norm"] and row["change"] == rows[row["scheme"]]["change"]
+        assert (
+            row["update_norm"] == rows[row["scheme"]]["update_norm"] and row["change"] == rows[row["scheme"]]["change"]
+        )
     cosines = np.array(second.result["cosine_update"])
     np.testing.assert_allclose(cosines, cosines.T)
     np.testing.assert_allclose(np.diag(cosines), 1)
@@ -95,7 +109,7 @@ def test_cosines_and_lengths_from_the_checkpoints(grpo):
     """The change of the parameters, read off the files."""
     first, second = (load_file(grpo.path / f"checkpoints/step-0000{s}/policy.safetensors") for s in (1, 2))
     change = torch.cat([(second[name] - first[name]).flatten() for name in first]).double()
-    update, = replay(grpo, 2).result["updates"]
+    (update,) = replay(grpo, 2).result["updates"]
     assert update["update_norm"] == pytest.approx(float(change.norm()), rel=1e-6)
     metrics = grpo.metrics()[0][1]
     assert np.mean(update["gradient_norms"]) == pytest.approx(metrics["grad/norm"], rel=1e-5)
@@ -135,14 +149,20 @@ def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch
     monkeypatch.setattr(replaying, "lanes_of", lambda learner: lanes)
     firsts, look = [], second.trajectories[-1].id
     whole = replay(grpo, 2, ("own", "uniform", "role_only"), look=look, on_first=firsts.append)
-    first, = firsts
+    (first,) = firsts
     group = [t for t in whole.trajectories if t.group == second.trajectories[-1].group]
-    assert first.id == whole.id and first.result["so_far"] == len(group) == 3 < len(whole.trajectories) and "so_far" not in whole.result
+    assert (
+        first.id == whole.id
+        and first.result["so_far"] == len(group) == 3 < len(whole.trajectories)
+        and "so_far" not in whole.result
+    )
     for part, t in zip(first.trajectories, group, strict=True):
         assert part.id == t.id and part.signals.keys() == t.signals.keys()
         for name, values in t.signals.items():
             np.testing.assert_array_equal(part.signals[name], values)
-    for part, row, alone in zip(first.result["updates"], whole.result["updates"], second.result["updates"], strict=True):
+    for part, row, alone in zip(
+        first.result["updates"], whole.result["updates"], second.result["updates"], strict=True
+    ):
         assert {**part, "change": row["change"]} == row
         assert row["update_norm"] == alone["update_norm"]
         tokens = [((t.kinds == TokenKind.ACTION) & (t.signals[f"advantage:{row['scheme']}"] > 0)).sum() for t in group]
@@ -176,7 +196,7 @@ def test_steps_without_a_checkpoint_are_done_again(ppo, tmp_path):
     with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not kept.*there are steps 1; --rebuild") as error:
         replay(run, 2)
     assert "\n" not in str(error.value)
-    update, = replay(run, 2, rebuild=True).result["updates"]
+    (update,) = replay(run, 2, rebuild=True).result["updates"]
     assert update["reproduced"] <= 1e-6
     assert policy_before(run, 2, rebuild=True).fingerprint != run.info["model"]["fingerprint"]
 
@@ -196,8 +216,10 @@ def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
     copied = Run.open(shutil.copytree(run.path, tmp_path / "lake"))
     with pytest.raises(ActFocusError, match="was not trained.*--fresh"):
         replay(copied, 0)
-    copied.info |= {"config": {"command": "rollout", "policy": "tiny", "env": "frozen_lake", "env_options": {}},
-                    "model": {"name": "tiny", "fingerprint": load_policy("tiny", "cpu").fingerprint}}
+    copied.info |= {
+        "config": {"command": "rollout", "policy": "tiny", "env": "frozen_lake", "env_options": {}},
+        "model": {"name": "tiny", "fingerprint": load_policy("tiny", "cpu").fingerprint},
+    }
     returns = copied.index().groupby("group")["return"]
     groups = returns.std().nlargest(2).sort_index().index.tolist()
     what = replay(copied, 0, ("uniform",), fresh=True, groups=groups)
@@ -213,11 +235,19 @@ def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
         replay(grpo, 1, fresh=True)
 
 
-@pytest.mark.parametrize(("asked", "says"), [
-    ({"step": 9}, "step 3 are not stored; there are steps 1 to 2"), ({"step": 0}, "step 0 are not stored"),
-    ({"schemes": ("magic",)}, "unknown scheme"), ({"schemes": ()}, "no scheme"), ({"schemes": ("vineppo",)}, "needs policy_v"),
-    ({"params": {"actfocus": {"alpha": 2}}}, "alpha=2"), ({"evaluation": -1}, "evaluation=-1"),
-    ({"settings": {"lr": 1}}, "fresh replay")])
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"step": 9}, "step 3 are not stored; there are steps 1 to 2"),
+        ({"step": 0}, "step 0 are not stored"),
+        ({"schemes": ("magic",)}, "unknown scheme"),
+        ({"schemes": ()}, "no scheme"),
+        ({"schemes": ("vineppo",)}, "needs policy_v"),
+        ({"params": {"actfocus": {"alpha": 2}}}, "alpha=2"),
+        ({"evaluation": -1}, "evaluation=-1"),
+        ({"settings": {"lr": 1}}, "fresh replay"),
+    ],
+)
 def test_what_cannot_be_replayed_says_so_in_a_line(grpo, asked, says):
     with pytest.raises(ActFocusError, match=says) as error:
         replay(grpo, **{"step": 2, **asked})
@@ -248,7 +278,9 @@ def test_slow_motion_shows_the_numbers_of_the_loss(grpo, second):
         mask, mine = t.response_mask, batch.index == i
         weights = np.array(steps["weights"]["values"], float)
         np.testing.assert_allclose(weights[mask], credit.weight[mine][mask], atol=1e-5)
-        np.testing.assert_allclose(np.array(steps["advantages"]["values"], float)[mask], credit.advantage[mine][mask], atol=1e-6)
+        np.testing.assert_allclose(
+            np.array(steps["advantages"]["values"], float)[mask], credit.advantage[mine][mask], atol=1e-6
+        )
         action = t.kinds == TokenKind.ACTION
         z = np.array(steps["z"]["values"], float)[action]
         np.testing.assert_allclose(z, (batch.signals["energy"][mine][action] - energy.mean()) / energy.std(), atol=1e-4)
@@ -261,8 +293,10 @@ def test_slow_motion_shows_the_numbers_of_the_loss(grpo, second):
     assert shares == pytest.approx(1)
     # Z is the weight of a mini-batch: over the batch every token counts once.
     divisors = second.result["updates"][0]["divisors"]
-    total = {z: sum(credit.weight[batch.index == i].sum() for i, t in enumerate(kept) if divisors[t.id] == z)
-             for z in set(divisors.values())}
+    total = {
+        z: sum(credit.weight[batch.index == i].sum() for i, t in enumerate(kept) if divisors[t.id] == z)
+        for z in set(divisors.values())
+    }
     assert all(z == pytest.approx(weight, rel=1e-5) for z, weight in total.items()) and len(total) == 2
     json.dumps(slow_motion(second, kept[0].id, "uniform"), allow_nan=False)
     assert slow_motion(second, kept[0].id, "uniform")["z"] is None
@@ -281,7 +315,9 @@ def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
     for a, b in zip(again.trajectories, second.trajectories):
         assert a.signals.keys() == b.signals.keys() and a.turn_records == b.turn_records
         np.testing.assert_array_equal(a.signals["logprob_after:uniform"], b.signals["logprob_after:uniform"])
-    assert slow_motion(again, again.trajectories[0].id, "actfocus") == slow_motion(second, again.trajectories[0].id, "actfocus")
+    assert slow_motion(again, again.trajectories[0].id, "actfocus") == slow_motion(
+        second, again.trajectories[0].id, "actfocus"
+    )
     whatif.store(run, second)
     assert len(whatif.listing(run)) == 1 and all(f.read_bytes() == content for f, content in facts.items())
     for wrong in ("replay-000000000000", "../run", "replay"):
@@ -289,10 +325,15 @@ def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
             whatif.load(run, wrong)
     whole = file.read_text()
     for damage, says in (
-            (lambda kept: kept.clear(), "not a what-if"), (lambda kept: kept["request"].pop("step"), "request.step: Field required"),
-            (lambda kept: kept["result"].pop("updates"), "result.updates: Field required"),
-            (lambda kept: kept["result"]["updates"][0]["change"].pop("action"), r"result.updates.0.change.action: Field required"),
-            (lambda kept: kept["result"]["cosine_update"].pop(), "cosine_update must have 3 rows of 3 numbers")):
+        (lambda kept: kept.clear(), "not a what-if"),
+        (lambda kept: kept["request"].pop("step"), "request.step: Field required"),
+        (lambda kept: kept["result"].pop("updates"), "result.updates: Field required"),
+        (
+            lambda kept: kept["result"]["updates"][0]["change"].pop("action"),
+            r"result.updates.0.change.action: Field required",
+        ),
+        (lambda kept: kept["result"]["cosine_update"].pop(), "cosine_update must have 3 rows of 3 numbers"),
+    ):
         damage(kept := json.loads(whole))
         file.write_text(json.dumps(kept))
         with pytest.raises(ActFocusError, match=says):
@@ -309,7 +350,9 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_half(grpo, second, tmp_pa
 
 def test_the_command(grpo, tmp_path):
     run = Run.open(shutil.copytree(grpo.path, tmp_path / "copy"))
-    call = CliRunner().invoke(app, ["replay", str(run.path), "--schemes", "uniform,actfocus", "--match", "norm", "--json"])
+    call = CliRunner().invoke(
+        app, ["replay", str(run.path), "--schemes", "uniform,actfocus", "--match", "norm", "--json"]
+    )
     printed = json.loads(call.stdout)
     assert [row["scheme"] for row in printed["result"]["updates"]] == ["uniform", "actfocus"]
     assert printed["request"]["step"] == 2 and printed["result"]["updates"][1]["own"]

@@ -71,9 +71,21 @@ def test_what_a_real_run_can_show_is_there_and_the_rest_says_why(run, tmp_path):
     text = "".join(Page(html).text)
     assert facts["bytes"] == len(html.encode()) and facts["scored"] == []
     assert "actfocus" in facts["schemes"] and "vineppo" in facts["unavailable"]
-    for said in ("Settings", "Schemes", "Action bottleneck", "Reporting card", "Under 8 groups", *LIMITS,
-                 "Unit and estimand", "Effective state", "Source of intervention", "Downstream protocol",
-                 "Support and uncertainty", "Optimisation interface", "Unavailable: `actfocus oracle` adds it"):
+    for said in (
+        "Settings",
+        "Schemes",
+        "Action bottleneck",
+        "Reporting card",
+        "Under 8 groups",
+        *LIMITS,
+        "Unit and estimand",
+        "Effective state",
+        "Source of intervention",
+        "Downstream protocol",
+        "Support and uncertainty",
+        "Optimisation interface",
+        "Unavailable: `actfocus oracle` adds it",
+    ):
         assert said in text
     assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
 
@@ -88,8 +100,13 @@ def test_with_values_the_scoreboard_stands_in_it(tmp_path):
     for said in ("ActFocus, shuffle", "EMPG, reversed", "the truth itself", "no ranking", "noise floor"):
         assert said in text
     # The null controls are folded away, and every number has its interval under it.
-    board = html[html.index("Against perfect play"):].split("</section>")[0]
-    assert board.index("ActFocus<") < board.index("the truth itself") < board.index("<details>") < board.index("ActFocus, shuffle")
+    board = html[html.index("Against perfect play") :].split("</section>")[0]
+    assert (
+        board.index("ActFocus<")
+        < board.index("the truth itself")
+        < board.index("<details>")
+        < board.index("ActFocus, shuffle")
+    )
     assert re.search(r"<td class=n>-?\d\.\d\d\n\[-?\d\.\d\d, -?\d\.\d\d\]</td>", board)
 
 

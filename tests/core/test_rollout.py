@@ -47,11 +47,21 @@ def test_any_causal_lm_is_sampled_exactly(family, policy):
 
     from actfocus_core.policy import Policy
 
-    common = dict(vocab_size=len(policy.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                  num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048, initializer_range=0.2)
-    config = {"qwen2": lambda: transformers.Qwen2Config(**common),
-              "gemma2": lambda: transformers.Gemma2Config(**common, head_dim=16, sliding_window=32),
-              "mistral": lambda: transformers.MistralConfig(**common, sliding_window=48)}[family]()
+    common = dict(
+        vocab_size=len(policy.tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.2,
+    )
+    config = {
+        "qwen2": lambda: transformers.Qwen2Config(**common),
+        "gemma2": lambda: transformers.Gemma2Config(**common, head_dim=16, sliding_window=32),
+        "mistral": lambda: transformers.MistralConfig(**common, sliding_window=48),
+    }[family]()
     torch.manual_seed(1)
     model = transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     other = Policy(family, model, policy.tokenizer)
@@ -75,8 +85,7 @@ def test_the_stream_is_the_dialogue_of_the_template(tiny, rollouts):
     for t in rollouts[:4]:
         messages = [{"role": "system", "content": t.text(TokenKind.SYSTEM)}]
         for turn in t.turn_records:
-            messages += [{"role": "user", "content": turn.observation},
-                         {"role": "assistant", "content": turn.response}]
+            messages += [{"role": "user", "content": turn.observation}, {"role": "assistant", "content": turn.response}]
         rendered = tiny.tokenizer.apply_chat_template(messages, tokenize=False)
         assert rendered.startswith(t.text())
 
@@ -119,8 +128,18 @@ def test_an_episode_ends_where_the_context_is_full(policy):
     _assert_recorded(policy, full)
 
 
-@pytest.mark.parametrize("bad", [{"prompts": 0}, {"rollouts": 0}, {"temperature": -1.0}, {"temperature": np.nan},
-                                 {"env": "atari"}, {"env_options": {"size": 1}}, {"env_options": {"colour": 1}}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"prompts": 0},
+        {"rollouts": 0},
+        {"temperature": -1.0},
+        {"temperature": np.nan},
+        {"env": "atari"},
+        {"env_options": {"size": 1}},
+        {"env_options": {"colour": 1}},
+    ],
+)
 def test_options_out_of_range_are_refused(policy, bad):
     with pytest.raises(ActFocusError):
         collect(policy, **bad)

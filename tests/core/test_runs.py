@@ -117,13 +117,16 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 
-@pytest.mark.parametrize(("break_it", "says"), [
-    (lambda p: (p / "run.json").write_text("{"), "not readable JSON"),
-    (lambda p: (p / "run.json").write_text('{"format": "other"}'), "not a run of actfocus"),
-    (lambda p: (p / "run.json").write_text('{"format": "actfocus-run", "version": 99}'), "reads version 1"),
-    (lambda p: (p / "run.json").unlink(), "no run.json"),
-    (lambda p: (p / "trajectories/step-00000.parquet").write_bytes(b"PAR1junk"), "not readable as Parquet"),
-])
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda p: (p / "run.json").write_text("{"), "not readable JSON"),
+        (lambda p: (p / "run.json").write_text('{"format": "other"}'), "not a run of actfocus"),
+        (lambda p: (p / "run.json").write_text('{"format": "actfocus-run", "version": 99}'), "reads version 1"),
+        (lambda p: (p / "run.json").unlink(), "no run.json"),
+        (lambda p: (p / "trajectories/step-00000.parquet").write_bytes(b"PAR1junk"), "not readable as Parquet"),
+    ],
+)
 def test_broken_runs_say_what_and_where_in_one_line(tmp_path, rollouts, break_it, says):
     run = Run.create(tmp_path / "r", {})
     run.add_trajectories(0, rollouts)

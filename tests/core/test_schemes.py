@@ -145,10 +145,17 @@ def test_parameters_out_of_range_are_refused(name):
                 scheme.compute(batch, **{key: value})
 
 
-@pytest.mark.parametrize(("name", "params", "std"), [
-    ("actfocus", {"alpha": 1.0, "beta": 0.0}, True), ("top_entropy", {"quantile": 0.0}, True),
-    ("aem", {"lam": 0.0}, True), ("gigpo", {"omega": 0.0, "mode": "mean_std"}, True),
-    ("gigpo", {"omega": 0.0}, False), ("a2tgpo", {"share": 0.0}, True)])
+@pytest.mark.parametrize(
+    ("name", "params", "std"),
+    [
+        ("actfocus", {"alpha": 1.0, "beta": 0.0}, True),
+        ("top_entropy", {"quantile": 0.0}, True),
+        ("aem", {"lam": 0.0}, True),
+        ("gigpo", {"omega": 0.0, "mode": "mean_std"}, True),
+        ("gigpo", {"omega": 0.0}, False),
+        ("a2tgpo", {"share": 0.0}, True),
+    ],
+)
 @given(seed=seeds)
 @settings(max_examples=10)
 def test_limits_that_are_grpo(name, params, std, seed):
@@ -181,7 +188,7 @@ def test_a_prompt_of_two_steps_is_two_groups():
     assert len(set(both.groups)) == 2 * len({t.group for t in ts})
     for name in ("uniform", "gigpo", "carl", "aem"):
         together = split(get_scheme(name).compute(both).advantage, [*ts, *later])
-        for part, own in ((together[:len(ts)], ts), (together[len(ts):], later)):
+        for part, own in ((together[: len(ts)], ts), (together[len(ts) :], later)):
             alone = get_scheme(name).compute(Batch.of(own)).advantage
             np.testing.assert_allclose(np.concatenate(part), alone, atol=1e-6)
 
@@ -297,13 +304,18 @@ def test_empg_again_turn_by_turn():
     ts, batch = made(1)
     kappa, zeta = 1.5, 0.2
     a = advantages(ts)
-    entropy = {(i, k): ts[i].signals["entropy"][where].astype(float).mean()
-               for i in range(len(ts)) for k, where in turns_of(ts[i])}
+    entropy = {
+        (i, k): ts[i].signals["entropy"][where].astype(float).mean()
+        for i in range(len(ts))
+        for k, where in turns_of(ts[i])
+    }
     low, high = min(entropy.values()), max(entropy.values())
     clarity = {key: np.exp(-kappa * (h - low) / (high - low)) for key, h in entropy.items()}
     mean = np.mean(list(clarity.values()))
-    expected = {(i, k): a[i] * c / mean + (zeta * clarity[i, k + 1] if (i, k + 1) in clarity else 0)
-                for (i, k), c in clarity.items()}
+    expected = {
+        (i, k): a[i] * c / mean + (zeta * clarity[i, k + 1] if (i, k + 1) in clarity else 0)
+        for (i, k), c in clarity.items()
+    }
     shift = np.mean(list(expected.values()))
     found = split(get_scheme("empg").compute(batch, kappa=kappa, zeta=zeta).advantage, ts)
     for (i, k), value in expected.items():
@@ -398,13 +410,13 @@ def test_carl_again_by_walking_the_tree():
     paths = {i: [r.state_key for r in t.turn_records] for i, t in enumerate(ts)}
 
     def value(group, path):
-        through = [ts[i].ret for i in range(len(ts)) if ts[i].group == group and paths[i][:len(path)] == path]
+        through = [ts[i].ret for i in range(len(ts)) if ts[i].group == group and paths[i][: len(path)] == path]
         return np.mean(through), len(through)
 
     for i, t in enumerate(ts):
         for k, where in turns_of(t):
-            here, visitors = value(t.group, paths[i][:k + 1])
-            after = t.ret if k == len(paths[i]) - 1 else value(t.group, paths[i][:k + 2])[0]
+            here, visitors = value(t.group, paths[i][: k + 1])
+            after = t.ret if k == len(paths[i]) - 1 else value(t.group, paths[i][: k + 2])[0]
             np.testing.assert_allclose(advantage[i][where], after - here, atol=1e-6)
             assert (keep[i][where] == (visitors > 1)).all()
 
@@ -420,17 +432,22 @@ def test_sums_that_telescope(seed):
     ts, batch = made(seed)
     returns = np.array([t.ret for t in ts])
     vine = get_scheme("vineppo").compute(batch).advantage
-    np.testing.assert_allclose(turn_sums(vine, ts), returns - [t.signals["policy_v"][turns_of(t)[0][1][0]] for t in ts],
-                               atol=1e-5)
+    np.testing.assert_allclose(
+        turn_sums(vine, ts), returns - [t.signals["policy_v"][turns_of(t)[0][1][0]] for t in ts], atol=1e-5
+    )
     carl = get_scheme("carl").compute(batch).advantage
     root = defaultdict(list)
     for t in ts:
         root[t.group, t.turn_records[0].state_key].append(t.ret)
-    np.testing.assert_allclose(turn_sums(carl, ts), [t.ret - np.mean(root[t.group, t.turn_records[0].state_key])
-                                                     for t in ts], atol=1e-5)
+    np.testing.assert_allclose(
+        turn_sums(carl, ts), [t.ret - np.mean(root[t.group, t.turn_records[0].state_key]) for t in ts], atol=1e-5
+    )
     gain = np.bincount(batch.turn_owner, information_gain(batch))
-    ends = [np.exp(t.signals["answer_logprob_after"][turns_of(t)[-1][1][0]])
-            - np.exp(t.signals["answer_logprob_before"][turns_of(t)[0][1][0]]) for t in ts]
+    ends = [
+        np.exp(t.signals["answer_logprob_after"][turns_of(t)[-1][1][0]])
+        - np.exp(t.signals["answer_logprob_before"][turns_of(t)[0][1][0]])
+        for t in ts
+    ]
     np.testing.assert_allclose(gain, ends, atol=1e-5)
 
 
@@ -438,8 +455,13 @@ def test_a2tgpo_again_turn_by_turn():
     ts, batch = made(6, rollouts=5)
     share, gamma, clip = 0.4, 0.8, 0.25
     credit = get_scheme("a2tgpo").compute(batch, share=share, gamma=gamma, clip=clip)
-    gains = [[float(np.exp(t.signals["answer_logprob_after"][w[0]]) - np.exp(t.signals["answer_logprob_before"][w[0]]))
-              for _, w in turns_of(t)] for t in ts]
+    gains = [
+        [
+            float(np.exp(t.signals["answer_logprob_after"][w[0]]) - np.exp(t.signals["answer_logprob_before"][w[0]]))
+            for _, w in turns_of(t)
+        ]
+        for t in ts
+    ]
     z = copy.deepcopy(gains)
     for members in by_group(ts):
         for k in range(max(len(gains[i]) for i in members)):
@@ -448,7 +470,9 @@ def test_a2tgpo_again_turn_by_turn():
                 if k < len(gains[i]):
                     z[i][k] = (gains[i][k] - column.mean()) / column.std() if column.std() > 1e-9 else 0.0
     assert credit.ratio_unit == "turn"
-    for t, own, a, found, scale in zip(ts, z, advantages(ts), split(credit.advantage, ts), split(credit.clip_scale, ts)):
+    for t, own, a, found, scale in zip(
+        ts, z, advantages(ts), split(credit.advantage, ts), split(credit.clip_scale, ts)
+    ):
         for k, where in turns_of(t):
             rest = own[k:]
             d = sum(gamma**j * g for j, g in enumerate(rest)) / np.sqrt(len(rest))
@@ -524,7 +548,9 @@ def test_reversed_turns_the_order_within_a_kind():
 
 def test_a_control_has_its_seed_and_its_schemes_parameters():
     _, batch = made()
-    one, same, other = (get_scheme("shuffle:actfocus").compute(batch, alpha=0.3, control_seed=s).weight for s in (1, 1, 2))
+    one, same, other = (
+        get_scheme("shuffle:actfocus").compute(batch, alpha=0.3, control_seed=s).weight for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other) and (one[batch.kinds == 3] == np.float32(0.3)).all()
     with pytest.raises(ActFocusError, match="unknown control 'mirror'"):

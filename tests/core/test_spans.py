@@ -15,24 +15,41 @@ def found(rule: str, text: str, opens: bool = False) -> tuple[list[str], list[st
     return ([text[a:b] for a, b in spans.reasonings], [text[a:b] for a, b in spans.actions])
 
 
-@pytest.mark.parametrize(("rule", "text", "reasoning", "actions"), [
-    ("tool_call", '<think>look</think>\n<tool_call>{"a": 1}</tool_call><tool_call>{"b"}</tool_call>',
-     ["look"], ['{"a": 1}', '{"b"}']),
-    ("tool_call", "I look.\n<tool_call>x</tool_call>", ["I look.\n"], ["x"]),
-    ("tool_call", "<think><tool_call>no</tool_call></think>done", ["<tool_call>no</tool_call>"], []),
-    ("tool_call", "<tool_call>open", [], []),
-    ("tool_call", "<tool_call>lost <tool_call>x</tool_call>", ["<tool_call>lost "], ["x"]),
-    ("boxed", r"So \boxed{\frac{1}{2}} it is.", ["So "], [r"\frac{1}{2}"]),
-    ("boxed", r"\boxed{1} no, \boxed{2}", [r"\boxed{1} no, "], ["2"]),
-    ("boxed", r"fine \boxed{3} and \boxed{4", ["fine "], ["3"]),
-    ("boxed", r"<think>hm</think> \boxed{5}", ["hm"], ["5"]),
-    ("boxed", "no box", [], []),
-    ("react", "Thought: I search.\nAction: search[cats]\nObservation: many", ["Thought: I search.\n"], ["search[cats]"]),
-    ("react", "Thought: a\nAction: find\nAction Input: {\"q\": 1}", ["Thought: a\n"], ['find\nAction Input: {"q": 1}']),
-    ("react", "In Action: nothing", [], []),
-    (r"pattern:\[(?P<action>[^\]]*)\]", "go [up] then [left]", [], ["up", "left"]),
-    (r"pattern:^(?P<reasoning>.*?)=>(?P<action>.*)$", "because=>up", ["because"], ["up"]),
-])
+@pytest.mark.parametrize(
+    ("rule", "text", "reasoning", "actions"),
+    [
+        (
+            "tool_call",
+            '<think>look</think>\n<tool_call>{"a": 1}</tool_call><tool_call>{"b"}</tool_call>',
+            ["look"],
+            ['{"a": 1}', '{"b"}'],
+        ),
+        ("tool_call", "I look.\n<tool_call>x</tool_call>", ["I look.\n"], ["x"]),
+        ("tool_call", "<think><tool_call>no</tool_call></think>done", ["<tool_call>no</tool_call>"], []),
+        ("tool_call", "<tool_call>open", [], []),
+        ("tool_call", "<tool_call>lost <tool_call>x</tool_call>", ["<tool_call>lost "], ["x"]),
+        ("boxed", r"So \boxed{\frac{1}{2}} it is.", ["So "], [r"\frac{1}{2}"]),
+        ("boxed", r"\boxed{1} no, \boxed{2}", [r"\boxed{1} no, "], ["2"]),
+        ("boxed", r"fine \boxed{3} and \boxed{4", ["fine "], ["3"]),
+        ("boxed", r"<think>hm</think> \boxed{5}", ["hm"], ["5"]),
+        ("boxed", "no box", [], []),
+        (
+            "react",
+            "Thought: I search.\nAction: search[cats]\nObservation: many",
+            ["Thought: I search.\n"],
+            ["search[cats]"],
+        ),
+        (
+            "react",
+            'Thought: a\nAction: find\nAction Input: {"q": 1}',
+            ["Thought: a\n"],
+            ['find\nAction Input: {"q": 1}'],
+        ),
+        ("react", "In Action: nothing", [], []),
+        (r"pattern:\[(?P<action>[^\]]*)\]", "go [up] then [left]", [], ["up", "left"]),
+        (r"pattern:^(?P<reasoning>.*?)=>(?P<action>.*)$", "because=>up", ["because"], ["up"]),
+    ],
+)
 def test_rules(rule, text, reasoning, actions):
     assert found(rule, text) == (reasoning, actions)
 
@@ -42,9 +59,32 @@ def test_a_thought_the_template_opened():
     assert found("boxed", r"hm \boxed{1}", opens=True) == ([], ["1"])
 
 
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>",
-                                 r"\boxed{", "{", "}", "\nAction: ", "\nThought: ", "Observation:", " ", "x", "é"]),
-                max_size=25), st.sampled_from([*RULES, "pattern:(?P<action>x+)"]), st.booleans())
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<think>",
+                "</think>",
+                "<answer>",
+                "</answer>",
+                "<tool_call>",
+                "</tool_call>",
+                r"\boxed{",
+                "{",
+                "}",
+                "\nAction: ",
+                "\nThought: ",
+                "Observation:",
+                " ",
+                "x",
+                "é",
+            ]
+        ),
+        max_size=25,
+    ),
+    st.sampled_from([*RULES, "pattern:(?P<action>x+)"]),
+    st.booleans(),
+)
 def test_any_text_has_spans_in_order_and_apart(texts, rule, opens):
     text = "".join(texts)
     spans = span_rule(rule).find(text, opens)
@@ -66,13 +106,19 @@ def test_actions_are_split_only_where_the_method_splits_them():
     rule = span_rule("think_answer")
     assert rule.actions(text, rule.find(text, False)) == ["Up", "Down"]
     call = span_rule("tool_call")
-    assert call.actions("<tool_call> a || b </tool_call>", call.find("<tool_call> a || b </tool_call>", False)) == ["a || b"]
+    assert call.actions("<tool_call> a || b </tool_call>", call.find("<tool_call> a || b </tool_call>", False)) == [
+        "a || b"
+    ]
 
 
-@pytest.mark.parametrize(("rule", "says"), [
-    ("magic", "there are think_answer, tool_call"), ("pattern:(", "not a regular expression"),
-    ("pattern:x", "no group"),
-])
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("magic", "there are think_answer, tool_call"),
+        ("pattern:(", "not a regular expression"),
+        ("pattern:x", "no group"),
+    ],
+)
 def test_rules_that_are_none(rule, says):
     with pytest.raises(ActFocusError, match=says):
         span_rule(rule)

@@ -32,8 +32,16 @@ class Reader(HTMLParser):
 
 def test_a_trajectory_shows_itself():
     texts = ["task", "look\n", "<think>", HOSTILE, "", "Up & Left", "</answer>"]
-    t = Trajectory(f"id {HOSTILE}", range(7), [0, 1, 5, 3, 3, 4, 5], [-1, 0, 0, 0, 0, 0, 0], [np.nan] * 2 + [-0.5] * 5, texts,
-                   signals={"ref_energy": [np.nan] * 5 + [-12.25, np.nan], HOSTILE: [1.0] * 7}, group=HOSTILE)
+    t = Trajectory(
+        f"id {HOSTILE}",
+        range(7),
+        [0, 1, 5, 3, 3, 4, 5],
+        [-1, 0, 0, 0, 0, 0, 0],
+        [np.nan] * 2 + [-0.5] * 5,
+        texts,
+        signals={"ref_energy": [np.nan] * 5 + [-12.25, np.nan], HOSTILE: [1.0] * 7},
+        group=HOSTILE,
+    )
     html = t._repr_html_()
     read = Reader()
     read.feed(html)

@@ -26,8 +26,21 @@ from actfocus_core.train.evaluate import summary
 from actfocus_core.train.metrics import explain
 from actfocus_core.train.update import policy_step
 
-SMALL = {"prompts": 2, "rollouts": 3, "minibatch": 3, "eval_prompts": 2, "eval_rollouts": 2, "eval_every": 2, "lr": 3e-4,
-         "critic_lr": 1e-3, "mass_every": 2, "scheme": "actfocus", "device": "cpu", "micro_tokens": 1000, "seed": 5}
+SMALL = {
+    "prompts": 2,
+    "rollouts": 3,
+    "minibatch": 3,
+    "eval_prompts": 2,
+    "eval_rollouts": 2,
+    "eval_every": 2,
+    "lr": 3e-4,
+    "critic_lr": 1e-3,
+    "mass_every": 2,
+    "scheme": "actfocus",
+    "device": "cpu",
+    "micro_tokens": 1000,
+    "seed": 5,
+}
 
 
 def config(**changes) -> TrainConfig:
@@ -36,8 +49,10 @@ def config(**changes) -> TrainConfig:
 
 def results(path) -> list[dict]:
     """The rows of a run without what depends on the machine's speed."""
-    return [{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"}
-            for row in Run.open(path).metrics()[0]]
+    return [
+        {k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"}
+        for row in Run.open(path).metrics()[0]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +63,9 @@ def grpo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ppo(tmp_path_factory):
-    return train(config(steps=3, algorithm="ppo", eval_every=0, filter_share=0.5), tmp_path_factory.mktemp("ppo") / "run")
+    return train(
+        config(steps=3, algorithm="ppo", eval_every=0, filter_share=0.5), tmp_path_factory.mktemp("ppo") / "run"
+    )
 
 
 # --- what a run holds ------------------------------------------------------------------------
@@ -95,7 +112,9 @@ def test_the_trained_policy_is_an_ordinary_folder(grpo, tiny):
     assert json.loads((grpo.path / "policy" / "actfocus.json").read_text())["trained"]["steps"] == 4
     assert read_status(grpo.path)["state"] == "finished"
     assert checkpoints(grpo.path / "checkpoints") == [3, 4]
-    assert not list(grpo.path.rglob("*.p*kl")) and not list(grpo.path.rglob("*.pt")) and not list(grpo.path.rglob("*.bin"))
+    assert (
+        not list(grpo.path.rglob("*.p*kl")) and not list(grpo.path.rglob("*.pt")) and not list(grpo.path.rglob("*.bin"))
+    )
 
 
 def test_the_policy_moves_under_ppo_and_the_critic_learns(ppo, tiny):
@@ -127,11 +146,15 @@ def test_adapters_train_few_parameters_and_leave_an_ordinary_folder(tmp_path, ti
     assert results(tmp_path / "cut") == results(run.path)
 
 
-@pytest.mark.parametrize(("changes", "extra"), [({"lora_rank": 4}, "lora"), ({"track": ("tensorboard",)}, "tensorboard")])
+@pytest.mark.parametrize(
+    ("changes", "extra"), [({"lora_rank": 4}, "lora"), ({"track": ("tensorboard",)}, "tensorboard")]
+)
 def test_a_missing_extra_is_named_and_leaves_no_folder(changes, extra, tmp_path):
     """Where it is installed, a child process that cannot import it."""
     hide = "import sys; sys.modules.update({'peft': None, 'torch.utils.tensorboard': None})\n"
-    code = hide + (f"from actfocus_core.train import *\ntrain(TrainConfig.of(**{ {**SMALL, **changes}!r}), {str(tmp_path / 'run')!r})")
+    code = hide + (
+        f"from actfocus_core.train import *\ntrain(TrainConfig.of(**{ {**SMALL, **changes}!r}), {str(tmp_path / 'run')!r})"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"pip install 'actfocus[{extra}]'" in result.stderr and list(tmp_path.iterdir()) == []
 
@@ -143,7 +166,8 @@ def test_tensorboard_gets_the_rows(tmp_path):
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
     assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("reward/return")] == [
-        (row["step"], row["reward/return"]) for row in results(run.path)]
+        (row["step"], row["reward/return"]) for row in results(run.path)
+    ]
 
 
 def test_a_player_in_half_precision_follows_the_policy(tmp_path):
@@ -157,9 +181,12 @@ def test_a_player_in_half_precision_follows_the_policy(tmp_path):
     batch, credit = s.credit(rollouts)
     tokens = s.batch(rollouts, batch, credit, credit.advantage)
     assert 1e-9 < s.notes["kl/rollout"] < 1e-2 and s.reference.model.dtype == torch.bfloat16
-    new, sampled = np.concatenate(tokens.columns["old_logprobs"])[batch.response], np.concatenate([t.logprobs for t in rollouts])[batch.response]
+    new, sampled = (
+        np.concatenate(tokens.columns["old_logprobs"])[batch.response],
+        np.concatenate([t.logprobs for t in rollouts])[batch.response],
+    )
     assert 0 < np.abs(new - sampled).max() < 0.5
-    (rows, z), = s.minibatches(tokens, credit, 1, 0)
+    ((rows, z),) = s.minibatches(tokens, credit, 1, 0)
     tokens.columns["advantages"] = [np.where(t.response_mask, np.float32(1), 0) for t in rollouts]
     with s.updating():
         assert policy_step(s.model, s.adam, tokens, rows, z, made, 1)["grad/norm"] > 0
@@ -185,8 +212,10 @@ def test_stopped_and_resumed_is_never_stopped(grpo, tmp_path):
     assert load_policy(str(path / "policy"), device="cpu")
     resume(path)
     assert results(path) == results(grpo.path)
-    assert load_policy(str(path / "policy"), device="cpu").fingerprint == load_policy(
-        str(grpo.path / "policy"), device="cpu").fingerprint
+    assert (
+        load_policy(str(path / "policy"), device="cpu").fingerprint
+        == load_policy(str(grpo.path / "policy"), device="cpu").fingerprint
+    )
     with pytest.raises(ActFocusError, match="is finished; give more steps"):
         resume(path)
     resume(path, steps=5)
@@ -228,8 +257,10 @@ def test_killed_at_any_moment_and_resumed_is_never_killed(algorithm, grpo, ppo, 
     (path / "checkpoints" / ".step-00004.part").mkdir()
     subprocess.run([sys.executable, "-c", go_on], check=True, env={**os.environ, "OMP_NUM_THREADS": threads()})
     assert results(path) == results(whole.path)
-    assert load_policy(str(path / "policy"), device="cpu").fingerprint == load_policy(
-        str(whole.path / "policy"), device="cpu").fingerprint
+    assert (
+        load_policy(str(path / "policy"), device="cpu").fingerprint
+        == load_policy(str(whole.path / "policy"), device="cpu").fingerprint
+    )
     assert not list((path / "checkpoints").glob(".*"))
 
 
@@ -329,31 +360,52 @@ def test_a_folder_that_vanished_is_said_and_does_not_come_back(tmp_path):
 
 def test_a_collapsed_format_is_said_and_stops_if_asked(model_folder, tmp_path):
     """A model with random weights never answers in the format."""
-    values = dict(model=str(model_folder), env_options={"response_tokens": 8, "max_turns": 2}, steps=3, eval_every=0, scheme="uniform",
-                  entropy_coef=0.0)
+    values = dict(
+        model=str(model_folder),
+        env_options={"response_tokens": 8, "max_turns": 2},
+        steps=3,
+        eval_every=0,
+        scheme="uniform",
+        entropy_coef=0.0,
+    )
     run = train(config(**values, stop_on_format_collapse=True), tmp_path / "stops")
-    row, = results(run.path)
+    (row,) = results(run.path)
     assert row["format/well_formed"] < 0.1 and row["format/collapsed"] == 1 and row["loss/skipped"] == 1
     status = read_status(run.path)
     assert status["state"] == "stopped" and "the format collapses: 0% of the turns" in status["message"]
     assert len(results(train(config(**values), tmp_path / "goes-on").path)) == 3
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"lr": 0}, "lr=0"), ({"lr": float("nan")}, "lr"), ({"steps": 0}, "steps=0"), ({"algorithm": "dpo"}, "algorithm='dpo'"),
-    ({"filter_share": 1.5}, "filter_share"), ({"colour": 1}, "colour"), ({"eval_temperatures": (1.0, 1.0)}, "each may stand there once"),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"lr": 0}, "lr=0"),
+        ({"lr": float("nan")}, "lr"),
+        ({"steps": 0}, "steps=0"),
+        ({"algorithm": "dpo"}, "algorithm='dpo'"),
+        ({"filter_share": 1.5}, "filter_share"),
+        ({"colour": 1}, "colour"),
+        ({"eval_temperatures": (1.0, 1.0)}, "each may stand there once"),
+    ],
+)
 def test_a_wrong_config_names_its_field(changes, says):
     with pytest.raises(ActFocusError, match="training config") as error:
         config(**changes)
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"scheme": "magic"}, "unknown scheme"), ({"env": "chess"}, "unknown environment"), ({"env_options": {"slip": 1}}, "slip"),
-    ({"scheme_params": {"alpha": 2}}, "alpha=2"), ({"scheme_params": {"gamma": 2}}, "unknown parameter 'gamma'"),
-    ({"scheme": "uniform", "scheme_params": {"alpha": 1}}, "unknown parameter"), ({"model": "nothing"}, "no such policy"),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"scheme": "magic"}, "unknown scheme"),
+        ({"env": "chess"}, "unknown environment"),
+        ({"env_options": {"slip": 1}}, "slip"),
+        ({"scheme_params": {"alpha": 2}}, "alpha=2"),
+        ({"scheme_params": {"gamma": 2}}, "unknown parameter 'gamma'"),
+        ({"scheme": "uniform", "scheme_params": {"alpha": 1}}, "unknown parameter"),
+        ({"model": "nothing"}, "no such policy"),
+    ],
+)
 def test_what_cannot_be_trained_leaves_no_folder(changes, says, tmp_path):
     with pytest.raises(ActFocusError, match=says):
         train(config(**changes), tmp_path / "run")
@@ -374,12 +426,15 @@ def test_a_run_is_resumed_only_with_the_model_it_began_with(grpo, run, tmp_path)
 # --- small parts -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("env", "algorithm", "wanted"), [
-    ("sokoban", "grpo", {"filter_share": 0.25, "prompts": 8, "rollouts": 16, "kl_coef": 0}),
-    ("frozen_lake", "grpo", {"filter_share": 1, "entropy_coef": 0.001}),
-    ("webshop", "grpo", {"kl_coef": 0.001, "kl_kind": "k1", "prompts": 16, "rollouts": 8, "steps": 100}),
-    ("webshop", "ppo", {"kl_coef": 0, "lr": 1e-6, "critic_lr": 1e-5}),
-])
+@pytest.mark.parametrize(
+    ("env", "algorithm", "wanted"),
+    [
+        ("sokoban", "grpo", {"filter_share": 0.25, "prompts": 8, "rollouts": 16, "kl_coef": 0}),
+        ("frozen_lake", "grpo", {"filter_share": 1, "entropy_coef": 0.001}),
+        ("webshop", "grpo", {"kl_coef": 0.001, "kl_kind": "k1", "prompts": 16, "rollouts": 8, "steps": 100}),
+        ("webshop", "ppo", {"kl_coef": 0, "lr": 1e-6, "critic_lr": 1e-5}),
+    ],
+)
 def test_the_papers_settings(env, algorithm, wanted):
     made = TrainConfig.of(**preset("paper", env, algorithm, "Qwen/Qwen2.5-3B-Instruct"))
     assert {name: getattr(made, name) for name in wanted} == wanted and made.gradient_checkpointing

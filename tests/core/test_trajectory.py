@@ -6,8 +6,14 @@ from actfocus_core.trajectory import TokenKind, Trajectory
 
 
 def _short(**changes):
-    fields = dict(id="a", token_ids=[1, 2, 3], kinds=[0, 3, 4], turns=[-1, 0, 0],
-                  logprobs=[np.nan, -1.0, 0.0], texts=["s", "r", "a"])
+    fields = dict(
+        id="a",
+        token_ids=[1, 2, 3],
+        kinds=[0, 3, 4],
+        turns=[-1, 0, 0],
+        logprobs=[np.nan, -1.0, 0.0],
+        texts=["s", "r", "a"],
+    )
     return Trajectory(**{**fields, **changes})
 
 
@@ -23,8 +29,9 @@ def test_text_by_kind_and_turn():
     assert t.response_mask.tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("changes", [{"kinds": [0, 3]}, {"texts": ["a"]}, {"kinds": [0, 3, 9]},
-                                     {"signals": {"ref_energy": [1.0]}}])
+@pytest.mark.parametrize(
+    "changes", [{"kinds": [0, 3]}, {"texts": ["a"]}, {"kinds": [0, 3, 9]}, {"signals": {"ref_energy": [1.0]}}]
+)
 def test_arrays_that_do_not_fit_are_refused(changes):
     with pytest.raises(ActFocusError, match="trajectory a"):
         _short(**changes)

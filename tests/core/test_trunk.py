@@ -72,7 +72,11 @@ def test_rows_that_begin_alike_too(kind, held, monkeypatch):
 def test_a_pad_token_within_the_dialogues_has_the_gradient_of_the_models_own_forward(kind, config, tied):
     """Where pad is the end of a turn, it occurs in every dialogue; its embedding has no gradient, its output row has."""
     pad = 7
-    quick = random(lambda: kind(config(**SHAPE, num_attention_heads=4, num_key_value_heads=2, pad_token_id=pad, tie_word_embeddings=tied)))
+    quick = random(
+        lambda: kind(
+            config(**SHAPE, num_attention_heads=4, num_key_value_heads=2, pad_token_id=pad, tie_word_embeddings=tied)
+        )
+    )
     own, ids = copy.deepcopy(quick), torch.randint(0, 50, (4, 12))
     ids[0, [2, 6, 11]] = ids[1, 3] = ids[3, 0] = pad
     ids[1, :3], ids[2] = ids[0, :3], ids[0]
@@ -103,7 +107,9 @@ def test_the_norms_gradient_is_that_of_its_formula():
     x, weight = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 6), (6,)))
     assert gradcheck(lambda x, weight: trunk._Norm.apply(x, weight, 1e-6), (x, weight))
     with torch.no_grad():
-        torch.testing.assert_close(trunk._Norm.apply(x, weight, 1e-6), torch.nn.functional.rms_norm(x, (6,), weight, 1e-6))
+        torch.testing.assert_close(
+            trunk._Norm.apply(x, weight, 1e-6), torch.nn.functional.rms_norm(x, (6,), weight, 1e-6)
+        )
 
 
 def test_other_models_and_other_arithmetic_keep_their_own_forward():
@@ -130,11 +136,21 @@ def with_a_bias(model):
     model.lm_head = torch.nn.Linear(32, 50)
 
 
-@pytest.mark.parametrize("change", [
-    lambda model: setattr(model.model.embed_tokens, "max_norm", 0.5), lambda model: setattr(model.model.embed_tokens, "scale_grad_by_freq", True),
-    with_a_bias, *(lambda model, name=name: peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=[name], init_lora_weights=False))
-                   for name in ("embed_tokens", "lm_head"))],
-    ids=["max_norm", "scale_grad_by_freq", "bias", "adapted embeddings", "adapted output layer"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: setattr(model.model.embed_tokens, "max_norm", 0.5),
+        lambda model: setattr(model.model.embed_tokens, "scale_grad_by_freq", True),
+        with_a_bias,
+        *(
+            lambda model, name=name: peft.get_peft_model(
+                model, peft.LoraConfig(r=2, target_modules=[name], init_lora_weights=False)
+            )
+            for name in ("embed_tokens", "lm_head")
+        ),
+    ],
+    ids=["max_norm", "scale_grad_by_freq", "bias", "adapted embeddings", "adapted output layer"],
+)
 def test_embeddings_and_output_layers_that_do_more_keep_their_own_forward(change):
     model = random(MODELS["grouped heads"])
     assert decoder.fits(model) and trunk.fits(model)

@@ -49,10 +49,19 @@ def training_batch(trajectories, scheme="actfocus", params=None, **columns) -> T
     batch = Batch.of(trajectories)
     credit = get_scheme(scheme).compute(batch, **params or {})
     assert not credit.missing
-    return TrainingBatch(trajectories, {
-        "old_logprobs": np.concatenate([t.logprobs for t in trajectories]), "advantages": credit.advantage,
-        "weights": credit.weight * credit.keep, "keep": credit.keep, "clip_scale": credit.clip_scale, "kinds": batch.kinds,
-        "ref_logprobs": np.concatenate([t.signals["ref_logprob"] for t in trajectories]), **columns})
+    return TrainingBatch(
+        trajectories,
+        {
+            "old_logprobs": np.concatenate([t.logprobs for t in trajectories]),
+            "advantages": credit.advantage,
+            "weights": credit.weight * credit.keep,
+            "keep": credit.keep,
+            "clip_scale": credit.clip_scale,
+            "kinds": batch.kinds,
+            "ref_logprobs": np.concatenate([t.signals["ref_logprob"] for t in trajectories]),
+            **columns,
+        },
+    )
 
 
 def gradient(model, batch, config=CONFIG, scope="minibatch", rows=None) -> torch.Tensor:
@@ -72,8 +81,8 @@ def test_uniform_is_the_textbook_grpo_step(learner, rollouts):
     ids, old, mask = (np.zeros((len(rollouts), longest), kind) for kind in (np.int64, np.float32, bool))
     attention = np.zeros((len(rollouts), longest), np.int64)
     for i, t in enumerate(rollouts):
-        ids[i, :len(t)], old[i, :len(t)], attention[i, :len(t)] = t.token_ids, np.nan_to_num(t.logprobs), 1
-        mask[i, :len(t)] = t.kinds >= 3
+        ids[i, : len(t)], old[i, : len(t)], attention[i, : len(t)] = t.token_ids, np.nan_to_num(t.logprobs), 1
+        mask[i, : len(t)] = t.kinds >= 3
     returns = np.array([t.ret for t in rollouts]).reshape(6, 4)
     std = returns.std(1, keepdims=True)
     advantages = np.where(std > 0, (returns - returns.mean(1, keepdims=True)) / (std + 1e-6), 0).reshape(-1, 1)
@@ -96,7 +105,10 @@ def test_any_split_and_any_order_gives_the_same_gradient(learner, rollouts, chan
     config = CONFIG.model_copy(update=changes)
     whole = gradient(learner, training_batch(rollouts), config, scope)
     for tokens in (64, 700):
-        close(gradient(learner, training_batch(rollouts), config.model_copy(update={"micro_tokens": tokens}), scope), whole)
+        close(
+            gradient(learner, training_batch(rollouts), config.model_copy(update={"micro_tokens": tokens}), scope),
+            whole,
+        )
     order = np.random.default_rng(1).permutation(len(rollouts))
     close(gradient(learner, training_batch([rollouts[i] for i in order]), config, scope), whole)
     close(gradient(learner, training_batch(rollouts), config, scope, rows=order), whole)
@@ -106,7 +118,9 @@ def test_a_turn_as_the_unit_of_the_ratio_survives_splitting(learner, rollouts):
     batch = Batch.of(rollouts)
     columns = {"units": batch.index * 1000 + batch.turns}
     whole = gradient(learner, training_batch(rollouts, **columns))
-    close(gradient(learner, training_batch(rollouts, **columns), CONFIG.model_copy(update={"micro_tokens": 300})), whole)
+    close(
+        gradient(learner, training_batch(rollouts, **columns), CONFIG.model_copy(update={"micro_tokens": 300})), whole
+    )
     assert (whole - gradient(learner, training_batch(rollouts))).norm() > 1e-3 * whole.norm()
 
 
@@ -128,12 +142,35 @@ def test_trajectories_without_advantage_are_counted_and_not_computed(learner, ro
 def test_the_gradient_is_the_numerical_one_on_a_two_token_model():
     """The derivative along a random direction, by central differences of the textbook loss."""
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=2, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-                                         num_attention_heads=1, initializer_range=0.5)).double().eval()
+    model = (
+        LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=2,
+                hidden_size=8,
+                intermediate_size=8,
+                num_hidden_layers=1,
+                num_attention_heads=1,
+                initializer_range=0.5,
+            )
+        )
+        .double()
+        .eval()
+    )
     rng = np.random.default_rng(0)
-    trajectories = [Trajectory(str(i), rng.integers(0, 2, 6), [0, 3, 3, 4, 5, 5], [0] * 6, np.full(6, -0.7), [""] * 6,
-                               group="g", reward=float(i % 2), signals={"ref_energy": rng.normal(size=6), "ref_entropy": np.zeros(6),
-                                                                        "ref_logprob": np.full(6, -0.6)}) for i in range(4)]
+    trajectories = [
+        Trajectory(
+            str(i),
+            rng.integers(0, 2, 6),
+            [0, 3, 3, 4, 5, 5],
+            [0] * 6,
+            np.full(6, -0.7),
+            [""] * 6,
+            group="g",
+            reward=float(i % 2),
+            signals={"ref_energy": rng.normal(size=6), "ref_entropy": np.zeros(6), "ref_logprob": np.full(6, -0.6)},
+        )
+        for i in range(4)
+    ]
     batch = training_batch(trajectories)
     analytic = gradient(model, batch)
     direction = torch.tensor(rng.normal(size=analytic.shape))
@@ -146,7 +183,7 @@ def test_the_gradient_is_the_numerical_one_on_a_two_token_model():
         moved, start = copy.deepcopy(model), 0
         with torch.no_grad():
             for p in moved.parameters():
-                p += shift * direction[start:start + p.numel()].view_as(p)
+                p += shift * direction[start : start + p.numel()].view_as(p)
                 start += p.numel()
             logp = moved(input_ids=ids).logits.log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
         ratio = (logp + 0.7).exp().numpy()
@@ -162,13 +199,20 @@ def test_the_gradients_of_the_kinds_add_up_to_the_whole(learner, rollouts):
     whole = gradient(learner, batch)
     rows = np.arange(len(rollouts))
     adam = Adam(learner.named_parameters(), 1e-3, 0, 1.0)
-    m = gradient_by_kind(SplitModel(learner), adam, batch, rows, normalisers(batch.total("weights"), [rows], "minibatch"),
-                         CONFIG.model_copy(update={"micro_tokens": 800}))
+    m = gradient_by_kind(
+        SplitModel(learner),
+        adam,
+        batch,
+        rows,
+        normalisers(batch.total("weights"), [rows], "minibatch"),
+        CONFIG.model_copy(update={"micro_tokens": 800}),
+    )
     kinds = ("reasoning", "action", "format")
     length = {k: m[f"mass/gradient_{k}"] for k in kinds}
     square = sum(n * n for n in length.values()) + 2 * sum(
         m[f"mass/cosine_{a}_{b}"] * length[a] * length[b]
-        for a, b in (("reasoning", "action"), ("format", "action"), ("reasoning", "format")))
+        for a, b in (("reasoning", "action"), ("format", "action"), ("reasoning", "format"))
+    )
     assert square == pytest.approx(float(whole.norm()) ** 2, rel=1e-3)
 
 
@@ -201,7 +245,9 @@ def test_gradient_checkpointing_changes_no_gradient(learner, rollouts):
 def test_a_micro_batch_holds_rows_of_like_length_on_a_cpu_and_all_that_fit_elsewhere(rollouts):
     batch, everyone = training_batch(rollouts), np.arange(len(rollouts))
     size = np.array([w[-1] + 1 for w in batch.where])
-    near, far = ([micro.chosen for micro in batch.micro_batches(everyone, 2048, torch.device(name))] for name in ("cpu", "meta"))
+    near, far = (
+        [micro.chosen for micro in batch.micro_batches(everyone, 2048, torch.device(name))] for name in ("cpu", "meta")
+    )
     assert sorted(np.concatenate(near)) == sorted(np.concatenate(far)) == everyone.tolist()
     for chosen in near:
         assert all((size[b] - size[a]) * (i + 1) <= PADDING for i, (a, b) in enumerate(zip(chosen, chosen[1:])))
@@ -217,7 +263,9 @@ def test_a_gradient_that_is_not_a_number_moves_nothing(learner, rollouts):
     batch.columns["advantages"] = [a * np.float32(np.nan) for a in batch.columns["advantages"]]
     rows = np.arange(len(rollouts))
     with pytest.raises(ActFocusError, match="step 4: the gradient of the policy is not a finite number"):
-        policy_step(SplitModel(model), Adam(model.named_parameters(), 1e-3, 0, 1.0), batch, rows, np.ones(len(rows)), CONFIG, 4)
+        policy_step(
+            SplitModel(model), Adam(model.named_parameters(), 1e-3, 0, 1.0), batch, rows, np.ones(len(rows)), CONFIG, 4
+        )
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
 
 
@@ -248,11 +296,16 @@ def test_advantages_of_the_critic_against_the_definition(rollouts):
     trajectories = [copy.copy(t) for t in rollouts]
     rng = np.random.default_rng(0)
     for t in trajectories:
-        t.signals = {**t.signals, "value": np.where(t.response_mask, rng.normal(size=len(t)), np.nan).astype(np.float32)}
+        t.signals = {
+            **t.signals,
+            "value": np.where(t.response_mask, rng.normal(size=len(t)), np.nan).astype(np.float32),
+        }
     plain, targets = token_advantages(trajectories, whiten=False)
     expected = np.concatenate([np.where(t.response_mask, t.ret - t.signals["value"], 0) for t in trajectories])
     np.testing.assert_allclose(plain, expected, atol=1e-5)
-    np.testing.assert_allclose(targets, np.concatenate([np.where(t.response_mask, t.ret, 0) for t in trajectories]), atol=1e-5)
+    np.testing.assert_allclose(
+        targets, np.concatenate([np.where(t.response_mask, t.ret, 0) for t in trajectories]), atol=1e-5
+    )
     white, _ = token_advantages(trajectories)
     response = np.concatenate([t.response_mask for t in trajectories])
     assert abs(white[response].mean()) < 1e-5 and white[response].std() == pytest.approx(1, abs=1e-4)
@@ -263,15 +316,19 @@ def test_the_critic_begins_at_0_and_learns_the_returns(tiny, rollouts):
     trained = Policy("tiny", copy.deepcopy(tiny.model).requires_grad_(True), tiny.tokenizer)
     critic = Critic(trained)
     before = per_token(rollouts, critic.values, 2000, tiny.device)
-    assert all((v[t.response_mask] == 0).all() and np.isnan(v[~t.response_mask]).all() for t, v in zip(rollouts, before))
+    assert all(
+        (v[t.response_mask] == 0).all() and np.isnan(v[~t.response_mask]).all() for t, v in zip(rollouts, before)
+    )
     zeros = np.zeros(sum(map(len, rollouts)), np.float32)
     batch = training_batch(rollouts, values=zeros, value_targets=zeros + np.float32(0.5))
     adam, rows = Adam(critic.named_parameters(), 1e-3, 0, 1.0), np.arange(len(rollouts))
     config = CONFIG.model_copy(update={"micro_tokens": 1000})
     losses = [critic_step(critic, adam, batch, rows, config, step)["loss/value"] for step in range(1, 9)]
     assert losses[0] == pytest.approx(0.125, rel=1e-4) and losses[-1] < 0.3 * losses[0]
-    assert not any(torch.equal(a, b) for a, b in [(critic.backbone.layers[0].mlp.up_proj.weight,
-                                                    tiny.model.model.layers[0].mlp.up_proj.weight)])
+    assert not any(
+        torch.equal(a, b)
+        for a, b in [(critic.backbone.layers[0].mlp.up_proj.weight, tiny.model.model.layers[0].mlp.up_proj.weight)]
+    )
 
 
 def test_a_scheme_with_advantages_of_its_own_is_refused_under_ppo(rollouts):
@@ -288,7 +345,9 @@ def test_a_scheme_with_advantages_of_its_own_is_refused_under_ppo(rollouts):
 
 def test_the_groups_with_the_widest_returns_are_kept():
     def group(name, *returns):
-        return [Trajectory(f"{name}{i}", [1], [3], [0], [0.0], [""], group=name, reward=r) for i, r in enumerate(returns)]
+        return [
+            Trajectory(f"{name}{i}", [1], [3], [0], [0.0], [""], group=name, reward=r) for i, r in enumerate(returns)
+        ]
 
     trajectories = group("a", 1, 1) + group("b", 0, 1) + group("c", 0, 0.5) + group("d", 0, 0)
     for share, kept in ((1.0, "abcd"), (0.5, "bc"), (0.25, "b"), (0.01, "b"), (0.75, "abc")):
@@ -306,16 +365,25 @@ def test_mini_batches_divide_the_trajectories_and_depend_on_seed_step_and_epoch_
 # --- learning --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scheme", "params"), [(name, {"scope": "together"} if name == "gtpo" else {})
-                                                for name in SCHEMES])
+@pytest.mark.parametrize(
+    ("scheme", "params"), [(name, {"scope": "together"} if name == "gtpo" else {}) for name in SCHEMES]
+)
 def test_a_bandit_whose_best_arm_is_known_is_learned(scheme, params):
     """One thought, one action out of 6; one pays. Every scheme must come to it.
 
     But for GTPO as published: standardised apart, its credit does not know the outcome.
     """
     torch.manual_seed(1)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=6, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                                         num_attention_heads=2, initializer_range=0.3)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=6,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            initializer_range=0.3,
+        )
+    ).eval()
     reference = Policy("bandit", copy.deepcopy(model).requires_grad_(False), None)
     split, adam = SplitModel(model), Adam(model.named_parameters(), 1e-2, 0, 1.0)
     g = torch.Generator().manual_seed(0)
@@ -333,12 +401,28 @@ def test_a_bandit_whose_best_arm_is_known_is_learned(scheme, params):
 
     def pull(name: str, ids: list[int], logprobs: np.ndarray, entropy: np.ndarray) -> Trajectory:
         pays = ids[2] == 2
-        known = {"value": 0.2, "policy_v": 0.2, "policy_q": pays, "oracle_v": 1.0, "oracle_q": pays,
-                 "answer_logprob_before": -2.0, "answer_logprob_after": -0.1 if pays else -3.0}
-        return Trajectory(name, ids, [0, 3, 4], [-1, 0, 0], logprobs, [""] * 3,
-                          [Turn("", "", [], True, float(pays), 0.0, "start", {})],
-                          {"entropy": entropy, **{k: np.full(3, v) for k, v in known.items()}},
-                          group=name.split("-")[0], reward=float(pays), success=pays)
+        known = {
+            "value": 0.2,
+            "policy_v": 0.2,
+            "policy_q": pays,
+            "oracle_v": 1.0,
+            "oracle_q": pays,
+            "answer_logprob_before": -2.0,
+            "answer_logprob_after": -0.1 if pays else -3.0,
+        }
+        return Trajectory(
+            name,
+            ids,
+            [0, 3, 4],
+            [-1, 0, 0],
+            logprobs,
+            [""] * 3,
+            [Turn("", "", [], True, float(pays), 0.0, "start", {})],
+            {"entropy": entropy, **{k: np.full(3, v) for k, v in known.items()}},
+            group=name.split("-")[0],
+            reward=float(pays),
+            success=pays,
+        )
 
     for step in range(1, 61):
         trajectories = score(play(step), reference)
@@ -400,6 +484,15 @@ def test_openings_are_not_shared_where_a_layer_sees_a_window(policy):
     """Their masks are another matter: such a model reads every row whole."""
     from transformers import MistralConfig, MistralForCausalLM
 
-    model = MistralForCausalLM(MistralConfig(vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-                                             num_attention_heads=2, num_key_value_heads=1, sliding_window=48))
+    model = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=400,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            sliding_window=48,
+        )
+    )
     assert not SplitModel(model).full_attention and SplitModel(policy.model).full_attention

@@ -30,10 +30,20 @@ def wide_folder(tmp_path_factory):
 
     folder, tokenizer = tmp_path_factory.mktemp("wide-llama"), make_tokenizer()
     torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
-        initializer_range=0.15)).save_pretrained(folder)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            initializer_range=0.15,
+        )
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -61,7 +71,7 @@ def restored(engine, policy):
 def _teacher_forced(policy, prompt: list[int], ids: list[int]) -> np.ndarray:
     """Log-probs of ids after a prompt, by one plain forward pass."""
     with torch.no_grad():
-        logits = policy.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1:-1].float()
+        logits = policy.model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float()
     return logits.log_softmax(-1)[torch.arange(len(ids)), ids].numpy()
 
 
@@ -142,11 +152,21 @@ def test_adapters_are_handed_over_in_the_weights(restored, policy, wide_folder):
 
 @vllm
 def test_rollouts_are_played_as_by_the_transformers_sampler(engine, policy):
-    trajectories = collect(policy, "frozen_lake", prompts=2, rollouts=4, sampler=VllmSampler(engine),
-                           env_options={"response_tokens": 40})
+    trajectories = collect(
+        policy, "frozen_lake", prompts=2, rollouts=4, sampler=VllmSampler(engine), env_options={"response_tokens": 40}
+    )
     assert len(trajectories) == 8 and max(len(t.turn_records) for t in trajectories) > 1
-    again = score(collect(policy, "frozen_lake", prompts=2, rollouts=4, sampler=VllmSampler(engine),
-                          env_options={"response_tokens": 40}), policy)
+    again = score(
+        collect(
+            policy,
+            "frozen_lake",
+            prompts=2,
+            rollouts=4,
+            sampler=VllmSampler(engine),
+            env_options={"response_tokens": 40},
+        ),
+        policy,
+    )
     for t, u in zip(trajectories, again):
         assert t.token_ids.tolist() == u.token_ids.tolist()
         where = u.response_mask
@@ -156,10 +176,28 @@ def test_rollouts_are_played_as_by_the_transformers_sampler(engine, policy):
 @vllm
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
 def test_training_with_vllm_logs_the_gap_and_hands_every_update_over(wide_folder, tmp_path, algorithm):
-    run = train(TrainConfig(model=str(wide_folder), algorithm=algorithm, scheme="actfocus", sampler="vllm", device="cpu", steps=3,
-                            prompts=2, rollouts=4, lr=1e-3, env_options={"response_tokens": 40}, minibatch=4,
-                            eval_every=2, eval_prompts=2, eval_rollouts=1, mass_every=0, filter_share=0.5,
-                            gradient_checkpointing=algorithm == "ppo"), tmp_path / "run")
+    run = train(
+        TrainConfig(
+            model=str(wide_folder),
+            algorithm=algorithm,
+            scheme="actfocus",
+            sampler="vllm",
+            device="cpu",
+            steps=3,
+            prompts=2,
+            rollouts=4,
+            lr=1e-3,
+            env_options={"response_tokens": 40},
+            minibatch=4,
+            eval_every=2,
+            eval_prompts=2,
+            eval_rollouts=1,
+            mass_every=0,
+            filter_share=0.5,
+            gradient_checkpointing=algorithm == "ppo",
+        ),
+        tmp_path / "run",
+    )
     rows = run.metrics()[0]
     steps = [row for row in rows if row["step"]]
     assert [row["step"] for row in rows] == [0, 1, 2, 3] and "eval/t0.5/success" in rows[2]
@@ -179,7 +217,9 @@ def test_a_real_language_model_is_played_with_the_trainers_log_probs():
     prompt = small.tokenizer("The capital of France is", add_special_tokens=False)["input_ids"]
     said = engine.generate([prompt], 8, 0.0, [0])[0].ids
     with torch.no_grad():
-        greedy = small.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False, eos_token_id=-1)[0, len(prompt):]
+        greedy = small.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False, eos_token_id=-1)[
+            0, len(prompt) :
+        ]
     assert said == greedy.tolist() and "Paris" in small.tokenizer.decode(said)
     gap = max(_gap(engine, small, prompt * 20, seed) for seed in range(4))
     assert gap < CLOSE * 10  # thirty layers

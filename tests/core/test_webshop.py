@@ -22,9 +22,15 @@ from actfocus_core.oracle.webshop import solve, turns_left
 
 PRESETS = {"paper": {}, "tiny": TINY}
 presets = pytest.mark.parametrize("options", PRESETS.values(), ids=PRESETS)
-picks = st.lists(st.one_of(st.integers(0, 10_000), st.text(max_size=30),
-                           st.text(max_size=20).map("search[{}]".format),
-                           st.text(max_size=20).map("click[{}]".format)), max_size=12)
+picks = st.lists(
+    st.one_of(
+        st.integers(0, 10_000),
+        st.text(max_size=30),
+        st.text(max_size=20).map("search[{}]".format),
+        st.text(max_size=20).map("click[{}]".format),
+    ),
+    max_size=12,
+)
 """An action a turn: a number picks a legal action, a text is what a policy might write."""
 
 
@@ -47,10 +53,16 @@ def test_the_papers_settings_are_the_preset():
     assert options.format_penalty == -0.1 and options.results_per_page == 10
 
 
-@pytest.mark.parametrize("options, named", [
-    ({"results_per_page": 0}, "results_per_page"), ({"actions_per_turn": 2}, "actions_per_turn"),
-    ({"departments": ("toys",)}, "departments"), ({"wheels": 4}, "wheels"),
-    ({"instructions": "items_ins.json"}, "catalogue")])
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"results_per_page": 0}, "results_per_page"),
+        ({"actions_per_turn": 2}, "actions_per_turn"),
+        ({"departments": ("toys",)}, "departments"),
+        ({"wheels": 4}, "wheels"),
+        ({"instructions": "items_ins.json"}, "catalogue"),
+    ],
+)
 def test_options_are_checked(options, named):
     with pytest.raises(ActFocusError, match=named):
         make_env("webshop", **options)
@@ -202,7 +214,7 @@ def test_the_drawing_is_one_well_formed_svg(options, seed, choices):
 
 def test_markup_in_a_search_is_escaped():
     env = make_env("webshop")
-    env.step(["search[<script>alert(1)</script> & \"shirt\"]"])
+    env.step(['search[<script>alert(1)</script> & "shirt"]'])
     assert "<script" not in env.svg()
     ET.fromstring(env.svg())
 
@@ -237,8 +249,7 @@ def test_every_goal_is_met_by_its_own_product(seed, attributes, options):
 
 def test_the_score_counts_each_demand():
     shop = synthetic_catalogue(0, ("fashion",))
-    goal = next(g for g in (make_goal(shop, s, 2, 2) for s in range(100))
-                if len(g.options) == 2 and g.price_upper)
+    goal = next(g for g in (make_goal(shop, s, 2, 2) for s in range(100)) if len(g.options) == 2 and g.price_upper)
     own, chosen = shop.by_asin[goal.asin], dict(goal.options)
     assert score(shop, goal, own, {}).total == 3 / 5
     assert score(shop, goal, own, dict([goal.options[0]])).total == 4 / 5
@@ -257,9 +268,16 @@ def test_an_options_price_is_the_price_paid():
     assert product.price_with({name: value}) == dollars >= product.price == product.price_with({})
 
 
-@pytest.mark.parametrize("a, b, ratio", [
-    ("machine wash", "machine washable", 86), ("soft", "soft cotton", 100), ("red", "blue", 29),
-    ("", "red", 0), ("navy blue", "Blue/Navy", 100)])
+@pytest.mark.parametrize(
+    "a, b, ratio",
+    [
+        ("machine wash", "machine washable", 86),
+        ("soft", "soft cotton", 100),
+        ("red", "blue", 29),
+        ("", "red", 0),
+        ("navy blue", "Blue/Navy", 100),
+    ],
+)
 def test_token_set_ratio(a, b, ratio):
     assert token_set_ratio(a, b) == pytest.approx(ratio, abs=1) == token_set_ratio(b, a)
 
@@ -295,7 +313,13 @@ def test_search_finds_by_words_in_any_form_and_order():
 
 def test_search_words():
     assert words("The Berries, of shoes and a DRESS plus 10 cactus") == [
-        "berry", "shoe", "dress", "plus", "10", "cactus"]
+        "berry",
+        "shoe",
+        "dress",
+        "plus",
+        "10",
+        "cactus",
+    ]
 
 
 # --- a real product file ---------------------------------------------------------------------
@@ -303,13 +327,21 @@ def test_search_words():
 
 def product(**fields):
     """A product as WebShop's file has it, with what real files have besides."""
-    return {"asin": "B000000001", "name": "Women's Soft Shirt", "category": "fashion",
-            "query": "women's shirts", "product_category": "Clothing › Women › Shirts",
-            "small_description": ["Soft cotton", "Machine wash"], "full_description": "A shirt.",
-            "pricing": "$12.99$15.99", "images": ["https://x/y.jpg"],
-            "customization_options": {"Color": [{"value": "Red/Blue", "price": 0, "image": None}],
-                                      "Size": None},
-            "Attributes": ["machine wash"], "brand": None, "average_rating": 4.1} | fields
+    return {
+        "asin": "B000000001",
+        "name": "Women's Soft Shirt",
+        "category": "fashion",
+        "query": "women's shirts",
+        "product_category": "Clothing › Women › Shirts",
+        "small_description": ["Soft cotton", "Machine wash"],
+        "full_description": "A shirt.",
+        "pricing": "$12.99$15.99",
+        "images": ["https://x/y.jpg"],
+        "customization_options": {"Color": [{"value": "Red/Blue", "price": 0, "image": None}], "Size": None},
+        "Attributes": ["machine wash"],
+        "brand": None,
+        "average_rating": 4.1,
+    } | fields
 
 
 def write(tmp_path, value, indent=1):
@@ -320,11 +352,17 @@ def write(tmp_path, value, indent=1):
 
 
 def test_a_webshop_product_file_is_read_as_webshop_reads_it(tmp_path):
-    path = write(tmp_path, [
-        product(), product(name=None), product(asin="nan-and-too-long"), product(asin="nan", name=None),
-        product(asin="B000000002", pricing="", customization_options="", small_description="One"),
-        product(asin="B000000003", pricing="$1,299.00", full_description=None,
-                customization_options=None)])
+    path = write(
+        tmp_path,
+        [
+            product(),
+            product(name=None),
+            product(asin="nan-and-too-long"),
+            product(asin="nan", name=None),
+            product(asin="B000000002", pricing="", customization_options="", small_description="One"),
+            product(asin="B000000003", pricing="$1,299.00", full_description=None, customization_options=None),
+        ],
+    )
     shop = read_catalogue(path)
     first, second, third = shop.products
     assert first.options == {"color": ("red | blue",)} and 12.99 <= first.price <= 15.99
@@ -343,9 +381,17 @@ def test_one_product_a_line_is_read_too(tmp_path):
 def test_instructions_and_attributes_come_from_the_second_file(tmp_path):
     path = write(tmp_path, [product(Attributes=[])])
     said = tmp_path / "items_ins.json"
-    said.write_text(json.dumps({"B000000001": {
-        "attributes": ["machine wash", "soft"], "instruction": "Find me soft women's shirts.",
-        "instruction_attributes": ["soft"]}}))
+    said.write_text(
+        json.dumps(
+            {
+                "B000000001": {
+                    "attributes": ["machine wash", "soft"],
+                    "instruction": "Find me soft women's shirts.",
+                    "instruction_attributes": ["soft"],
+                }
+            }
+        )
+    )
     env = make_env("webshop", catalogue=path, instructions=said, price_ceiling=False)
     assert env.goal.instruction == "Find me soft women's shirts with color: red | blue"
     assert env.goal.attributes == ("soft",)
@@ -361,8 +407,7 @@ def test_without_attributes_the_bullet_points_give_them(tmp_path):
 
 
 def test_button_labels_never_clash(tmp_path):
-    clash = {"Color": [{"value": "buy now"}, {"value": "red||blue"}],
-             "Size": [{"value": "Buy  NOW"}, {"value": "s"}]}
+    clash = {"Color": [{"value": "buy now"}, {"value": "red||blue"}], "Size": [{"value": "Buy  NOW"}, {"value": "s"}]}
     path = write(tmp_path, [product(asin="next >", customization_options=clash)])
     env = make_env("webshop", catalogue=path)
     env.step(["search[shirt]"])
@@ -379,20 +424,22 @@ def broken(change):
     return [good, bad]
 
 
-@pytest.mark.parametrize("change, field", [
-    (lambda p: p.pop("name"), "name"),
-    (lambda p: p.update(name=None), "name"),
-    (lambda p: p.update(asin=7), "asin"),
-    (lambda p: p.update(pricing=12.5), "pricing"),
-    (lambda p: p.update(pricing="cheap"), "pricing"),
-    (lambda p: p.update(pricing="$1.2.3"), "pricing"),
-    (lambda p: p.update(small_description=[1]), "small_description.0"),
-    (lambda p: p.pop("full_description"), "full_description"),
-    (lambda p: p.update(customization_options={"color": [{"name": "red"}]}),
-     "customization_options.color.0.value"),
-    (lambda p: p.update(customization_options={"color": "red"}), "customization_options.color"),
-    (lambda p: p.update(Attributes="soft"), "Attributes"),
-])
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        (lambda p: p.pop("name"), "name"),
+        (lambda p: p.update(name=None), "name"),
+        (lambda p: p.update(asin=7), "asin"),
+        (lambda p: p.update(pricing=12.5), "pricing"),
+        (lambda p: p.update(pricing="cheap"), "pricing"),
+        (lambda p: p.update(pricing="$1.2.3"), "pricing"),
+        (lambda p: p.update(small_description=[1]), "small_description.0"),
+        (lambda p: p.pop("full_description"), "full_description"),
+        (lambda p: p.update(customization_options={"color": [{"name": "red"}]}), "customization_options.color.0.value"),
+        (lambda p: p.update(customization_options={"color": "red"}), "customization_options.color"),
+        (lambda p: p.update(Attributes="soft"), "Attributes"),
+    ],
+)
 def test_a_broken_product_is_refused_with_line_product_and_field(tmp_path, change, field):
     path = write(tmp_path, broken(change))
     with pytest.raises(ActFocusError) as error:
@@ -407,13 +454,19 @@ def test_a_broken_product_is_refused_with_line_product_and_field(tmp_path, chang
     assert "must be" in message and "\n" not in message
 
 
-@pytest.mark.parametrize("text, said", [
-    ("", "no product"), ("[]", "no product"),
-    ("[{},\n{}]", "line 1: product 1: field asin: is missing"),
-    ("[\n1]", "line 2: product 1 is not an object"), ('[{"asin": }]', "line 1: not JSON"),
-    ("[" + json.dumps({}), "line 1"), ("hello", "line 1: not JSON"),
-    ("[" * 100_000, "nested too deeply"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "no product"),
+        ("[]", "no product"),
+        ("[{},\n{}]", "line 1: product 1: field asin: is missing"),
+        ("[\n1]", "line 2: product 1 is not an object"),
+        ('[{"asin": }]', "line 1: not JSON"),
+        ("[" + json.dumps({}), "line 1"),
+        ("hello", "line 1: not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
 def test_a_file_that_is_no_product_file_is_refused(tmp_path, text, said):
     with pytest.raises(ActFocusError, match=said) as error:
         make_env("webshop", catalogue=write(tmp_path, text))
@@ -446,8 +499,9 @@ def small_shop(tmp_path, reward):
     records = [r for r in make_records(2, ("fashion",)) if r["query"] in ("shirt", "hat", "dress")][:7]
     for record in records:
         record["customization_options"]["color"] = record["customization_options"]["color"][:2]
-    return make_env("webshop", catalogue=write(tmp_path, records), results_per_page=3, max_turns=6,
-                    goal_attributes=1, reward=reward)
+    return make_env(
+        "webshop", catalogue=write(tmp_path, records), results_per_page=3, max_turns=6, goal_attributes=1, reward=reward
+    )
 
 
 def brute_force(env):
@@ -457,15 +511,15 @@ def brute_force(env):
     @cache
     def targets(at):
         shown = env.page(at)
-        return [env.follow(at, action) for action in
-                searches * shown.search + [button.action for button in shown.buttons]]
+        return [
+            env.follow(at, action) for action in searches * shown.search + [button.action for button in shown.buttons]
+        ]
 
     @cache
     def value(at, turns):
         if at.kind == "done" or not turns:
             return 0.0
-        return max(env.payout(env.purchase(to)) if to.kind == "done" else value(to, turns - 1)
-                   for to in targets(at))
+        return max(env.payout(env.purchase(to)) if to.kind == "done" else value(to, turns - 1) for to in targets(at))
 
     met = frontier = {Location()}
     for _ in range(4):
@@ -481,8 +535,7 @@ def test_the_solver_equals_brute_force(tmp_path, reward):
     for seed, tight in product_of(range(3), (False, True)):
         env.reset(seed)
         if tight:  # so that an option's own price decides
-            cheapest = min(p.price for p in env.shop.products
-                           if p.query == env.goal.query and p.option_prices)
+            cheapest = min(p.price for p in env.shop.products if p.query == env.goal.query and p.option_prices)
             env.goal = replace(env.goal, price_upper=cheapest)
         (value, met), solved = brute_force(env), solve(env)
         for at in met:

@@ -37,8 +37,11 @@ def test_extreme_signals_stay_finite():
 
 
 @settings(max_examples=50)
-@given(hnp.arrays(np.float64, (3, 7), elements=st.floats(-20, 20)), st.floats(-50, 50),
-       hnp.arrays(np.uint8, (3, 7), elements=st.integers(0, 5)))
+@given(
+    hnp.arrays(np.float64, (3, 7), elements=st.floats(-20, 20)),
+    st.floats(-50, 50),
+    hnp.arrays(np.uint8, (3, 7), elements=st.integers(0, 5)),
+)
 def test_a_shift_of_all_signals_changes_nothing_and_neither_does_the_shape(signal, shift, kinds):
     weights = token_weights(kinds, signal, 0.1, 0.5)
     np.testing.assert_allclose(token_weights(kinds, signal + shift, 0.1, 0.5), weights, atol=2e-4)
@@ -56,8 +59,17 @@ def test_format_weight_replaces_alpha_on_format_alone():
     np.testing.assert_allclose(weights, [0.1, 0.7, 1.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("alpha", "beta", "says"), [(-0.1, 0, "alpha"), (1.1, 0, "alpha"), (np.nan, 0, "alpha"),
-                                                    (0, -1, "beta"), (0, np.inf, "beta"), (0, np.nan, "beta")])
+@pytest.mark.parametrize(
+    ("alpha", "beta", "says"),
+    [
+        (-0.1, 0, "alpha"),
+        (1.1, 0, "alpha"),
+        (np.nan, 0, "alpha"),
+        (0, -1, "beta"),
+        (0, np.inf, "beta"),
+        (0, np.nan, "beta"),
+    ],
+)
 def test_parameters_out_of_range_are_refused(alpha, beta, says):
     with pytest.raises(ActFocusError, match=says):
         token_weights(np.array([ACTION]), np.array([0.0]), alpha, beta)

@@ -55,7 +55,9 @@ def make_volume(image: Path) -> Path:
 
 def copy(image: Path, to: Path) -> None:
     """Copy the file as it is at one moment: once more if the system wrote to the volume meanwhile."""
-    loop = subprocess.run(["losetup", "-n", "-O", "NAME", "-j", str(image)], check=True, capture_output=True, text=True).stdout.split()[0]
+    loop = subprocess.run(
+        ["losetup", "-n", "-O", "NAME", "-j", str(image)], check=True, capture_output=True, text=True
+    ).stdout.split()[0]
     counters = Path("/sys/block") / Path(loop).name / "stat"
 
     def written() -> list[str]:
@@ -72,6 +74,7 @@ def copy(image: Path, to: Path) -> None:
 
 def stopping(path: Path, left: mmap.mmap) -> Callable[[str, tuple], None]:
     """An audit hook that counts ``left`` down with each event in the folder of checkpoints and stops its process at 0."""
+
     def watch(event: str, arguments: tuple) -> None:
         if left[0] and arguments and str(path / "checkpoints") in str(arguments[0]):
             left[0] -= 1
@@ -135,6 +138,7 @@ def go_on(path: Path, told: Path) -> int:
         return process
     code = 1
     try:
+
         def watch(phase: str, done: int, total: int) -> None:
             if phase == "train" and not told.exists():
                 told.write_text(str(done))
@@ -148,8 +152,12 @@ def go_on(path: Path, told: Path) -> int:
 
 def results(path: Path) -> dict[int, dict]:
     """The rows by step, without what depends on the machine's speed or on which step is the last."""
-    return {row["step"]: {k: v for k, v in row.items() if not k.startswith(("seconds/", "eval/")) and k != "tokens/per_second"}
-            for row in rows(path)}
+    return {
+        row["step"]: {
+            k: v for k, v in row.items() if not k.startswith(("seconds/", "eval/")) and k != "tokens/per_second"
+        }
+        for row in rows(path)
+    }
 
 
 def look(image: Path, folder: Path) -> dict:
@@ -162,7 +170,10 @@ def look(image: Path, folder: Path) -> dict:
         found["code"] = ended(go_on(path, told))
         found["first"] = int(told.read_text()) if told.exists() else None
         # There may be nothing to compare: where the run cannot even be opened.
-        found |= {"results": results(path) if found["code"] == 0 else {}, "signals": sorted(p.name for p in (path / "signals").glob("step-*"))}
+        found |= {
+            "results": results(path) if found["code"] == 0 else {},
+            "signals": sorted(p.name for p in (path / "signals").glob("step-*")),
+        }
     image.unlink()
     return found
 

@@ -28,9 +28,23 @@ from actfocus_core.train.checkpoint import checkpoints
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 """Flags of an open that may change a file: one of them is set."""
 CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod")
-CONFIG = {"prompts": 1, "rollouts": 2, "minibatch": 2, "eval_prompts": 1, "eval_rollouts": 1, "eval_every": 5, "lr": 3e-4, "mass_every": 0,
-          "scheme": "actfocus", "device": "cpu", "seed": 5, "checkpoints_kept": 2, "rollout_batch": 2, "micro_tokens": 500,
-          "env_options": {"max_turns": 1, "response_tokens": 16}}
+CONFIG = {
+    "prompts": 1,
+    "rollouts": 2,
+    "minibatch": 2,
+    "eval_prompts": 1,
+    "eval_rollouts": 1,
+    "eval_every": 5,
+    "lr": 3e-4,
+    "mass_every": 0,
+    "scheme": "actfocus",
+    "device": "cpu",
+    "seed": 5,
+    "checkpoints_kept": 2,
+    "rollout_batch": 2,
+    "micro_tokens": 500,
+    "env_options": {"max_turns": 1, "response_tokens": 16},
+}
 
 
 def before_change(path: Path, changes: int) -> Callable[[str, tuple], None]:
@@ -92,7 +106,11 @@ def state(path: Path) -> dict:
     for step in run.steps():
         run.trajectories(step)
     kept = checkpoints(path / "checkpoints")
-    return {"said": read_status(path).get("step", 0), "kept": kept[-1] if kept else 0, "rows": rows(path)[-1]["step"] if rows(path) else -1}
+    return {
+        "said": read_status(path).get("step", 0),
+        "kept": kept[-1] if kept else 0,
+        "rows": rows(path)[-1]["step"] if rows(path) else -1,
+    }
 
 
 def main(folder: str, kills: int, steps: int, seed: int) -> None:
@@ -105,20 +123,37 @@ def main(folder: str, kills: int, steps: int, seed: int) -> None:
     found, finished = [], False
     while not finished and len(found) < kills:
         timed = len(found) % 2 == 0
-        code = ended(live(path, steps, None if timed else before_change(path, dice.randrange(100))), dice.random() * 2 * step_seconds if timed else 60.0)
+        code = ended(
+            live(path, steps, None if timed else before_change(path, dice.randrange(100))),
+            dice.random() * 2 * step_seconds if timed else 60.0,
+        )
         finished = code == 0
         if not finished:
             if code != -signal.SIGKILL:
                 sys.exit(f"ended with {code} in place of a kill")
             print(f"kill {len(found) + 1}", file=sys.stderr, flush=True)
-            found.append({"how": "time" if timed else "change", **state(path), "killed": read_status(path).get("state", "")})
+            found.append(
+                {"how": "time" if timed else "change", **state(path), "killed": read_status(path).get("state", "")}
+            )
     if not finished and ended(live(path, steps)):
         sys.exit("the last life failed")
-    results = [[{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(p)]
-               for p in (whole, path)]
+    results = [
+        [{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(p)]
+        for p in (whole, path)
+    ]
     weights = [load_policy(str(p / "policy"), "cpu").fingerprint for p in (whole, path)]
-    print(json.dumps({"kills": found, "step_seconds": step_seconds, "equal": results[0] == results[1], "weights": weights[0] == weights[1],
-                      "steps": [row["step"] for row in results[1]], "left": [str(p.relative_to(path)) for p in path.rglob(".*") if p.name != ".lock"]}))
+    print(
+        json.dumps(
+            {
+                "kills": found,
+                "step_seconds": step_seconds,
+                "equal": results[0] == results[1],
+                "weights": weights[0] == weights[1],
+                "steps": [row["step"] for row in results[1]],
+                "left": [str(p.relative_to(path)) for p in path.rglob(".*") if p.name != ".lock"],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,9 @@ def test_a_run_takes_as_long_and_ends_as_it_would(tmp_path, backwards):
 def test_races_stand_in_the_order_they_were_started_in(tmp_path, backwards, monkeypatch):
     monkeypatch.setattr(Races, "_work", lambda self: None)
     races = Races(tmp_path)
-    ids = [races.start(RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")) for _ in range(3)]
+    ids = [
+        races.start(RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")) for _ in range(3)
+    ]
     assert [race["id"] for race in races.races()] == ids[::-1]
 
 
@@ -52,7 +54,11 @@ def test_what_was_written_again_is_read_again_however_old_it_says_it_is(tmp_path
     assert run.index()["id"].tolist() == [t.id for t in rollouts]
     before, looked = stamp(run, [0]), Run.open(run.path).trajectory(rollouts[0].id)
     assert "ref_energy" in looked.signals
-    run.annotate(0, "tiny", [Trajectory(**{**vars(t), "signals": {name: -values for name, values in t.signals.items()}}) for t in rollouts])
+    run.annotate(
+        0,
+        "tiny",
+        [Trajectory(**{**vars(t), "signals": {name: -values for name, values in t.signals.items()}}) for t in rollouts],
+    )
     os.utime(note, ns=(10**18, 10**18))
     assert stamp(run, [0]) != before
     # Another run of the same name, of the same second.

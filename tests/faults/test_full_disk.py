@@ -32,7 +32,10 @@ def refused(*arguments) -> str:
 
 
 def comparable(path: Path) -> list[dict]:
-    return [{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(path)]
+    return [
+        {k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"}
+        for row in rows(path)
+    ]
 
 
 def test_training_keeps_its_last_checkpoint_and_goes_on_where_there_is_room(disk, tmp_path):
@@ -55,7 +58,10 @@ def test_training_keeps_its_last_checkpoint_and_goes_on_where_there_is_room(disk
         assert steps and steps[-1] >= kept and f"the checkpoint of step {steps[-1]} is kept" in line
         kept = steps[-1]
         assert {p.name for p in path.rglob(".*")} <= {".lock"}, "no half of anything is left"
-        assert [row["step"] for row in rows(path)] == list(range(len(rows(path)))) and read_status(path)["state"] in ("killed", "failed")
+        assert [row["step"] for row in rows(path)] == list(range(len(rows(path)))) and read_status(path)["state"] in (
+            "killed",
+            "failed",
+        )
         for step in Run.open(path).steps():
             assert Run.open(path).trajectories(step)
     disk.empty()
@@ -66,7 +72,13 @@ def test_training_keeps_its_last_checkpoint_and_goes_on_where_there_is_room(disk
 @pytest.mark.parametrize("room", ROOM)
 def test_an_export_is_there_whole_or_not_at_all(disk, room):
     disk.fill(room)
-    for format, name in (("parquet", "x.parquet"), ("jsonl", "x.jsonl"), ("csv", "x.csv"), ("html", "x.html"), ("advantages", "x.json")):
+    for format, name in (
+        ("parquet", "x.parquet"),
+        ("jsonl", "x.jsonl"),
+        ("csv", "x.csv"),
+        ("html", "x.html"),
+        ("advantages", "x.json"),
+    ):
         limit = ["--limit", "40"] if format == "html" else []
         refused("export", str(LAKE), "--format", format, "--out", str(disk.path / name), *limit)
         assert disk.files() == set()
@@ -84,7 +96,19 @@ def test_an_import_is_there_whole_or_not_at_all(disk, tmp_path, room):
 @pytest.mark.parametrize("room", ROOM[:2])
 def test_rollouts_are_there_whole_or_not_at_all(disk, room):
     disk.fill(room)
-    refused("rollout", "--prompts", "1", "--rollouts", "2", "-o", "max_turns=2", "--out", str(disk.path / "run"), "--progress", "none")
+    refused(
+        "rollout",
+        "--prompts",
+        "1",
+        "--rollouts",
+        "2",
+        "-o",
+        "max_turns=2",
+        "--out",
+        str(disk.path / "run"),
+        "--progress",
+        "none",
+    )
     assert disk.files() == set()
 
 
@@ -97,9 +121,15 @@ def test_annotations_and_what_ifs_of_before_stay(disk, rollouts, room):
     whatif.store(run, before)
     kept = {name: (disk.path / name).read_bytes() for name in disk.files() if (disk.path / name).is_file()}
     disk.fill(room)
-    for work in (lambda: run.annotate(0, "tiny", rollouts), lambda: run.annotate(0, "other", rollouts), lambda: run.add_trajectories(1, rollouts),
-                 lambda: whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 1}, BRANCHED, rollouts)),
-                 lambda: whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 0}, {**BRANCHED, "policy": "other"}, rollouts))):
+    for work in (
+        lambda: run.annotate(0, "tiny", rollouts),
+        lambda: run.annotate(0, "other", rollouts),
+        lambda: run.add_trajectories(1, rollouts),
+        lambda: whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 1}, BRANCHED, rollouts)),
+        lambda: whatif.store(
+            run, whatif.WhatIf("branch", {"trajectory": "a", "turn": 0}, {**BRANCHED, "policy": "other"}, rollouts)
+        ),
+    ):
         with pytest.raises(ActFocusError, match="cannot be written .*No space left") as error:
             work()
         assert str(error.value).isprintable()

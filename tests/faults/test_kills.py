@@ -29,11 +29,17 @@ assert ended(live(killed, 3)) == 0
 """Kills a run after the rollouts of step 2 have appeared and before its signals, and resumes it."""
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(2, 3), pytest.param(50, 30, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize(
+    ("kills", "steps"), [(2, 3), pytest.param(50, 30, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+)
 def test_killed_again_and_again(kills, steps, tmp_path):
     """Nothing but the unfinished step is lost, every file can be read at every moment, and the end is the same to the bit."""
-    ended = subprocess.run([sys.executable, "-m", "tests.faults.kills", str(tmp_path), str(kills), str(steps), "1"],
-                           stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.faults.kills", str(tmp_path), str(kills), str(steps), "1"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert ended.returncode == 0
     told = json.loads(ended.stdout)
     assert told["equal"] and told["weights"] and told["steps"] == list(range(steps + 1)) and told["left"] == []
@@ -48,8 +54,12 @@ def test_killed_again_and_again(kills, steps, tmp_path):
 
 def test_killed_between_the_rollouts_of_a_step_and_their_signals(tmp_path):
     """The resumed run stores the signals, and the results are those of an undisturbed run."""
-    ended = subprocess.run([sys.executable, "-c", BETWEEN, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-                           env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, "-c", BETWEEN, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert ended.returncode == 0
     assert ended.stdout.strip() == "['step-00001.parquet', 'step-00002.parquet'] ['step-00001.tiny.parquet']"
     whole, killed = Run.open(tmp_path / "whole"), Run.open(tmp_path / "killed")
@@ -57,7 +67,14 @@ def test_killed_between_the_rollouts_of_a_step_and_their_signals(tmp_path):
         assert killed.references(step) == ["tiny"]
         for expected, found in zip(whole.trajectories(step), killed.trajectories(step), strict=True):
             assert found.id == expected.id and found.signals.keys() == expected.signals.keys()
-            assert all(np.array_equal(found.signals[name], values, equal_nan=True) for name, values in expected.signals.items())
-    timeless = [[{k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"} for row in rows(run.path)]
-                for run in (whole, killed)]
+            assert all(
+                np.array_equal(found.signals[name], values, equal_nan=True) for name, values in expected.signals.items()
+            )
+    timeless = [
+        [
+            {k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"}
+            for row in rows(run.path)
+        ]
+        for run in (whole, killed)
+    ]
     assert timeless[0] == timeless[1]

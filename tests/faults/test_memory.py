@@ -36,7 +36,9 @@ kept = []
 values = {{**{CONFIG!r}, "prompts": 4, "rollouts": 8, "minibatch": 32, "steps": 3, "eval_every": 0}}
 train(TrainConfig.of(**values), {str(path)!r}, watch)
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert ended.returncode == 1 and "the memory is spent; micro_tokens below" in ended.stderr, ended.stderr[-2000:]
     assert "the checkpoint of step 1 is kept" in ended.stderr and checkpoints(path / "checkpoints") == [1]
     status = read_status(path)
@@ -75,7 +77,7 @@ def test_the_kernel_ends_a_trainer_and_the_studio_says_so_and_goes_on(tmp_path, 
         (GROUP / "memory.limit_in_bytes").write_text(str(300 << 20))
         races = Races(tmp_path)
         command = Races._command
-        shell = f"echo $$ > {GROUP}/cgroup.procs; exec \"$@\""
+        shell = f'echo $$ > {GROUP}/cgroup.procs; exec "$@"'
         races._command = lambda race, run: ["sh", "-c", shell, "sh", *command(races, race, run)]
         id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
         look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("failed", "killed") and found)

@@ -10,7 +10,9 @@ import pytest
 
 from tests.faults.images import make_volume, mounted
 
-UNSYNCED = "import sys, actfocus_core.train.checkpoint as c; c.sync = lambda path: None; import tests.faults.images as i; "
+UNSYNCED = (
+    "import sys, actfocus_core.train.checkpoint as c; c.sync = lambda path: None; import tests.faults.images as i; "
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,12 @@ def volumes(tmp_path):
 
 
 def images(tmp_path, count: int, command: list[str]) -> list[dict]:
-    ended = subprocess.run([sys.executable, *command, str(tmp_path), str(count), "1"], stdout=subprocess.PIPE, text=True,
-                           env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, *command, str(tmp_path), str(count), "1"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert ended.returncode == 0
     return json.loads(ended.stdout)
 

@@ -41,18 +41,30 @@ def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_pa
     assert actfocus("diagnose", str(run.path)).returncode == 0
     assert actfocus("export", str(run.path), "--format", "jsonl", "--out", str(tmp_path / "x.jsonl")).returncode == 0
     step = run.steps()[0]
-    for work in (lambda: run.annotate(step, "tiny", run.trajectories(step)), lambda: whatif.store(run, whatif.WhatIf("edit", {}, {}, [])),
-                 lambda: Signals().score(run, "lake", "tiny"), lambda: train(TrainConfig.of(**CONFIG, steps=1), disk.path / "new"),
-                 lambda: resume(disk.path / "trained", steps=2), lambda: races.start(ASKED), lambda: races.ask(id, "stop"),
-                 lambda: races.ask(id, "go"), lambda: request(disk.path / "trained", "stop")):
+    for work in (
+        lambda: run.annotate(step, "tiny", run.trajectories(step)),
+        lambda: whatif.store(run, whatif.WhatIf("edit", {}, {}, [])),
+        lambda: Signals().score(run, "lake", "tiny"),
+        lambda: train(TrainConfig.of(**CONFIG, steps=1), disk.path / "new"),
+        lambda: resume(disk.path / "trained", steps=2),
+        lambda: races.start(ASKED),
+        lambda: races.ask(id, "stop"),
+        lambda: races.ask(id, "go"),
+        lambda: request(disk.path / "trained", "stop"),
+    ):
         with pytest.raises(ActFocusError, match="Read-only file system") as error:
             work()
         assert str(error.value).isprintable()
-    for command in (["rollout", "--prompts", "1", "--rollouts", "1", "-o", "max_turns=1", "--out", str(disk.path / "r")],
-                    ["export", str(run.path), "--format", "csv", "--out", str(disk.path / "x.csv")],
-                    ["import", "auto", str(tmp_path / "x.jsonl"), "--out", str(disk.path / "i")], ["score", str(run.path)]):
+    for command in (
+        ["rollout", "--prompts", "1", "--rollouts", "1", "-o", "max_turns=1", "--out", str(disk.path / "r")],
+        ["export", str(run.path), "--format", "csv", "--out", str(disk.path / "x.csv")],
+        ["import", "auto", str(tmp_path / "x.jsonl"), "--out", str(disk.path / "i")],
+        ["score", str(run.path)],
+    ):
         result = actfocus(*command)
-        assert result.returncode == 2 and "Read-only file system" in result.stderr.rstrip("\n").rsplit("\n", 1)[-1], result
+        assert result.returncode == 2 and "Read-only file system" in result.stderr.rstrip("\n").rsplit("\n", 1)[-1], (
+            result
+        )
     assert disk.files() == listed and races.look(id, {})["runs"][0]["state"] in ("waiting", "queued")
 
 

@@ -35,7 +35,9 @@ def whole(tmp_path_factory):
 
 
 def names(folder) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    )
 
 
 def link(place, outside):
@@ -91,20 +93,38 @@ def look(runs) -> str:
     with suppress(ActFocusError):
         run = Run.open(runs / "r")
     if run:
-        for reads in (run.index, run.metrics, lambda: list(run.stream()), lambda: run.made(0, "tiny"), lambda: whatif.listing(run),
-                      lambda: whatif.load(run, next(iter((run.path / "whatif").glob("*"))).stem)):
+        for reads in (
+            run.index,
+            run.metrics,
+            lambda: list(run.stream()),
+            lambda: run.made(0, "tiny"),
+            lambda: whatif.listing(run),
+            lambda: whatif.load(run, next(iter((run.path / "whatif").glob("*"))).stem),
+        ):
             told(reads)
-    told(lambda: load_checkpoint(runs / "r/checkpoints", checkpoints(runs / "r/checkpoints")[-1], ["policy"]) if checkpoints(runs / "r/checkpoints")
-         else "no checkpoint")
+    told(
+        lambda: (
+            load_checkpoint(runs / "r/checkpoints", checkpoints(runs / "r/checkpoints")[-1], ["policy"])
+            if checkpoints(runs / "r/checkpoints")
+            else "no checkpoint"
+        )
+    )
     said += [repr(read_status(runs / "r")), requested(runs / "r")]
     races = Races(runs)
-    for reads in (races.races, races._busy, lambda: races.look(RACE, {}), lambda: races.log(RACE, "r"), lambda: races.rates("frozen_lake", "grpo", "tiny")):
+    for reads in (
+        races.races,
+        races._busy,
+        lambda: races.look(RACE, {}),
+        lambda: races.log(RACE, "r"),
+        lambda: races.rates("frozen_lake", "grpo", "tiny"),
+    ):
         told(reads)
     return "\n".join(said)
 
 
 def write(runs, monkeypatch) -> None:
     """All that they write there, each refused in one line where it cannot be done."""
+
     def tried(*writes) -> None:
         for one in writes:
             with suppress(ActFocusError, OSError):
@@ -117,8 +137,14 @@ def write(runs, monkeypatch) -> None:
     races = Races(runs)
     monkeypatch.setattr(Races, "_work", lambda self: None)
     monkeypatch.setattr(Races, "_command", lambda self, race, run: ["true"])
-    tried(lambda: request(runs / "r", "pause"), train_alone, lambda: Run.open(runs / "r").log({"step": 9}),
-          lambda: races.ask(RACE, "stop"), lambda: races.ask(RACE, "go"), lambda: races.start(RaceRequest(**GOOD)))
+    tried(
+        lambda: request(runs / "r", "pause"),
+        train_alone,
+        lambda: Run.open(runs / "r").log({"step": 9}),
+        lambda: races.ask(RACE, "stop"),
+        lambda: races.ask(RACE, "go"),
+        lambda: races.start(RaceRequest(**GOOD)),
+    )
     races._going = [race["id"] for race in races._all() if race["id"] != RACE][:1]
     if races._going:
         tried(races._begin_next)
@@ -133,7 +159,9 @@ def test_every_file_of_a_run_and_of_the_races(whole, tmp_path, kind, monkeypatch
     """Nothing hangs or fills up, nothing elsewhere is shown or changed, and each is one line."""
     outside = tmp_path / "secret.json"
     todo = names(whole)
-    assert len(todo) > 10 and {"r/.lock", "r/status.json", "r/metrics.jsonl", ".races/r.log", ".races/.slot"} <= set(todo)
+    assert len(todo) > 10 and {"r/.lock", "r/status.json", "r/metrics.jsonl", ".races/r.log", ".races/.slot"} <= set(
+        todo
+    )
     for number, name in enumerate([*todo, f".races/{RACE}.stop"]):
         outside.write_text(SECRET)
         runs = tmp_path / str(number)

@@ -51,7 +51,9 @@ def test_races_started_at_the_same_moment_are_all_kept(tmp_path, idle):
 
 def test_the_slot_is_taken_once_and_freed_by_the_end_of_the_process(tmp_path, idle, monkeypatch):
     """Whoever begins, and even where the studio that began it is gone."""
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"])
+    monkeypatch.setattr(
+        Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
+    )
     studios = [Races(tmp_path), Races(tmp_path)]
     for studio in studios:
         studio.start(ASKED)
@@ -86,7 +88,9 @@ def test_go_in_both_trains_once_and_stop_in_the_other_one_stops(tmp_path, short)
     second.ask(id, "stop")
     wait(lambda: not any(thread is not None and thread.is_alive() for thread in (first._thread, second._thread)))
     states = [run["state"] for run in second.look(id, {})["runs"]]
-    assert states in (["stopped", "waiting"], ["finished", "waiting"]) and not first._going, "the first studio begins nothing more"
+    assert states in (["stopped", "waiting"], ["finished", "waiting"]) and not first._going, (
+        "the first studio begins nothing more"
+    )
     assert len(first._processes) + len(second._processes) == 1
     rows = [row["step"] for row in Run.open(tmp_path / begun[0]["name"]).metrics()[0]]
     assert rows == list(range(len(rows))), "no step was taken twice"
@@ -97,7 +101,9 @@ def test_a_stop_that_comes_before_the_run_listens_is_kept(tmp_path, idle, monkey
     """The run's process takes away what was asked of earlier ones when it begins; then it is asked again."""
     from actfocus_core.train.control import requested, the_only_trainer, write_status
 
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"])
+    monkeypatch.setattr(
+        Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
+    )
     races = Races(tmp_path)
     id = races.start(ASKED)
     races._begin_next()

@@ -19,9 +19,22 @@ from actfocus_core.errors import ActFocusError
 from tests.fuzz.damage import Choices
 
 SHARES = {
-    "actions and spans": 3000, "a character at a time": 1000, "patterns": 600, "addresses": 1800, "requests": 600,
-    "lesson texts": 250, "lesson values": 250, "run files": 200, "metrics": 200, "tables": 80, "columns": 120,
-    "what-ifs": 150, "checkpoints": 150, "races": 150, "lines": 450, "records": 450,
+    "actions and spans": 3000,
+    "a character at a time": 1000,
+    "patterns": 600,
+    "addresses": 1800,
+    "requests": 600,
+    "lesson texts": 250,
+    "lesson values": 250,
+    "run files": 200,
+    "metrics": 200,
+    "tables": 80,
+    "columns": 120,
+    "what-ifs": 150,
+    "checkpoints": 150,
+    "races": 150,
+    "lines": 450,
+    "records": 450,
 }
 """Cases of each target by default; besides them ``tests/interop/test_mutations.py`` imports 550 damaged files."""
 FULL = 10_000
@@ -55,13 +68,17 @@ def fuzz(name: str, *explicit: dict, **makers: Callable[[Choices], object]):
             nonlocal made
             for start in range(0, len(data), BYTES):
                 made += 1
-                choices = Choices(data[start:start + BYTES])
+                choices = Choices(data[start : start + BYTES])
                 in_time(check, {argument: make(choices) for argument, make in makers.items()})
 
         driven = settings(
-            max_examples=-(-cases // TOGETHER), deadline=None, database=None, derandomize=ASKED == FULL, suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate, Phase.shrink))(given(
-                data=st.binary(min_size=BYTES * TOGETHER, max_size=BYTES * TOGETHER))(one))
+            max_examples=-(-cases // TOGETHER),
+            deadline=None,
+            database=None,
+            derandomize=ASKED == FULL,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate, Phase.shrink),
+        )(given(data=st.binary(min_size=BYTES * TOGETHER, max_size=BYTES * TOGETHER))(one))
 
         def test() -> None:
             for case in explicit:
@@ -72,6 +89,7 @@ def fuzz(name: str, *explicit: dict, **makers: Callable[[Choices], object]):
         TARGETS[name] = one
         test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
         return test
+
     return decorate
 
 
@@ -98,6 +116,7 @@ def _seconds(check: Callable, case: dict) -> float:
 @contextmanager
 def broken_off_after(seconds: float):
     """Raise Hang in a block that lasts longer."""
+
     def fire(number, frame):
         raise Hang(f"not done after {seconds:g} s")
 

@@ -7,11 +7,67 @@ import struct
 
 DEEP = "[" * 100_000
 """Nested deeper than a parser's stack."""
-NUMBERS = [0, -1, 2**31, 2**63, -2**70, 10**400, -0.0, 1e308, float("nan"), float("inf"), 1.5]
-VALUES = [None, True, False, *NUMBERS, "", "x", "é\n", "\ud800", "\x00", "\x1b[2J", "../../etc/passwd", "{{x}}", "a" * 5000, [], [1], ["a"],
-          [None], [[1, [2]]], [{}], {}, {"a": 1}, {"role": "user"}, [1, "a", None, 2.5]]
-PIECES = [b"\xff", b"\x00", b"[[", b'"', b"\n", b"{}", b"1e999", b"-", b"NaN", b"\\ud800", b"9" * 30, b"\xef\xbb\xbf", b"\r\n", b"!!python/object"]
-STRANGE = ["é", "\u202e", "\u200b", "\x00", "\x1b[2J", "\u2028", "\x85", "🧊", "\ud83e", "ﷺ", "a\u0301", "\r\n", "\t", "<|im_end|>", "${x}", "{{x}}", "<img src=x>"]
+NUMBERS = [0, -1, 2**31, 2**63, -(2**70), 10**400, -0.0, 1e308, float("nan"), float("inf"), 1.5]
+VALUES = [
+    None,
+    True,
+    False,
+    *NUMBERS,
+    "",
+    "x",
+    "é\n",
+    "\ud800",
+    "\x00",
+    "\x1b[2J",
+    "../../etc/passwd",
+    "{{x}}",
+    "a" * 5000,
+    [],
+    [1],
+    ["a"],
+    [None],
+    [[1, [2]]],
+    [{}],
+    {},
+    {"a": 1},
+    {"role": "user"},
+    [1, "a", None, 2.5],
+]
+PIECES = [
+    b"\xff",
+    b"\x00",
+    b"[[",
+    b'"',
+    b"\n",
+    b"{}",
+    b"1e999",
+    b"-",
+    b"NaN",
+    b"\\ud800",
+    b"9" * 30,
+    b"\xef\xbb\xbf",
+    b"\r\n",
+    b"!!python/object",
+]
+STRANGE = [
+    "é",
+    "\u202e",
+    "\u200b",
+    "\x00",
+    "\x1b[2J",
+    "\u2028",
+    "\x85",
+    "🧊",
+    "\ud83e",
+    "ﷺ",
+    "a\u0301",
+    "\r\n",
+    "\t",
+    "<|im_end|>",
+    "${x}",
+    "{{x}}",
+    "<img src=x>",
+]
 FAULTS = ("flip", "lose", "double", "put", "overwrite", "cut")
 CHANGES = ("replace", "replace", "replace", "remove", "rename", "stretch", "swap", "wrap")
 
@@ -24,7 +80,7 @@ class Choices:
 
     def bytes(self, count: int) -> bytes:
         self._at += count
-        return self._data[self._at - count:self._at].ljust(count, b"\0")
+        return self._data[self._at - count : self._at].ljust(count, b"\0")
 
     def below(self, count: int) -> int:
         """0 .. count - 1"""
@@ -62,13 +118,13 @@ def damaged_bytes(choices: Choices, original: bytes) -> bytes:
         if kind == "flip" and data:
             data[at] ^= 1 << choices.below(8)
         elif kind == "lose":
-            del data[at:at + length]
+            del data[at : at + length]
         elif kind == "double":
-            data[at:at] = data[at:at + length]
+            data[at:at] = data[at : at + length]
         elif kind == "put":
             data[at:at] = choices.pick(PIECES)
         elif kind == "overwrite":
-            data[at:at + length] = choices.bytes(1 + choices.below(8))
+            data[at : at + length] = choices.bytes(1 + choices.below(8))
         else:
             del data[at:]
     return bytes(data)

@@ -56,7 +56,9 @@ def check(name: str, data: bytes, rule: str) -> None:
     for one in found or []:
         made = [one] if isinstance(one, Trajectory) else answered(lambda: list(layout(rule).trajectories([one])))  # noqa: B023
         for t in made or []:
-            assert isinstance(one, (Sample, Trajectory)) and t.token_ids.dtype == np.int32 and t.kinds.max(initial=0) <= 5
+            assert (
+                isinstance(one, (Sample, Trajectory)) and t.token_ids.dtype == np.int32 and t.kinds.max(initial=0) <= 5
+            )
             _facts_table([t]), _annotation_table([t], "")
             "".join([t.id, t.group, t.env, t.model, *t.texts]).encode("utf-8")
 
@@ -79,8 +81,13 @@ def test_there_are_as_many_cases_as_we_say():
     assert sum(SHARES.values()) + 11 * 50 == FULL and len(test_mutations.NAMES) == 11
 
 
-@fuzz("lines", {"case": ("chat", DEEP.encode()), "rule": "think_answer"}, {"case": ("verl", b'{"a":' * 5000), "rule": "react"},
-      case=lines, rule=rule)
+@fuzz(
+    "lines",
+    {"case": ("chat", DEEP.encode()), "rule": "think_answer"},
+    {"case": ("verl", b'{"a":' * 5000), "rule": "react"},
+    case=lines,
+    rule=rule,
+)
 def test_any_bytes_in_a_file(case, rule):
     check(*case, rule)
 

@@ -35,7 +35,9 @@ LESSON = """\
 """
 OURS = [LESSON.encode(), (lessons.OURS / "7-train.yaml").read_bytes()]
 VALUES = [yaml.safe_load(text) for text in OURS]
-LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+)
 
 
 @cache
@@ -63,9 +65,18 @@ def check(data: bytes) -> None:
             assert set(facts) <= set(FACTS)
 
 
-@fuzz("lesson texts", {"data": b""}, {"data": LAUGHS.encode()}, {"data": b"[" * 50_000}, {"data": b"- " * 5_000},
-      {"data": b"!!python/object/apply:os.system ['true']"}, {"data": b"&a [*a]"}, {"data": b"? " * 3_000}, {"data": b"{" * 20_000},
-      data=lambda choices: damaged_bytes(choices, choices.pick(OURS)) if choices.below(5) else choices.bytes(40))
+@fuzz(
+    "lesson texts",
+    {"data": b""},
+    {"data": LAUGHS.encode()},
+    {"data": b"[" * 50_000},
+    {"data": b"- " * 5_000},
+    {"data": b"!!python/object/apply:os.system ['true']"},
+    {"data": b"&a [*a]"},
+    {"data": b"? " * 3_000},
+    {"data": b"{" * 20_000},
+    data=lambda choices: damaged_bytes(choices, choices.pick(OURS)) if choices.below(5) else choices.bytes(40),
+)
 def test_any_file_is_lessons_or_one_line(data):
     check(data)
 

@@ -8,8 +8,32 @@ from actfocus_core.trajectory import TokenKind
 from tests.fuzz.cases import answered, fuzz
 from tests.fuzz.damage import Choices
 
-TAGS = ["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", r"\boxed{", "{", "}", "\\", "||", "|",
-        "\nAction:", "Action:", "\nThought:", "\nObservation:", "\nFinal Answer:", "<", ">", "</", "<think", "think>", "\n", " "]
+TAGS = [
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<tool_call>",
+    "</tool_call>",
+    r"\boxed{",
+    "{",
+    "}",
+    "\\",
+    "||",
+    "|",
+    "\nAction:",
+    "Action:",
+    "\nThought:",
+    "\nObservation:",
+    "\nFinal Answer:",
+    "<",
+    ">",
+    "</",
+    "<think",
+    "think>",
+    "\n",
+    " ",
+]
 NAMES = sorted(RULES)
 COUNTS = (*[1] * 20, 2, 60, 1000)
 LONG = 20_000
@@ -20,13 +44,15 @@ def reply(choices: Choices) -> list[str]:
     tokens = choices.some(14, lambda: choices.text(2) if choices.below(4) == 0 else choices.pick(TAGS))
     if tokens and (count := choices.pick(COUNTS)) > 1:
         at = choices.below(len(tokens))
-        tokens[at:at + 2] = tokens[at:at + 2] * count
+        tokens[at : at + 2] = tokens[at : at + 2] * count
     return tokens
 
 
 def pattern(choices: Choices) -> str:
     """Often one that compiles, and then one that takes time linear in the text."""
-    inside = "".join(choices.some(12, lambda: choices.pick("()[]^$.|\\x ?P<>:,1*+{}" if choices.below(3) == 0 else "[]^$.|\\x y")))
+    inside = "".join(
+        choices.some(12, lambda: choices.pick("()[]^$.|\\x ?P<>:,1*+{}" if choices.below(3) == 0 else "[]^$.|\\x y"))
+    )
     return choices.pick([f"(?P<action>{inside})", f"(?P<reasoning>x)(?P<action>{inside})", inside])
 
 
@@ -52,16 +78,26 @@ def check(rule, tokens: list[str], opens: bool) -> None:
         assert not any("||" in action for action in actions)
 
 
-@fuzz("actions and spans", {"tokens": ["\\boxed{"] * LONG, "rule": "boxed", "opens": False},
-      {"tokens": ["Action:", *["\n"] * LONG, "x"], "rule": "react", "opens": False},
-      {"tokens": ["<tool_call>"] * LONG, "rule": "tool_call", "opens": True},
-      {"tokens": ["<think></think><answer>"] * LONG, "rule": "think_answer", "opens": False},
-      tokens=reply, rule=rule, opens=flag)
+@fuzz(
+    "actions and spans",
+    {"tokens": ["\\boxed{"] * LONG, "rule": "boxed", "opens": False},
+    {"tokens": ["Action:", *["\n"] * LONG, "x"], "rule": "react", "opens": False},
+    {"tokens": ["<tool_call>"] * LONG, "rule": "tool_call", "opens": True},
+    {"tokens": ["<think></think><answer>"] * LONG, "rule": "think_answer", "opens": False},
+    tokens=reply,
+    rule=rule,
+    opens=flag,
+)
 def test_whatever_a_model_writes_has_spans_and_actions(tokens, rule, opens):
     check(span_rule(rule), tokens, opens)
 
 
-@fuzz("a character at a time", text=lambda choices: "".join(choices.some(120, lambda: choices.pick("<>/thinkaswer|{}\\ \n"))), rule=rule, opens=flag)
+@fuzz(
+    "a character at a time",
+    text=lambda choices: "".join(choices.some(120, lambda: choices.pick("<>/thinkaswer|{}\\ \n"))),
+    rule=rule,
+    opens=flag,
+)
 def test_one_token_a_character(text, rule, opens):
     check(span_rule(rule), list(text), opens)
 

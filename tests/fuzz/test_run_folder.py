@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from contextlib import redirect_stdout, suppress
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,21 +43,57 @@ def base() -> Path:
 
     base.kept = tempfile.TemporaryDirectory(prefix="actfocus-fuzz-")
     folder = Path(base.kept.name) / "runs"
-    run = Run.create(folder / "r", {"command": "train", "env": "frozen_lake", "env_options": {"size": 4}, "model": "tiny", "scheme": "actfocus",
-                                    "steps": 3, "prompts": 1, "rollouts": 2}, {"name": "tiny", "fingerprint": "0" * 16})
+    run = Run.create(
+        folder / "r",
+        {
+            "command": "train",
+            "env": "frozen_lake",
+            "env_options": {"size": 4},
+            "model": "tiny",
+            "scheme": "actfocus",
+            "steps": 3,
+            "prompts": 1,
+            "rollouts": 2,
+        },
+        {"name": "tiny", "fingerprint": "0" * 16},
+    )
     rollouts = [trajectory(k) for k in range(2)]
     run.add_trajectories(0, rollouts)
     run.annotate(0, "tiny", rollouts, {"policy": "tiny"})
     for step in range(3):
-        run.log({"step": step, "success/rate": 0.5, "seconds/elapsed": 1.0 + step, "eval/t1/success": 0.25, "seconds/evaluate": 0.1})
+        run.log(
+            {
+                "step": step,
+                "success/rate": 0.5,
+                "seconds/elapsed": 1.0 + step,
+                "eval/t1/success": 0.25,
+                "seconds/evaluate": 0.1,
+            }
+        )
     write_status(run.path, state="finished", step=3, steps=3, phase="", message="", elapsed=3.0, time_budget=None)
     (run.path / "control.json").write_text('{"request": "pause"}\n')
     whatif.store(run, whatif.WhatIf("branch", {"trajectory": "a-0", "turn": 0}, BRANCHED, rollouts))
-    save_checkpoint(run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, dict.fromkeys(SECONDS, 3.0), 2)
+    save_checkpoint(
+        run.path / "checkpoints", 3, {"policy": {"w": torch.arange(6.0).reshape(2, 3)}}, dict.fromkeys(SECONDS, 3.0), 2
+    )
     (folder / ".races").mkdir()
-    (folder / ".races" / f"{RACE}.json").write_text(json.dumps({
-        "id": RACE, "made": 1.5, "steps": 3, "runs": [{"name": "r", "scheme": "actfocus", "seed": 0}],
-        "request": {"environment": "FrozenLake, slippery", "algorithm": "grpo", "schemes": ["actfocus"], "seeds": 1, "time": "30 seconds"}}))
+    (folder / ".races" / f"{RACE}.json").write_text(
+        json.dumps(
+            {
+                "id": RACE,
+                "made": 1.5,
+                "steps": 3,
+                "runs": [{"name": "r", "scheme": "actfocus", "seed": 0}],
+                "request": {
+                    "environment": "FrozenLake, slippery",
+                    "algorithm": "grpo",
+                    "schemes": ["actfocus"],
+                    "seeds": 1,
+                    "time": "30 seconds",
+                },
+            }
+        )
+    )
     return folder
 
 
@@ -66,11 +102,35 @@ def trajectory(rollout: int) -> Trajectory:
     written = np.isin(kinds, (3, 4, 5))
     scores = np.where(written, np.linspace(-2, -0.1, 12), np.nan)
     return Trajectory(
-        f"a-{rollout}", np.arange(12), kinds, [-1, -1, *[0] * 10], scores, [f" t{k}" for k in range(12)],
-        [Turn("P (0,0)", "<think>x</think><answer>Up</answer>", ["Up"], True, float(rollout), 0.0, "k0", {"at": [0, 0]})],
+        f"a-{rollout}",
+        np.arange(12),
+        kinds,
+        [-1, -1, *[0] * 10],
+        scores,
+        [f" t{k}" for k in range(12)],
+        [
+            Turn(
+                "P (0,0)",
+                "<think>x</think><answer>Up</answer>",
+                ["Up"],
+                True,
+                float(rollout),
+                0.0,
+                "k0",
+                {"at": [0, 0]},
+            )
+        ],
         {"entropy": scores, "ref_energy": scores, "ref_entropy": -scores, "ref_logprob": scores},
         Alternatives(np.full((12, 2), 3), np.full((12, 2), -0.5), [["a", "b"]] * 12),
-        group="a", env="frozen_lake", seed=7, rollout=rollout, step=0, model="tiny", reward=float(rollout), success=bool(rollout))
+        group="a",
+        env="frozen_lake",
+        seed=7,
+        rollout=rollout,
+        step=0,
+        model="tiny",
+        reward=float(rollout),
+        success=bool(rollout),
+    )
 
 
 def file(name: str) -> Path:
@@ -102,7 +162,9 @@ def tables() -> None:
     frame = answered(run.index)
     for t in answered(run.trajectories) or []:
         assert {len(t.kinds), len(t.turns), len(t.logprobs), len(t.texts), *map(len, t.signals.values())} == {len(t)}
-        assert all(isinstance(text, str) for text in t.texts) and all(isinstance(turn.state, dict) for turn in t.turn_records)
+        assert all(isinstance(text, str) for text in t.texts) and all(
+            isinstance(turn.state, dict) for turn in t.turn_records
+        )
     for id in [] if frame is None else frame["id"].tolist()[:2]:
         answered(lambda: run.trajectory(id))  # noqa: B023
     answered(lambda: list(run.stream()))
@@ -112,7 +174,9 @@ def tables() -> None:
 
 def page(view: View) -> None:
     """What the Trace page is sent: JSON, with one clear line where the run cannot be shown."""
-    studio = SimpleNamespace(catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=Latest())
+    studio = SimpleNamespace(
+        catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=Latest()
+    )
     told = json.loads(trace.payload(studio, view, restore=True))
     assert told
 
@@ -131,7 +195,7 @@ def rows() -> None:
     for row in (found or [[]])[0]:
         assert 0 <= row["step"] < 2**31
     first = answered(lambda: run.metrics(0, 1))
-    assert found is None or first is None or answered(lambda: run.metrics(first[1]))[0] == found[0][len(first[0]):]
+    assert found is None or first is None or answered(lambda: run.metrics(first[1]))[0] == found[0][len(first[0]) :]
     race()
 
 
@@ -156,7 +220,9 @@ def answers() -> None:
     if run is None:
         return
     [_asked(row["request"]) for row in answered(lambda: whatif.listing(run)) or []]
-    what = answered(lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem))
+    what = answered(
+        lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem)
+    )
     if what:
         # What was read can be printed.
         with redirect_stdout(StringIO()):
@@ -168,38 +234,67 @@ def checkpoint() -> None:
     answered(lambda: load_checkpoint(folder, checkpoints(folder)[-1], ["policy"]))
 
 
-READERS = {"run.json": info, "metrics.jsonl": rows, "status.json": status, "control.json": status, "whatif": answers, RACE: race,
-           "checkpoints/step-00003/state.json": checkpoint, "checkpoints/step-00003/policy.safetensors": checkpoint}
+READERS = {
+    "run.json": info,
+    "metrics.jsonl": rows,
+    "status.json": status,
+    "control.json": status,
+    "whatif": answers,
+    RACE: race,
+    "checkpoints/step-00003/state.json": checkpoint,
+    "checkpoints/step-00003/policy.safetensors": checkpoint,
+}
 
 
 def of(*names: str):
     """Makes (name, its bytes damaged, or its JSON with wrong values)."""
+
     def make(choices: Choices) -> tuple[str, bytes]:
         name = choices.pick(names)
         kept = file(name).read_bytes()
         if (name.endswith(".json") or name in ("whatif", RACE)) and choices.below(3):
             return name, json.dumps(damaged_value(choices, json.loads(kept))).encode()
         return name, damaged_bytes(choices, kept)
+
     return make
 
 
 def metrics(choices: Choices) -> bytes:
     if choices.below(2):
         return damaged_bytes(choices, file("metrics.jsonl").read_bytes())
-    row = {"step": 0} | {choices.pick(["step", "success/rate", "seconds/elapsed", "x"]): choices.value() for _ in range(choices.below(4))}
+    row = {"step": 0} | {
+        choices.pick(["step", "success/rate", "seconds/elapsed", "x"]): choices.value() for _ in range(choices.below(4))
+    }
     return json.dumps(row).encode() + b"\n"
 
 
-@fuzz("run files", {"case": ("run.json", b'{"format": "actfocus-run", "version": 1, "config": {"env": "x", "env_options": {"slip": 1e999, "a": NaN}}}')},
-      {"case": ("run.json", DEEP.encode())}, {"case": ("status.json", b"[]")}, {"case": ("status.json", b'{"state": []}')},
-      {"case": ("control.json", b'{"request": []}')}, {"case": ("status.json", DEEP.encode())}, {"case": ("control.json", DEEP.encode())},
-      case=of("run.json", "status.json", "control.json"))
+@fuzz(
+    "run files",
+    {
+        "case": (
+            "run.json",
+            b'{"format": "actfocus-run", "version": 1, "config": {"env": "x", "env_options": {"slip": 1e999, "a": NaN}}}',
+        )
+    },
+    {"case": ("run.json", DEEP.encode())},
+    {"case": ("status.json", b"[]")},
+    {"case": ("status.json", b'{"state": []}')},
+    {"case": ("control.json", b'{"request": []}')},
+    {"case": ("status.json", DEEP.encode())},
+    {"case": ("control.json", DEEP.encode())},
+    case=of("run.json", "status.json", "control.json"),
+)
 def test_the_small_files_of_a_run(case):
     read(*case)
 
 
-@fuzz("metrics", {"data": DEEP.encode() + b"\n"}, {"data": b"5\n"}, {"data": b'{"step": 0, "loss/policy": 1' + b"0" * 400 + b"}\n"},
-      data=metrics)
+@fuzz(
+    "metrics",
+    {"data": DEEP.encode() + b"\n"},
+    {"data": b"5\n"},
+    {"data": b'{"step": 0, "loss/policy": 1' + b"0" * 400 + b"}\n"},
+    data=metrics,
+)
 def test_any_metrics(data):
     read("metrics.jsonl", data)
 
@@ -209,8 +304,21 @@ def test_any_bytes_in_a_table(case):
     read(*case)
 
 
-TYPES = [pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary(), pa.null(), pa.list_(pa.string()), pa.list_(pa.int64()), pa.list_(pa.float64()),
-         pa.large_string(), pa.list_(pa.list_(pa.string())), pa.list_(pa.struct([("observation", pa.string()), ("state", pa.string())])), pa.timestamp("us")]
+TYPES = [
+    pa.string(),
+    pa.int64(),
+    pa.float64(),
+    pa.bool_(),
+    pa.binary(),
+    pa.null(),
+    pa.list_(pa.string()),
+    pa.list_(pa.int64()),
+    pa.list_(pa.float64()),
+    pa.large_string(),
+    pa.list_(pa.list_(pa.string())),
+    pa.list_(pa.struct([("observation", pa.string()), ("state", pa.string())])),
+    pa.timestamp("us"),
+]
 CELLS = {"s": [None, "", "x", "\x00"], "i": [None, 0, -1, 9, 2**31], "f": [None, float("nan"), float("inf"), 1.0]}
 
 
@@ -219,7 +327,10 @@ def rewritten(choices: Choices) -> tuple[str, bytes]:
     name = choices.pick([FACTS, FACTS, NOTES])
     table = pq.read_table(file(name))
     for _ in range(1 + choices.below(2)):
-        column, kind = choices.pick(table.column_names), choices.pick(["lose", "type", "null", "cells", "cells", "other", "rows", "name"])
+        column, kind = (
+            choices.pick(table.column_names),
+            choices.pick(["lose", "type", "null", "cells", "cells", "other", "rows", "name"]),
+        )
         at = table.column_names.index(column)
         if kind == "lose" and table.num_columns > 1:
             table = table.drop_columns([column])
@@ -247,7 +358,15 @@ def of_type(kind: pa.DataType, cell: dict, length: int):
         return [of_type(kind.value_type, cell, 1)] * length
     if pa.types.is_struct(kind):
         return {field.name: of_type(field.type, cell, 1) for field in kind}
-    return cell["s"] if pa.types.is_string(kind) else cell["f"] if pa.types.is_floating(kind) else cell["i"] != 0 if pa.types.is_boolean(kind) else cell["i"]
+    return (
+        cell["s"]
+        if pa.types.is_string(kind)
+        else cell["f"]
+        if pa.types.is_floating(kind)
+        else cell["i"] != 0
+        if pa.types.is_boolean(kind)
+        else cell["i"]
+    )
 
 
 @fuzz("columns", case=rewritten)
@@ -260,8 +379,12 @@ def test_any_what_if(case):
     read(*case)
 
 
-@fuzz("checkpoints", {"case": ("checkpoints/step-00003/state.json", b"[]")}, {"case": ("checkpoints/step-00003/state.json", DEEP.encode())},
-      case=of("checkpoints/step-00003/state.json", "checkpoints/step-00003/policy.safetensors"))
+@fuzz(
+    "checkpoints",
+    {"case": ("checkpoints/step-00003/state.json", b"[]")},
+    {"case": ("checkpoints/step-00003/state.json", DEEP.encode())},
+    case=of("checkpoints/step-00003/state.json", "checkpoints/step-00003/policy.safetensors"),
+)
 def test_any_checkpoint(case):
     read(*case)
 
@@ -279,8 +402,14 @@ def test_a_folder_whose_files_go_away_one_by_one():
         whole = (base() / "r" / name).read_bytes()
         (base() / "r" / name).unlink()
         try:
-            for look in (run.index, run.trajectories, lambda: run.trajectory("a-1"), lambda: list(run.stream()), run.metrics,  # noqa: B023
-                         lambda: whatif.listing(run)):  # noqa: B023
+            for look in (
+                run.index,
+                run.trajectories,
+                partial(run.trajectory, "a-1"),
+                lambda run=run: list(run.stream()),
+                run.metrics,
+                partial(whatif.listing, run),
+            ):
                 answered(look)
             tables()
             race()
@@ -290,7 +419,13 @@ def test_a_folder_whose_files_go_away_one_by_one():
     shutil.copytree(base(), moved := base().with_name("moved"))
     run = Run.open(moved / "r")
     shutil.rmtree(moved)
-    for look in (run.trajectories, lambda: run.trajectory("a-1"), lambda: list(run.stream()), lambda: run.annotate(0, "x", []), run.metrics,
-                 lambda: whatif.listing(run)):
+    for look in (
+        run.trajectories,
+        lambda: run.trajectory("a-1"),
+        lambda: list(run.stream()),
+        lambda: run.annotate(0, "x", []),
+        run.metrics,
+        lambda: whatif.listing(run),
+    ):
         answered(look)
     assert not moved.exists()

@@ -25,17 +25,60 @@ from tests.fuzz.cases import clear, fuzz
 from tests.fuzz.damage import DEEP, Choices, damaged_bytes
 
 FIELDS = sorted(View.__dataclass_fields__)
-FILLED = View("a run", "tiny", 12, "00012-10007-03", 3, 88, "entropy", 0.25, 1.5, "group", True, "credit", "failure",
-              kept="0.1,0.5,energy,batch,0", whatif="edit-0123456789ab", motion="actfocus", scheme_b="kept", lesson="a-turn").query()
-TEXTS = ["", "nan", "1e999", "-1", "9" * 400, "٣", "1_0", " 1", "0x1", "..%2f", "kept", "a,b,c,d,e", "0.1,0.5,energy,batch,1", "nan,1,energy,batch,0",
-         "actfocus", "shuffled:actfocus", "tune", "\ud800", "a+b", "%00", "%ff", "&", "="]
+FILLED = View(
+    "a run",
+    "tiny",
+    12,
+    "00012-10007-03",
+    3,
+    88,
+    "entropy",
+    0.25,
+    1.5,
+    "group",
+    True,
+    "credit",
+    "failure",
+    kept="0.1,0.5,energy,batch,0",
+    whatif="edit-0123456789ab",
+    motion="actfocus",
+    scheme_b="kept",
+    lesson="a-turn",
+).query()
+TEXTS = [
+    "",
+    "nan",
+    "1e999",
+    "-1",
+    "9" * 400,
+    "٣",
+    "1_0",
+    " 1",
+    "0x1",
+    "..%2f",
+    "kept",
+    "a,b,c,d,e",
+    "0.1,0.5,energy,batch,1",
+    "nan,1,energy,batch,0",
+    "actfocus",
+    "shuffled:actfocus",
+    "tune",
+    "\ud800",
+    "a+b",
+    "%00",
+    "%ff",
+    "&",
+    "=",
+]
 ASKED = b'{"number": 3, "op": "look", "run": "plain", "alpha": 0.5}'
 
 
 def address(choices: Choices) -> str:
     if choices.below(4) == 0:
         return damaged_bytes(choices, FILLED.encode()).decode("latin-1")
-    return "&".join(choices.some(10, lambda: f"{name(choices)}={choices.pick(TEXTS) if choices.below(3) else choices.text()}"))
+    return "&".join(
+        choices.some(10, lambda: f"{name(choices)}={choices.pick(TEXTS) if choices.below(3) else choices.text()}")
+    )
 
 
 def name(choices: Choices) -> str:
@@ -59,8 +102,15 @@ def check(view: View) -> None:
     for name in ("step", "token"):
         assert getattr(view, name) is None or 0 <= getattr(view, name) <= INDEX_MAX
     assert view.stage < STAGES and {type(view.adv), type(view.controls), type(view.classroom)} == {bool}
-    for name, allowed in (("scope", SCOPES), ("color", COLOURS), ("filter", FILTERS), ("tab", TABS), ("over", OVERS),
-                          ("measure", MEASURES), ("export", EXPORTS)):
+    for name, allowed in (
+        ("scope", SCOPES),
+        ("color", COLOURS),
+        ("filter", FILTERS),
+        ("tab", TABS),
+        ("over", OVERS),
+        ("measure", MEASURES),
+        ("export", EXPORTS),
+    ):
         assert getattr(view, name) in allowed
     for name in FIELDS:
         value = getattr(view, name)

@@ -12,7 +12,9 @@ from tests.interop.files import EXACT, FORMATS, records, write
 
 
 def doctor(path, tokenizer: str):
-    result = CliRunner().invoke(command, ["doctor", str(path), "--tokenizer", tokenizer, "--progress", "none", "--json"])
+    result = CliRunner().invoke(
+        command, ["doctor", str(path), "--tokenizer", tokenizer, "--progress", "none", "--json"]
+    )
     if isinstance(result.exception, ActFocusError):
         raise result.exception
     return result.exit_code, json.loads(result.stdout)
@@ -31,19 +33,30 @@ def test_every_format_is_looked_at(name, tokenizer, tokenizer_folder, tmp_path):
         assert finding["examples"] and finding["message"]
 
 
-@pytest.mark.parametrize(("change", "check"), [
-    (lambda row: row.update(inference_logprobs=[0.5] * len(row["token_ids"])), "logprob-value"),
-    (lambda row: row.update(loss_mask=[False] * len(row["token_ids"])), "nothing-sampled"),
-    (lambda row: row.update(loss_mask=[True] * len(row["token_ids"])), "template-in-loss"),
-    (lambda row: row.update(inference_logprobs=[None] + row["inference_logprobs"][:-1], loss_mask=[True] + row["loss_mask"][1:]),
-     "kinds-mask"),
-])
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda row: row.update(inference_logprobs=[0.5] * len(row["token_ids"])), "logprob-value"),
+        (lambda row: row.update(loss_mask=[False] * len(row["token_ids"])), "nothing-sampled"),
+        (lambda row: row.update(loss_mask=[True] * len(row["token_ids"])), "template-in-loss"),
+        (
+            lambda row: row.update(
+                inference_logprobs=[None] + row["inference_logprobs"][:-1], loss_mask=[True] + row["loss_mask"][1:]
+            ),
+            "kinds-mask",
+        ),
+    ],
+)
 def test_errors_of_a_token_export_give_exit_code_1(change, check, tokenizer, tokenizer_folder, tmp_path):
     rows = records("prime-rl", tokenizer)
     change(rows[2])
     code, report = doctor(write("prime-rl", tmp_path, rows), tokenizer_folder)
     found = {f["check"]: f for f in report["findings"]}
-    assert code == 1 and not report["healthy"] and (found[check]["count"], found[check]["of"], found[check]["severity"]) == (1, 4, "error")
+    assert (
+        code == 1
+        and not report["healthy"]
+        and (found[check]["count"], found[check]["of"], found[check]["severity"]) == (1, 4, "error")
+    )
     assert len(found[check]["examples"]) == 1
 
 

@@ -46,13 +46,33 @@ def some_trajectory(draw) -> Trajectory:
         return draw(st.lists(items, min_size=length, max_size=length))
 
     return Trajectory(
-        id=draw(st.text("abc/é ", min_size=1, max_size=8)), token_ids=column(st.integers(0, 2**31 - 1)),
-        kinds=column(st.integers(0, 5)), turns=sorted(column(st.integers(-1, 3))), logprobs=column(floats),
-        texts=column(words), signals={"entropy": column(floats), "ref_energy": column(floats)},
-        turn_records=[Turn(draw(words), draw(words), [draw(words)], draw(st.booleans()), 0.5, -0.1, draw(words),
-                           {"k": [draw(words), 1]})],
-        group=draw(words), env=draw(words), seed=draw(st.integers(-2**40, 2**40)), rollout=draw(st.integers(0, 99)),
-        step=draw(st.integers(0, 9)), reward=draw(st.floats(allow_infinity=False)), success=draw(st.booleans()))
+        id=draw(st.text("abc/é ", min_size=1, max_size=8)),
+        token_ids=column(st.integers(0, 2**31 - 1)),
+        kinds=column(st.integers(0, 5)),
+        turns=sorted(column(st.integers(-1, 3))),
+        logprobs=column(floats),
+        texts=column(words),
+        signals={"entropy": column(floats), "ref_energy": column(floats)},
+        turn_records=[
+            Turn(
+                draw(words),
+                draw(words),
+                [draw(words)],
+                draw(st.booleans()),
+                0.5,
+                -0.1,
+                draw(words),
+                {"k": [draw(words), 1]},
+            )
+        ],
+        group=draw(words),
+        env=draw(words),
+        seed=draw(st.integers(-(2**40), 2**40)),
+        rollout=draw(st.integers(0, 99)),
+        step=draw(st.integers(0, 9)),
+        reward=draw(st.floats(allow_infinity=False)),
+        success=draw(st.booleans()),
+    )
 
 
 @given(some_trajectory())
@@ -75,12 +95,18 @@ def test_a_selection_is_all_of_its_conditions(run, rollouts, tmp_path):
     winners = [t.id for t in rollouts if t.success]
     group = rollouts[5].group
     both = [t.id for t in rollouts if t.group == group and t.success]
-    for selection, wanted in ((Selection(success=True), winners), (Selection(groups=(group,), success=True), both),
-                              (Selection(ids=(rollouts[3].id, rollouts[1].id)), [rollouts[1].id, rollouts[3].id]),
-                              (Selection(step=0, limit=2), [t.id for t in rollouts[:2]])):
+    for selection, wanted in (
+        (Selection(success=True), winners),
+        (Selection(groups=(group,), success=True), both),
+        (Selection(ids=(rollouts[3].id, rollouts[1].id)), [rollouts[1].id, rollouts[3].id]),
+        (Selection(step=0, limit=2), [t.id for t in rollouts[:2]]),
+    ):
         assert selection.of(run.index()) == wanted
-    for selection, says in ((Selection(ids=("no",)), "no trajectory 'no'"), (Selection(groups=("no",)), "no group 'no'"),
-                            (Selection(step=9), "selection is empty")):
+    for selection, says in (
+        (Selection(ids=("no",)), "no trajectory 'no'"),
+        (Selection(groups=("no",)), "no group 'no'"),
+        (Selection(step=9), "selection is empty"),
+    ):
         with pytest.raises(ActFocusError, match=says):
             export_run(run, tmp_path / "x.jsonl", "jsonl", selection)
     assert list(tmp_path.iterdir()) == []
@@ -96,8 +122,9 @@ def test_tokens_as_csv(run, rollouts, tmp_path):
         assert "".join(r["text"] for r in own) == "".join(t.texts)
         assert [int(r["token_id"]) for r in own] == t.token_ids.tolist()
         assert [TokenKind[r["kind"].upper()] for r in own] == t.kinds.tolist()
-        np.testing.assert_array_equal(np.array([float(r["ref_energy"] or "nan") for r in own], np.float32),
-                                      t.signals["ref_energy"])
+        np.testing.assert_array_equal(
+            np.array([float(r["ref_energy"] or "nan") for r in own], np.float32), t.signals["ref_energy"]
+        )
 
 
 def test_weighted_advantages_make_a_token_mean_loss_the_scheme_s_own(run, rollouts, tmp_path):
@@ -111,7 +138,8 @@ def test_weighted_advantages_make_a_token_mean_loss_the_scheme_s_own(run, rollou
     plain = np.repeat(per_rollout, [len(t) for t in rollouts])
     logp = np.random.default_rng(0).normal(size=len(mask))
     assert (exported[mask] * logp[mask]).mean() == pytest.approx(
-        (weights * plain * logp)[mask].sum() / weights[mask].sum(), rel=1e-5)
+        (weights * plain * logp)[mask].sum() / weights[mask].sum(), rel=1e-5
+    )
     assert (exported[~mask] == 0).all()
 
 
@@ -133,7 +161,9 @@ def test_a_setting_in_place_of_the_scheme_s_own(run, rollouts, tmp_path):
     path, _ = export_run(run, tmp_path / "a.jsonl", "advantages", params={"alpha": 0.7, "beta": 0.0})
     weights = np.concatenate([json.loads(line)["weights"] for line in path.read_text().splitlines()])
     kinds = np.concatenate([t.kinds for t in rollouts])
-    assert set(weights[kinds == TokenKind.ACTION]) == {1.0} and weights[kinds == TokenKind.REASONING] == pytest.approx(0.7)
+    assert set(weights[kinds == TokenKind.ACTION]) == {1.0} and weights[kinds == TokenKind.REASONING] == pytest.approx(
+        0.7
+    )
     with pytest.raises(ActFocusError, match="alpha"):
         export_run(run, tmp_path / "b.jsonl", "advantages", params={"alpha": 7})
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
@@ -206,8 +236,21 @@ def test_the_page_shows_every_token_and_runs_nothing(run, rollouts, tmp_path):
 def test_hostile_text_stays_text(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("h")
     run = Run.create(folder / "r", {})
-    run.add_trajectories(0, [Trajectory("<b>id", [1, 2], [4, 1], [0, 0], [-1, np.nan], [text, "</pre><script>"],
-                                        group='"><script>', signals={'"><img src=x>': [1.0, 1.0]})])
+    run.add_trajectories(
+        0,
+        [
+            Trajectory(
+                "<b>id",
+                [1, 2],
+                [4, 1],
+                [0, 0],
+                [-1, np.nan],
+                [text, "</pre><script>"],
+                group='"><script>',
+                signals={'"><img src=x>': [1.0, 1.0]},
+            )
+        ],
+    )
     path, _ = export_run(run, folder / "p.html", "html", scheme="uniform")
     page = Page(path.read_text(encoding="utf-8"))
     assert "script" not in page.tags and "img" not in page.tags and page.tags.count("b") == 1
@@ -225,13 +268,15 @@ def test_the_commands(run, tmp_path, rollouts):
     count = len(Run.open(tmp_path / "third").index())
     assert reports[-1] == {"phase": "check", "done": count, "total": count}
     assert last["done"] == last["total"] == (tmp_path / "w.jsonl").stat().st_size
-    for arguments, says in ((["export", run.path, "--format", "pdf"], "unknown format 'pdf'"),
-                            (["export", run.path, "--format", "csv", "--out", tmp_path / "w.jsonl"], "already exists"),
-                            (["export", run.path, "--format", "html", "--scheme", "x"], "unknown scheme"),
-                            (["import", "pdf", tmp_path / "w.jsonl"], "unknown format"),
-                            (["import", "auto", tmp_path / "w.jsonl", "--out", tmp_path / "again"], "already exists"),
-                            (["import", "auto", tmp_path / "w.jsonl", "--spans", "x"], "unknown span rule"),
-                            (["import", "verl", tmp_path / "w.jsonl", "--tokenizer", "tiny"], "'input' is missing")):
+    for arguments, says in (
+        (["export", run.path, "--format", "pdf"], "unknown format 'pdf'"),
+        (["export", run.path, "--format", "csv", "--out", tmp_path / "w.jsonl"], "already exists"),
+        (["export", run.path, "--format", "html", "--scheme", "x"], "unknown scheme"),
+        (["import", "pdf", tmp_path / "w.jsonl"], "unknown format"),
+        (["import", "auto", tmp_path / "w.jsonl", "--out", tmp_path / "again"], "already exists"),
+        (["import", "auto", tmp_path / "w.jsonl", "--spans", "x"], "unknown span rule"),
+        (["import", "verl", tmp_path / "w.jsonl", "--tokenizer", "tiny"], "'input' is missing"),
+    ):
         result = actfocus(*arguments, cwd=tmp_path)
         assert result.returncode == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1, result
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("runs")) == ["again", "third", "w.jsonl"]

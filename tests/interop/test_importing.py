@@ -88,8 +88,11 @@ def test_every_road_leads_to_the_same_tokens_and_kinds(name, imported, tokenizer
     assert t.token_ids.tolist() == [i for ids, _ in blocks for i in ids]
     assert t.response_mask.tolist() == [sampled for ids, sampled in blocks for _ in ids]
     assert "".join(t.texts) == tokenizer.decode(t.token_ids)
-    same(t, imported["chat"].trajectories()[0],
-         but=("id", "group", "step", "reward", "env", "model", "logprobs", "signals", "turn_records"))
+    same(
+        t,
+        imported["chat"].trajectories()[0],
+        but=("id", "group", "step", "reward", "env", "model", "logprobs", "signals", "turn_records"),
+    )
 
 
 def test_scores_stand_where_they_were_sampled(imported):
@@ -189,12 +192,26 @@ def test_reading_goes_on_in_pieces(tokenizer_folder, tokenizer, tmp_path):
 
 
 def test_tool_calls_thoughts_and_a_rule_for_them(tokenizer_folder, tmp_path):
-    rows = [{"messages": [
-        {"role": "user", "content": [{"type": "text", "text": "find "}, {"type": "image_url", "image_url": {}}]},
-        {"role": "assistant", "content": None, "reasoning_content": "I look",
-         "tool_calls": [{"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"q": "é"}'}}]},
-        {"role": "tool", "content": "found", "tool_call_id": "1"},
-        {"role": "assistant", "content": "done"}]}]
+    rows = [
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "find "}, {"type": "image_url", "image_url": {}}],
+                },
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "reasoning_content": "I look",
+                    "tool_calls": [
+                        {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"q": "é"}'}}
+                    ],
+                },
+                {"role": "tool", "content": "found", "tool_call_id": "1"},
+                {"role": "assistant", "content": "done"},
+            ]
+        }
+    ]
     run = import_run(write("chat", tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder, spans="tool_call")
     t = run.trajectories()[0]
     assert t.text(TokenKind.REASONING).strip() == "I look" and t.text(TokenKind.USER).startswith("find [image_url]")
@@ -202,13 +219,22 @@ def test_tool_calls_thoughts_and_a_rule_for_them(tokenizer_folder, tmp_path):
     assert t.text(TokenKind.ACTION, 0).strip() == t.turn_records[0].actions[0] and t.turn_records[1].actions == []
 
 
-@pytest.mark.parametrize(("template", "keeps"), [
-    ("{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-     "<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}", True),
-    ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}", True),
-    ("{% for m in messages %}{{ raise_exception('never') }}{% endfor %}", False),
-    (None, False),
-])
+@pytest.mark.parametrize(
+    ("template", "keeps"),
+    [
+        (
+            "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+            "<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}",
+            True,
+        ),
+        (
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}",
+            True,
+        ),
+        ("{% for m in messages %}{{ raise_exception('never') }}{% endfor %}", False),
+        (None, False),
+    ],
+)
 def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
     from tests.conftest import make_tokenizer
 
@@ -222,27 +248,51 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
     assert t.text(TokenKind.REASONING) == "go rightnow é🙂" and SYSTEM in t.text(TokenKind.SYSTEM)
 
 
-@pytest.mark.parametrize(("write_it", "says"), [
-    (lambda p: (p / "a.pkl").write_bytes(b"x"), "a pickle, which is never loaded"),
-    (lambda p: (p / "a.pt").write_bytes(b"x"), "a torch pickle"),
-    (lambda p: (p / "a.csv").write_text("x"), "is a .csv file"),
-    (lambda p: (p / "a.jsonl").write_text('{"x": 1}\n'), "not a format that is known (its fields: x)"),
-    (lambda p: (p / "a.jsonl").write_text("\n\n"), "not a format that is known"),
-    (lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess'), "a.jsonl, line 2: not JSON"),
-    (lambda p: (p / "a.jsonl").write_text('[1]'), "a.jsonl, line 1: is a list"),
-    (lambda p: (p / "a.jsonl").write_bytes(b'{"messages": "\xff"}'), "line 1: not UTF-8 at byte"),
-    (lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "king", "content": ""}]}'), "'messages'[0]: 'role' is 'king'"),
-    (lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": 3}]}'), "'content' is 3; it must be"),
-    (lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "\\ud800"}]}'), "half of a surrogate"),
-    (lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": "high"}'), """'reward' is "high"; it must be a number"""),
-    (lambda p: (p / "a.jsonl").write_text('{"token_ids": [1], "loss_mask": [2], "inference_logprobs": [0]}'), "'loss_mask'[0] is 2"),
-    (lambda p: (p / "a.jsonl").write_text('{"token_ids": [1], "loss_mask": [1, 0], "inference_logprobs": [0]}'),
-     "'loss_mask' has 2 values; it must have 1, one a token"),
-    (lambda p: (p / "a.jsonl").write_text('{"token_ids": [999999], "loss_mask": [1], "inference_logprobs": [0]}'),
-     "line 1: token id 999999 is not in the vocabulary"),
-    (lambda p: (p / "a.parquet").write_bytes(b"PAR1"), "not readable as Parquet"),
-    (lambda p: (p / "a.jsonl").write_text("[" * 100_000), "nested too deep"),
-])
+@pytest.mark.parametrize(
+    ("write_it", "says"),
+    [
+        (lambda p: (p / "a.pkl").write_bytes(b"x"), "a pickle, which is never loaded"),
+        (lambda p: (p / "a.pt").write_bytes(b"x"), "a torch pickle"),
+        (lambda p: (p / "a.csv").write_text("x"), "is a .csv file"),
+        (lambda p: (p / "a.jsonl").write_text('{"x": 1}\n'), "not a format that is known (its fields: x)"),
+        (lambda p: (p / "a.jsonl").write_text("\n\n"), "not a format that is known"),
+        (lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess'), "a.jsonl, line 2: not JSON"),
+        (lambda p: (p / "a.jsonl").write_text("[1]"), "a.jsonl, line 1: is a list"),
+        (lambda p: (p / "a.jsonl").write_bytes(b'{"messages": "\xff"}'), "line 1: not UTF-8 at byte"),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "king", "content": ""}]}'),
+            "'messages'[0]: 'role' is 'king'",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": 3}]}'),
+            "'content' is 3; it must be",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "\\ud800"}]}'),
+            "half of a surrogate",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": "high"}'),
+            """'reward' is "high"; it must be a number""",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"token_ids": [1], "loss_mask": [2], "inference_logprobs": [0]}'),
+            "'loss_mask'[0] is 2",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text('{"token_ids": [1], "loss_mask": [1, 0], "inference_logprobs": [0]}'),
+            "'loss_mask' has 2 values; it must have 1, one a token",
+        ),
+        (
+            lambda p: (p / "a.jsonl").write_text(
+                '{"token_ids": [999999], "loss_mask": [1], "inference_logprobs": [0]}'
+            ),
+            "line 1: token id 999999 is not in the vocabulary",
+        ),
+        (lambda p: (p / "a.parquet").write_bytes(b"PAR1"), "not readable as Parquet"),
+        (lambda p: (p / "a.jsonl").write_text("[" * 100_000), "nested too deep"),
+    ],
+)
 def test_bad_files_are_one_line_that_says_where(write_it, says, tokenizer_folder, tmp_path):
     write_it(tmp_path)
     path = next(tmp_path.iterdir())

@@ -15,9 +15,40 @@ from actfocus_core.interop.own import to_record
 from tests.interop import files
 
 NAMES = (*files.FORMATS, "jsonl", "parquet")
-NASTY = [None, True, False, 0, -1, 1, 2**31, 2**63, -2**70, 10**400, 1.5, -0.0, float("nan"), float("inf"), 1e308, "", "x",
-         "é\n", "\ud800", "\x00", "<think>", [], [1], ["a"], [None], [[1, [2]]], [{}], {}, {"a": 1}, {"role": "user"},
-         [{"role": "assistant", "content": "<answer>"}], [1, "a", None, 2.5]]
+NASTY = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    -(2**70),
+    10**400,
+    1.5,
+    -0.0,
+    float("nan"),
+    float("inf"),
+    1e308,
+    "",
+    "x",
+    "é\n",
+    "\ud800",
+    "\x00",
+    "<think>",
+    [],
+    [1],
+    ["a"],
+    [None],
+    [[1, [2]]],
+    [{}],
+    {},
+    {"a": 1},
+    {"role": "user"},
+    [{"role": "assistant", "content": "<answer>"}],
+    [1, "a", None, 2.5],
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +101,11 @@ def mutate_bytes(data: bytes, dice: random.Random) -> bytes:
         if kind == 0:
             data[at] ^= 1 << dice.randrange(8)
         elif kind == 1:
-            del data[at:at + dice.randrange(1, 40)]
+            del data[at : at + dice.randrange(1, 40)]
         elif kind == 2:
             data[at:at] = dice.choice([b"\xff", b"\x00", b"[[", b'"', b"\n", b"{}", b"1e999", b"\\ud800"])
         else:
-            data = data[:at + 1]
+            data = data[: at + 1]
         if not data:
             return b""
     return bytes(data)
@@ -124,8 +155,12 @@ def test_damaged_files(name, count, originals, tokenizer_folder, tmp_path, monke
         made += 1
         before, out = path.read_bytes(), tmp_path / f"run-{made}"
         try:
-            run = import_run(path, out, format=name.removesuffix("-v0") if dice.random() < 0.5 else "auto",
-                             tokenizer=tokenizer_folder)
+            run = import_run(
+                path,
+                out,
+                format=name.removesuffix("-v0") if dice.random() < 0.5 else "auto",
+                tokenizer=tokenizer_folder,
+            )
             if made % 10 == 0:
                 run.trajectories()
             read += 1

@@ -22,7 +22,9 @@ def names(folder) -> list[str]:
 def test_rollouts_of_every_trainer_are_recognised_and_imported_once(name, tokenizer, tokenizer_folder, tmp_path):
     path, runs = write(name, tmp_path, records(name, tokenizer)), tmp_path / "runs"
     (run,) = open_paths([path], runs, tokenizer=tokenizer_folder)
-    assert run.path.parent == runs and run.info["config"]["format"] == name.removesuffix("-v0") and len(run.index()) == 4
+    assert (
+        run.path.parent == runs and run.info["config"]["format"] == name.removesuffix("-v0") and len(run.index()) == 4
+    )
     before = (run.path / "run.json").stat().st_mtime_ns
     for again in ({"tokenizer": tokenizer_folder}, {}, {"tokenizer": tokenizer_folder, "spans": "think_answer"}):
         (same,) = open_paths([path], runs, **again)
@@ -79,14 +81,17 @@ def test_progress_counts_the_bytes_of_each_import(tokenizer, tokenizer_folder, t
     assert seen[-1] == ("chat.jsonl", path.stat().st_size, path.stat().st_size) and len(seen) > 10
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (["7.jsonl"], "needs the tokenizer of the model that wrote it; give --tokenizer"),
-    (["7.jsonl", "--tokenizer", "tiny", "--spans", "x"], "unknown span rule"),
-    (["batch.pkl"], "a pickle, which is never loaded"),
-    (["empty"], "holds no file of rollouts"),
-    (["nowhere"], "no such run, nor a file"),
-    (["bad.jsonl", "--tokenizer", "tiny"], "bad.jsonl, line 2: not JSON"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["7.jsonl"], "needs the tokenizer of the model that wrote it; give --tokenizer"),
+        (["7.jsonl", "--tokenizer", "tiny", "--spans", "x"], "unknown span rule"),
+        (["batch.pkl"], "a pickle, which is never loaded"),
+        (["empty"], "holds no file of rollouts"),
+        (["nowhere"], "no such run, nor a file"),
+        (["bad.jsonl", "--tokenizer", "tiny"], "bad.jsonl, line 2: not JSON"),
+    ],
+)
 def test_what_cannot_be_opened_is_one_line_and_nothing_is_written(arguments, says, tokenizer, tmp_path, monkeypatch):
     write("verl", tmp_path, records("verl", tokenizer))
     (tmp_path / "batch.pkl").write_bytes(b"x")
@@ -94,7 +99,11 @@ def test_what_cannot_be_opened_is_one_line_and_nothing_is_written(arguments, say
     (tmp_path / "bad.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess')
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(command, ["app", *arguments, "--runs-dir", "runs", "--no-browser"])
-    assert isinstance(result.exception, ActFocusError) and says in str(result.exception) and "\n" not in str(result.exception)
+    assert (
+        isinstance(result.exception, ActFocusError)
+        and says in str(result.exception)
+        and "\n" not in str(result.exception)
+    )
     assert names(tmp_path / "runs") == []
 
 
@@ -105,7 +114,7 @@ def test_the_command_opens_the_studio_on_the_import(tokenizer, tmp_path, monkeyp
     arguments = ["app", str(path), "--tokenizer", "tiny", "--runs-dir", str(tmp_path / "runs"), "--no-browser"]
     first = CliRunner().invoke(command, [*arguments, "--json"])
     assert first.exit_code == 0, first.output
-    (runs, how), = opened
+    ((runs, how),) = opened
     assert json.loads(first.stdout)["runs"] == [str(runs[0])] and how["tokenizers"] == ["tiny"]
     assert Run.open(runs[0]).info["config"]["approximate"] and runs[0].parent == tmp_path / "runs"
     second = CliRunner().invoke(command, arguments)

@@ -33,8 +33,14 @@ MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 
 def unsafe(tree: ast.AST):
     """Line and name of every way in that a file's bytes could have to run."""
-    safe_loaders = {"yaml.SafeLoader", *(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-                                         and [ast.unparse(base) for base in node.bases] == ["yaml.SafeLoader"])}
+    safe_loaders = {
+        "yaml.SafeLoader",
+        *(
+            node.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["yaml.SafeLoader"]
+        ),
+    }
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -42,14 +48,37 @@ def unsafe(tree: ast.AST):
         if isinstance(node, ast.Call):
             called, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
             owner, _, name = called.rpartition(".")
-            safe = {"torch.load": ("weights_only", "True"), "np.load": ("allow_pickle", "False"), "numpy.load": ("allow_pickle", "False")}
-            if called in safe and given.get(safe[called][0], "False" if "np" in called or "numpy" in called else "") != safe[called][1]:
+            safe = {
+                "torch.load": ("weights_only", "True"),
+                "np.load": ("allow_pickle", "False"),
+                "numpy.load": ("allow_pickle", "False"),
+            }
+            if (
+                called in safe
+                and given.get(safe[called][0], "False" if "np" in called or "numpy" in called else "")
+                != safe[called][1]
+            ):
                 yield node.lineno, called
-            if name in ("read_pickle", "unsafe_load", "full_load") or called in ("eval", "exec", "os.system", "yaml.load", "yaml.load_all"):
+            if name in ("read_pickle", "unsafe_load", "full_load") or called in (
+                "eval",
+                "exec",
+                "os.system",
+                "yaml.load",
+                "yaml.load_all",
+            ):
                 yield node.lineno, called
-            if given.get("shell") == "True" or given.get("trust_remote_code", "False") != "False" or given.get("allow_pickle") == "True":
+            if (
+                given.get("shell") == "True"
+                or given.get("trust_remote_code", "False") != "False"
+                or given.get("allow_pickle") == "True"
+            ):
                 yield node.lineno, called
-            if name == "from_pretrained" and "AutoModel" in owner and given.get("use_safetensors") != "True" and "gguf_file" not in given:
+            if (
+                name == "from_pretrained"
+                and "AutoModel" in owner
+                and given.get("use_safetensors") != "True"
+                and "gguf_file" not in given
+            ):
                 yield node.lineno, called
             # vLLM takes a .bin where there is one: its weights are handed over, and a folder is for the shape alone.
             if called.split(".")[-1] == "LLM" and given.get("load_format") != "'dummy'":
@@ -64,15 +93,32 @@ def test_our_code_has_no_way_to_load_one():
     assert len(files) > 150 and found == []
 
 
-@pytest.mark.parametrize("code", [
-    "import pickle", "from cloudpickle import loads", "torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)",
-    "pd.read_pickle(f)", "eval(x)", "yaml.load(f)", "yaml.compose(t, Loader=yaml.Loader)", "class L(yaml.Loader): pass\nyaml.compose(t, Loader=L)", "run(c, shell=True)", "from_pretrained(x, trust_remote_code=True)",
-    "AutoModelForCausalLM.from_pretrained(x)", "vllm.LLM(x)", "LLM(x, load_format='auto')"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from cloudpickle import loads",
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+        "np.load(f, allow_pickle=True)",
+        "pd.read_pickle(f)",
+        "eval(x)",
+        "yaml.load(f)",
+        "yaml.compose(t, Loader=yaml.Loader)",
+        "class L(yaml.Loader): pass\nyaml.compose(t, Loader=L)",
+        "run(c, shell=True)",
+        "from_pretrained(x, trust_remote_code=True)",
+        "AutoModelForCausalLM.from_pretrained(x)",
+        "vllm.LLM(x)",
+        "LLM(x, load_format='auto')",
+    ],
+)
 def test_what_is_looked_for_would_be_found(code):
     assert list(unsafe(ast.parse(code)))
 
 
 # --- from outside --------------------------------------------------------------------------
+
 
 class Evil:
     def __init__(self, marker: Path):
@@ -106,15 +152,33 @@ def wrapped(suffix: str, content: bytes) -> bytes:
     return content
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pt", ".npy", ".npz", ".bin", ".safetensors", ".parquet", ".jsonl",
-                                    ".jsonl.gz", ".parquet.zst", ".PKL", ""])
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".pkl",
+        ".pt",
+        ".npy",
+        ".npz",
+        ".bin",
+        ".safetensors",
+        ".parquet",
+        ".jsonl",
+        ".jsonl.gz",
+        ".parquet.zst",
+        ".PKL",
+        "",
+    ],
+)
 def test_a_pickle_under_any_name_is_refused_and_does_not_run(suffix, evil, marker, tmp_path):
     folder = tmp_path / "given"
     folder.mkdir()
     file = folder / f"batch{suffix}"
     file.write_bytes(wrapped(suffix, evil))
     for path in (file, folder):
-        for work in (lambda p: import_run(p, tmp_path / "out", tokenizer="tiny"), lambda p: open_paths([p], tmp_path / "runs")):
+        for work in (
+            lambda p: import_run(p, tmp_path / "out", tokenizer="tiny"),
+            lambda p: open_paths([p], tmp_path / "runs"),
+        ):
             with pytest.raises(ActFocusError) as error:
                 work(path)
             assert "\n" not in str(error.value)
@@ -127,13 +191,27 @@ def test_a_pickle_under_any_name_is_refused_and_does_not_run(suffix, evil, marke
     assert not marker.exists() and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "model.pt", "tokenizer.json", "tokenizer_config.json",
-                                  "config.json", "adapter_model.bin", "adapter_model.safetensors", "vocab.pkl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_model.bin",
+        "model.safetensors",
+        "model.pt",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "config.json",
+        "adapter_model.bin",
+        "adapter_model.safetensors",
+        "vocab.pkl",
+    ],
+)
 def test_a_model_folder_with_one_does_not_run_it(name, evil, marker, model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     if name.startswith("adapter"):
         (folder / "config.json").unlink()
-        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "tiny", "peft_type": "LORA"}))
+        (folder / "adapter_config.json").write_text(
+            json.dumps({"base_model_name_or_path": "tiny", "peft_type": "LORA"})
+        )
     if name in ("pytorch_model.bin", "model.pt"):
         (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(evil)
@@ -197,10 +275,29 @@ def test_weights_in_several_files_are_loaded(hub, in_shards, model_folder, tmp_p
 
 
 @pytest.mark.parametrize("hub", [False, True])
-@pytest.mark.parametrize("named", ["weights.bin", "weights.BIN", "weights.SAFETENSORS", "weights.safetensors.bin", "weights.pt", "inner/weights.bin",
-                                   "inner/weights.safetensors", "../weights.safetensors", "ABSOLUTE/weights.bin", "ABSOLUTE/weights.safetensors",
-                                   ".safetensors", "", "weights.bin\n.safetensors", 7, None])
-def test_an_index_that_names_anything_but_safetensors_of_its_folder_is_refused(hub, named, in_shards, torch_pickle, marker, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "named",
+    [
+        "weights.bin",
+        "weights.BIN",
+        "weights.SAFETENSORS",
+        "weights.safetensors.bin",
+        "weights.pt",
+        "inner/weights.bin",
+        "inner/weights.safetensors",
+        "../weights.safetensors",
+        "ABSOLUTE/weights.bin",
+        "ABSOLUTE/weights.safetensors",
+        ".safetensors",
+        "",
+        "weights.bin\n.safetensors",
+        7,
+        None,
+    ],
+)
+def test_an_index_that_names_anything_but_safetensors_of_its_folder_is_refused(
+    hub, named, in_shards, torch_pickle, marker, tmp_path, monkeypatch
+):
     named = named.replace("ABSOLUTE", str(tmp_path)) if isinstance(named, str) else named
     index = json.loads((in_shards / "model.safetensors.index.json").read_text())
     write_index(in_shards, {**index["weight_map"], "lm_head.weight": named})
@@ -209,14 +306,24 @@ def test_an_index_that_names_anything_but_safetensors_of_its_folder_is_refused(h
         if named and not place.is_dir():
             place.write_bytes(torch_pickle)
     name = in_the_cache(in_shards, tmp_path / "cache", monkeypatch) if hub else str(in_shards)
-    with pytest.raises(ActFocusError, match="model.safetensors.index.json: names .*only .safetensors files in this folder") as error:
+    with pytest.raises(
+        ActFocusError, match="model.safetensors.index.json: names .*only .safetensors files in this folder"
+    ) as error:
         load_policy(name, "cpu")
     assert "\n" not in str(error.value) and not marker.exists()
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    ('{"weight_map": {"a": "gone.safetensors"}}', "names 'gone.safetensors', which is not a file in this folder"), ("[]", "holds list; it must hold a JSON object"),
-    ("{}", "has no weight_map"), ('{"weight_map": ["a"]}', "has no weight_map"), ("[" * 100_000, "cannot be read as JSON"), ("\0", "cannot be read as JSON")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"weight_map": {"a": "gone.safetensors"}}', "names 'gone.safetensors', which is not a file in this folder"),
+        ("[]", "holds list; it must hold a JSON object"),
+        ("{}", "has no weight_map"),
+        ('{"weight_map": ["a"]}', "has no weight_map"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        ("\0", "cannot be read as JSON"),
+    ],
+)
 def test_an_index_that_is_none_is_refused(content, said, in_shards):
     (in_shards / "model.safetensors.index.json").write_text(content)
     with pytest.raises(ActFocusError, match=f"model.safetensors.index.json: {said}") as error:
@@ -233,10 +340,17 @@ def test_an_index_beside_whole_weights_may_name_files_that_are_gone_and_no_other
         load_policy(str(folder), "cpu")
 
 
-@pytest.mark.parametrize(("named", "said"), [
-    ("adapter_model.bin", "names 'adapter_model.bin' as weights"), ("other.safetensors.index.json", "names 'weights.bin' as weights"),
-    ("../other.safetensors.index.json", "as weights"), ("gone.safetensors", "which is not a file"), ("gone.safetensors.index.json", "cannot be read"),
-    (5, "names '5' as weights")])
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("adapter_model.bin", "names 'adapter_model.bin' as weights"),
+        ("other.safetensors.index.json", "names 'weights.bin' as weights"),
+        ("../other.safetensors.index.json", "as weights"),
+        ("gone.safetensors", "which is not a file"),
+        ("gone.safetensors.index.json", "cannot be read"),
+        (5, "names '5' as weights"),
+    ],
+)
 def test_weights_that_the_config_names_are_held_to_the_same(named, said, model_folder, torch_pickle, marker, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     for file in ("adapter_model.bin", "weights.bin"):
@@ -249,7 +363,9 @@ def test_weights_that_the_config_names_are_held_to_the_same(named, said, model_f
         load_policy(str(folder), "cpu")
     assert "\n" not in str(error.value) and not marker.exists()
     # By its name, and under an alias that transformers would follow as well.
-    (folder / "config.json").write_text(json.dumps({**config, "attribute_map": {"transformers_weights": "x"}, "x": named}))
+    (folder / "config.json").write_text(
+        json.dumps({**config, "attribute_map": {"transformers_weights": "x"}, "x": named})
+    )
     with pytest.raises(ActFocusError):
         load_policy(str(folder), "cpu")
     assert not marker.exists()
@@ -261,11 +377,20 @@ def test_weights_that_the_config_names_are_held_to_the_same(named, said, model_f
 ADAPTER = {"base_model_name_or_path": "tiny", "peft_type": "LORA", "target_modules": ["q_proj"], "r": 2}
 
 
-@pytest.mark.parametrize(("beside", "config", "said"), [
-    (False, {}, "has no adapter_model.safetensors"), (True, {}, "has no adapter_model.safetensors"),
-    (False, {"peft_type": "XLORA", "adapters": {"0": "."}}, "peft_type 'XLORA' is not supported"), (True, {"peft_type": "PROMPT_TUNING"}, "is not supported"),
-    (False, {"megatron_config": {"a": 1}, "megatron_core": "it_ran"}, "import a module"), (True, {"megatron_config": {"a": 1}}, "import a module")])
-def test_an_adapter_alone_or_beside_a_model_is_in_safetensors_or_refused(beside, config, said, model_folder, torch_pickle, marker, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("beside", "config", "said"),
+    [
+        (False, {}, "has no adapter_model.safetensors"),
+        (True, {}, "has no adapter_model.safetensors"),
+        (False, {"peft_type": "XLORA", "adapters": {"0": "."}}, "peft_type 'XLORA' is not supported"),
+        (True, {"peft_type": "PROMPT_TUNING"}, "is not supported"),
+        (False, {"megatron_config": {"a": 1}, "megatron_core": "it_ran"}, "import a module"),
+        (True, {"megatron_config": {"a": 1}}, "import a module"),
+    ],
+)
+def test_an_adapter_alone_or_beside_a_model_is_in_safetensors_or_refused(
+    beside, config, said, model_folder, torch_pickle, marker, tmp_path, monkeypatch
+):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     if not beside:
         (folder / "config.json").unlink()
@@ -284,7 +409,10 @@ def test_an_adapter_alone_or_beside_a_model_is_in_safetensors_or_refused(beside,
 def test_an_adapter_of_the_hub_is_added_into_its_base_and_never_one_upon_another(model_folder, tmp_path, monkeypatch):
     folder = tmp_path / "adapter"
     base = load_policy(str(model_folder), "cpu")
-    made = peft.get_peft_model(load_policy(str(model_folder), "cpu").model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    made = peft.get_peft_model(
+        load_policy(str(model_folder), "cpu").model,
+        peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False),
+    )
     made.save_pretrained(folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(model_folder)}))
@@ -292,7 +420,10 @@ def test_an_adapter_of_the_hub_is_added_into_its_base_and_never_one_upon_another
     policy = load_policy(name, "cpu")
     assert policy.fingerprint == load_policy(str(folder), "cpu").fingerprint != base.fingerprint
     assert type(policy.model) is type(base.model) and policy.env_options == {}
-    assert load_tokenizer(name).get_vocab() == base.tokenizer.get_vocab() and load_config(name).hidden_size == base.model.config.hidden_size
+    assert (
+        load_tokenizer(name).get_vocab() == base.tokenizer.get_vocab()
+        and load_config(name).hidden_size == base.model.config.hidden_size
+    )
     # An adapter that names itself by its id would be looked for without end.
     link = tmp_path / "cache/models--somebody--model/snapshots" / ("a" * 40) / "adapter_config.json"
     link.write_text(json.dumps({**config, "base_model_name_or_path": HUB_ID}))
@@ -303,9 +434,21 @@ def test_an_adapter_of_the_hub_is_added_into_its_base_and_never_one_upon_another
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
-@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "generation_config.json", "adapter_model.safetensors", "vocab.txt",
-                                  "additional_chat_templates/a.jinja", "tokenizer_config.json"])
-def test_a_model_folder_with_a_file_that_is_none_is_refused_and_not_waited_for(kind, file, model_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "file",
+    [
+        "model.safetensors",
+        "tokenizer.json",
+        "generation_config.json",
+        "adapter_model.safetensors",
+        "vocab.txt",
+        "additional_chat_templates/a.jinja",
+        "tokenizer_config.json",
+    ],
+)
+def test_a_model_folder_with_a_file_that_is_none_is_refused_and_not_waited_for(
+    kind, file, model_folder, tmp_path, monkeypatch
+):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     if file.startswith("adapter"):
         (folder / "config.json").unlink()
@@ -328,7 +471,9 @@ def test_a_model_folder_with_a_file_that_is_none_is_refused_and_not_waited_for(k
             assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("named", ["evil/kernel", "kernels-community/flash-attn2@main", {"": "evil/kernel"}, "paged|evil/kernel"])
+@pytest.mark.parametrize(
+    "named", ["evil/kernel", "kernels-community/flash-attn2@main", {"": "evil/kernel"}, "paged|evil/kernel"]
+)
 def test_code_of_the_hub_that_a_config_names_is_not_run(named, model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
@@ -337,13 +482,27 @@ def test_code_of_the_hub_that_a_config_names_is_not_run(named, model_folder, tmp
         load_policy(str(folder), "cpu")
 
 
-@pytest.mark.parametrize(("file", "change"), [
-    ("config.json", {"hidden_size": "x"}), ("config.json", {"hidden_size": -1}), ("config.json", {"get_text_config": "x"}),
-    ("config.json", {"attn_implementation": 5}), ("config.json", {"rope_parameters": 5}), ("config.json", {"vocab_size": 3}),
-    ("config.json", None), ("tokenizer_config.json", None), ("tokenizer.json", None), ("generation_config.json", None), ("actfocus.json", None)])
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"hidden_size": "x"}),
+        ("config.json", {"hidden_size": -1}),
+        ("config.json", {"get_text_config": "x"}),
+        ("config.json", {"attn_implementation": 5}),
+        ("config.json", {"rope_parameters": 5}),
+        ("config.json", {"vocab_size": 3}),
+        ("config.json", None),
+        ("tokenizer_config.json", None),
+        ("tokenizer.json", None),
+        ("generation_config.json", None),
+        ("actfocus.json", None),
+    ],
+)
 def test_a_model_folder_with_nonsense_is_one_line(file, change, model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
-    (folder / file).write_text("[" * 100_000 if change is None else json.dumps(json.loads((folder / file).read_text()) | change))
+    (folder / file).write_text(
+        "[" * 100_000 if change is None else json.dumps(json.loads((folder / file).read_text()) | change)
+    )
     with pytest.raises(ActFocusError) as error:
         load_policy(str(folder), "cpu")
     assert str(folder) in str(error.value) and "\n" not in str(error.value)
@@ -356,10 +515,16 @@ def test_code_that_a_model_brings_is_not_run(marker, model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     code = f"from pathlib import Path\nPath({str(marker)!r}).touch()\nclass C: pass\n"
     (folder / "evil.py").write_text(code)
-    for file, table in (("config.json", {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.C"}),
-                        ("tokenizer_config.json", {"AutoTokenizer": ["evil.C", "evil.C"]})):
+    for file, table in (
+        ("config.json", {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.C"}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["evil.C", "evil.C"]}),
+    ):
         config = json.loads((folder / file).read_text())
-        config |= {"auto_map": table, "model_type": "evil"} if file == "config.json" else {"auto_map": table, "tokenizer_class": "Evil"}
+        config |= (
+            {"auto_map": table, "model_type": "evil"}
+            if file == "config.json"
+            else {"auto_map": table, "tokenizer_class": "Evil"}
+        )
         (folder / file).write_text(json.dumps(config))
     for load in (load_policy, load_tokenizer, load_config):
         try:
@@ -398,7 +563,11 @@ def test_a_checkpoint_of_pickles_does_not_run(evil, marker, tmp_path):
 
 def test_types_that_a_parquet_file_brings_are_not_made(evil, marker, tmp_path):
     """Arrow once loaded a pickle out of a file's schema (CVE-2023-47248)."""
-    field = pa.field("messages", pa.string(), metadata={b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": evil})
+    field = pa.field(
+        "messages",
+        pa.string(),
+        metadata={b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": evil},
+    )
     file = tmp_path / "a.parquet"
     pq.write_table(pa.table([pa.array(["x"])], schema=pa.schema([field], metadata={b"pandas": evil})), file)
     with pytest.raises(ActFocusError):
@@ -406,8 +575,14 @@ def test_types_that_a_parquet_file_brings_are_not_made(evil, marker, tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("text", [
-    "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [MARKER]]", "- !!python/name:os.system", "!!python/module:os x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [MARKER]]",
+        "- !!python/name:os.system",
+        "!!python/module:os x",
+    ],
+)
 def test_a_lesson_makes_no_objects(text, marker, tmp_path):
     from app.learn.lessons import load_lessons
 

@@ -26,11 +26,25 @@ def test_completions_that_trl_logged(conversational, model_folder, tmp_path):
 
     prompt = [{"role": "user", "content": FIRST}] if conversational else FIRST
     trainer = trl.GRPOTrainer(
-        AutoModelForCausalLM.from_pretrained(model_folder), [length, nothing], processing_class=AutoTokenizer.from_pretrained(model_folder),
+        AutoModelForCausalLM.from_pretrained(model_folder),
+        [length, nothing],
+        processing_class=AutoTokenizer.from_pretrained(model_folder),
         train_dataset=datasets.Dataset.from_list([{"prompt": prompt}] * 4),
-        args=trl.GRPOConfig(str(tmp_path / "out"), max_steps=2, num_generations=4, per_device_train_batch_size=4,
-                            max_completion_length=12, log_completions=True, logging_steps=1, report_to="none",
-                            use_cpu=True, save_strategy="no", beta=0.0, seed=0))
+        args=trl.GRPOConfig(
+            str(tmp_path / "out"),
+            max_steps=2,
+            num_generations=4,
+            per_device_train_batch_size=4,
+            max_completion_length=12,
+            log_completions=True,
+            logging_steps=1,
+            report_to="none",
+            use_cpu=True,
+            save_strategy="no",
+            beta=0.0,
+            seed=0,
+        ),
+    )
     trainer.train()
     run = import_run(tmp_path / "out", tmp_path / "run", tokenizer=str(model_folder))
     assert run.info["config"]["format"] == "trl" and run.steps() == [1, 2] and len(run.index()) == 8
@@ -61,11 +75,12 @@ def test_episodes_that_verifiers_recorded(tokenizer, tokenizer_folder, tmp_path)
     task = TraceTask(type="Lake", data=TaskData(idx=3), key="lake-3")
     trace = Trace(task=task, agent=AgentInfo(config=AgentConfig(model="mine")))
     for turn, (read, write) in enumerate(((2, 2), (4, 4))):
-        prompt = [i for ids, _ in blocks[:2 * turn + 1] for i in ids]
+        prompt = [i for ids, _ in blocks[: 2 * turn + 1] for i in ids]
         reply = blocks[2 * turn + 1][0]
         tokens = TurnTokens(prompt_ids=prompt, completion_ids=reply, completion_logprobs=[-0.5] * len(reply))
-        prepare_turn(trace, dialogue[:read]).commit(Response(
-            id="r", created=0, model="mine", message=dialogue[write], finish_reason="stop", tokens=tokens))
+        prepare_turn(trace, dialogue[:read]).commit(
+            Response(id="r", created=0, model="mine", message=dialogue[write], finish_reason="stop", tokens=tokens)
+        )
     trace.rewards = {"goal": Reward(score=1.0), "style": Reward(score=1.0, weight=0.5), "late": None}
     episode = Episode(task=task, group=GroupInfo(id="g/1"), traces=[trace], ok=True)
     (tmp_path / "traces.jsonl").write_text(json.dumps(episode.to_record()) + "\n")

@@ -29,6 +29,7 @@ from tests.interop.files import FIRST, REPLIES, messages, records, same, write
 @pytest.fixture
 def read(tokenizer_folder, tmp_path):
     """Rows of a format -> the run they become."""
+
     def read(name: str, rows: list[dict], **options) -> Run:
         run = import_run(write(name, tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder, **options)
         return Run.open(run.path)
@@ -46,13 +47,24 @@ def advantages(trajectories) -> list[float]:
 
 
 def verl_rows(uids: list, **more) -> list[dict]:
-    return [{"input": f"user\n{FIRST}\nassistant\n", "output": REPLIES[0] + " " * n, "score": float(n % 2), "step": 7, "uid": uid, **more}
-            for n, uid in enumerate(uids)]
+    return [
+        {
+            "input": f"user\n{FIRST}\nassistant\n",
+            "output": REPLIES[0] + " " * n,
+            "score": float(n % 2),
+            "step": 7,
+            "uid": uid,
+            **more,
+        }
+        for n, uid in enumerate(uids)
+    ]
 
 
 @pytest.mark.parametrize("uid", ["9f1c-4e", "a_b_c", "math_12", "5f0c6b1e-3a7e-4c57-9a8e-1c2d3e4f5a6b", "0"])
 def test_verl_groups_by_the_prompt_in_a_key_of_three_parts(uid, read):
-    ts = read("verl", verl_rows([f"{uid}_{session}_0" for session in (0, 1, 2, 10)] + [f"{uid}-other_0_0"])).trajectories()
+    ts = read(
+        "verl", verl_rows([f"{uid}_{session}_0" for session in (0, 1, 2, 10)] + [f"{uid}-other_0_0"])
+    ).trajectories()
     assert len({t.group for t in ts[:4]}) == 1 and ts[4].group != ts[0].group
     assert len({t.rollout_key for t in ts}) == 5 and advantages(ts) == [-1, 1, -1, 1, 0]
     assert ts[3].columns == {"uid": f"{uid}_10_0"}
@@ -91,10 +103,22 @@ def trl_rows(columns: dict, weights=(1.0, 1.0), scale: bool = True, conversation
     returns = (GRADES * weights).sum(1).reshape(2, 4)
     centred = returns - returns.mean(1, keepdims=True)
     centred /= returns.std(1, ddof=1, keepdims=True) + 1e-4 if scale else 1.0
-    prompts = [messages()[:2], [messages()[0], {"role": "user", "content": "Elsewhere"}]] if conversational else [FIRST, "Elsewhere"]
+    prompts = (
+        [messages()[:2], [messages()[0], {"role": "user", "content": "Elsewhere"}]]
+        if conversational
+        else [FIRST, "Elsewhere"]
+    )
     reply = messages()[2:] if conversational else REPLIES[0]
-    return [{"step": 5, "prompt": prompts[n // 4], "completion": reply, **{name: values[n] for name, values in columns.items()},
-             "advantage": float(np.float32(centred.ravel()[n]))} for n in range(8)]
+    return [
+        {
+            "step": 5,
+            "prompt": prompts[n // 4],
+            "completion": reply,
+            **{name: values[n] for name, values in columns.items()},
+            "advantage": float(np.float32(centred.ravel()[n])),
+        }
+        for n in range(8)
+    ]
 
 
 FIRST_GRADE, SECOND_GRADE = GRADES.T.tolist()
@@ -103,10 +127,16 @@ LENGTHS = [210, 190, 333, 80, 95, 400, 120, 7]
 
 @pytest.mark.parametrize("conversational", [True, False])
 @pytest.mark.parametrize("scale", [True, False])
-@pytest.mark.parametrize(("names", "by"), [
-    (("accuracy_reward", "Format_Reward", "tokens"), "name"), (("right", "form", "tokens"), "advantage"),
-    # One name misleads: the advantages need both columns.
-    (("accuracy_reward", "form", "tokens"), "advantage"), (("right", "form", "reward_model_ms"), "advantage")])
+@pytest.mark.parametrize(
+    ("names", "by"),
+    [
+        (("accuracy_reward", "Format_Reward", "tokens"), "name"),
+        (("right", "form", "tokens"), "advantage"),
+        # One name misleads: the advantages need both columns.
+        (("accuracy_reward", "form", "tokens"), "advantage"),
+        (("right", "form", "reward_model_ms"), "advantage"),
+    ],
+)
 def test_trl_rewards_are_told_from_extra_columns(names, by, scale, conversational, read):
     columns = dict(zip(names, (FIRST_GRADE, SECOND_GRADE, LENGTHS)))
     columns |= {"reward_model_version": ["v3"] * 8, "checked": [True, False] * 4, "note": [None] * 8}
@@ -127,7 +157,14 @@ def test_trl_a_single_number_is_the_reward(read):
 
 def test_trl_functions_that_do_not_grade_every_rollout(read):
     """None is left out of a sum, and where no function graded there is no reward; a column with gaps is numeric all the same."""
-    rows = trl_rows({"right": FIRST_GRADE, "form": [None, *SECOND_GRADE[1:]], "seconds": [None] * 4 + [1.5, 2, 0.5, 9], "seen": LENGTHS})
+    rows = trl_rows(
+        {
+            "right": FIRST_GRADE,
+            "form": [None, *SECOND_GRADE[1:]],
+            "seconds": [None] * 4 + [1.5, 2, 0.5, 9],
+            "seen": LENGTHS,
+        }
+    )
     returns = np.array([1, 0.25, 1, 0.75])
     for row, advantage in zip(rows, (returns - returns.mean()) / (returns.std(ddof=1) + 1e-4)):
         row["advantage"] = advantage
@@ -139,22 +176,44 @@ def test_trl_functions_that_do_not_grade_every_rollout(read):
     assert "seconds" not in ts[0].columns and ts[4].columns["seconds"] == 1.5
 
 
-@pytest.mark.parametrize(("columns", "weights"), [
-    # The weights are not in the file, and no plain sum gives these advantages.
-    ({"accuracy_reward": FIRST_GRADE, "format_reward": SECOND_GRADE}, (1.0, 0.3)),
-    # Constant in every group: the advantages are the same with and without it.
-    ({"right": FIRST_GRADE, "form": SECOND_GRADE, "difficulty": [0.25] * 4 + [0.75] * 4}, (1.0, 1.0)),
-    ({"right": [1.0] * 8, "form": [0.5] * 8, "difficulty": [2] * 8}, (0.0, 0.0))])
+@pytest.mark.parametrize(
+    ("columns", "weights"),
+    [
+        # The weights are not in the file, and no plain sum gives these advantages.
+        ({"accuracy_reward": FIRST_GRADE, "format_reward": SECOND_GRADE}, (1.0, 0.3)),
+        # Constant in every group: the advantages are the same with and without it.
+        ({"right": FIRST_GRADE, "form": SECOND_GRADE, "difficulty": [0.25] * 4 + [0.75] * 4}, (1.0, 1.0)),
+        ({"right": [1.0] * 8, "form": [0.5] * 8, "difficulty": [2] * 8}, (0.0, 0.0)),
+    ],
+)
 def test_trl_rewards_that_cannot_be_told_are_unknown_and_asked_for(columns, weights, read, tmp_path, tokenizer_folder):
     run = read("trl", trl_rows(columns, weights))
     assert run.info["config"]["reward_columns_by"] == "unknown"
     ts = run.trajectories()
     assert all(np.isnan(t.reward) for t in ts) and set(ts[0].columns) == set(columns)
     finding = {f.check: f for f in diagnose(run).findings}["reward-unknown"]
-    assert finding.severity == "warning" and "--reward-columns" in finding.message and ", ".join(columns) in finding.message
+    assert (
+        finding.severity == "warning"
+        and "--reward-columns" in finding.message
+        and ", ".join(columns) in finding.message
+    )
     names = list(columns)[:2]
-    told = CliRunner().invoke(command, ["import", "trl", str(tmp_path), "--tokenizer", tokenizer_folder, "--progress", "none",
-                                        "--out", str(tmp_path / "again"), "--reward-columns", ", ".join(names)])
+    told = CliRunner().invoke(
+        command,
+        [
+            "import",
+            "trl",
+            str(tmp_path),
+            "--tokenizer",
+            tokenizer_folder,
+            "--progress",
+            "none",
+            "--out",
+            str(tmp_path / "again"),
+            "--reward-columns",
+            ", ".join(names),
+        ],
+    )
     assert told.exit_code == 0 and f"reward columns: {', '.join(names)} (given)" in told.stdout
     ts = Run.open(tmp_path / "again").trajectories()
     assert [t.reward for t in ts] == np.sum([columns[name] for name in names], 0).tolist()
@@ -171,12 +230,21 @@ def test_trl_several_files_decide_together(tokenizer_folder, tmp_path):
     assert [t.reward for t in run.trajectories()] == GRADES.sum(1).tolist() * 2
 
 
-@pytest.mark.parametrize(("format", "given", "says"), [
-    ("trl", ["right", "forms"], r"no numeric column 'forms'; the reward columns must be among right, form$"),
-    ("trl", [], "no numeric column ''"), ("trl", ["note"], "no numeric column 'note'"),
-    ("chat", ["right"], "chat JSONL says what the reward is; --reward-columns is for TRL completions")])
+@pytest.mark.parametrize(
+    ("format", "given", "says"),
+    [
+        ("trl", ["right", "forms"], r"no numeric column 'forms'; the reward columns must be among right, form$"),
+        ("trl", [], "no numeric column ''"),
+        ("trl", ["note"], "no numeric column 'note'"),
+        ("chat", ["right"], "chat JSONL says what the reward is; --reward-columns is for TRL completions"),
+    ],
+)
 def test_reward_columns_that_are_not_there(format, given, says, tokenizer, tokenizer_folder, tmp_path):
-    rows = trl_rows({"right": FIRST_GRADE, "form": SECOND_GRADE, "note": ["a"] * 8}) if format == "trl" else records("chat", tokenizer)
+    rows = (
+        trl_rows({"right": FIRST_GRADE, "form": SECOND_GRADE, "note": ["a"] * 8})
+        if format == "trl"
+        else records("chat", tokenizer)
+    )
     with pytest.raises(ActFocusError, match=says):
         import_run(write(format, tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder, reward_columns=given)
     assert not (tmp_path / "run").exists()
@@ -204,8 +272,16 @@ def branched(tokenizer, parents: list[int], exact: bool) -> dict:
         word = f"<think>again</think><answer>Left {number}</answer>"
         ids = tokenizer(word + "<|im_end|>", add_special_tokens=False)["input_ids"]
         nodes.append({**nodes[3], "parent": parent})
-        nodes.append({**nodes[4], "parent": len(nodes) - 1, "message": {"role": "assistant", "content": word}, "token_ids": ids,
-                      "mask": [True] * len(ids), **{name: [-0.5] * len(ids) for name in ("logprobs", "advantages", "reference_logprobs")}})
+        nodes.append(
+            {
+                **nodes[4],
+                "parent": len(nodes) - 1,
+                "message": {"role": "assistant", "content": word},
+                "token_ids": ids,
+                "mask": [True] * len(ids),
+                **{name: [-0.5] * len(ids) for name in ("logprobs", "advantages", "reference_logprobs")},
+            }
+        )
     if not exact:
         for node in nodes:
             node |= {"token_ids": [], "mask": [], "logprobs": []}
@@ -214,13 +290,24 @@ def branched(tokenizer, parents: list[int], exact: bool) -> dict:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize(("parents", "replies"), [
-    # A fork at the first reply, at the last, three branches, and a branch of a branch.
-    ([2], [2, 1]), ([4], [3]), ([2, 2], [2, 1, 1]), ([2, 6, 6], [2, 2, 1])])
+@pytest.mark.parametrize(
+    ("parents", "replies"),
+    [
+        # A fork at the first reply, at the last, three branches, and a branch of a branch.
+        ([2], [2, 1]),
+        ([4], [3]),
+        ([2, 2], [2, 1, 1]),
+        ([2, 6, 6], [2, 2, 1]),
+    ],
+)
 def test_a_reply_that_branches_share_is_sampled_once(parents, replies, exact, tokenizer, read):
     run = read("verifiers", [branched(tokenizer, parents, exact)])
     ts = run.trajectories()
-    assert [len(t.turn_records) for t in ts] == replies and {t.rollout for t in ts} == {0} and {t.reward for t in ts} == {1.0}
+    assert (
+        [len(t.turn_records) for t in ts] == replies
+        and {t.rollout for t in ts} == {0}
+        and {t.reward for t in ts} == {1.0}
+    )
     assert len({t.id for t in ts}) == len(ts) and {t.rollout_id for t in ts} == ({ts[0].id} if len(ts) > 1 else {""})
     sampled = ["".join(text for text, on in zip(t.texts, t.response_mask) if on) for t in ts]
     for word in ("go right", "now é🙂", *(f"Left {n}" for n in range(len(parents)))):
@@ -231,7 +318,7 @@ def test_a_reply_that_branches_share_is_sampled_once(parents, replies, exact, to
         assert not exact or (np.isfinite(t.signals["advantage"]) == t.response_mask).all()
     for t in ts[1:]:
         begin = "".join(t.texts).index("go right")
-        at = next(i for i in range(len(t)) if len("".join(t.texts[:i + 1])) > begin)
+        at = next(i for i in range(len(t)) if len("".join(t.texts[: i + 1])) > begin)
         assert t.kinds[at] == TokenKind.TEMPLATE
     assert diagnose(run, tokenizer=tokenizer).healthy
 
@@ -249,8 +336,21 @@ def test_a_rollout_counts_once_in_its_group_whatever_its_branches(tokenizer, tok
     # Counted by trajectory, the returns of the second group would spread more.
     assert {t.group for t in keep_groups(ts, 0.5)} == {ts[0].group}
     assert diagnosis(run, None, None, Latest(1)).found["rollouts"]["return"] == [1, 0, 0.9, 0]
-    told = CliRunner().invoke(command, ["import", "auto", str(tmp_path / "traces.jsonl"), "--tokenizer", tokenizer_folder,
-                                        "--progress", "none", "--json", "--out", str(tmp_path / "again")])
+    told = CliRunner().invoke(
+        command,
+        [
+            "import",
+            "auto",
+            str(tmp_path / "traces.jsonl"),
+            "--tokenizer",
+            tokenizer_folder,
+            "--progress",
+            "none",
+            "--json",
+            "--out",
+            str(tmp_path / "again"),
+        ],
+    )
     assert json.loads(told.stdout)["success"] == 0.25
 
 
@@ -263,7 +363,9 @@ def test_advantages_of_rollouts_given_by_name():
     returns, groups, rollouts = np.array([9, 1, 0, 3, 3.0]), list("aaabb"), ["x", "x", "y", "x", "x"]
     # The last row's return stands for the rollout, as verl has it; names are of one group.
     np.testing.assert_allclose(grpo_advantages(returns, groups, rollouts=rollouts), [1, 1, -1, 0, 0], atol=1e-5)
-    np.testing.assert_array_equal(grpo_advantages(returns, groups), grpo_advantages(returns, groups, rollouts=list("12345")))
+    np.testing.assert_array_equal(
+        grpo_advantages(returns, groups), grpo_advantages(returns, groups, rollouts=list("12345"))
+    )
     with pytest.raises(ActFocusError, match="4 rollouts for 5 groups"):
         grpo_advantages(returns, groups, rollouts=rollouts[:4])
 
@@ -293,7 +395,12 @@ def test_agents_that_are_not_trained_are_left_out_and_said(tokenizer, tokenizer_
     rows = records("verifiers", tokenizer)
     for row in rows:
         player = row["traces"][0]
-        judge = {**player, "id": "j", "agent": {"name": "judge", "config": {"model": "other"}, "trainable": False}, "rewards": {}}
+        judge = {
+            **player,
+            "id": "j",
+            "agent": {"name": "judge", "config": {"model": "other"}, "trainable": False},
+            "rewards": {},
+        }
         row["traces"] = [judge, player, {**judge, "rewards": {"main": {"score": 0.3}}}]
     rows[0]["traces"][1]["agent"]["trainable"] = True
     path = write("verifiers", tmp_path, rows)
@@ -301,7 +408,9 @@ def test_agents_that_are_not_trained_are_left_out_and_said(tokenizer, tokenizer_
     shown = CliRunner().invoke(command, ["import", "auto", str(path), *options, "--out", str(tmp_path / "run")])
     assert shown.exit_code == 0 and "left out: 8 traces of agents that are not trained" in shown.stdout
     run = Run.open(tmp_path / "run")
-    assert [t.reward for t in run.trajectories()] == [1, 0, 1, 0] and {t.model for t in run.trajectories()} == {"some-model"}
+    assert [t.reward for t in run.trajectories()] == [1, 0, 1, 0] and {t.model for t in run.trajectories()} == {
+        "some-model"
+    }
     assert run.info["config"]["left_out"] == {"traces of agents that are not trained": 8}
     for row in rows:
         row["traces"].pop(1)
@@ -330,15 +439,19 @@ def test_a_run_without_them_has_no_such_columns(tokenizer, read, tmp_path):
     assert not {"columns", "rollout_id"} & set(json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0]))
 
 
-@pytest.mark.parametrize(("name", "values", "says"), [
-    ("columns", pa.array(["{", "{}", None, ""]), "column 'columns' is not JSON"),
-    ("columns", pa.array(["[1]", "{}", None, ""]), "columns must be an object of text"),
-    ("columns", pa.array(['{"a": [1]}', "{}", None, ""]), "columns must be an object of text.*'a' is not"),
-    ("columns", pa.array(['{"a": NaN}', "{}", None, ""]), "finite numbers; 'a' is not"),
-    ("columns", pa.array(['{"a": "\\ud800"}', "{}", None, ""]), "half of a surrogate pair"),
-    ("columns", pa.array(["[" * 100000, "{}", None, ""]), "column 'columns' is not JSON"),
-    ("columns", pa.array([1, 2, 3, 4]), "column 'columns' is int64; it must be string"),
-    ("rollout_id", pa.array([1, 2, 3, 4]), "column 'rollout_id' is int64; it must be string")])
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("columns", pa.array(["{", "{}", None, ""]), "column 'columns' is not JSON"),
+        ("columns", pa.array(["[1]", "{}", None, ""]), "columns must be an object of text"),
+        ("columns", pa.array(['{"a": [1]}', "{}", None, ""]), "columns must be an object of text.*'a' is not"),
+        ("columns", pa.array(['{"a": NaN}', "{}", None, ""]), "finite numbers; 'a' is not"),
+        ("columns", pa.array(['{"a": "\\ud800"}', "{}", None, ""]), "half of a surrogate pair"),
+        ("columns", pa.array(["[" * 100000, "{}", None, ""]), "column 'columns' is not JSON"),
+        ("columns", pa.array([1, 2, 3, 4]), "column 'columns' is int64; it must be string"),
+        ("rollout_id", pa.array([1, 2, 3, 4]), "column 'rollout_id' is int64; it must be string"),
+    ],
+)
 def test_a_strangers_columns_are_one_line(name, values, says, tokenizer, read):
     run = read("chat", records("chat", tokenizer))
     file = run._facts(0)

@@ -13,7 +13,14 @@ from actfocus_core.cli import app
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.setting import EXPORTS, Setting, command_text, trl_text, verl_text
 
-TUNED = Setting(0.3, 1.25, "entropy", "sokoban", {"max_turns": 7, "actions_per_turn": 2, "observation": "compact", "unknown": 1}, "a folder")
+TUNED = Setting(
+    0.3,
+    1.25,
+    "entropy",
+    "sokoban",
+    {"max_turns": 7, "actions_per_turn": 2, "observation": "compact", "unknown": 1},
+    "a folder",
+)
 
 
 def test_the_command_line_is_one_of_ours_and_says_the_setting():
@@ -30,8 +37,11 @@ def test_the_command_line_is_one_of_ours_and_says_the_setting():
 
 def test_trl_s_script_is_python_that_names_the_plug_in():
     text = trl_text(TUNED)
-    calls = {node.func.id: {k.arg: k.value for k in node.keywords} for node in ast.walk(ast.parse(text))
-             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    calls = {
+        node.func.id: {k.arg: k.value for k in node.keywords}
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     assert ast.literal_eval(calls["ActFocusGRPOTrainer"]["scheme_params"]) == TUNED.params
     assert ast.literal_eval(calls["GRPOConfig"]["beta"]) == 0 and "actfocus_core.plugins.trl" in text.splitlines()[0]
 
@@ -60,7 +70,9 @@ def test_verl_s_command_is_a_line_of_shell_with_the_setting_as_json():
 @pytest.mark.parametrize("format, compiles", [("trl", True), ("verl", False)])
 def test_a_run_s_setting_is_exported_to_start_another_trainer_with(run, tmp_path, format, compiles):
     out = tmp_path / "start"
-    made = CliRunner().invoke(app, ["export", str(run.path), "--format", format, "--out", str(out), "--alpha", "0.25", "--json"])
+    made = CliRunner().invoke(
+        app, ["export", str(run.path), "--format", format, "--out", str(out), "--alpha", "0.25", "--json"]
+    )
     assert made.exit_code == 0 and json.loads(made.output)["file"] == str(out), made.output
     text = out.read_text()
     assert "0.25" in text
@@ -82,8 +94,18 @@ def test_another_trainer_s_environment_leaves_the_command_general():
     assert "--env" not in command_text(Setting(0.1, 0.5)) and "--model" not in command_text(Setting(0.1, 0.5))
 
 
-@pytest.mark.parametrize("values", [(-0.1, 0.5), (1.1, 0.5), (float("nan"), 0.5), (0.1, -1), (0.1, float("inf")),
-                                    (0.1, 0.5, "luck"), (0.1, 0.5, "energy", "chess")])
+@pytest.mark.parametrize(
+    "values",
+    [
+        (-0.1, 0.5),
+        (1.1, 0.5),
+        (float("nan"), 0.5),
+        (0.1, -1),
+        (0.1, float("inf")),
+        (0.1, 0.5, "luck"),
+        (0.1, 0.5, "energy", "chess"),
+    ],
+)
 def test_a_setting_out_of_range_is_refused(values):
     with pytest.raises(ActFocusError):
         Setting(*values)

@@ -29,5 +29,7 @@ def test_any_patch_of_the_version_fits_and_no_other_version_does(library):
 def test_a_method_that_is_gone_or_takes_something_else_is_named(library):
     check_methods(library, "1.16", {(Trainer, "step"): ["self", "batch", "metrics"]})
     for name, arguments in (("step", ["self", "batch"]), ("step", ["self", "metrics", "batch"]), ("walk", ["self"])):
-        with pytest.raises(ActFocusError, match=rf"^trainer 1\.16\.2: Trainer\.{name}\({', '.join(arguments)}\) is not there"):
+        with pytest.raises(
+            ActFocusError, match=rf"^trainer 1\.16\.2: Trainer\.{name}\({', '.join(arguments)}\) is not there"
+        ):
             check_methods(library, "1.16", {(Trainer, name): arguments})

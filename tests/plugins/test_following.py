@@ -40,7 +40,7 @@ def test_a_step_is_kept_with_its_row_and_the_end_is_told(tmp_path, rollouts):
         made.log(1, {"loss/policy": 0.5, "grad/norm": float("nan"), "success/rate": -1.0}, seconds=2.0)
     run = Run.open(tmp_path / "run")
     assert read_status(run.path)["state"] == "finished" and run.info["config"]["steps"] == 1
-    row, = run.metrics()[0]
+    (row,) = run.metrics()[0]
     assert set(row) <= set(METRICS) and row["step"] == 1 and row["loss/policy"] == 0.5 and "grad/norm" not in row
     # What the rollouts say themselves goes before what the trainer says of them.
     assert row["success/rate"] == np.mean([t.success for t in rollouts])
@@ -48,7 +48,9 @@ def test_a_step_is_kept_with_its_row_and_the_end_is_told(tmp_path, rollouts):
     assert row["tokens/per_second"] == sampled / 2
     weight = get_scheme("actfocus").compute(stored := Batch.of(rollouts), **P).weight
     assert row["mass/action"] == pytest.approx(weight[stored.kinds == TokenKind.ACTION].sum() / weight.sum(), rel=1e-5)
-    shift = np.concatenate([(t.logprobs - t.signals["ref_logprob"])[t.response_mask] for t in rollouts]).astype(np.float64)
+    shift = np.concatenate([(t.logprobs - t.signals["ref_logprob"])[t.response_mask] for t in rollouts]).astype(
+        np.float64
+    )
     assert row["kl/reference"] == pytest.approx((np.exp(-shift) - 1 + shift).mean(), abs=1e-9)
     kept = run.trajectories(1, "tiny")
     for t, new in zip(rollouts, kept):
@@ -56,9 +58,15 @@ def test_a_step_is_kept_with_its_row_and_the_end_is_told(tmp_path, rollouts):
         np.testing.assert_array_equal(t.signals["ref_energy"], new.signals["ref_energy"])
 
 
-@pytest.mark.parametrize("error, state, message", [(RuntimeError("the rank is gone\nmore"), "failed", "the rank is gone"),
-                                                   (ValueError(), "failed", "ValueError"), (KeyboardInterrupt(), "stopped", "")],
-                         ids=["error", "wordless", "interrupt"])
+@pytest.mark.parametrize(
+    "error, state, message",
+    [
+        (RuntimeError("the rank is gone\nmore"), "failed", "the rank is gone"),
+        (ValueError(), "failed", "ValueError"),
+        (KeyboardInterrupt(), "stopped", ""),
+    ],
+    ids=["error", "wordless", "interrupt"],
+)
 def test_how_it_broke_off_is_told_and_the_folder_is_free_again(tmp_path, error, state, message):
     with pytest.raises(type(error)), (made := folder(tmp_path / "run")).watched():
         made.begin(0, 5)
@@ -76,7 +84,7 @@ def test_a_run_is_gone_on_with_where_it_was_cut(tmp_path, rollouts):
         made.begin(0, 3)
         request(path, "stop")
         assert step(made, 1, rollouts) == "stop"
-    first, = Run.open(path).metrics()[0]
+    (first,) = Run.open(path).metrics()[0]
     with open(path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "loss/po')  # a process that was killed
     with (made := folder(path)).watched():
@@ -88,7 +96,10 @@ def test_a_run_is_gone_on_with_where_it_was_cut(tmp_path, rollouts):
     rows = Run.open(path).metrics()[0]
     assert [row["step"] for row in rows] == [1, 2, 3] and rows[0] == first
     # A step without rollouts of its own has none of the last one's numbers.
-    assert rows[1].keys() == {"step", "loss/policy", "seconds/elapsed"} and rows[1]["seconds/elapsed"] >= first["seconds/elapsed"]
+    assert (
+        rows[1].keys() == {"step", "loss/policy", "seconds/elapsed"}
+        and rows[1]["seconds/elapsed"] >= first["seconds/elapsed"]
+    )
     assert read_status(path)["state"] == "finished"
 
 
@@ -128,7 +139,9 @@ def test_weights_are_the_batch_s_however_it_is_divided(rollouts, cuts):
     parts = [slice(a, b) for a, b in zip(edges, edges[1:])]
 
     def stats_of(part):
-        kinds = np.where(np.concatenate(trained[part]), np.concatenate([t.kinds for t in rollouts[part]]), TokenKind.TEMPLATE)
+        kinds = np.where(
+            np.concatenate(trained[part]), np.concatenate([t.kinds for t in rollouts[part]]), TokenKind.TEMPLATE
+        )
         return signal_stats(kinds, np.concatenate([t.signals["ref_energy"] for t in rollouts[part]]))
 
     everyone_s = pooled(stats_of(part) for part in parts)
@@ -139,7 +152,9 @@ def test_weights_are_the_batch_s_however_it_is_divided(rollouts, cuts):
     assert (np.concatenate(found)[~np.concatenate(trained)] == 0).all()
 
 
-@pytest.mark.parametrize("given", [{"gamma": 1}, {"alpha": 2}, {"beta": -1}, {"signal": "luck"}], ids=lambda g: next(iter(g)))
+@pytest.mark.parametrize(
+    "given", [{"gamma": 1}, {"alpha": 2}, {"beta": -1}, {"signal": "luck"}], ids=lambda g: next(iter(g))
+)
 def test_parameters_that_are_wrong_are_refused_by_name(given):
     with pytest.raises(ActFocusError, match=next(iter(given))):
         batch.complete(given, ("energy",), "scheme_params")

@@ -48,8 +48,11 @@ def batch_of(made):
     made.model.zero_grad()
     losses = [made.compute_loss(made.model, half) for half in halves]
     sum(losses).backward()
-    return output, sum(loss.item() for loss in losses), {name: p.grad.clone() for name, p in made.model.named_parameters()
-                                                              if p.requires_grad}
+    return (
+        output,
+        sum(loss.item() for loss in losses),
+        {name: p.grad.clone() for name, p in made.model.named_parameters() if p.requires_grad},
+    )
 
 
 def test_it_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
@@ -60,7 +63,10 @@ def test_it_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
     assert rows[0]["mass/action"] > rows[0]["mass/action_tokens"] > 0 and rows[0]["grad/norm"] > 0
     # The policy is the reference at first, and then is not any more.
     assert abs(rows[0]["kl/reference"]) < 1e-6 < rows[1]["kl/reference"] and rows[0]["tokens/per_second"] > 0
-    assert all({"loss/policy", "grad/lr", "clip/low", "clip/high", "entropy/action", "seconds/elapsed"} <= row.keys() for row in rows)
+    assert all(
+        {"loss/policy", "grad/lr", "clip/low", "clip/high", "entropy/action", "seconds/elapsed"} <= row.keys()
+        for row in rows
+    )
     assert diagnose(run, tokenizer=tiny.tokenizer).healthy
     first = run.trajectories(1)
     assert len(first) == PROMPTS * ROLLOUTS and {t.env for t in first} == {"frozen_lake"}
@@ -117,8 +123,14 @@ def test_what_broke_the_training_off_stands_in_the_folder(tmp_path):
     assert (status["state"], status["message"]) == ("failed", "no reward today")
 
 
-@pytest.mark.parametrize("params", [{"alpha": 0.1, "beta": 0.5}, {"alpha": 0.0, "beta": 2.0, "format_weight": 0.5},
-                                    {"alpha": 0.3, "beta": 1.0, "signal": "nll"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alpha": 0.1, "beta": 0.5},
+        {"alpha": 0.0, "beta": 2.0, "format_weight": 0.5},
+        {"alpha": 0.3, "beta": 1.0, "signal": "nll"},
+    ],
+)
 def test_loss_and_gradient_are_the_method_s(params):
     made = trainer(config(), scheme_params=params)
     output, loss, gradients = batch_of(made)
@@ -137,7 +149,9 @@ def test_loss_and_gradient_are_the_method_s(params):
         old.append(torch.from_numpy(np.nan_to_num(t.logprobs)))
     mask = torch.from_numpy(np.concatenate([t.response_mask for t in played]))
     lengths = torch.tensor([len(t) for t in played])
-    ours = policy_loss(torch.cat(logprobs), torch.cat(old), advantages.repeat_interleave(lengths), torch.from_numpy(weights), mask)
+    ours = policy_loss(
+        torch.cat(logprobs), torch.cat(old), advantages.repeat_interleave(lengths), torch.from_numpy(weights), mask
+    )
     model.zero_grad()
     ours.loss.backward()
     assert loss == pytest.approx(float(ours.loss), abs=2e-6)
@@ -153,12 +167,21 @@ def test_alpha_one_and_beta_zero_is_trl_s_own_step():
     def one_step(kind, **more):
         torch.manual_seed(0)
         policy = load_policy("tiny", "cpu")
-        made = kind(policy.model.requires_grad_(True), reward_length, config(steps=1, max_completion_length=24),
-                    train_dataset=plugin.boards("frozen_lake", 4, **OPTIONS), processing_class=policy.tokenizer, **more)
+        made = kind(
+            policy.model.requires_grad_(True),
+            reward_length,
+            config(steps=1, max_completion_length=24),
+            train_dataset=plugin.boards("frozen_lake", 4, **OPTIONS),
+            processing_class=policy.tokenizer,
+            **more,
+        )
         made.train()
         return list(made.model.parameters())
 
-    theirs, ours = one_step(GRPOTrainer), one_step(plugin.ActFocusGRPOTrainer, scheme_params={"alpha": 1.0, "beta": 0.0})
+    theirs, ours = (
+        one_step(GRPOTrainer),
+        one_step(plugin.ActFocusGRPOTrainer, scheme_params={"alpha": 1.0, "beta": 0.0}),
+    )
     start = list(load_policy("tiny", "cpu").model.parameters())
     assert all(torch.equal(p, q) for p, q in zip(theirs, ours))
     assert any(not torch.equal(p, q) for p, q in zip(start, ours))
@@ -202,10 +225,28 @@ def test_two_processes_are_one(tmp_path):
         port = str(free.getsockname()[1])
 
     def start(rank: int, processes: int):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
-               "MASTER_PORT": port, "OMP_NUM_THREADS": "1"} if processes > 1 else {}
-        command = [sys.executable, "-m", "tests.plugins.trl_run", str(tmp_path / f"{processes}.safetensors"), str(tmp_path / f"run-{processes}")]
-        return subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        own = (
+            {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+                "OMP_NUM_THREADS": "1",
+            }
+            if processes > 1
+            else {}
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "tests.plugins.trl_run",
+            str(tmp_path / f"{processes}.safetensors"),
+            str(tmp_path / f"run-{processes}"),
+        ]
+        return subprocess.Popen(
+            command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     for processes in (1, 2):
         for process in [start(rank, processes) for rank in range(processes)]:
@@ -224,19 +265,33 @@ def test_two_processes_are_one(tmp_path):
         assert first.metrics()[0][1][name] == pytest.approx(second.metrics()[0][1][name], rel=1e-3), name
 
 
-@pytest.mark.parametrize("change", [lambda m: m.delattr(GRPOTrainer, "_generate_and_score_completions"),
-                                    lambda m: m.setattr(GRPOTrainer, "_compute_loss", lambda self, inputs: None),
-                                    lambda m: m.setattr(trl, "__version__", "1.17.0")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.delattr(GRPOTrainer, "_generate_and_score_completions"),
+        lambda m: m.setattr(GRPOTrainer, "_compute_loss", lambda self, inputs: None),
+        lambda m: m.setattr(trl, "__version__", "1.17.0"),
+    ],
+)
 def test_another_trl_is_refused(monkeypatch, change):
     change(monkeypatch)
     with pytest.raises(ActFocusError, match="pip install 'trl==1.16"):
         plugin.ActFocusGRPOTrainer("tiny", env="frozen_lake")
 
 
-@pytest.mark.parametrize("args, more", [
-    (dict(loss_type="grpo"), {}), (dict(steps_per_generation=1), {}), (dict(top_k=5), {}),
-    ({}, dict(scheme_params={"alpha": 2})), ({}, dict(scheme_params={"gamma": 1})), ({}, dict(scheme_params={"signal": "luck"})),
-    ({}, dict(env=None, scheme_params={"signal": "nll"})), ({}, dict(env="chess"))])
+@pytest.mark.parametrize(
+    "args, more",
+    [
+        (dict(loss_type="grpo"), {}),
+        (dict(steps_per_generation=1), {}),
+        (dict(top_k=5), {}),
+        ({}, dict(scheme_params={"alpha": 2})),
+        ({}, dict(scheme_params={"gamma": 1})),
+        ({}, dict(scheme_params={"signal": "luck"})),
+        ({}, dict(env=None, scheme_params={"signal": "nll"})),
+        ({}, dict(env="chess")),
+    ],
+)
 def test_settings_under_which_it_would_be_another_method_are_refused(args, more):
     with pytest.raises(ActFocusError):
         trainer(config(per_device_train_batch_size=8, **args), **more)

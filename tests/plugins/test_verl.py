@@ -55,15 +55,24 @@ class Config(dict):
 def responses_of(rollouts):
     """Rollouts cut where the first response begins: [(prompt ids, response ids, mask, trajectory, start)]."""
     starts = [int(np.argmax(t.response_mask)) for t in rollouts]
-    return [(t.token_ids[:s].tolist(), t.token_ids[s:].tolist(), t.response_mask[s:].astype(int).tolist(), t, s)
-            for t, s in zip(rollouts, starts)]
+    return [
+        (t.token_ids[:s].tolist(), t.token_ids[s:].tolist(), t.response_mask[s:].astype(int).tolist(), t, s)
+        for t, s in zip(rollouts, starts)
+    ]
 
 
 def rows_of(parts, policy):
     """The trajectories again, from three fields of verl's batch."""
     prompts, responses, sampled = zip(*[part[:3] for part in parts])
-    return read_rows(prompts, responses, sampled, Layout(policy.tokenizer, span_rule("think_answer")), [0.0] * len(parts),
-                     [part[3].group for part in parts], 1)
+    return read_rows(
+        prompts,
+        responses,
+        sampled,
+        Layout(policy.tokenizer, span_rule("think_answer")),
+        [0.0] * len(parts),
+        [part[3].group for part in parts],
+        1,
+    )
 
 
 def padded(columns) -> torch.Tensor:
@@ -82,8 +91,10 @@ def batch(rollouts, tiny):
     for row, (_, response, _, t, _) in enumerate(parts):
         rewards[row, len(response) - 1] = t.ret
     old = padded([np.nan_to_num(t.logprobs[s:]) for *_, t, s in parts])
-    data = DataProto.from_dict({"response_mask": mask, "token_level_rewards": rewards, "old_log_probs": old},
-                               {"uid": np.array([t.group for t in rollouts], dtype=object)})
+    data = DataProto.from_dict(
+        {"response_mask": mask, "token_level_rewards": rewards, "old_log_probs": old},
+        {"uid": np.array([t.group for t in rollouts], dtype=object)},
+    )
     data.batch["advantages"], _ = compute_grpo_outcome_advantage(rewards, mask, data.non_tensor_batch["uid"])
     data.batch[plugin.WEIGHTS] = padded([w[s:] for w, (*_, s) in zip(weigh(read, P), parts)])
     return data
@@ -125,23 +136,35 @@ def test_the_registered_loss_is_ours_under_any_split(batch, rollouts, monkeypatc
     advantages = batch.batch["advantages"]
     if estimator == "gae":
         torch.manual_seed(1)
-        advantages, _ = compute_gae_advantage_return(batch.batch["token_level_rewards"], torch.randn(mask.shape), mask, 1.0, 0.95)
+        advantages, _ = compute_gae_advantage_return(
+            batch.batch["token_level_rewards"], torch.randn(mask.shape), mask, 1.0, 0.95
+        )
     torch.manual_seed(0)
     new = (old + 0.3 * torch.randn(mask.shape)).requires_grad_(True)
     kinds = np.concatenate([t.kinds for t in rollouts])
     weights = token_weights(kinds, np.concatenate([t.signals["ref_energy"] for t in rollouts]), P["alpha"], P["beta"])
     flat = torch.from_numpy(weights[kinds >= 3])
     ours = policy_loss(new[mask == 1], old[mask == 1], advantages[mask == 1], flat, torch.ones(len(flat)))
-    gradient, = torch.autograd.grad(ours.loss, new)
+    (gradient,) = torch.autograd.grad(ours.loss, new)
     lengths = [len(t) - int(np.argmax(t.response_mask)) for t in rollouts]
 
     def scaled_on(rows: slice) -> torch.Tensor:
-        fields = {"response_mask": mask[rows], "advantages": advantages[rows], plugin.WEIGHTS: batch.batch[plugin.WEIGHTS][rows]}
+        fields = {
+            "response_mask": mask[rows],
+            "advantages": advantages[rows],
+            plugin.WEIGHTS: batch.batch[plugin.WEIGHTS][rows],
+        }
         if nested:
-            fields = {name: torch.nested.nested_tensor([row[:n] for row, n in zip(field, lengths[rows])], layout=torch.jagged)
-                      for name, field in fields.items()}
+            fields = {
+                name: torch.nested.nested_tensor([row[:n] for row, n in zip(field, lengths[rows])], layout=torch.jagged)
+                for name, field in fields.items()
+            }
         found = plugin.weighted(TensorDict(fields, batch_size=len(mask[rows])))["advantages"]
-        return torch.nn.functional.pad(found := found.to_padded_tensor(0.0), (0, mask.shape[1] - found.shape[1])) if nested else found
+        return (
+            torch.nn.functional.pad(found := found.to_padded_tensor(0.0), (0, mask.shape[1] - found.shape[1]))
+            if nested
+            else found
+        )
 
     edges = [0, *cuts, len(mask)]
     ranks = [slice(a, b) for a, b in zip(edges, edges[1:])]
@@ -149,8 +172,17 @@ def test_the_registered_loss_is_ours_under_any_split(batch, rollouts, monkeypatc
     loss = get_policy_loss_fn("actfocus")
     # Every rank in micro-batches of four rows; data parallelism takes the mean over the ranks.
     micro = [slice(a, min(a + 4, r.stop)) for r in ranks for a in range(r.start, r.stop, 4)]
-    losses = [loss(old_log_prob=old[p], log_prob=new[p], advantages=scaled[p], response_mask=mask[p].bool(), loss_agg_mode="token-mean",
-                   config=Config(dp_size=len(ranks), batch_num_tokens=int(mask.sum())))[0] for p in micro]
+    losses = [
+        loss(
+            old_log_prob=old[p],
+            log_prob=new[p],
+            advantages=scaled[p],
+            response_mask=mask[p].bool(),
+            loss_agg_mode="token-mean",
+            config=Config(dp_size=len(ranks), batch_num_tokens=int(mask.sum())),
+        )[0]
+        for p in micro
+    ]
     total = sum(losses) / len(ranks)
     assert total.item() == pytest.approx(ours.loss.item(), abs=1e-6)
     torch.testing.assert_close(torch.autograd.grad(total, new)[0], gradient, atol=1e-7, rtol=1e-4)
@@ -160,7 +192,9 @@ def test_with_uniform_weights_it_is_verl_s_own_loss(batch):
     mask, old, advantages = (batch.batch[n] for n in ("response_mask", "old_log_probs", "advantages"))
     torch.manual_seed(0)
     new = old + 0.1 * torch.randn(mask.shape)  # within reach of verl's second clip
-    data = TensorDict({"response_mask": mask, "advantages": advantages, plugin.WEIGHTS: mask.float()}, batch_size=len(mask))
+    data = TensorDict(
+        {"response_mask": mask, "advantages": advantages, plugin.WEIGHTS: mask.float()}, batch_size=len(mask)
+    )
     arguments = dict(old_log_prob=old, log_prob=new, response_mask=mask.bool(), loss_agg_mode="token-mean")
     config = Config(dp_size=1, batch_num_tokens=int(mask.sum()))
     ours, _ = get_policy_loss_fn("actfocus")(advantages=plugin.weighted(data)["advantages"], config=config, **arguments)
@@ -186,7 +220,13 @@ def test_parameters_that_are_wrong_or_did_not_arrive_are_refused(monkeypatch, te
     with pytest.raises(ActFocusError, match="runtime_env.env_vars"):
         plugin.parameters()
     monkeypatch.setenv("ACTFOCUS_PARAMS", '{"alpha": 0.3}')
-    assert plugin.parameters() == {"alpha": 0.3, "beta": 0.5, "signal": "energy", "format_weight": None, "spans": "think_answer"}
+    assert plugin.parameters() == {
+        "alpha": 0.3,
+        "beta": 0.5,
+        "signal": "energy",
+        "format_weight": None,
+        "spans": "think_answer",
+    }
 
 
 def test_another_aggregation_is_refused():
@@ -208,7 +248,9 @@ def test_the_engine_s_energies_lie_where_verl_reads_them(rollouts, tiny):
     with torch.no_grad():
         logits = [split.logits(split.hidden(row[None])[0]) for row in ids]
     starts = [int(np.argmax(t.response_mask)) for t in some]
-    mask = torch.nested.nested_tensor([torch.from_numpy(t.response_mask[s:]) for t, s in zip(some, starts)], layout=torch.jagged)
+    mask = torch.nested.nested_tensor(
+        [torch.from_numpy(t.response_mask[s:]) for t, s in zip(some, starts)], layout=torch.jagged
+    )
     for remove in (True, False):
         micro = TensorDict({"input_ids": torch.nested.nested_tensor(ids, layout=torch.jagged)}, batch_size=3)
         tu.assign_non_tensor(micro, use_remove_padding=remove)
@@ -233,13 +275,18 @@ def test_the_exported_settings_are_verl_s():
 
     command = verl_text(Setting(0.1, 0.5, env="sokoban", model="m")).split("\n", 2)[2]
     words = shlex.split(command.replace("\\\n", " ").replace("${GPUS:-8}", "8"))
-    overrides = words[words.index("verl.trainer.main_ppo") + 1:]
+    overrides = words[words.index("verl.trainer.main_ppo") + 1 :]
     with initialize_config_dir(os.path.join(os.path.dirname(verl.trainer.__file__), "config"), version_base=None):
         config = compose("ppo_trainer", overrides)
     validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
     actor = config.actor_rollout_ref
-    assert (config.data.train_batch_size * actor.rollout.n, actor.actor.ppo_mini_batch_size * actor.rollout.n) == (128, 32)
-    assert actor.model.model_type == "actfocus" and config.trainer.use_v1 and config.trainer.v1.trainer_mode == "actfocus"
+    assert (config.data.train_batch_size * actor.rollout.n, actor.actor.ppo_mini_batch_size * actor.rollout.n) == (
+        128,
+        32,
+    )
+    assert (
+        actor.model.model_type == "actfocus" and config.trainer.use_v1 and config.trainer.v1.trainer_mode == "actfocus"
+    )
     assert (actor.actor.policy_loss.loss_mode, actor.actor.loss_agg_mode) == ("actfocus", "token-mean")
     assert need_reference_policy(config) and actor.actor.kl_loss_coef == 0
     assert "model_type" in {field.name for field in fields(HFModelConfig)}
@@ -263,10 +310,13 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
             sampler = CachedSampler(tiny)
             sampler.begin(1)
             dice = np.random.default_rng(len(prompt_ids)).random((1, sampling_params["max_tokens"]))
-            reply, = sampler.reply([prompt_ids], sampling_params["max_tokens"], dice)
+            (reply,) = sampler.reply([prompt_ids], sampling_params["max_tokens"], dice)
             self.asked = getattr(self, "asked", 6) + 1
-            return SimpleNamespace(token_ids=reply.ids, log_probs=reply.logprobs.tolist(),
-                                   extra_fields={"min_global_steps": self.asked, "max_global_steps": self.asked})
+            return SimpleNamespace(
+                token_ids=reply.ids,
+                log_probs=reply.logprobs.tolist(),
+                extra_fields={"min_global_steps": self.asked, "max_global_steps": self.asked},
+            )
 
     prompts("frozen_lake", 2, str(tmp_path / "prompts.parquet"), **tiny.env_options["frozen_lake"])
     row = Dataset.from_parquet(str(tmp_path / "prompts.parquet"), cache_dir=str(tmp_path))[1]
@@ -276,8 +326,15 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
     loop.rollout_config = SimpleNamespace(prompt_length=512, response_length=512)
     made = asyncio.run(loop.run({"temperature": 1.0}, session_id=3, **row))
     assert len(made.response_ids) == len(made.response_mask) == len(made.response_logprobs)
-    read, = read_rows([made.prompt_ids], [made.response_ids], [made.response_mask],
-                      Layout(tiny.tokenizer, span_rule("think_answer")), [made.reward_score], ["board"], 1)
+    (read,) = read_rows(
+        [made.prompt_ids],
+        [made.response_ids],
+        [made.response_mask],
+        Layout(tiny.tokenizer, span_rule("think_answer")),
+        [made.reward_score],
+        ["board"],
+        1,
+    )
     assert len(read.turn_records) == made.num_turns // 2 >= 1 and any(turn.actions for turn in read.turn_records)
     score([read], tiny)
     where = read.response_mask
@@ -300,13 +357,19 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
     from actfocus_core.plugins.verl_loop import EPISODE, record_of
 
     parts = responses_of(rollouts[:2])
-    jagged = {name: torch.nested.as_nested_tensor([torch.as_tensor(np.asarray(row)) for row in rows], layout=torch.jagged) for name, rows in {
-        "prompts": [p for p, *_ in parts], "responses": [r for _, r, *_ in parts], "response_mask": [m for *_, m, _, _ in parts],
-        "rm_scores": [np.eye(len(r))[-1] * t.ret for _, r, _, t, _ in parts],
-        "old_log_probs": [np.nan_to_num(t.logprobs[s:]) for *_, t, s in parts],
-        "entropy": [np.nan_to_num(t.signals["entropy"][s:]) for *_, t, s in parts],
-        "ref_log_prob": [np.nan_to_num(t.signals["ref_logprob"][s:]) for *_, t, s in parts],
-        plugin.ENERGY: [np.nan_to_num(t.signals["ref_energy"][s:]) for *_, t, s in parts]}.items()}
+    jagged = {
+        name: torch.nested.as_nested_tensor([torch.as_tensor(np.asarray(row)) for row in rows], layout=torch.jagged)
+        for name, rows in {
+            "prompts": [p for p, *_ in parts],
+            "responses": [r for _, r, *_ in parts],
+            "response_mask": [m for *_, m, _, _ in parts],
+            "rm_scores": [np.eye(len(r))[-1] * t.ret for _, r, _, t, _ in parts],
+            "old_log_probs": [np.nan_to_num(t.logprobs[s:]) for *_, t, s in parts],
+            "entropy": [np.nan_to_num(t.signals["entropy"][s:]) for *_, t, s in parts],
+            "ref_log_prob": [np.nan_to_num(t.signals["ref_logprob"][s:]) for *_, t, s in parts],
+            plugin.ENERGY: [np.nan_to_num(t.signals["ref_energy"][s:]) for *_, t, s in parts],
+        }.items()
+    }
     first, second = rollouts[:2]
     told = [{EPISODE: record_of(first)}, {}]
     data = TensorDict({**jagged, "uid": NonTensorStack("a", "b"), "extra_fields": NonTensorStack(*told)}, batch_size=2)
@@ -334,7 +397,11 @@ def test_a_stop_in_the_studio_ends_verl_s_training(monkeypatch, tmp_path, save_f
     monkeypatch.setattr(verl_ray.PPOTrainerSync, "_save_checkpoint", lambda self: done.append(self.global_steps))
     trainer = object.__new__(verl_ray.ActFocusTrainer)
     trainer.config = SimpleNamespace(trainer=SimpleNamespace(save_freq=save_freq))
-    trainer.global_steps, trainer.total_training_steps, trainer._folder = 3, 9, RunFolder(tmp_path / "run", {"command": "verl"}, {})
+    trainer.global_steps, trainer.total_training_steps, trainer._folder = (
+        3,
+        9,
+        RunFolder(tmp_path / "run", {"command": "verl"}, {}),
+    )
     with trainer._folder.watched():
         trainer._folder.begin(2, 9)
         trainer.on_step_end()
@@ -363,11 +430,29 @@ def test_two_ranks_of_verl_s_worker_have_the_library_s_gradient(tiny, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-              "OMP_NUM_THREADS": "1", "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "PYTHONPATH": str(Path(__file__).parents[2]),
-              "VERL_USE_EXTERNAL_MODULES": MODULES}
-    ranks = [subprocess.Popen([sys.executable, "-m", "tests.plugins.verl_rank", str(tmp_path)], env={**shared, "RANK": str(rank)},
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
+    shared = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": "1",
+        "VERL_PLATFORM": "cpu",
+        "VERL_ENGINE_DEVICE": "cuda",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "VERL_USE_EXTERNAL_MODULES": MODULES,
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.plugins.verl_rank", str(tmp_path)],
+            env={**shared, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
     for process in ranks:
         said, _ = process.communicate(timeout=800)
         assert process.returncode == 0, said[-6000:]
@@ -408,8 +493,10 @@ def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from actfocus_core.plugins import verl_engine, verl_ray
 
-    for module, owner, name in ((verl_ray, verl_ray.PPOTrainerSync, "_compute_advantage"),
-                                (verl_engine, verl_engine.FSDPEngineWithLMHead, "prepare_model_outputs")):
+    for module, owner, name in (
+        (verl_ray, verl_ray.PPOTrainerSync, "_compute_advantage"),
+        (verl_engine, verl_engine.FSDPEngineWithLMHead, "prepare_model_outputs"),
+    ):
         check_methods(plugin.verl, plugin.TESTED, module.USED)
         monkeypatch.setattr(owner, name, lambda self, batch: batch)
         with pytest.raises(ActFocusError, match=rf"{name}\(.*pip install 'verl==0.9"):
@@ -423,8 +510,18 @@ def run_of_verl(policy, folder, *overrides: str) -> Run:
     from actfocus_core.paths import assets
     from tests.plugins.verl_job import train
 
-    done = train(Setting(P["alpha"], P["beta"], env="frozen_lake", env_options=policy.env_options["frozen_lake"],
-                         model=str(assets() / "tiny-policy")), folder, folder / "run", *overrides)
+    done = train(
+        Setting(
+            P["alpha"],
+            P["beta"],
+            env="frozen_lake",
+            env_options=policy.env_options["frozen_lake"],
+            model=str(assets() / "tiny-policy"),
+        ),
+        folder,
+        folder / "run",
+        *overrides,
+    )
     assert done.returncode == 0, done.stdout[-8000:]
     return Run.open(folder / "run")
 
@@ -439,11 +536,29 @@ def trained(tiny, tmp_path_factory):
 def test_verl_trains_the_embedded_policy_and_the_studio_can_follow(trained, tiny):
     assert trained.steps() == [1, 2] and read_status(trained.path)["state"] == "finished"
     config = trained.info["config"]
-    assert (config["env"], config["env_options"], config["steps"]) == ("frozen_lake", {**config["env_options"], **tiny.env_options["frozen_lake"]}, 2)
+    assert (config["env"], config["env_options"], config["steps"]) == (
+        "frozen_lake",
+        {**config["env_options"], **tiny.env_options["frozen_lake"]},
+        2,
+    )
     first, second = trained.metrics()[0]
     assert (first["step"], second["step"]) == (1, 2) and set(first) <= set(METRICS)
-    for name in ("loss/policy", "grad/norm", "grad/lr", "kl/reference", "kl/update", "clip/low", "success/rate", "reward/return",
-                 "mass/action", "entropy/action", "ratio/rollout_max", "tokens/per_second", "seconds/rollout", "seconds/update"):
+    for name in (
+        "loss/policy",
+        "grad/norm",
+        "grad/lr",
+        "kl/reference",
+        "kl/update",
+        "clip/low",
+        "success/rate",
+        "reward/return",
+        "mass/action",
+        "entropy/action",
+        "ratio/rollout_max",
+        "tokens/per_second",
+        "seconds/rollout",
+        "seconds/update",
+    ):
         assert name in first, name
     assert diagnose(trained, tokenizer=tiny.tokenizer).healthy
     played = trained.trajectories(1)
@@ -523,8 +638,13 @@ def test_two_ray_workers_have_one_gradient(batch, rollouts, tiny, tmp_path):
     try:
         workers = [ray.remote(num_cpus=1)(Worker).remote(rank, 2, str(tmp_path / "meet")) for rank in range(2)]
         cut = 7
-        shares = [(rows[:cut], {n: v[:cut] for n, v in data.items()}), (rows[cut:], {n: v[cut:] for n, v in data.items()})]
-        two = ray.get([w.gradient.remote(*share, int(data["response_mask"].sum())) for w, share in zip(workers, shares)])
+        shares = [
+            (rows[:cut], {n: v[:cut] for n, v in data.items()}),
+            (rows[cut:], {n: v[cut:] for n, v in data.items()}),
+        ]
+        two = ray.get(
+            [w.gradient.remote(*share, int(data["response_mask"].sum())) for w, share in zip(workers, shares)]
+        )
     finally:
         ray.shutdown()
     assert max(float(g.abs().max()) for g in alone.values()) > 1e-3

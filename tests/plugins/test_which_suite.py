@@ -22,8 +22,13 @@ def commit(tmp_path):
     alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
 
     def git(*args):
-        subprocess.run(["git", "-c", "user.name=T", "-c", "user.email=t@example.org", *args], cwd=tmp_path, check=True, capture_output=True,
-                       env=os.environ | alone)
+        subprocess.run(
+            ["git", "-c", "user.name=T", "-c", "user.email=t@example.org", *args],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            env=os.environ | alone,
+        )
 
     def make(*paths, times=1, gone=False):
         for n in range(times):
@@ -41,10 +46,20 @@ def on(root: Path) -> list[str]:
     return [choose(root, day)[0] for day in DAYS]
 
 
-@pytest.mark.parametrize(("path", "suite"), [
-    ("actfocus_core/plugins/trl_following.py", "trl"), ("actfocus_core/plugins/trl.py", "trl"), ("tests/plugins/trl_run.py", "trl"),
-    ("constraints-trl.txt", "trl"), ("actfocus_core/plugins/verl_batch.py", "verl"), ("tests/plugins/verl_worker.py", "verl"),
-    ("tests/plugins/test_verl.py", "verl"), ("actfocus_core/policy/vllm.py", "vllm"), ("tests/core/test_vllm.py", "vllm")])
+@pytest.mark.parametrize(
+    ("path", "suite"),
+    [
+        ("actfocus_core/plugins/trl_following.py", "trl"),
+        ("actfocus_core/plugins/trl.py", "trl"),
+        ("tests/plugins/trl_run.py", "trl"),
+        ("constraints-trl.txt", "trl"),
+        ("actfocus_core/plugins/verl_batch.py", "verl"),
+        ("tests/plugins/verl_worker.py", "verl"),
+        ("tests/plugins/test_verl.py", "verl"),
+        ("actfocus_core/policy/vllm.py", "vllm"),
+        ("tests/core/test_vllm.py", "vllm"),
+    ],
+)
 def test_the_suite_whose_files_changed_is_run_every_day_until_twenty_commits_later(path, suite, commit, tmp_path):
     commit("README.md")
     commit(path, "actfocus_core/policy/trunk.py")
@@ -71,8 +86,16 @@ def test_of_several_that_changed_each_has_its_day(commit, tmp_path):
 
 
 def test_files_that_several_use_decide_nothing(commit, tmp_path):
-    commit("actfocus_core/policy/trunk.py", "actfocus_core/plugins/batch.py", "actfocus_core/plugins/contract.py", "tests/plugins/test_contract.py",
-           "actfocus_core/interop/trl.py", "docs/verl.md", "old/constraints-trl.txt", "pyproject.toml")
+    commit(
+        "actfocus_core/policy/trunk.py",
+        "actfocus_core/plugins/batch.py",
+        "actfocus_core/plugins/contract.py",
+        "tests/plugins/test_contract.py",
+        "actfocus_core/interop/trl.py",
+        "docs/verl.md",
+        "old/constraints-trl.txt",
+        "pyproject.toml",
+    )
     assert set(on(tmp_path)) == set(OWN) and "files of none" in choose(tmp_path, DAYS[0])[1]
 
 
@@ -87,11 +110,15 @@ def test_without_a_history_they_take_turns(git, tmp_path, monkeypatch):
 
 
 def test_the_makefile_runs_what_the_script_prints_and_says_why():
-    ran = subprocess.run([sys.executable, HOUSE / "tests/plugins/which_suite.py"], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, HOUSE / "tests/plugins/which_suite.py"], capture_output=True, text=True, check=True
+    )
     assert ran.stdout.strip() in OWN and ran.stderr.startswith(f"test-plugin: {ran.stdout.strip()}, since ")
     makefile = (HOUSE / "Makefile").read_text()
     assert all(f"\ntest-{suite}: .venv-{suite}/.ready\n" in makefile for suite in OWN)
-    dry = subprocess.run(["make", "--dry-run", "test-plugin"], cwd=HOUSE, capture_output=True, text=True, check=True).stdout
+    dry = subprocess.run(
+        ["make", "--dry-run", "test-plugin"], cwd=HOUSE, capture_output=True, text=True, check=True
+    ).stdout
     assert re.search(r"\.venv-(trl|verl|vllm)/bin/python -m pytest", dry)
     # Every pattern is of a file that is there.
     for suite, patterns in OWN.items():

@@ -18,15 +18,39 @@ PROMPTS, ROLLOUTS = 2, 4
 def config(processes: int = 1, steps: int = 2, **more) -> GRPOConfig:
     """Two boards, four rollouts of each, in two micro-batches a process. Plain SGD: a step is the gradient's."""
     size = PROMPTS * ROLLOUTS // processes // 2
-    return GRPOConfig(**{**dict(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=size, gradient_accumulation_steps=2, num_generations=ROLLOUTS,
-        max_steps=steps, learning_rate=0.05, lr_scheduler_type="constant", optim="sgd", max_grad_norm=1e9, logging_steps=1,
-        save_strategy="no", report_to=[], use_cpu=True, bf16=False, epsilon=0.2, epsilon_high=0.28, beta=0.0, disable_tqdm=True,
-        activation_checkpointing=False, ddp_backend="gloo" if processes > 1 else None), **more})
+    return GRPOConfig(
+        **{
+            **dict(
+                output_dir=tempfile.mkdtemp(),
+                per_device_train_batch_size=size,
+                gradient_accumulation_steps=2,
+                num_generations=ROLLOUTS,
+                max_steps=steps,
+                learning_rate=0.05,
+                lr_scheduler_type="constant",
+                optim="sgd",
+                max_grad_norm=1e9,
+                logging_steps=1,
+                save_strategy="no",
+                report_to=[],
+                use_cpu=True,
+                bf16=False,
+                epsilon=0.2,
+                epsilon_high=0.28,
+                beta=0.0,
+                disable_tqdm=True,
+                activation_checkpointing=False,
+                ddp_backend="gloo" if processes > 1 else None,
+            ),
+            **more,
+        }
+    )
 
 
 def trainer(args: GRPOConfig, **more) -> ActFocusGRPOTrainer:
-    return ActFocusGRPOTrainer("tiny", **{**dict(env="frozen_lake", args=args, train_dataset=boards("frozen_lake", 8, **OPTIONS)), **more})
+    return ActFocusGRPOTrainer(
+        "tiny", **{**dict(env="frozen_lake", args=args, train_dataset=boards("frozen_lake", 8, **OPTIONS)), **more}
+    )
 
 
 if __name__ == "__main__":
@@ -35,4 +59,6 @@ if __name__ == "__main__":
     made.train()
     if made.accelerator.is_main_process:
         # As copies: tied weights share their memory, which a file of safetensors does not have.
-        save_file({name: p.clone() for name, p in made.accelerator.unwrap_model(made.model).state_dict().items()}, sys.argv[1])
+        save_file(
+            {name: p.clone() for name, p in made.accelerator.unwrap_model(made.model).state_dict().items()}, sys.argv[1]
+        )

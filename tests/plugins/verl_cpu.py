@@ -14,12 +14,17 @@ from torch.distributed.fsdp import OffloadPolicy
 from transformers import AutoModelForTokenClassification
 
 # verl names gloo for the CPU beside the device's own backend; where both are one, torch wants it said once.
-distributed.initialize_global_process_group_ray = partial(distributed.initialize_global_process_group_ray, backend="gloo")
+distributed.initialize_global_process_group_ray = partial(
+    distributed.initialize_global_process_group_ray, backend="gloo"
+)
 # verl parks the reference on the CPU, in memory pinned for a device; here it is there already.
 fsdp.CPUOffloadPolicy = lambda pin_memory: OffloadPolicy()
 # verl loads a critic with FlashAttention, whatever it is told; that is for CUDA alone.
-models.load_valuehead_model = lambda local_path, torch_dtype, model_config, trust_remote_code: AutoModelForTokenClassification.from_pretrained(
-    local_path, dtype=torch_dtype, config=model_config, attn_implementation="sdpa")
+models.load_valuehead_model = lambda local_path, torch_dtype, model_config, trust_remote_code: (
+    AutoModelForTokenClassification.from_pretrained(
+        local_path, dtype=torch_dtype, config=model_config, attn_implementation="sdpa"
+    )
+)
 
 from verl.plugin.platform import PlatformRegistry
 from verl.plugin.platform.platform_base import PlatformBase

@@ -38,16 +38,32 @@ def settings(setting: Setting) -> tuple[dict[str, str], list[str], list[str]]:
     """What the exported command says, as it is changed here: the environment, the prompts' script and hydra's overrides."""
     prompts, command = verl_text(setting).split("\n", 2)[1:]
     words = shlex.split(command.replace("\\\n", " ").replace("${GPUS:-8}", "2"))
-    own = {**dict(word.split("=", 1) for word in words[:3]), "VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda",
-           "VERL_USE_EXTERNAL_MODULES": MODULES}
-    return own, shlex.split(prompts)[1:], [*words[words.index("verl.trainer.main_ppo") + 1:], *SMALL.split()]
+    own = {
+        **dict(word.split("=", 1) for word in words[:3]),
+        "VERL_PLATFORM": "cpu",
+        "VERL_ENGINE_DEVICE": "cuda",
+        "VERL_USE_EXTERNAL_MODULES": MODULES,
+    }
+    return own, shlex.split(prompts)[1:], [*words[words.index("verl.trainer.main_ppo") + 1 :], *SMALL.split()]
 
 
 def train(setting: Setting, folder: Path, run: Path, *overrides: str) -> subprocess.CompletedProcess:
     """Run the exported command in ``folder``, where its prompts are written too; the run folder is ``run``."""
     own, prompts, given = settings(setting)
-    own = {**os.environ, **own, "ACTFOCUS_RUN": str(run), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0",
-           "PYTHONPATH": str(Path(__file__).parents[2])}
+    own = {
+        **os.environ,
+        **own,
+        "ACTFOCUS_RUN": str(run),
+        "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     subprocess.run([sys.executable, *prompts], cwd=folder, env=own, check=True)
-    return subprocess.run([sys.executable, "-m", "verl.trainer.main_ppo", *given, f"trainer.default_local_dir={folder}", *overrides],
-                          cwd=folder, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "verl.trainer.main_ppo", *given, f"trainer.default_local_dir={folder}", *overrides],
+        cwd=folder,
+        env=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

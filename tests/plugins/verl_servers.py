@@ -35,8 +35,10 @@ class Server:
         sampler.begin(1)
         limit, stream = sampling_params["max_tokens"], (self.step, *prompt_ids)
         dice = np.random.default_rng([await ray.get_actor("server-0").count.remote(stream), *stream])
-        reply, = sampler.reply([list(prompt_ids)], limit, dice.random((1, limit)))
-        return TokenOutput(token_ids=reply.ids, log_probs=reply.logprobs.tolist(), extra_fields={"global_steps": self.step})
+        (reply,) = sampler.reply([list(prompt_ids)], limit, dice.random((1, limit)))
+        return TokenOutput(
+            token_ids=reply.ids, log_probs=reply.logprobs.tolist(), extra_fields={"global_steps": self.step}
+        )
 
     async def update(self, weights: dict, step: int) -> None:
         self.policy.model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, strict=False)

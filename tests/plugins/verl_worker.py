@@ -15,11 +15,16 @@ def gradient_of(policy, rows, data, ranks: int, tokens: int) -> dict:
     logprobs = torch.zeros(data["response_mask"].shape)
     for i, (ids, start) in enumerate(rows):
         ids = torch.tensor(ids)
-        own = model(input_ids=ids[None, :-1]).logits[0].log_softmax(-1).gather(1, ids[1:, None])[start - 1:, 0]
-        logprobs[i, :len(own)] = own
+        own = model(input_ids=ids[None, :-1]).logits[0].log_softmax(-1).gather(1, ids[1:, None])[start - 1 :, 0]
+        logprobs[i, : len(own)] = own
     loss, _ = get_policy_loss_fn("actfocus")(
-        old_log_prob=data["old_log_probs"], log_prob=logprobs, advantages=scaled, response_mask=data["response_mask"].bool(),
-        loss_agg_mode="token-mean", config=Config(dp_size=ranks, batch_num_tokens=tokens))
+        old_log_prob=data["old_log_probs"],
+        log_prob=logprobs,
+        advantages=scaled,
+        response_mask=data["response_mask"].bool(),
+        loss_agg_mode="token-mean",
+        config=Config(dp_size=ranks, batch_num_tokens=tokens),
+    )
     model.zero_grad()
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}

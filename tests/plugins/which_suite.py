@@ -17,8 +17,18 @@ from pathlib import Path
 
 COMMITS = 20
 OWN = {
-    "trl": ("actfocus_core/plugins/trl*.py", "tests/plugins/test_trl.py", "tests/plugins/trl_*.py", "constraints-trl.txt"),
-    "verl": ("actfocus_core/plugins/verl*.py", "tests/plugins/test_verl.py", "tests/plugins/verl_*.py", "constraints-verl.txt"),
+    "trl": (
+        "actfocus_core/plugins/trl*.py",
+        "tests/plugins/test_trl.py",
+        "tests/plugins/trl_*.py",
+        "constraints-trl.txt",
+    ),
+    "verl": (
+        "actfocus_core/plugins/verl*.py",
+        "tests/plugins/test_verl.py",
+        "tests/plugins/verl_*.py",
+        "constraints-verl.txt",
+    ),
     "vllm": ("actfocus_core/policy/vllm.py", "tests/core/test_vllm.py", "constraints-vllm.txt"),
 }
 """Suite, which is that of `make test-NAME` -> the files that are its own."""
@@ -27,20 +37,42 @@ OWN = {
 def choose(root: Path, today: date) -> tuple[str, str]:
     """A suite of OWN for the checkout ``root`` on a day, and why it is this one."""
     paths = changed(root)
-    found = [suite for suite, own in OWN.items() if any(fnmatchcase(path, pattern) for path in paths or () for pattern in own)]
+    found = [
+        suite
+        for suite, own in OWN.items()
+        if any(fnmatchcase(path, pattern) for path in paths or () for pattern in own)
+    ]
     candidates = found or list(OWN)
     suite = candidates[today.toordinal() % len(candidates)]
     if len(found) == 1:
         return suite, f"the last {COMMITS} commits changed its files and no other's"
-    why = "there is no git history" if paths is None else f"the last {COMMITS} commits changed files of {' and '.join(found) or 'none'}"
+    why = (
+        "there is no git history"
+        if paths is None
+        else f"the last {COMMITS} commits changed files of {' and '.join(found) or 'none'}"
+    )
     return suite, f"{why}, and of {', '.join(candidates)} it is this one's turn on {today}"
 
 
 def changed(root: Path) -> set[str] | None:
     """Paths under ``root`` that its last commits changed, added or deleted; None where git knows of no commit."""
     try:
-        told = subprocess.run(["git", "-C", str(root), "log", f"-{COMMITS}", "--format=", "--name-only", "--no-renames", "--relative", "-z"],
-                              capture_output=True, check=True)
+        told = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "log",
+                f"-{COMMITS}",
+                "--format=",
+                "--name-only",
+                "--no-renames",
+                "--relative",
+                "-z",
+            ],
+            capture_output=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return {path.strip("\n") for path in told.stdout.decode(errors="replace").split("\0")} - {""}

@@ -41,8 +41,7 @@ FORMS = {
     "small_description": "a list of texts, a text, or null",
     "full_description": "text or null",
     "pricing": 'text such as "$12.99" or "$12.99$15.99", empty, or null',
-    "customization_options": 'an object such as {"color": [{"value": "red", "price": 12.99}]}, '
-                             'empty text, or null',
+    "customization_options": 'an object such as {"color": [{"value": "red", "price": 12.99}]}, empty text, or null',
     "Attributes": "a list of texts",
     "attributes": "a list of texts",
     "instruction": "text or null",
@@ -153,8 +152,9 @@ class Catalogue:
     def __init__(self, products: list[Product]):
         self.products = tuple(products)
         self.by_asin = {product.asin: product for product in products}
-        self.type_words = frozenset(word for product in products for text in
-                                    (product.query, product.product_category) for word in words(text))
+        self.type_words = frozenset(
+            word for product in products for text in (product.query, product.product_category) for word in words(text)
+        )
         """Words that name kinds of things."""
 
     @cached_property
@@ -195,8 +195,7 @@ def _read_catalogue(path: Path, instructions: Path | None, *stamps: int | None) 
         record = _check(Record, value, f"{path} line {{line}}: product {number}", text, start, end)
         products[record.asin] = _product(record)
     if not products:
-        raise ActFocusError(f"{path}: no product with an asin; a WebShop product file is a JSON array "
-                            "of products")
+        raise ActFocusError(f"{path}: no product with an asin; a WebShop product file is a JSON array of products")
     told = _instructions(instructions) if instructions else {}
     listed = [_told(product, told.get(product.asin)) for product in products.values()]
     return Catalogue(listed if any(p.attributes for p in listed) else _mine(listed))
@@ -210,17 +209,21 @@ def _product(record: Record) -> Product:
         if not values or not (name := clean(name)):
             continue
         options[name] = tuple(values)
-        option_prices |= {(name, value): float(price) for value, price in values.items()
-                          if _positive(price)}
+        option_prices |= {(name, value): float(price) for value, price in values.items() if _positive(price)}
     low, high = (record.pricing[0], record.pricing[-1]) if record.pricing else (NO_PRICE, NO_PRICE)
     return Product(
-        asin=record.asin, title=" ".join(_unicode(record.name or record.query).split()),
-        category=record.category, query=clean(record.query), product_category=record.product_category,
+        asin=record.asin,
+        title=" ".join(_unicode(record.name or record.query).split()),
+        category=record.category,
+        query=clean(record.query),
+        product_category=record.product_category,
         bullets=tuple(_unicode(bullet) for bullet in record.small_description if bullet),
         description=_unicode(record.full_description or ""),
         price=round(low + (high - low) * stable_uniform("webshop-price", record.asin), 2),
-        options=options, option_prices=option_prices,
-        attributes=tuple(dict.fromkeys(filter(None, map(clean, record.attributes)))))
+        options=options,
+        option_prices=option_prices,
+        attributes=tuple(dict.fromkeys(filter(None, map(clean, record.attributes)))),
+    )
 
 
 def _positive(price: Any) -> bool:
@@ -248,8 +251,9 @@ def _told(product: Product, said: Instruction | None) -> Product:
         return product
     attributes = tuple(dict.fromkeys(filter(None, map(clean, said.attributes)))) or product.attributes
     wanted = tuple(filter(None, map(clean, said.instruction_attributes or [])))
-    return replace(product, attributes=attributes or wanted, instruction=said.instruction,
-                   instruction_attributes=wanted)
+    return replace(
+        product, attributes=attributes or wanted, instruction=said.instruction, instruction_attributes=wanted
+    )
 
 
 def _mine(products: list[Product]) -> list[Product]:
@@ -258,12 +262,12 @@ def _mine(products: list[Product]) -> list[Product]:
     For a product file that comes without its attributes; WebShop's own list was mined from
     such pairs too, then cleaned by hand.
     """
-    pairs = [list(dict.fromkeys(pair for bullet in p.bullets for pair in _pairs(bullet)))
-             for p in products]
+    pairs = [list(dict.fromkeys(pair for bullet in p.bullets for pair in _pairs(bullet))) for p in products]
     counts = Counter(pair for own in pairs for pair in own)
     common = {pair for pair, count in counts.most_common(MINED_ATTRIBUTES) if count > 1}
-    return [replace(p, attributes=tuple([pair for pair in own if pair in common][:5]))
-            for p, own in zip(products, pairs)]
+    return [
+        replace(p, attributes=tuple([pair for pair in own if pair in common][:5])) for p, own in zip(products, pairs)
+    ]
 
 
 def _pairs(text: str) -> list[str]:
@@ -282,8 +286,7 @@ def _elements(text: str, path: Path) -> Iterator[tuple[int, int, Any]]:
     while at < len(text):
         if array and text[at] == "]":
             if (at := _blank(text, at + 1)) < len(text):
-                raise ActFocusError(f"{path} line {_line(text, at)}: text after the end of "
-                                    "the JSON array")
+                raise ActFocusError(f"{path} line {_line(text, at)}: text after the end of the JSON array")
             return
         value, end = _decode(text, at, path)
         yield at, end, value
@@ -293,16 +296,17 @@ def _elements(text: str, path: Path) -> Iterator[tuple[int, int, Any]]:
         elif array and at < len(text) and text[at] != "]":
             raise ActFocusError(f"{path} line {_line(text, at)}: expected a comma or ] after a product")
     if array:
-        raise ActFocusError(f"{path} line {_line(text, at)}: the JSON array does not end; "
-                            "the file seems to be cut off")
+        raise ActFocusError(f"{path} line {_line(text, at)}: the JSON array does not end; the file seems to be cut off")
 
 
 def _decode(text: str, at: int, path: Path) -> tuple[Any, int]:
     try:
         return json.JSONDecoder().raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise ActFocusError(f"{path} line {error.lineno}: not JSON: {error.msg} (column {error.colno}); "
-                            "a WebShop product file is a JSON array of products") from None
+        raise ActFocusError(
+            f"{path} line {error.lineno}: not JSON: {error.msg} (column {error.colno}); "
+            "a WebShop product file is a JSON array of products"
+        ) from None
     except RecursionError:
         raise ActFocusError(f"{path} line {_line(text, at)}: nested too deeply") from None
 
@@ -329,8 +333,10 @@ def _check(model: type[T], value: Any, where: str, text: str, start: int, end: i
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     if not first["loc"]:
-        raise ActFocusError(f"{where.format(line=_line(text, start))} is not an object with the fields "
-                            f"{', '.join(f.alias or name for name, f in model.model_fields.items())}")
+        raise ActFocusError(
+            f"{where.format(line=_line(text, start))} is not an object with the fields "
+            f"{', '.join(f.alias or name for name, f in model.model_fields.items())}"
+        )
     field = str(first["loc"][0])
     key = re.compile(rf'"{re.escape(field)}"\s*:').search(text, start, end)
     asin = value.get("asin", "") if isinstance(value, dict) else ""
@@ -345,8 +351,7 @@ def _text(path: Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ActFocusError(f"{path}: not UTF-8 text (byte {error.start}); "
-                            "a WebShop product file is JSON") from None
+        raise ActFocusError(f"{path}: not UTF-8 text (byte {error.start}); a WebShop product file is JSON") from None
     except OSError as error:
         raise ActFocusError(f"{path}: {error.strerror}; give a WebShop product file") from None
 

@@ -10,7 +10,14 @@ from actfocus_core.envs.webshop.pages import Page
 WIDTH, HEIGHT, HEAD = 360, 260, 12
 """Of the page; ``HEAD`` is what the wish on top takes besides."""
 _INK, _QUIET, _PAPER, _LINE, _BLUE, _GREEN, _ORANGE = (
-    "#24323d", "#66757f", "#ffffff", "#d5dde2", "#0072B2", "#009E73", "#D55E00")
+    "#24323d",
+    "#66757f",
+    "#ffffff",
+    "#d5dde2",
+    "#0072B2",
+    "#009E73",
+    "#D55E00",
+)
 
 
 def sketch(shown: Page, wish: str, outcome: str = "", met: bool = False) -> str:
@@ -19,12 +26,16 @@ def sketch(shown: Page, wish: str, outcome: str = "", met: bool = False) -> str:
     ``outcome`` and ``met`` (every demand) say how a purchase went.
     """
     whole = HEIGHT + HEAD
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {whole}" role="img" '
-             f'font-family="sans-serif" font-size="11">'
-             f'<rect width="{WIDTH}" height="{whole}" rx="8" fill="#f4f7f8"/>'
-             f'<rect width="{WIDTH}" height="{34 + HEAD}" rx="8" fill="{_INK}"/>']
-    parts += [_words(12, 19 + 15 * row, line, 60, "#fff") for row, line in
-              enumerate(textwrap.wrap(wish, 56, max_lines=2, placeholder=" …"))]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {whole}" role="img" '
+        f'font-family="sans-serif" font-size="11">'
+        f'<rect width="{WIDTH}" height="{whole}" rx="8" fill="#f4f7f8"/>'
+        f'<rect width="{WIDTH}" height="{34 + HEAD}" rx="8" fill="{_INK}"/>'
+    ]
+    parts += [
+        _words(12, 19 + 15 * row, line, 60, "#fff")
+        for row, line in enumerate(textwrap.wrap(wish, 56, max_lines=2, placeholder=" …"))
+    ]
     parts.append(f'<g transform="translate(0 {HEAD})">')
     draw = {"search": _search, "results": _results, "item": _item}.get(shown.kind, _plain)
     parts += _done(shown, outcome, met) if shown.kind == "done" else draw(shown)
@@ -32,11 +43,13 @@ def sketch(shown: Page, wish: str, outcome: str = "", met: bool = False) -> str:
 
 
 def _search(shown: Page) -> list[str]:
-    return [_words(WIDTH / 2, 104, "WebShop", 20, _INK, size=22, anchor="middle"),
-            _box(60, 124, 240, 32, _PAPER, radius=16),
-            f'<circle cx="80" cy="139" r="5" fill="none" stroke="{_QUIET}" stroke-width="2"/>'
-            f'<path d="M84 143l5 5" stroke="{_QUIET}" stroke-width="2"/>',
-            _words(98, 144, "search", 20, _QUIET)]
+    return [
+        _words(WIDTH / 2, 104, "WebShop", 20, _INK, size=22, anchor="middle"),
+        _box(60, 124, 240, 32, _PAPER, radius=16),
+        f'<circle cx="80" cy="139" r="5" fill="none" stroke="{_QUIET}" stroke-width="2"/>'
+        f'<path d="M84 143l5 5" stroke="{_QUIET}" stroke-width="2"/>',
+        _words(98, 144, "search", 20, _QUIET),
+    ]
 
 
 def _results(shown: Page) -> list[str]:
@@ -44,17 +57,21 @@ def _results(shown: Page) -> list[str]:
     height = min(30, 164 // max(1, len(products)))
     for row, button in enumerate(products):
         y = 60 + row * height
-        parts += [_box(12, y, WIDTH - 24, height - 3, _PAPER, radius=4),
-                  _words(20, y + height / 2 + 2, button.label, 10, _BLUE, size=10),
-                  _words(96, y + height / 2 + 2, button.note, 46, _INK, size=10)]
+        parts += [
+            _box(12, y, WIDTH - 24, height - 3, _PAPER, radius=4),
+            _words(20, y + height / 2 + 2, button.label, 10, _BLUE, size=10),
+            _words(96, y + height / 2 + 2, button.note, 46, _INK, size=10),
+        ]
     return parts + _foot(shown)
 
 
 def _item(shown: Page) -> list[str]:
-    parts = [_box(12, 46, 76, 76, _PAPER),
-             '<path d="M32 72h36l4 40H28z" fill="#c9dbe6"/>'
-             '<path d="M40 76v-8a10 10 0 0 1 20 0v8" fill="none" stroke="#7d98a8" stroke-width="3"/>',
-             _words(100, 62, shown.title, 44, _INK, size=13)]
+    parts = [
+        _box(12, 46, 76, 76, _PAPER),
+        '<path d="M32 72h36l4 40H28z" fill="#c9dbe6"/>'
+        '<path d="M40 76v-8a10 10 0 0 1 20 0v8" fill="none" stroke="#7d98a8" stroke-width="3"/>',
+        _words(100, 62, shown.title, 44, _INK, size=13),
+    ]
     parts += [_words(100, 80, line, 40, _QUIET) for line in shown.lines[:1]]
     for row, (name, buttons) in enumerate(list(shown.options().items())[:4]):
         y = 96 + row * 32
@@ -65,9 +82,10 @@ def _item(shown: Page) -> list[str]:
             width = 14 + 6 * min(len(button.label), 12)
             if x + width > WIDTH - 12:
                 break
-            parts += [_box(x, y, width, 22, _BLUE if button.chosen else _PAPER, radius=11),
-                      _words(x + width / 2, y + 15, button.label, 12, "#fff" if button.chosen else _INK,
-                             anchor="middle")]
+            parts += [
+                _box(x, y, width, 22, _BLUE if button.chosen else _PAPER, radius=11),
+                _words(x + width / 2, y + 15, button.label, 12, "#fff" if button.chosen else _INK, anchor="middle"),
+            ]
             x += width + 6
     return parts + _foot(shown)
 
@@ -75,11 +93,13 @@ def _item(shown: Page) -> list[str]:
 def _done(shown: Page, outcome: str, met: bool) -> list[str]:
     """A tick for a purchase that meets every demand, else a dash."""
     mark = "l7 8 13-15" if met else "h20"
-    return [f'<circle cx="{WIDTH / 2}" cy="100" r="24" fill="{_GREEN if met else _QUIET}"/>'
-            f'<path d="M{WIDTH / 2 - 10} 100{mark}" fill="none" stroke="#fff" stroke-width="4" '
-            f'stroke-linecap="round" stroke-linejoin="round"/>',
-            _words(WIDTH / 2, 150, shown.title, 54, _INK, anchor="middle"),
-            _words(WIDTH / 2, 170, outcome, 50, _QUIET, anchor="middle")]
+    return [
+        f'<circle cx="{WIDTH / 2}" cy="100" r="24" fill="{_GREEN if met else _QUIET}"/>'
+        f'<path d="M{WIDTH / 2 - 10} 100{mark}" fill="none" stroke="#fff" stroke-width="4" '
+        f'stroke-linecap="round" stroke-linejoin="round"/>',
+        _words(WIDTH / 2, 150, shown.title, 54, _INK, anchor="middle"),
+        _words(WIDTH / 2, 170, outcome, 50, _QUIET, anchor="middle"),
+    ]
 
 
 def _plain(shown: Page) -> list[str]:
@@ -96,22 +116,23 @@ def _foot(shown: Page) -> list[str]:
             continue
         width = 12 + 5.3 * len(button.label)
         buy = button.group == "buy"
-        parts += [_box(x, HEIGHT - 32, width, 22, _ORANGE if buy else _PAPER, radius=4),
-                  _words(x + width / 2, HEIGHT - 17, button.label, 20, "#fff" if buy else _INK,
-                         anchor="middle", size=10)]
+        parts += [
+            _box(x, HEIGHT - 32, width, 22, _ORANGE if buy else _PAPER, radius=4),
+            _words(x + width / 2, HEIGHT - 17, button.label, 20, "#fff" if buy else _INK, anchor="middle", size=10),
+        ]
         x += width + 5
     return parts
 
 
 def _box(x: float, y: float, width: float, height: float, fill: str, radius: float = 6) -> str:
-    return (f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" '
-            f'fill="{fill}" stroke="{_LINE}"/>')
+    return (
+        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" '
+        f'fill="{fill}" stroke="{_LINE}"/>'
+    )
 
 
-def _words(x: float, y: float, text: str, at_most: int, fill: str, size: int = 11,
-           anchor: str = "start") -> str:
+def _words(x: float, y: float, text: str, at_most: int, fill: str, size: int = 11, anchor: str = "start") -> str:
     """A text cut to ``at_most`` characters and escaped; what XML cannot hold is left out."""
     shown = "".join(c for c in text if c.isprintable())
     shown = shown if len(shown) <= at_most else shown[: at_most - 1].rstrip() + "…"
-    return (f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}" text-anchor="{anchor}">'
-            f'{escape(shown)}</text>')
+    return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}" text-anchor="{anchor}">{escape(shown)}</text>'

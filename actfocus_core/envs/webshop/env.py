@@ -24,8 +24,13 @@ LONGEST_QUERY = 200
 QUERY_PHRASES = 8
 """The listed searches combine at most so many phrases of the goal: 255 searches."""
 
-TINY = {"observation": "compact", "departments": ("fashion",), "results_per_page": 5,
-        "goal_attributes": 2, "goal_options": 1}
+TINY = {
+    "observation": "compact",
+    "departments": ("fashion",),
+    "results_per_page": 5,
+    "goal_attributes": 2,
+    "goal_options": 1,
+}
 """Options for a policy of about a million parameters: ``make_env("webshop", **TINY)``."""
 
 _ACTION = re.compile(r"(search|click)\s*\[(.*)\]", re.IGNORECASE | re.DOTALL)
@@ -59,10 +64,17 @@ class WebShopOptions(EnvOptions):
 class WebShop(Env):
     name = "webshop"
     worked = (
-        ("Instruction: Find me red wool scarf, and price lower than 20.00 dollars\nYou can choose from: search[words].",
-         "I look for a red wool scarf.", ("search[red wool scarf]",)),
-        ("Wool scarf, price 15.00. Color: [red] (chosen).\nYou can choose from: click[buy now], click[back to search].",
-         "It is a wool scarf for less than 20 dollars, and red is chosen. It meets every demand.", ("click[buy now]",)))
+        (
+            "Instruction: Find me red wool scarf, and price lower than 20.00 dollars\nYou can choose from: search[words].",
+            "I look for a red wool scarf.",
+            ("search[red wool scarf]",),
+        ),
+        (
+            "Wool scarf, price 15.00. Color: [red] (chosen).\nYou can choose from: click[buy now], click[back to search].",
+            "It is a wool scarf for less than 20 dollars, and red is chosen. It meets every demand.",
+            ("click[buy now]",),
+        ),
+    )
     Options = WebShopOptions
     options: WebShopOptions
     presets = {
@@ -77,8 +89,10 @@ class WebShop(Env):
         if o.catalogue:
             return read_catalogue(o.catalogue, o.instructions)
         if o.instructions:
-            raise ActFocusError(f"webshop: option instructions={o.instructions} needs the product file "
-                                "it belongs to; give option catalogue as well")
+            raise ActFocusError(
+                f"webshop: option instructions={o.instructions} needs the product file "
+                "it belongs to; give option catalogue as well"
+            )
         return synthetic_catalogue(o.catalogue_seed, tuple(dict.fromkeys(o.departments)))
 
     def _start(self) -> None:
@@ -126,8 +140,9 @@ class WebShop(Env):
 
     def page(self, at: Location | None = None) -> Page:
         """The page as data, for an app to show: title, lines, buttons, whether one can search."""
-        return page(self.shop, at or self.location, self.options.results_per_page,
-                    self.options.observation == "compact")
+        return page(
+            self.shop, at or self.location, self.options.results_per_page, self.options.observation == "compact"
+        )
 
     def queries(self) -> list[str]:
         """The listed searches: every non-empty choice of the goal's phrases, in their order.
@@ -135,8 +150,7 @@ class WebShop(Env):
         The phrases are the kind of thing, each attribute and each option's value, at most 8.
         """
         phrases = self.goal.phrases()[:QUERY_PHRASES]
-        chosen = (" ".join(some) for count in range(len(phrases), 0, -1)
-                  for some in combinations(phrases, count))
+        chosen = (" ".join(some) for count in range(len(phrases), 0, -1) for some in combinations(phrases, count))
         return list(dict.fromkeys(filter(None, map(clean_query, chosen))))
 
     def legal_actions(self) -> list[str]:
@@ -149,41 +163,46 @@ class WebShop(Env):
 
     def state_key(self) -> str:
         at = self.location
-        return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen],
-                          ensure_ascii=False)
+        return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen], ensure_ascii=False)
 
     def world_key(self) -> tuple:
         return (self.goal,)
 
     def task_text(self) -> str:
         if self.options.observation == "compact":
-            return ("Shop. Buy what is wanted. search[words], then click[number], click the wanted "
-                    "options, click[buy now].")
-        return ("You are shopping in a web shop. Find a product that meets every demand of the "
-                "instruction: the kind of thing, its attributes, its options and its price. Choose the "
-                "options, then buy. Only a purchase that meets every demand counts, and a purchase ends "
-                "the task.\n"
-                "Actions: search[words] where there is a search box, click[button] for any button of "
-                "the page. Results show titles and prices; description and features tell more.")
+            return (
+                "Shop. Buy what is wanted. search[words], then click[number], click the wanted options, click[buy now]."
+            )
+        return (
+            "You are shopping in a web shop. Find a product that meets every demand of the "
+            "instruction: the kind of thing, its attributes, its options and its price. Choose the "
+            "options, then buy. Only a purchase that meets every demand counts, and a purchase ends "
+            "the task.\n"
+            "Actions: search[words] where there is a search box, click[button] for any button of "
+            "the page. Results show titles and prices; description and features tell more."
+        )
 
     def state_text(self) -> str:
         shown = self.page()
         if self.options.observation == "compact":
             return f"Want {self.goal.short()}. {compact_text(shown)}"
         choices = ["search[words]"] * shown.search + [button.action for button in shown.buttons]
-        return (f"Instruction: {self.goal.instruction}\n{full_text(shown)}\n"
-                f"You can choose from: {', '.join(choices) or 'nothing, the purchase is made'}.")
+        return (
+            f"Instruction: {self.goal.instruction}\n{full_text(shown)}\n"
+            f"You can choose from: {', '.join(choices) or 'nothing, the purchase is made'}."
+        )
 
     def _demand(self) -> str:
         if self.options.observation == "compact":
             return "Answer <think>...</think><answer>...</answer>, one action."
-        return ("Always answer as <think> your thoughts </think> <answer> your action </answer> with no "
-                f"other text, exactly one action and at most {self.options.response_tokens} tokens.")
+        return (
+            "Always answer as <think> your thoughts </think> <answer> your action </answer> with no "
+            f"other text, exactly one action and at most {self.options.response_tokens} tokens."
+        )
 
     def svg(self) -> str:
         result = self.purchase()
-        return sketch(self.page(), self.goal.instruction, f"score {result.total:.2f}" if result else "",
-                      self.success)
+        return sketch(self.page(), self.goal.instruction, f"score {result.total:.2f}" if result else "", self.success)
 
     def _info(self) -> dict:
         result = self.purchase()

@@ -54,13 +54,14 @@ class Goal:
         return wanted if self.price_upper is None else f"{wanted} under {self.price_upper:.0f}"
 
     def to_json(self) -> dict:
-        return asdict(self) | {"attributes": list(self.attributes),
-                               "options": [list(pair) for pair in self.options]}
+        return asdict(self) | {"attributes": list(self.attributes), "options": [list(pair) for pair in self.options]}
 
     @classmethod
     def from_json(cls, data: dict) -> Goal:
-        return cls(**data | {"attributes": tuple(data["attributes"]),
-                             "options": tuple(tuple(pair) for pair in data["options"])})
+        return cls(
+            **data
+            | {"attributes": tuple(data["attributes"]), "options": tuple(tuple(pair) for pair in data["options"])}
+        )
 
 
 class Score(NamedTuple):
@@ -78,8 +79,7 @@ class Score(NamedTuple):
     """Within the price."""
 
 
-def make_goal(catalogue: Catalogue, seed: int, attributes: int = 2, options: int = 2,
-              ceiling: bool = True) -> Goal:
+def make_goal(catalogue: Catalogue, seed: int, attributes: int = 2, options: int = 2, ceiling: bool = True) -> Goal:
     """The goal of a seed, with at most so many attributes and options.
 
     A product is drawn, then attributes and option values of its own, then a price ceiling
@@ -90,16 +90,28 @@ def make_goal(catalogue: Catalogue, seed: int, attributes: int = 2, options: int
     """
     products = [product for product in catalogue.products if product.attributes]
     if not products:
-        raise ActFocusError("the catalogue has no product with attributes, so there are no goals; "
-                            "give WebShop's items_ins file as well (option instructions)")
+        raise ActFocusError(
+            "the catalogue has no product with attributes, so there are no goals; "
+            "give WebShop's items_ins file as well (option instructions)"
+        )
     rng = np.random.default_rng(stable_seed("webshop-goal", seed))
     product = products[int(rng.integers(len(products)))]
     wanted = product.instruction_attributes or _some(rng, product.attributes, attributes)
-    chosen = {name: product.options[name][int(rng.integers(len(product.options[name])))]
-              for name in _some(rng, tuple(product.options), options)}
+    chosen = {
+        name: product.options[name][int(rng.integers(len(product.options[name])))]
+        for name in _some(rng, tuple(product.options), options)
+    }
     upper = _ceiling(rng, product.price_with(chosen)) if ceiling else None
-    return Goal(product.asin, product.title, product.query, product.product_category,
-                _instruction(product, wanted, chosen, upper), wanted, tuple(chosen.items()), upper)
+    return Goal(
+        product.asin,
+        product.title,
+        product.query,
+        product.product_category,
+        _instruction(product, wanted, chosen, upper),
+        wanted,
+        tuple(chosen.items()),
+        upper,
+    )
 
 
 def _some(rng: np.random.Generator, values: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -114,8 +126,7 @@ def _ceiling(rng: np.random.Generator, price: float) -> float | None:
     return above[max(rng.choice(len(above), 2, replace=False))] if len(above) > 1 else None
 
 
-def _instruction(product: Product, wanted: tuple[str, ...], chosen: dict[str, str],
-                 upper: float | None) -> str:
+def _instruction(product: Product, wanted: tuple[str, ...], chosen: dict[str, str], upper: float | None) -> str:
     text = (product.instruction or f"Find me {', '.join(wanted)} {product.query}").strip().rstrip(".")
     if chosen:
         text += " with " + ", and ".join(f"{name}: {value}" for name, value in chosen.items())
@@ -143,10 +154,12 @@ def combine(goal: Goal, kind: float, attributes: int, options: int, price: float
 
 def kind_score(catalogue: Catalogue, goal: Goal, product: Product) -> float:
     """WebShop's r_type: by query, category (two levels in common) and the titles' kind words."""
-    levels = [{level.strip() for level in text.split("›")} for text in
-              (goal.product_category, product.product_category)]
-    wanted, bought = ({word for word in words(title) if word in catalogue.type_words}
-                      for title in (goal.title, product.title))
+    levels = [
+        {level.strip() for level in text.split("›")} for text in (goal.product_category, product.product_category)
+    ]
+    wanted, bought = (
+        {word for word in words(title) if word in catalogue.type_words} for title in (goal.title, product.title)
+    )
     title = len(wanted & bought) / len(wanted) if wanted else 0.2
     if title == 0:
         return 0.0
@@ -157,8 +170,9 @@ def kind_score(catalogue: Catalogue, goal: Goal, product: Product) -> float:
 
 def attributes_met(goal: Goal, product: Product) -> int:
     """How many wanted attributes the product lists, or has in its title, bullets or description."""
-    return sum(any(alike(own, wanted) for own in product.attributes) or wanted in product.text
-               for wanted in goal.attributes)
+    return sum(
+        any(alike(own, wanted) for own in product.attributes) or wanted in product.text for wanted in goal.attributes
+    )
 
 
 @lru_cache(maxsize=65536)

@@ -99,8 +99,12 @@ def page(catalogue: Catalogue, at: Location, per_page: int, compact: bool = Fals
         return Page("done", f"You bought {product.title}" + (f" ({chosen})" if chosen else ""))
     told = product.bullets if at.kind == "features" else (product.description,)
     item = Location("item", at.query, at.number, at.asin, at.chosen)
-    return Page(at.kind, f"{product.title}: {at.kind}", tuple(" ".join(text.split()) for text in told),
-                (_back(), Button(PREVIOUS, item, "move")))
+    return Page(
+        at.kind,
+        f"{product.title}: {at.kind}",
+        tuple(" ".join(text.split()) for text in told),
+        (_back(), Button(PREVIOUS, item, "move")),
+    )
 
 
 def _back() -> Button:
@@ -115,10 +119,11 @@ def _results(catalogue: Catalogue, at: Location, per_page: int, compact: bool) -
         if 1 <= number <= last:
             buttons.append(Button(label, Location("results", at.query, number), "move"))
     used = {button.label for button in buttons}
-    for rank, product in enumerate(found[(at.number - 1) * per_page: at.number * per_page], 1):
+    for rank, product in enumerate(found[(at.number - 1) * per_page : at.number * per_page], 1):
         target = Location("item", at.query, at.number, product.asin)
-        label, note = (str(rank), short(product)) if compact else (
-            clean(product.asin), f"{product.title}, ${product.price:.2f}")
+        label, note = (
+            (str(rank), short(product)) if compact else (clean(product.asin), f"{product.title}, ${product.price:.2f}")
+        )
         buttons.append(Button(_unused(label, "product", used), target, "product", note))
     title = f'Results for "{at.query}", page {at.number} of {last}, {len(found)} found'
     return Page("results", title, (), tuple(buttons))
@@ -128,8 +133,10 @@ def _item(product: Product, at: Location, compact: bool) -> Page:
     chosen = dict(at.chosen)
     buttons = [_back(), Button(PREVIOUS, Location("results", at.query, at.number), "move")]
     if not compact:
-        buttons += [Button(kind, Location(kind, at.query, at.number, at.asin, at.chosen), "tell")
-                    for kind in ("description", "features")]
+        buttons += [
+            Button(kind, Location(kind, at.query, at.number, at.asin, at.chosen), "tell")
+            for kind in ("description", "features")
+        ]
     buttons.append(Button(BUY, Location("done", asin=at.asin, chosen=at.chosen), "buy"))
     used = {button.label for button in buttons}
     for name, values in product.options.items():
@@ -138,8 +145,15 @@ def _item(product: Product, at: Location, compact: bool) -> Page:
             ordered = tuple((n, picked[n]) for n in product.options if n in picked)
             own = product.option_prices.get((name, value))
             target = Location("item", at.query, at.number, at.asin, ordered)
-            buttons.append(Button(_unused(value, name, used), target, f"option:{name}",
-                                  "" if own is None else f"${own:.2f}", chosen.get(name) == value))
+            buttons.append(
+                Button(
+                    _unused(value, name, used),
+                    target,
+                    f"option:{name}",
+                    "" if own is None else f"${own:.2f}",
+                    chosen.get(name) == value,
+                )
+            )
     price = product.price_with(chosen)
     title = short(product, price) if compact else product.title
     return Page("item", title, () if compact else (f"Price: ${price:.2f}",), tuple(buttons))
@@ -165,8 +179,9 @@ def full_text(shown: Page) -> str:
     lines = [shown.title, *shown.lines]
     lines += [f"[{button.label}] {button.note}" for button in shown.group("product")]
     for name, buttons in shown.options().items():
-        values = (f"[{b.label}]" + (f" {b.note}" if b.note else "") + (" (chosen)" if b.chosen else "")
-                  for b in buttons)
+        values = (
+            f"[{b.label}]" + (f" {b.note}" if b.note else "") + (" (chosen)" if b.chosen else "") for b in buttons
+        )
         lines.append(f"{name}: {' '.join(values)}")
     return "\n".join(lines)
 
@@ -181,7 +196,9 @@ def compact_text(shown: Page) -> str:
         parts = [f"{b.label} {b.note}" for b in shown.group("product")] or ["nothing"]
     else:
         parts = [shown.title, *shown.lines]
-        parts += [f"{name} {' '.join(b.label + ('*' if b.chosen else '') for b in buttons)}"
-                  for name, buttons in shown.options().items()]
+        parts += [
+            f"{name} {' '.join(b.label + ('*' if b.chosen else '') for b in buttons)}"
+            for name, buttons in shown.options().items()
+        ]
     others = [b.label for b in shown.buttons if b.group in ("buy", "move")]
     return "; ".join((*parts, ", ".join(others)))

@@ -30,28 +30,41 @@ class Department(NamedTuple):
 
 COLORS = "black white red blue green gray pink brown"
 DEPARTMENTS = {
-    "fashion": Department("shirt jacket dress sweater boots hat",
-                          "cotton wool soft warm slim loose casual "
-                          "formal classic vintage hooded stretch",
-                          ("color", COLORS), ("size", "small medium large"), (12, 80)),
-    "beauty": Department("shampoo lotion lipstick perfume soap serum",
-                         "natural organic vegan gentle hydrating matte glossy "
-                         "fresh mild pure herbal travel",
-                         ("scent", "rose mint lemon lavender vanilla coconut"),
-                         ("size", "mini regular jumbo"), (6, 60)),
-    "electronics": Department("headphones keyboard charger speaker camera router",
-                              "wireless portable fast quiet compact rugged smart digital bright "
-                              "durable magnetic rechargeable",
-                              ("color", COLORS), ("edition", "basic plus deluxe"), (15, 180)),
-    "garden": Department("pillow blanket curtain lamp chair table",
-                         "wooden woven washable modern rustic cozy sturdy "
-                         "foldable padded round quilted velvet",
-                         ("color", COLORS), ("size", "narrow medium wide"), (15, 150)),
-    "grocery": Department("coffee tea cookies cereal pasta honey",
-                          "roasted crunchy salted sweet spicy creamy kosher "
-                          "keto chewy smoky fair frozen",
-                          ("flavor", "vanilla lemon cherry ginger cocoa maple"),
-                          ("pack", "single double family"), (4, 45)),
+    "fashion": Department(
+        "shirt jacket dress sweater boots hat",
+        "cotton wool soft warm slim loose casual formal classic vintage hooded stretch",
+        ("color", COLORS),
+        ("size", "small medium large"),
+        (12, 80),
+    ),
+    "beauty": Department(
+        "shampoo lotion lipstick perfume soap serum",
+        "natural organic vegan gentle hydrating matte glossy fresh mild pure herbal travel",
+        ("scent", "rose mint lemon lavender vanilla coconut"),
+        ("size", "mini regular jumbo"),
+        (6, 60),
+    ),
+    "electronics": Department(
+        "headphones keyboard charger speaker camera router",
+        "wireless portable fast quiet compact rugged smart digital bright durable magnetic rechargeable",
+        ("color", COLORS),
+        ("edition", "basic plus deluxe"),
+        (15, 180),
+    ),
+    "garden": Department(
+        "pillow blanket curtain lamp chair table",
+        "wooden woven washable modern rustic cozy sturdy foldable padded round quilted velvet",
+        ("color", COLORS),
+        ("size", "narrow medium wide"),
+        (15, 150),
+    ),
+    "grocery": Department(
+        "coffee tea cookies cereal pasta honey",
+        "roasted crunchy salted sweet spicy creamy kosher keto chewy smoky fair frozen",
+        ("flavor", "vanilla lemon cherry ginger cocoa maple"),
+        ("pack", "single double family"),
+        (4, 45),
+    ),
 }
 
 
@@ -102,8 +115,14 @@ def _sizes(rng: np.random.Generator, values: list[str], base: int) -> list[dict]
 
 def _value(value: str, price: int = 0) -> dict:
     """An option's value as WebShop's product file holds it; price 0 = the product's own."""
-    return {"value": value, "price": price, "price_string": f"${price:.2f}" if price else "",
-            "is_selected": False, "url": None, "image": None}
+    return {
+        "value": value,
+        "price": price,
+        "price_string": f"${price:.2f}" if price else "",
+        "is_selected": False,
+        "url": None,
+        "image": None,
+    }
 
 
 def _some(rng: np.random.Generator, values: list[str], count: int) -> list[str]:
