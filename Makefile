@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: app test test-all test-plugin test-trl test-verl test-vllm fuzz lint audit docs assets clean
+.PHONY: app test test-all test-plugin test-trl test-verl test-vllm fuzz check format audit docs assets clean
 
 app: .venv/.ready
 	$(BIN)/actfocus app
@@ -12,10 +12,12 @@ app: .venv/.ready
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 25
 
 test: .venv/.ready-for-tests
+	$(BIN)/python -m tests.machine
 	$(TEST) -m "not slow and not alone"
 	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-all: .venv/.ready-for-tests
+	$(BIN)/python -m tests.machine
 	$(TEST) -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
@@ -42,8 +44,16 @@ fuzz: .venv/.ready-for-tests
 		metrics tables columns what-ifs checkpoints races lines records; do \
 		$(BIN)/python -m tests.fuzz.guided "$$target" -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
-lint: .venv/.ready-for-tests
+# Format, lint, types, and the arrows between rooms. Nothing is changed: `make format` does that.
+check: .venv/.ready-for-tests
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/.ready-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # All pinned versions against the list of known vulnerabilities: needs the network, and says so where it has none.
 audit: .venv-audit/.ready

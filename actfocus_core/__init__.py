@@ -4,4 +4,4 @@ Data flows one way: environment -> rollout -> trajectory -> signals -> credit ->
 -> run folder -> app. Importing this package does not import torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests import machine
 from tests.app.sample import make_run
 
 FLAGS = [
@@ -58,10 +57,12 @@ def studio(runs_dir) -> str:
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The system's Chromium. Where it is missing the tests fail: they are not optional."""
+    """A Chromium. Where there is none the session ends: these tests are not optional."""
     from playwright.sync_api import sync_playwright
 
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    path = machine.chromium()
+    if path is None:
+        pytest.exit(f"no Chromium here; {machine.HOW}", returncode=2)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

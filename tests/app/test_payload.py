@@ -17,6 +17,7 @@ from app.batch import BatchCache, constants
 from app.catalog import Catalog, locate
 from app.payload import columns, env_options, trace_payload, trajectory_payload
 from app.url import View
+from tests import machine
 from tests.app.sample import make_run
 
 WEIGHTS_JS = Path(app.token_view.__file__).with_name("weights.js")
@@ -39,7 +40,7 @@ def node(script: str, data: object) -> object:
         "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
         f"console.log(JSON.stringify((() => {{ {script} }})()));"
     )
-    done = subprocess.run(["node", "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True)
+    done = subprocess.run([machine.node(), "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
