@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from actfocus_core.errors import ActFocusError
 
@@ -28,9 +29,9 @@ def grpo_advantages(
     last = last_of_rollout(groups, rollouts)
     returns, counted = returns[last], last == np.arange(len(last))
     advantages = np.zeros(len(returns))
-    groups = np.asarray(groups)
-    for group in dict.fromkeys(groups.tolist()):
-        members = groups == group
+    names = np.asarray(groups)
+    for group in dict.fromkeys(names.tolist()):
+        members = names == group
         once = returns[members & counted]
         centred = returns[members] - once.mean()
         if np.ptp(once) > 0:
@@ -38,7 +39,7 @@ def grpo_advantages(
     return advantages.astype(np.float32)
 
 
-def last_of_rollout(groups: Sequence[str], rollouts: Sequence[str] | None) -> np.ndarray:
+def last_of_rollout(groups: Sequence[str], rollouts: Sequence[str] | None) -> npt.NDArray[np.int64]:
     """int64 [n]: for every row the last row of its rollout, the one that counts in statistics of its group.
 
     ``groups``, ``rollouts``: as for ``grpo_advantages``. Raises ActFocusError where the lengths differ.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -294,8 +295,8 @@ def _recall(outcomes: list[Trajectory], t: Trajectory, turn: int, given: Reply |
 # --- the tree --------------------------------------------------------------------------------
 
 
-def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict]:
-    groups: dict[tuple, list[Trajectory]] = {}
+def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict[str, Any]]:
+    groups: dict[tuple[Any, ...], list[Trajectory]] = {}
     for t in outcomes:
         record, ended = t.turn_records[turn], turn + 1 == len(t.turn_records)
         led_to = (t.success, t.terminated) if ended else t.turn_records[turn + 1].state_key
@@ -318,7 +319,7 @@ def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict]:
     return nodes
 
 
-def _figures(outcomes: list[Trajectory], turn: int) -> dict:
+def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
     """Mean and interval of the return from a turn on, of the whole return, and the rate of success."""
     from scipy.stats import binomtest
 
@@ -333,7 +334,7 @@ def _figures(outcomes: list[Trajectory], turn: int) -> dict:
     }
 
 
-def _mean(values: np.ndarray) -> dict:
+def _mean(values: np.ndarray) -> dict[str, float | None]:
     """Without spread the interval has no width: n rollouts agreed, and that is all it says."""
     from scipy.stats import t as student
 
@@ -344,7 +345,7 @@ def _mean(values: np.ndarray) -> dict:
     return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
 
 
-def _optimal(env: Env, state: dict) -> dict | None:
+def _optimal(env: Env, state: dict[str, Any]) -> dict[str, Any] | None:
     if env.name not in ORACLES:
         return None
     env.restore(state)
@@ -352,7 +353,7 @@ def _optimal(env: Env, state: dict) -> dict | None:
     return {"value": values.value, "actions": values.actions, "facts": values.facts}
 
 
-def _value(env: Env, t: Trajectory, turn: int) -> dict | None:
+def _value(env: Env, t: Trajectory, turn: int) -> dict[str, float] | None:
     """Perfect play's value before a turn, of the turn, and after it."""
     if env.name not in ORACLES:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit import Batch, Credit, get_scheme
@@ -9,7 +11,7 @@ from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.ranking import correlation, midranks
 
 
-def compare(batch: Batch, credits: dict[str, Credit]) -> dict:
+def compare(batch: Batch, credits: dict[str, Credit]) -> dict[str, Any]:
     """What each credit does with the batch, and how alike they are.
 
     ``credits``: name -> credit of this batch. Returns plain JSON values:
@@ -25,7 +27,7 @@ def compare(batch: Batch, credits: dict[str, Credit]) -> dict:
     rows, ranks = [], {}
     ones = np.ones((1, len(uniform)))
     for name, credit in credits.items():
-        row = {"scheme": name, "params": credit.params, "missing": list(credit.missing)}
+        row: dict[str, Any] = {"scheme": name, "params": credit.params, "missing": list(credit.missing)}
         if not credit.missing:
             effective = credit.effective()
             ranks[name] = midranks(effective[batch.response], ones)

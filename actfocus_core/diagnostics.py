@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch
@@ -15,7 +17,7 @@ PARTS = {"all": RESPONSE_KINDS, "reasoning": (TokenKind.REASONING,), "action": (
 BOTTLENECK_SIGNALS = ("energy", "centred_energy", "entropy", "policy_entropy")
 
 
-def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray | None = None) -> dict:
+def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray | None = None) -> dict[str, Any]:
     """How weight divides over the kinds of response tokens.
 
     ``kinds``, ``weights``: the tokens of a batch, one shape; ``advantages``: of the same shape,
@@ -37,7 +39,7 @@ def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray
     return {"kinds": table, "tokens": tokens, "mass": total, "effective_tokens": total**2 / squares if squares else 0.0}
 
 
-def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> dict:
+def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> dict[str, float]:
     count, own = int(of_kind.sum()), float(mass[of_kind].sum())
     return {
         "tokens": count,
@@ -47,7 +49,7 @@ def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> 
     }
 
 
-def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> dict:
+def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Does the spread of a group's returns follow its mean signal on action tokens (method.md section 5)?
 
     Returns plain values:
@@ -92,7 +94,9 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
     }
 
 
-def trend_band(x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0, points: int = 25) -> dict | None:
+def trend_band(
+    x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0, points: int = 25
+) -> dict[str, list[float]] | None:
     """The least-squares line of y on x, each [n], and its pointwise 95 % bootstrap band: a guide for the eye.
 
     Returns ``x, y, low, high``, lists of ``points``; None under LEAST_GROUPS points, or where x does
@@ -120,10 +124,11 @@ def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> 
         out=np.full(len(counts), np.nan),
         where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2),
     )
-    return my + slope[:, None] * (at - mx)
+    lines: np.ndarray = my + slope[:, None] * (at - mx)
+    return lines
 
 
-def _group_rows(batch: Batch) -> list[dict]:
+def _group_rows(batch: Batch) -> list[dict[str, Any]]:
     rows = []
     sizes = np.bincount(batch.group_of[batch.counted])
     names = list(dict.fromkeys(batch.groups))
@@ -150,7 +155,7 @@ def _group_rows(batch: Batch) -> list[dict]:
     return rows
 
 
-def _group_means(batch: Batch, signal: str, kinds: tuple) -> np.ndarray:
+def _group_means(batch: Batch, signal: str, kinds: tuple[TokenKind, ...]) -> np.ndarray:
     """Mean of a signal over each group's tokens of these kinds: float64 [groups], NaN where there are none."""
     chosen, groups = np.isin(batch.kinds, kinds), int(batch.group_of.max()) + 1
     group = batch.group_of[batch.index[chosen]]
@@ -161,10 +166,10 @@ def _group_means(batch: Batch, signal: str, kinds: tuple) -> np.ndarray:
 
 def _bottleneck_row(
     signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int, draws: np.random.Generator
-) -> dict:
+) -> dict[str, Any]:
     known = np.isfinite(x)
     x, sigma, p = x[known], sigma[known], p[known]
-    row = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
+    row: dict[str, Any] = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
         ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread")
     )
     if len(x) < LEAST_GROUPS:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, groupby
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Segment:
     """A piece of the stream that the policy did not write; three lists of one length."""
 
     ids: list[int]
-    kinds: list[TokenKind]
+    kinds: list[int]
     texts: list[str]
 
 
@@ -44,7 +45,7 @@ class ChatFormat:
     encodes a piece of the dialogue otherwise than the whole.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
         self.name = tokenizer.name_or_path
         if not getattr(tokenizer, "chat_template", None):
@@ -83,7 +84,7 @@ class ChatFormat:
                 "whole dialogue, so a dialogue cannot be continued token by token"
             )
 
-    def _first_messages(self) -> tuple[list[dict], str]:
+    def _first_messages(self) -> tuple[list[dict[str, str]], str]:
         """The first messages as the template takes them, and what it makes of them."""
         system, user = {"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}
         try:
@@ -169,11 +170,13 @@ class ChatFormat:
     def _segment(self, *parts: tuple[str, TokenKind]) -> Segment:
         return encode_parts(self.tokenizer, [parts])[0]
 
-    def _encode(self, text: str):
-        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    def _encode(self, text: str) -> Mapping[str, Any]:
+        encoded: Mapping[str, Any] = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return encoded
 
-    def _render(self, messages: list[dict]) -> str:
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text
 
 
 class TokenTexts:
@@ -185,7 +188,7 @@ class TokenTexts:
     the space before the first word drops none.
     """
 
-    def __init__(self, tokenizer, anchor: int):
+    def __init__(self, tokenizer: Any, anchor: int):
         self.tokenizer, self.anchor = tokenizer, anchor
         self._before = self._decode([anchor])
         self._piece: dict[int, str] = {}
@@ -208,7 +211,7 @@ class TokenTexts:
             start = end
         return texts
 
-    def _in_context(self, ids: list[int], decode) -> list[str]:
+    def _in_context(self, ids: list[int], decode: Callable[[list[int]], str]) -> list[str]:
         texts, seen = [], ""
         for end in range(1, len(ids) + 1):
             text = decode(ids[:end])
@@ -221,10 +224,11 @@ class TokenTexts:
         return self._decode([self.anchor, *ids])[len(self._before) :]
 
     def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
 
-def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> list[Segment]:
+def encode_parts(tokenizer: Any, blocks: Sequence[Sequence[tuple[str, int]]]) -> list[Segment]:
     """Encode blocks of text, each given as parts of one kind; each block is encoded by itself.
 
     A token has the kind of the part it begins in. Needs a fast tokenizer, for its offsets. Equal
@@ -244,7 +248,9 @@ def encode_parts(tokenizer, blocks: list[Sequence[tuple[str, TokenKind]]]) -> li
     return [known[key] for key in keys]
 
 
-def _segments(blocks: list[tuple], ids: list[list[int]], offsets: list[list[tuple[int, int]]]) -> list[Segment]:
+def _segments(
+    blocks: list[tuple[tuple[str, int], ...]], ids: list[list[int]], offsets: list[list[tuple[int, int]]]
+) -> list[Segment]:
     """The segments of all blocks, cut out of their texts joined."""
     parts = [part for block in blocks for part in block]
     part_ends = np.cumsum([len(text) for text, _ in parts], dtype=np.int64)
@@ -272,7 +278,7 @@ def _segments(blocks: list[tuple], ids: list[list[int]], offsets: list[list[tupl
     ]
 
 
-def template_ids(tokenizer) -> set[int]:
+def template_ids(tokenizer: Any) -> set[int]:
     """Special tokens that chat templates are made of: not tags of replies such as ``<think>``."""
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
     return ends | {

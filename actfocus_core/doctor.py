@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Report:
         """No error was found."""
         return all(finding.severity != "error" for finding in self.findings)
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "healthy": self.healthy}
 
 
@@ -135,7 +135,7 @@ _OF_IMPORT = ("reward-columns", "reward-unknown", "left-out")
 def diagnose(
     run: Run,
     *,
-    tokenizer=None,
+    tokenizer: Any = None,
     reference: Policy | None = None,
     spans: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -172,7 +172,7 @@ def diagnose(
 class _Doctor:
     """Counts findings over a stream of trajectories."""
 
-    def __init__(self, rule: SpanRule, tokenizer):
+    def __init__(self, rule: SpanRule, tokenizer: Any):
         self.rule, self.tokenizer = rule, tokenizer
         self.trajectories = self.tokens = 0
         self.special = template_ids(tokenizer) if tokenizer is not None else set()
@@ -181,7 +181,7 @@ class _Doctor:
         self.seen: dict[bytes, str] = {}
         self.scored = 0
 
-    def note(self, check: str, example: str, **detail) -> None:
+    def note(self, check: str, example: str, **detail: str) -> None:
         severity, message = _CHECKS[check]
         finding = self.found.setdefault(check, Finding(check, severity, message.format(**detail)))
         finding.count += 1
@@ -271,7 +271,7 @@ class _Doctor:
         return Report(self.trajectories, self.tokens, order)
 
 
-def _of_import(config: dict) -> Iterator[tuple[str, str]]:
+def _of_import(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What an import had to guess or left out, and a word on it."""
     columns, numeric = (_texts(config.get(name)) for name in ("reward_columns", "numeric_columns"))
     others = ", ".join(name for name in numeric if name not in columns)

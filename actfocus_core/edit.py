@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from actfocus_core.branch import demand_tokenizer, encoded
 from actfocus_core.credit import Batch, Credit, get_scheme
@@ -36,7 +38,7 @@ def edit(
     turn: int | None = None,
     span: tuple[int, int] | None = None,
     schemes: Sequence[str] = ("uniform", "actfocus"),
-    params: dict[str, dict] | None = None,
+    params: dict[str, dict[str, Any]] | None = None,
 ) -> WhatIf:
     """Put ``text`` in place of a turn's reply, or of the tokens [start, stop) of ``span``, and score again.
 
@@ -119,6 +121,7 @@ def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, referen
     if (turn is None) == (span is None):
         raise ActFocusError("an edit needs a turn, whose reply is replaced, or a span of tokens; give one of them")
     if span is None:
+        assert turn is not None  # One of the two is given.
         where = np.flatnonzero((t.turns == turn) & t.response_mask)
         if not len(where):
             raise ActFocusError(f"{t.id}: has no reply in turn {turn}; it has turns 0 to {len(t.turn_records) - 1}")
@@ -145,7 +148,7 @@ def _edited(
 ) -> Trajectory:
     ids, texts = encoded(text, reference)
 
-    def put(old: np.ndarray, new) -> np.ndarray:
+    def put(old: np.ndarray, new: npt.ArrayLike) -> np.ndarray:
         return np.concatenate([old[:start], np.asarray(new, old.dtype), old[stop:]])
 
     unknown = np.full(len(ids), np.nan, np.float32)
@@ -200,7 +203,7 @@ def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> lis
 
 
 def _credit(
-    batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict
+    batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict[str, Any]
 ) -> tuple[Credit, np.ndarray]:
     """The credit of the batch with ``one`` in place of ``t``, and which of its tokens are this one's."""
     laid = Batch.of([one if other is t else other for other in batch])
@@ -208,7 +211,9 @@ def _credit(
     return get_scheme(scheme).compute(laid, **params), laid.index == place
 
 
-def _of_scheme(name: str, credits: list[tuple[Credit, np.ndarray]], pair: tuple[Trajectory, Trajectory]) -> dict:
+def _of_scheme(
+    name: str, credits: list[tuple[Credit, np.ndarray]], pair: tuple[Trajectory, Trajectory]
+) -> dict[str, Any]:
     """Store weight and credit on the two trajectories, and say what became of them."""
     missing = sorted({m for credit, _ in credits for m in credit.missing})
     if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
@@ -31,7 +32,7 @@ def demand(module: str, extra: str) -> ModuleType:
 
 
 @contextmanager
-def outdated_calls():
+def outdated_calls() -> Iterator[None]:
     """Without what one library complains of in another: its user can do nothing about it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is deprecated and will be removed", category=FutureWarning)

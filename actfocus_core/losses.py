@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -73,9 +73,12 @@ def policy_loss(
     advantages, weights = _select(inside, advantages), _select(inside, weights) * mask
     if units is not None:
         log_ratio = _unit_means(log_ratio, mask, units)
-    ratio = _Exp.apply(log_ratio)
+    ratio = _exp(log_ratio)
     low, high = 1 - clip_low * clip_scale, 1 + clip_high * clip_scale
-    clipped = ratio.clamp(low, high) if isinstance(low, float) else ratio.maximum(low).minimum(high)
+    if isinstance(low, torch.Tensor) and isinstance(high, torch.Tensor):
+        clipped = ratio.maximum(low).minimum(high)
+    else:
+        clipped = ratio.clamp(float(low), float(high))
     counted = weights != 0
     # With A < 0 the surrogate may be infinite, so weight 0 must select and not multiply.
     surrogate = _select(counted, torch.minimum(ratio * advantages, clipped * advantages))
@@ -92,17 +95,23 @@ def policy_loss(
     return PolicyLoss(loss, (below * mask).sum() / tokens, (above * mask).sum() / tokens, kl)
 
 
+def _exp(x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = _Exp.apply(x)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return result
+
+
 class _Exp(torch.autograd.Function):
     """exp, at most the largest finite number of the dtype; the derivative is the value itself, there too."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         result = x.exp().clamp_(max=torch.finfo(x.dtype).max)
         ctx.save_for_backward(result)
         return result
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor
         (result,) = ctx.saved_tensors
         return grad * result
 
@@ -176,7 +185,7 @@ def reference_kl(
         raise ActFocusError(f"kl kind {kind!r}: must be one of {', '.join(get_args(KLKind))}")
     d = _select(mask > 0, logprobs) - _select(mask > 0, reference)
     # d is cut only where exp(-d) overflows: the largest number minus infinity would be negative.
-    values = d if kind == "k1" else d * d / 2 if kind == "k2" else _Exp.apply(-d) - 1 + d.clamp(min=-_edge(d))
+    values = d if kind == "k1" else d * d / 2 if kind == "k2" else _exp(-d) - 1 + d.clamp(min=-_edge(d))
     return masked_mean(values, mask, normaliser)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.weights import sigmoid
@@ -14,7 +16,7 @@ BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", 
 """Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
 
 
-def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
+def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
     """One update walked through on one trajectory: exactly the numbers it was made of, step by step.
 
     Lists are over the trajectory's T tokens, None where the policy sampled nothing. ``rollout``: texts,
@@ -45,7 +47,7 @@ def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
         for o in by_id.values()
     )
     group = [o for o in by_id.values() if o.group == t.group]
-    steps = {
+    steps: dict[str, dict[str, Any] | None] = {
         "rollout": {"texts": t.texts, "kinds": t.kinds, "turns": t.turns, "logprobs": t.logprobs},
         "rewards": {
             "turns": [{"actions": r.actions, "reward": r.reward, "penalty": r.penalty} for r in t.turn_records],
@@ -72,7 +74,7 @@ def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict:
     return {name: {k: _listed(v) for k, v in content.items()} if content else None for name, content in steps.items()}
 
 
-def _listed(value):
+def _listed(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
     return [None if isinstance(v, float) and not np.isfinite(v) else v for v in value.tolist()]

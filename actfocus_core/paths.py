@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def assets() -> Path:
 
 
 @contextmanager
-def appearing(path: Path, durable: bool = False):
+def appearing(path: Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the same folder that becomes ``path`` by rename on success.
 
     On an error nothing is left behind, so a reader never sees half a file. ``durable``: the file has

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import actfocus_core
 
@@ -22,7 +24,7 @@ def python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
 
-def start(command: list[str], *, env: dict[str, str] | None = None, **given) -> subprocess.Popen:
+def start(command: list[str], *, env: dict[str, str] | None = None, **given: Any) -> subprocess.Popen[Any]:
     """Start a command as the leader of its own process group.
 
     ``env``: by default ``environment()``. ``given``: for ``subprocess.Popen``.
@@ -30,7 +32,7 @@ def start(command: list[str], *, env: dict[str, str] | None = None, **given) -> 
     return subprocess.Popen(command, env=environment() if env is None else env, start_new_session=True, **given)
 
 
-def run(command: list[str], **given) -> subprocess.CompletedProcess:
+def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
     """Start a command and wait for it; what it writes to its output, as text, is in the result's ``stdout``."""
     with start(command, stdout=subprocess.PIPE, text=True, **given) as process:
         try:
@@ -41,7 +43,7 @@ def run(command: list[str], **given) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(command, process.returncode, output, complaints)
 
 
-def end(process: subprocess.Popen, patience: float) -> None:
+def end(process: subprocess.Popen[Any], patience: float) -> None:
     """Ask a child and what it started to end (SIGTERM), and kill what is left of them after ``patience`` seconds."""
     if process.poll() is not None:
         return
@@ -53,7 +55,7 @@ def end(process: subprocess.Popen, patience: float) -> None:
     process.wait()
 
 
-def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
+def _signal(process: subprocess.Popen[Any], number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
@@ -78,5 +80,5 @@ def end_on_signals_as_on_interrupt() -> None:
             signal.signal(number, _interrupt)
 
 
-def _interrupt(number, frame) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt

@@ -50,7 +50,8 @@ def correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
     xx, yy, xy = ((counts * a * b).sum(1) for a, b in ((dx, dx), (dy, dy), (dx, dy)))
     scale = np.sqrt(xx * yy)
     varies = (xx > 1e-9) & (yy > 1e-9)
-    return np.divide(xy, scale, out=np.full(len(xy), np.nan), where=varies)
+    r: np.ndarray = np.divide(xy, scale, out=np.full(len(xy), np.nan), where=varies)
+    return r
 
 
 def spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -73,7 +74,8 @@ def kendall(x: np.ndarray, y: np.ndarray, counts: np.ndarray | None = None) -> n
         agreeing += ((few @ signs.T).astype(np.float64) * counts[:, rows]).sum(1)
     apart = [counts.sum(1) ** 2 - _tied(v, counts) for v in (x, y)]
     scale = np.sqrt(apart[0] * apart[1])
-    return np.divide(agreeing, scale, out=np.full(len(counts), np.nan), where=scale > 0)
+    tau: np.ndarray = np.divide(agreeing, scale, out=np.full(len(counts), np.nan), where=scale > 0)
+    return tau
 
 
 def _tied(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -81,7 +83,8 @@ def _tied(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     _, which = np.unique(values, return_inverse=True)
     drawn = np.zeros((len(counts), which.max(initial=-1) + 1))
     np.add.at(drawn.T, which, counts.T)
-    return (drawn**2).sum(1)
+    squares: np.ndarray = (drawn**2).sum(1)
+    return squares
 
 
 def partial_spearman(
@@ -104,7 +107,8 @@ def partial_spearman(
         some &= (spread > 1e-9) & ((rest**2).sum(1) > 1e-6 * spread)
         left.append(rest)
     xy, xx, yy = ((a * b).sum(1) for a, b in ((left[0], left[1]), (left[0], left[0]), (left[1], left[1])))
-    return np.divide(xy, np.sqrt(xx * yy), out=np.full(len(counts), np.nan), where=some)
+    rho: np.ndarray = np.divide(xy, np.sqrt(xx * yy), out=np.full(len(counts), np.nan), where=some)
+    return rho
 
 
 def _basis(design: np.ndarray) -> np.ndarray:
@@ -124,7 +128,8 @@ def auroc(ranks: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.nda
     down = counts.sum(1) - up
     # The ranks that positives have among themselves add up to up (up + 1) / 2.
     above = (counts[:, positive] * ranks[:, positive]).sum(1) - up * (up + 1) / 2
-    return np.divide(above, up * down, out=np.full(len(up), np.nan), where=(up > 0) & (down > 0))
+    area: np.ndarray = np.divide(above, up * down, out=np.full(len(up), np.nan), where=(up > 0) & (down > 0))
+    return area
 
 
 def p_value(rho: float, n: int) -> float:

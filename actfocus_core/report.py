@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from actfocus_core import __version__, svg
 from actfocus_core.comparison import compare
-from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch, get_scheme, token_weights
+from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch, Scheme, get_scheme, token_weights
 from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
@@ -21,6 +22,7 @@ from actfocus_core.runs import Run
 from actfocus_core.scoreboard import (
     COLUMNS,
     LEAST_DISTINCT,
+    Row,
     Score,
     Scoreboard,
     Truth,
@@ -78,7 +80,9 @@ svg circle{fill:rgb(var(--blue));fill-opacity:.7}.line{fill:none;stroke:rgb(var(
 """
 
 
-def write_report(run: Run, out: Path, step: int, reference: str | None = None, *, bootstrap: int = 200) -> dict:
+def write_report(
+    run: Run, out: Path, step: int, reference: str | None = None, *, bootstrap: int = 200
+) -> dict[str, Any]:
     """Write the report of one step's batch to ``out``, which appears whole or not at all.
 
     Replaces an earlier file. Returns what was written: path, bytes, schemes with and without
@@ -94,7 +98,7 @@ def write_report(run: Run, out: Path, step: int, reference: str | None = None, *
     return {"report": str(out), "bytes": len(text.encode()), **facts}
 
 
-def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int = 200) -> tuple[str, dict]:
+def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int = 200) -> tuple[str, dict[str, Any]]:
     """The HTML, and what it holds: ``schemes`` with numbers, ``unavailable`` ones, and whether ``scored``."""
     trajectories = run.trajectories(step, reference)
     batch = Batch.of(trajectories)
@@ -177,7 +181,7 @@ def _returns(run: Run, trajectories: list[Trajectory]) -> str:
     return _section("Returns", charts)
 
 
-def _schemes(table: dict, rows: list[dict], missing: dict) -> str:
+def _schemes(table: dict[str, Any], rows: list[dict[str, Any]], missing: dict[str, list[str]]) -> str:
     key = (
         '<p class="key soft">Share of the credit |c| by kind of token:<span class="reasoning"></span>reasoning'
         '<span class="action"></span>action<span class="format"></span>format</p>'
@@ -235,7 +239,7 @@ def _schemes(table: dict, rows: list[dict], missing: dict) -> str:
     )
 
 
-def _bottleneck(found: dict) -> str:
+def _bottleneck(found: dict[str, Any]) -> str:
     groups = [g for g in found["groups"] if g.get("energy_action") is not None]
     chart = (
         svg.scatter(
@@ -293,7 +297,7 @@ def _bottleneck(found: dict) -> str:
 
 
 def _board(name: str, board: Scoreboard) -> str:
-    def scored(rows: list) -> str:
+    def scored(rows: list[Row]) -> str:
         lines = [[_title(row.name), row.focus, *(_score(row.scores[c]) for c in COLUMNS)] for row in rows]
         return _table(["scheme", "ranked by", *(HEADS[c] for c in COLUMNS)], lines, numbers=len(COLUMNS))
 
@@ -321,7 +325,7 @@ def _board(name: str, board: Scoreboard) -> str:
 def _stream(trajectories: list[Trajectory], batch: Batch) -> str:
     """One rollout of the group whose returns spread most, shaded by its ActFocus weights."""
     spread = {g: np.std(batch.returns[batch.group_of == batch.group_of[i]]) for i, g in enumerate(batch.groups)}
-    t = trajectories[batch.groups.index(max(spread, key=spread.get))]
+    t = trajectories[batch.groups.index(max(spread, key=spread.__getitem__))]
     own = batch.index == batch.ids.index(t.id)
     credit = get_scheme("actfocus").compute(batch)
     weight = (token_weights(batch.kinds, None, 0.1, 0) if credit.missing else credit.weight)[own]
@@ -344,8 +348,8 @@ def _card(
     run: Run,
     step: int,
     trajectories: list[Trajectory],
-    rows: list[dict],
-    boards: dict,
+    rows: list[dict[str, Any]],
+    boards: dict[str, Scoreboard],
     reference: str | None,
     bootstrap: int,
 ) -> str:
@@ -419,7 +423,7 @@ def _table(columns: list[str], rows: Iterable[list[str]], numbers: int = 0) -> s
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _flat(prefix: str, value) -> dict[str, str]:
+def _flat(prefix: str, value: object) -> dict[str, object]:
     """Nested settings as dotted names."""
     if isinstance(value, dict):
         return {k: v for name, inner in value.items() for k, v in _flat(f"{prefix}.{name}", inner).items()}
@@ -428,7 +432,7 @@ def _flat(prefix: str, value) -> dict[str, str]:
     return {prefix: value}
 
 
-def _listed(schemes: list, attribute: str) -> str:
+def _listed(schemes: list[Scheme], attribute: str) -> str:
     values = dict.fromkeys(getattr(s, attribute) for s in schemes)
     return "; ".join(f"{v}: {', '.join(s.title for s in schemes if getattr(s, attribute) == v)}" for v in values)
 

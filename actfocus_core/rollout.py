@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def collect(
     temperature: float = 1.0,
     seed: int = 0,
     step: int = 0,
-    env_options: dict | None = None,
+    env_options: dict[str, Any] | None = None,
     sampler: Sampler | None = None,
     batch_size: int = 128,
     on_progress: Callable[[int, int], None] | None = None,
@@ -51,9 +52,9 @@ def collect(
     episodes = []
     for s in seeds:
         for r in range(rollouts):
-            env = template.clone()
-            env.reset(s, r)
-            episodes.append(Episode(env, policy, step, seed))
+            own = template.clone()
+            own.reset(s, r)
+            episodes.append(Episode(own, policy, step, seed))
     return play_on(episodes, sampler, policy.context, batch_size, on_progress)
 
 
@@ -63,7 +64,7 @@ def branch(
     turn: int,
     rollouts: int = 8,
     *,
-    env_options: dict,
+    env_options: dict[str, Any],
     keep_answer: bool = False,
     temperature: float = 1.0,
     seed: int = 0,
@@ -106,7 +107,7 @@ def play_on(
     return [episode.trajectory() for episode in episodes]
 
 
-def _play(episodes: list[Episode], sampler: Sampler, context: int):
+def _play(episodes: list[Episode], sampler: Sampler, context: int) -> Iterator[int]:
     """Play all episodes to their end; yields after every turn how many have ended."""
     sampler.begin(len(episodes))
     alive = list(episodes)
@@ -143,7 +144,7 @@ class Episode:
     given: Reply | None = None
     """What the next reply begins with already: it is read with the block, not sampled."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.seed, self.rollout = self.env.seed, self.env.rollout
         self.dice = np.random.default_rng(
             stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout)
@@ -254,13 +255,13 @@ class Episode:
         env = self.env
         return Trajectory(
             id=f"{self.step:05d}-{self.seed}-{self.rollout:02d}",
-            token_ids=self.ids,
-            kinds=self.kinds,
-            turns=self.turns,
-            logprobs=self.logprobs,
+            token_ids=np.array(self.ids, np.int32),
+            kinds=np.array(self.kinds, np.uint8),
+            turns=np.array(self.turns, np.int16),
+            logprobs=np.array(self.logprobs, np.float32),
             texts=self.texts,
             turn_records=self.records,
-            signals={"entropy": self.entropies},
+            signals={"entropy": np.array(self.entropies, np.float32)},
             group=f"{self.step:05d}-{self.seed}",
             env=env.name,
             seed=self.seed,
@@ -280,7 +281,15 @@ class Episode:
         self.block = segment.ids
         self._extend(segment.ids, segment.kinds, segment.texts, turn, unscored, unscored)
 
-    def _extend(self, ids, kinds, texts, turn, logprobs, entropies) -> None:
+    def _extend(
+        self,
+        ids: list[int],
+        kinds: Sequence[int],
+        texts: list[str],
+        turn: int,
+        logprobs: list[float],
+        entropies: list[float],
+    ) -> None:
         self.ids += ids
         self.kinds += map(int, kinds)
         self.texts += texts

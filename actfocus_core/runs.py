@@ -28,8 +28,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from types import NoneType
-from typing import IO
+from types import NoneType, TracebackType
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,7 @@ ANNOTATIONS = {
 """Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
 these one is chosen when trajectories are read, while all of the ones here are added. How they
 are made: ``actfocus_core.oracle.values``."""
-_INFO = {
+_INFO: dict[str, dict[str, type]] = {
     "config": {
         **dict.fromkeys(
             ("command", "env", "policy", "model", "scheme", "tokenizer", "spans", "stamp", "algorithm"), str
@@ -133,24 +133,26 @@ _INFO = {
 """What of run.json is text or an object, where it is there."""
 _FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy")
 """What lies in a run folder and is never a link."""
+_Stamp = tuple[int, int, int]
+"""What ``stamp`` gives of a file."""
 _FILE = re.compile(r"step-(\d{5,})(?:\.(.+))?\.parquet$")
 
 
 class Run:
     """A run folder. Make one with ``Run.create``, read one with ``Run.open``."""
 
-    def __init__(self, path: Path, info: dict):
+    def __init__(self, path: Path, info: dict[str, Any]):
         self.path = path
         self.info = info
         """The content of run.json."""
-        self._indexed: tuple[tuple, pd.DataFrame, list[int]] | None = None
+        self._indexed: tuple[tuple[tuple[Path, _Stamp], ...], pd.DataFrame, list[int]] | None = None
 
     @property
     def name(self) -> str:
         return self.path.name
 
     @classmethod
-    def create(cls, path: str | Path, config: dict, model: dict | None = None) -> Run:
+    def create(cls, path: str | Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Run:
         """Make a new run folder; it appears with its run.json or not at all.
 
         ``config`` is what repeats the run (JSON); ``model`` describes the rollout policy
@@ -321,7 +323,9 @@ class Run:
         """Which of ANNOTATIONS this step has."""
         return sorted(self._annotated(step) & ANNOTATIONS.keys())
 
-    def annotate(self, step: int, name: str, trajectories: list[Trajectory], made: dict | None = None) -> Path:
+    def annotate(
+        self, step: int, name: str, trajectories: list[Trajectory], made: dict[str, Any] | None = None
+    ) -> Path:
         """Store what an annotation holds of a step's trajectories, all of them.
 
         ``name``: one of ANNOTATIONS, or a reference model, of which ``ref_*`` signals and
@@ -360,7 +364,7 @@ class Run:
                 "it can be written, and open the copy"
             ) from None
 
-    def made(self, step: int, name: str) -> dict:
+    def made(self, step: int, name: str) -> dict[str, Any]:
         """How an annotation of this step was made, as ``annotate`` was told."""
         file = self._annotation(step, name)
         try:
@@ -394,14 +398,14 @@ class Run:
 
     # --- metrics -------------------------------------------------------------------------
 
-    def log(self, metrics: dict) -> None:
+    def log(self, metrics: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, in one write."""
         line = json.dumps(metrics, allow_nan=False) + "\n"
         with open_to_append(self.path / "metrics.jsonl") as file:
             file.write(line.encode())
             os.fsync(file.fileno())
 
-    def metrics(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict], int]:
+    def metrics(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict[str, Any]], int]:
         """Rows written since a byte offset, at most ``limit``, and the offset to go on from.
 
         A last line still being written is left for the next call.
@@ -474,7 +478,9 @@ class RunWriter:
     def __enter__(self) -> RunWriter:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             for step in list(self._waiting) if kind is None else []:
                 self._flush(step)
@@ -487,7 +493,8 @@ class RunWriter:
 
 def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
     """Write trajectories with all their signals and alternatives to one Parquet file, streamed."""
-    file, chunk = _GrowingFile(path), []
+    file = _GrowingFile(path)
+    chunk: list[Trajectory] = []
 
     def flush() -> None:
         facts, notes = _facts_table(chunk), _annotation_table(chunk, "")
@@ -544,6 +551,7 @@ class _GrowingFile:
             before.unlink()
 
     def _write(self, table: pa.Table) -> None:
+        assert self.schema is not None and self.writer is not None  # _begin has opened the file
         columns = [
             table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type) for f in self.schema
         ]
@@ -561,7 +569,7 @@ def slug(name: str) -> str:
 
 
 @contextmanager
-def appearing_run(path: Path, config: dict, model: dict | None = None):
+def appearing_run(path: Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Iterator[Run]:
     """Yield a new run that is hidden until the block ends: it appears whole or not at all.
 
     For runs that are made in one go. Raises ActFocusError where the path is taken.
@@ -595,7 +603,7 @@ def free_path(folder: Path, stem: str) -> Path:
     return folder / f"{stem}-{number}"
 
 
-def stamp(file: Path) -> tuple[int, int, int]:
+def stamp(file: Path) -> _Stamp:
     """What changes when a file is replaced, however the clock goes: its time, size and inode.
 
     Raises ActFocusError where it is gone.
@@ -607,7 +615,7 @@ def stamp(file: Path) -> tuple[int, int, int]:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _info(file: Path) -> dict:
+def _info(file: Path) -> dict[str, Any]:
     """A checked run.json: what the readers take from it has its type, and parts that are missing are empty."""
     try:
         info = read_json(file)
@@ -633,7 +641,7 @@ def _info(file: Path) -> dict:
 def _whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
     """The next lines of a file, at most ``limit``; a last one still being written is left out. Raises OSError for one
     of more than LINE_MAX bytes."""
-    lines = []
+    lines: list[bytes] = []
     while limit is None or len(lines) < limit:
         line = stream.readline(LINE_MAX + 1)
         if len(line) > LINE_MAX:
@@ -657,12 +665,12 @@ def _is_row(row: object) -> bool:
     )
 
 
-def _write_info(folder: Path, info: dict) -> None:
+def _write_info(folder: Path, info: dict[str, Any]) -> None:
     with appearing(folder / "run.json", durable=True) as part:
         part.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
-def _versions() -> dict:
+def _versions() -> dict[str, str]:
     names = ("torch", "transformers", "numpy", "pyarrow")
     found = {"actfocus": actfocus_core.__version__, "python": platform.python_version()}
     for name in names:
@@ -815,7 +823,7 @@ def _valid(table: pa.Table) -> pa.Table:
 
 
 @lru_cache(maxsize=4096)
-def _index(file: Path, stamp: tuple) -> pd.DataFrame:
+def _index(file: Path, stamp: _Stamp) -> pd.DataFrame:
     """Scalars of one file. Its stamp is part of the key: a new file, a new entry."""
     wanted = [*_SCALARS, *_COUNTS]
     with _parquet(file) as parquet:
@@ -859,7 +867,7 @@ def _lacks(array: pa.Array) -> bool:
 
 def _ragged(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     """A list column as one NumPy array a row, without a Python object a number."""
-    rows = []
+    rows: list[np.ndarray | None] = []
     for chunk in column.chunks:
         flat = chunk.values.to_numpy(zero_copy_only=False)
         offsets, valid = chunk.offsets.to_numpy(), chunk.is_valid().to_numpy(zero_copy_only=False)
@@ -869,7 +877,7 @@ def _ragged(column: pa.ChunkedArray) -> list[np.ndarray | None]:
 
 def _signals(table: pa.Table, file: Path) -> list[dict[str, np.ndarray]]:
     """The signals of every row. Raises ActFocusError for a column that is not lists of numbers."""
-    rows = [{} for _ in range(table.num_rows)]
+    rows: list[dict[str, np.ndarray]] = [{} for _ in range(table.num_rows)]
     for name in table.column_names:
         if name.startswith(_SIGNAL):
             kind = table.schema.field(name).type
@@ -897,7 +905,7 @@ def _trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
 
 
-def _optional(table: pa.Table, file: Path) -> dict[str, list]:
+def _optional(table: pa.Table, file: Path) -> dict[str, list[Any]]:
     """The columns of _OPTIONAL that are there. Raises ActFocusError for one of another type, or that is not JSON."""
     there = [name for name in _OPTIONAL if name in table.column_names]
     for name in there:
@@ -914,7 +922,7 @@ def _optional(table: pa.Table, file: Path) -> dict[str, list]:
     return found
 
 
-def _object(text: str) -> dict:
+def _object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("the state of a turn is not an object")
@@ -952,16 +960,17 @@ def _add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Ite
             raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {kind}")
     ids, logprobs = _ragged(table["top_ids"]), _ragged(table["top_logprobs"])
     for t, row in zip(trajectories, rows):
-        if ids[row] is not None:
-            k, texts = len(ids[row]) // max(len(t), 1), table["top_texts"][row].as_py()
+        top, likely = ids[row], logprobs[row]
+        if top is not None:
+            k, texts = len(top) // max(len(t), 1), table["top_texts"][row].as_py()
             if (
-                logprobs[row] is None
+                likely is None
                 or texts is None
-                or not len(ids[row]) == len(logprobs[row]) == k * len(t)
+                or not len(top) == len(likely) == k * len(t)
                 or len(texts) != len(t)
                 or any(some is None or None in some for some in texts)
             ):
                 raise ActFocusError(
                     f"{file}: the alternatives of {t.id!r} must be k ids, log-probs and texts for each of its {len(t)} tokens"
                 )
-            t.alternatives = Alternatives(ids[row].reshape(len(t), k), logprobs[row].reshape(len(t), k), texts)
+            t.alternatives = Alternatives(top.reshape(len(t), k), likely.reshape(len(t), k), texts)

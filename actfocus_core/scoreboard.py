@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -134,7 +135,7 @@ class Scoreboard:
     unscored: dict[str, tuple[str, ...]]
     """scheme -> what it lacks"""
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return asdict(self) | {"columns": COLUMNS}
 
@@ -177,7 +178,7 @@ def scoreboard(
 
 
 def credits_of(
-    batch: Batch, names: list[str], controls: bool = True, params: Mapping[str, dict] = MappingProxyType({})
+    batch: Batch, names: list[str], controls: bool = True, params: Mapping[str, dict[str, Any]] = MappingProxyType({})
 ) -> dict[str, Credit]:
     """Credit of each scheme under its defaults; with ``controls`` its three null controls after it,
     but for a scheme that every control leaves as it is. ``params``: scheme -> parameters that are not
@@ -212,6 +213,10 @@ def _of_turns(batch: Batch, credit: Credit) -> tuple[np.ndarray, np.ndarray, np.
     )
 
 
+_Unit = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A group or a trajectory: see ``_Judge._units``."""
+
+
 class _Judge:
     """The truth, the resamples, and which turns are asked about."""
 
@@ -239,7 +244,7 @@ class _Judge:
             counts[1:, members] = resamples(bootstrap, len(members), rng)
         return counts
 
-    def _units(self, unit: np.ndarray, counts: np.ndarray) -> list[tuple]:
+    def _units(self, unit: np.ndarray, counts: np.ndarray) -> list[_Unit]:
         """Groups or trajectories with enough different true values: their turns, the ranks of these
         values, and how often each resample drew them."""
         order = np.argsort(unit, kind="stable")
@@ -283,7 +288,7 @@ class _Judge:
                 )
         return scores
 
-    def _mean_over(self, units: list[tuple], credit: np.ndarray) -> Score:
+    def _mean_over(self, units: list[_Unit], credit: np.ndarray) -> Score:
         """Mean over groups or trajectories of Spearman's rho, each as often as it was drawn."""
         if not units:
             return _none(f"none has {LEAST_DISTINCT} different true values")

@@ -6,7 +6,7 @@ Stored as ``ref_energy``, ``ref_entropy``, ``ref_logprob`` (method.md section 2)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,10 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import Alternatives, Trajectory
 
 if TYPE_CHECKING:
+    import torch
+
     from actfocus_core.policy import Policy
+    from actfocus_core.policy.logits import SplitModel
 
 SIGNALS = ("energy", "entropy", "nll", "shift")
 """Of the reference: energy and entropy, which do not drift while the policy is trained. Of the
@@ -42,7 +45,8 @@ def signal_values(trajectory: Trajectory, name: str) -> np.ndarray:
     if name == "nll":
         return -trajectory.logprobs
     if name == "shift":
-        return trajectory.logprobs - trajectory.signals.get("ref_logprob", missing)
+        shift: np.ndarray = trajectory.logprobs - trajectory.signals.get("ref_logprob", missing)
+        return shift
     raise ActFocusError(f"unknown signal {name!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
 
 
@@ -90,7 +94,7 @@ def _check(trajectories: list[Trajectory], reference: Policy) -> None:
             )
 
 
-def _batches(trajectories: list[Trajectory], tokens: int, shared: bool):
+def _batches(trajectories: list[Trajectory], tokens: int, shared: bool) -> Iterator[list[Trajectory]]:
     """Trajectories of like length, padded to about ``tokens`` tokens a batch; where a model reads once what neighbours
     begin alike with (``shared``), those that do, and so many tokens without what they share."""
     if shared:
@@ -98,7 +102,7 @@ def _batches(trajectories: list[Trajectory], tokens: int, shared: bool):
 
         yield from ([trajectories[i] for i in chosen] for chosen in alike([t.token_ids for t in trajectories], tokens))
         return
-    batch = []
+    batch: list[Trajectory] = []
     for t in sorted(trajectories, key=len):
         if batch and len(t) * (len(batch) + 1) > tokens:
             yield batch
@@ -108,7 +112,7 @@ def _batches(trajectories: list[Trajectory], tokens: int, shared: bool):
         yield batch
 
 
-def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) -> None:
+def _score_batch(batch: list[Trajectory], split: SplitModel, reference: Policy, top_k: int) -> None:
     import torch
 
     from actfocus_core.policy.logits import chunk_rows
@@ -125,14 +129,15 @@ def _score_batch(batch: list[Trajectory], split, reference: Policy, top_k: int) 
         hidden = split.hidden_at(ids, rows, columns - 1)
         targets = ids[rows, columns]
         chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0], reference.device)
-        parts = [_of_logits(split.logits(h), y, top_k) for h, y in zip(hidden.split(chunk), targets.split(chunk))]
-    columns = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []
+        chunks = zip(torch.split(hidden, chunk), torch.split(targets, chunk))
+        parts = [_of_logits(split.logits(h), y, top_k) for h, y in chunks]
+    found = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []
     ends = np.cumsum([len(w) for w in where])[:-1]
-    for t, w, *values in zip(batch, where, *(np.split(c, ends) for c in columns)):
+    for t, w, *values in zip(batch, where, *(np.split(c, ends) for c in found)):
         _store(t, w, values, reference, top_k)
 
 
-def _of_logits(logits_NV, targets_N, top_k: int) -> tuple:
+def _of_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor, top_k: int) -> tuple[torch.Tensor, ...]:
     """Energy, entropy, log-prob, centred energy [N]; with top_k ids and log-probs [N, k]; of float32 logits."""
     logsumexp = logits_NV.logsumexp(-1)
     logp = logits_NV - logsumexp[:, None]

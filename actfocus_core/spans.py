@@ -74,7 +74,9 @@ def _react(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _with_reasoning(find_actions: Callable[[str], list[tuple[int, int]]], opener: str = ""):
+def _with_reasoning(
+    find_actions: Callable[[str], list[tuple[int, int]]], opener: str = ""
+) -> Callable[[str, bool], Spans]:
     """A rule from a finder of actions; ``opener``: the words right before an action."""
 
     def find(text: str, opens_thinking: bool) -> Spans:
@@ -91,7 +93,7 @@ def _with_reasoning(find_actions: Callable[[str], list[tuple[int, int]]], opener
     return find
 
 
-def _by_pattern(pattern: str):
+def _by_pattern(pattern: str) -> Callable[[str, bool], Spans]:
     try:
         compiled = re.compile(pattern, re.S | re.M)
     except re.error as error:

@@ -5,7 +5,7 @@ All text is escaped here. Colours come from the page's style sheet by class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -87,18 +87,27 @@ def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> st
     )
 
 
-def _scale(values: np.ndarray, start: float, end: float):
+def _scale(values: np.ndarray, start: float, end: float) -> Callable[[float], float]:
     low, high = (float(f(values)) for f in (np.nanmin, np.nanmax))
     span = high - low
     return lambda v: start + (end - start) * ((v - low) / span if span > 0 else 0.5)
 
 
-def _ends(x: np.ndarray, fx) -> dict[float, str]:
+def _ends(x: np.ndarray, fx: Callable[[float], float]) -> dict[float, str]:
     """The marks of an axis of numbers: its two ends."""
     return {fx(v): f"{v:.3g}" for v in (float(np.nanmin(x)), float(np.nanmax(x)))}
 
 
-def _axes(marks: dict[float, str], y, fy, height: float, left: float, bottom: float, x_name: str, y_name: str) -> str:
+def _axes(
+    marks: dict[float, str],
+    y: np.ndarray,
+    fy: Callable[[float], float],
+    height: float,
+    left: float,
+    bottom: float,
+    x_name: str,
+    y_name: str,
+) -> str:
     parts = [
         f'<line x1="{left}" y1="{height - bottom}" x2="{WIDTH - 20}" y2="{height - bottom}"/>',
         f'<line x1="{left}" y1="15" x2="{left}" y2="{height - bottom}"/>',

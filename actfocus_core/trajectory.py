@@ -12,9 +12,11 @@ Invariants, checked at construction:
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import NoneType
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +77,7 @@ class Turn:
     penalty: float
     state_key: str
     """Identifies the state *before* the actions; equal states have equal keys."""
-    state: dict
+    state: dict[str, Any]
     """What ``env.restore`` needs to return to the state before the actions. JSON."""
 
 
@@ -132,13 +134,13 @@ class Trajectory:
     """Trajectories of one group with the same one are contexts of one rollout, which statistics count once; empty: a
     rollout of its own"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.token_ids = np.asarray(self.token_ids, np.int32)
         self.kinds = np.asarray(self.kinds, np.uint8)
         self.turns = np.asarray(self.turns, np.int16)
         self.logprobs = np.asarray(self.logprobs, np.float32)
         self.signals = {name: np.asarray(v, np.float32) for name, v in self.signals.items()}
-        arrays = {
+        arrays: dict[str, Sized] = {
             "kinds": self.kinds,
             "turns": self.turns,
             "logprobs": self.logprobs,

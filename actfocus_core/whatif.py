@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -84,7 +84,7 @@ class _Statistics(BaseModel):
 
 class _Update(BaseModel):
     scheme: str
-    params: dict
+    params: dict[str, Any]
     own: bool
     gradient_norm: float | None
     update_norm: float | None
@@ -104,10 +104,10 @@ class _Replay(BaseModel):
     tokens: int
     before: _Played | None = None
     so_far: int | None = None
-    badges: list = []
+    badges: list[Any] = []
 
     @model_validator(mode="after")
-    def _fits(self):
+    def _fits(self) -> Self:
         n = len(self.updates)
         for name in ("cosine_gradient", "cosine_update"):
             if [len(row) for row in getattr(self, name)] != [n] * n:
@@ -148,7 +148,7 @@ class _Branch(BaseModel):
     success: _Rate
     original: _Original
     optimal: _Optimal | None
-    badges: list = []
+    badges: list[Any] = []
 
 
 class _Scheme(BaseModel):
@@ -157,7 +157,7 @@ class _Scheme(BaseModel):
     credit: list[float | None] = []
 
     @model_validator(mode="after")
-    def _fits(self):
+    def _fits(self) -> Self:
         if not self.missing and not len(self.share) == len(self.credit) == 2:
             raise ValueError("share and credit must each have a value before and one after the edit")
         return self
@@ -175,7 +175,7 @@ class _Edit(BaseModel):
     text: str
     energy: _Energy
     schemes: dict[str, _Scheme]
-    badges: list = []
+    badges: list[Any] = []
 
 
 class _Named(BaseModel):
@@ -192,7 +192,11 @@ class _Turn(BaseModel):
     turn: int
 
 
-_SHAPES = {"replay": (_Step, _Replay), "branch": (_Turn, _Branch), "edit": (_Turn, _Edit)}
+_SHAPES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+    "replay": (_Step, _Replay),
+    "branch": (_Turn, _Branch),
+    "edit": (_Turn, _Edit),
+}
 
 
 @dataclass(frozen=True)
@@ -201,9 +205,9 @@ class WhatIf:
 
     kind: str
     """one of KINDS"""
-    request: dict
+    request: dict[str, Any]
     """all that decides the answer"""
-    result: dict
+    result: dict[str, Any]
     trajectories: list[Trajectory] = field(repr=False)
 
     @cached_property
@@ -264,14 +268,14 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def listing(run: Run, folder: Path | None = None) -> list[dict]:
+def listing(run: Run, folder: Path | None = None) -> list[dict[str, Any]]:
     """``id, kind, created, request`` of all what-ifs of a run, the newest first."""
     found = [_read(file) for file in (folder or _folder(run)).glob("*.json") if is_id(file.stem)]
     rows = [{name: one[name] for name in ("id", "kind", "created", "request")} for one in found]
     return sorted(rows, key=lambda row: (row["created"], row["id"]), reverse=True)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A value as JSON has it: no NaN or infinity (None), no NumPy numbers, no tuples."""
     if isinstance(value, dict):
         return {str(key): plain(v) for key, v in value.items()}
@@ -286,7 +290,7 @@ def _folder(run: Run) -> Path:
     return run.path / "whatif"
 
 
-def _read(file: Path) -> dict:
+def _read(file: Path) -> dict[str, Any]:
     try:
         content = read_json(file, _SIZE_MAX)
     except OSError as error:

@@ -46,7 +46,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _complain(error) -> int:
+def _complain(error: object) -> int:
     print("actfocus:", clean(" ".join(str(error).split())), file=sys.stderr)
     return 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,7 +100,7 @@ def report(
     print_result(json_, write_report(opened, out, step, reference, bootstrap=bootstrap))
 
 
-def _credit_table(table: dict, step: int) -> None:
+def _credit_table(table: dict[str, Any], step: int) -> None:
     from actfocus_core.credit import HOW_TO_GET
 
     rows, lacking = [], []
@@ -136,7 +136,7 @@ def _credit_table(table: dict, step: int) -> None:
         )
 
 
-def _bottleneck_table(found: dict) -> None:
+def _bottleneck_table(found: dict[str, Any]) -> None:
     rows = []
     for r in found["correlations"]:
         known = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ from actfocus_core.cli.options import (
     load,
 )
 from actfocus_core.cli.show import clean, print_result, progress_bars
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from actfocus_core.doctor import Report
 
 
 @app.command("import")
@@ -101,9 +106,9 @@ def import_(
         _findings(report)
 
 
-def _of_import(config: dict, as_json: bool) -> dict:
+def _of_import(config: dict[str, Any], as_json: bool) -> dict[str, Any]:
     """What the import guessed and what it left out."""
-    told = {}
+    told: dict[str, Any] = {}
     if "reward_columns_by" in config:
         names, by = config["reward_columns"], config["reward_columns_by"]
         told = (
@@ -117,7 +122,7 @@ def _of_import(config: dict, as_json: bool) -> dict:
     return told
 
 
-def _once(index, format: str):
+def _once(index: pd.DataFrame, format: str) -> pd.DataFrame:
     """One row a rollout, its last. A file of our own may number its rollouts in any way, so each of its rows is one."""
     return index if format in ("jsonl", "parquet") else index.drop_duplicates(["step", "group", "rollout"], keep="last")
 
@@ -219,7 +224,7 @@ def doctor(
     raise typer.Exit(0 if report.healthy else 1)
 
 
-def _findings(report) -> None:
+def _findings(report: Report) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.padding import Padding

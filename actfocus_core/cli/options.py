@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from actfocus_core.errors import ActFocusError
+
+if TYPE_CHECKING:
+    from actfocus_core.policy import Policy
+    from actfocus_core.runs import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressMode = Annotated[
@@ -23,7 +27,7 @@ Catalogue = Annotated[
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
-def key_values(pairs: list[str], flag: str = "--option") -> dict:
+def key_values(pairs: list[str], flag: str = "--option") -> dict[str, Any]:
     """KEY=VALUE pairs; values are read as JSON where they are JSON, else as text."""
     options = {}
     for pair in pairs:
@@ -42,7 +46,7 @@ def names_in(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def catalogue_option(env: str, path: Path | None) -> dict:
+def catalogue_option(env: str, path: Path | None) -> dict[str, str]:
     """The environment's option for a product file, in full: a run remembers where it was."""
     if path is None:
         return {}
@@ -51,7 +55,7 @@ def catalogue_option(env: str, path: Path | None) -> dict:
     return {"catalogue": str(path.resolve())}
 
 
-def step_of(opened, step: int | None) -> int:
+def step_of(opened: Run, step: int | None) -> int:
     """The step asked for, or the last. Raises ActFocusError where the run has no such trajectories."""
     steps = opened.steps()
     if not steps or (step is not None and step not in steps):
@@ -62,7 +66,7 @@ def step_of(opened, step: int | None) -> int:
     return steps[-1] if step is None else step
 
 
-def load(name: str, device: str):
+def load(name: str, device: str) -> Policy:
     """Load a policy for a long piece of work."""
     from actfocus_core.policy import load_policy
 

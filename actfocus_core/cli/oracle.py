@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actfocus_core.cli.base import app
 from actfocus_core.cli.options import Json, ProgressMode, Reference, RunArgument, Step, load, step_of
-from actfocus_core.cli.show import plain, print_result, print_table, progress_bars
+from actfocus_core.cli.show import OnProgress, plain, print_result, print_table, progress_bars
 from actfocus_core.errors import ActFocusError
+
+if TYPE_CHECKING:
+    from actfocus_core.credit import Credit
+    from actfocus_core.policy import Policy
+    from actfocus_core.trajectory import Trajectory
 
 
 @app.command()
@@ -58,10 +63,10 @@ def oracle(
     wanted = {"oracle-optimal", *(["oracle-policy"] if with_policy else []), *(["oracle-answers"] if answers else [])}
 
     @cache
-    def loaded():
+    def loaded() -> Policy:
         return load(policy or stored.policy_name(opened), device)
 
-    def player():
+    def player() -> Policy:
         if policy is None:
             stored.demand_own(opened, one, loaded())
         return loaded()
@@ -94,12 +99,15 @@ def oracle(
         _show(result)
 
 
-def _boards(trajectories: list, with_policy: bool, bootstrap: int, seed: int, on_progress) -> dict:
+def _boards(
+    trajectories: list[Trajectory], with_policy: bool, bootstrap: int, seed: int, on_progress: OnProgress
+) -> dict[str, Any]:
     """``boards``: by truth, as ``Scoreboard.to_dict``; ``unscored``: scheme -> what it lacks and where that comes from."""
     from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch
     from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 
-    batch, credits = Batch.of(trajectories), {}
+    batch = Batch.of(trajectories)
+    credits: dict[str, Credit] = {}
     for done, name in enumerate(SCHEMES, 1):
         credits |= credits_of(batch, [name])
         on_progress(done, len(SCHEMES))
@@ -116,7 +124,7 @@ def _boards(trajectories: list, with_policy: bool, bootstrap: int, seed: int, on
     }
 
 
-def _show(result: dict) -> None:
+def _show(result: dict[str, Any]) -> None:
     """The tables of one step."""
     for name in result["boards"]:
         _print_board(name, result)
@@ -127,7 +135,7 @@ def _show(result: dict) -> None:
 TRUTHS = {"policy": "the policy's own advantage A_pi", "optimal": "perfect play, A*"}
 
 
-def _print_board(name: str, result: dict) -> None:
+def _print_board(name: str, result: dict[str, Any]) -> None:
     board, made = result["boards"][name], result["policy"]
     rows = [*board["rows"], *([board["ceiling"]] if board["ceiling"] else [])]
     source = "exact" if board["exact"] else f"{made['rollouts']} rollouts a value, and as many for the ceiling"
@@ -165,9 +173,9 @@ def _print_board(name: str, result: dict) -> None:
     )
 
 
-def _cell(score: dict) -> str:
+def _cell(score: dict[str, Any]) -> str:
     if score["value"] is None:
-        return score["why"]
+        return str(score["why"])
     if score["low"] is None:
         return plain(score["value"], 2)
     return f"{plain(score['value'], 2)} [{plain(score['low'], 2)}, {plain(score['high'], 2)}]"

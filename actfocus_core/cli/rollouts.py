@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ from actfocus_core.cli.options import (
 )
 from actfocus_core.cli.show import print_result, progress_bars
 from actfocus_core.errors import ActFocusError
+
+if TYPE_CHECKING:
+    from actfocus_core.policy import Policy
+    from actfocus_core.policy.sampler import Sampler
 
 
 @app.command()
@@ -185,7 +189,7 @@ def evaluate(
     )
 
 
-def _sampler(name: str, policy, temperature: float):
+def _sampler(name: str, policy: Policy, temperature: float) -> Sampler | None:
     """The sampler of that name; None stands for the loop's own, the transformers one."""
     if name == "transformers":
         return None

@@ -6,8 +6,14 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+OnProgress = Callable[[int, int], None]
+"""on_progress(done, total)"""
+Show = Callable[[str], OnProgress]
+"""phase -> on_progress(done, total)"""
 LOG_SECONDS = 10.0
 """Between two lines of one phase in a log."""
 
@@ -17,7 +23,7 @@ def clean(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def print_result(as_json: bool, result: dict) -> None:
+def print_result(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
         print(json.dumps(_finite(result), allow_nan=False))
         return
@@ -25,7 +31,7 @@ def print_result(as_json: bool, result: dict) -> None:
         print(f"{key.replace('_', ' ')}: {f'{value:.3f}' if isinstance(value, float) else clean(value)}")
 
 
-def _finite(value):
+def _finite(value: object) -> object:
     """JSON has no NaN: what could not be computed is null."""
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}
@@ -59,13 +65,13 @@ def percent(value: float) -> str:
     return f"{value:.1%}" if math.isfinite(value) else "-"
 
 
-def _json_lines(phase: str):
+def _json_lines(phase: str) -> OnProgress:
     return lambda done, total: print(
         json.dumps({"phase": phase, "done": done, "total": total}), file=sys.stderr, flush=True
     )
 
 
-def _log_lines(phase: str):
+def _log_lines(phase: str) -> OnProgress:
     """A line with the time when the phase ends, and now and then before."""
     last = time.monotonic()
 
@@ -79,7 +85,7 @@ def _log_lines(phase: str):
 
 
 @contextmanager
-def progress_bars(mode: str, files: bool = False):
+def progress_bars(mode: str, files: bool = False) -> Iterator[Show]:
     """Yields a function: phase -> callback(done, total); ``files``: what is counted is bytes.
 
     ``mode``: bar; jsonl, for programs; lines, for logs; none.
@@ -108,7 +114,7 @@ def progress_bars(mode: str, files: bool = False):
         disable=not console.is_terminal,
     ) as bars:
 
-        def show(phase: str):
+        def show(phase: str) -> OnProgress:
             task = bars.add_task(phase, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 

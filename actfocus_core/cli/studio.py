@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from actfocus_core.cli.options import (
 )
 from actfocus_core.cli.show import clean, progress_bars
 from actfocus_core.errors import ActFocusError
+
+if TYPE_CHECKING:
+    from actfocus_core.runs import Run
 
 
 @app.command("app")
@@ -75,20 +78,21 @@ def open_app(
     else:
         for run in runs:
             _say_imported(run)
+    user, _, password = (auth or "").partition(":")
     launch(
         [run.path for run in runs],
         host=host,
         port=port,
         open_browser=browser,
         runs_dir=runs_dir,
-        auth=tuple(auth.split(":", 1)) if auth else None,
+        auth=(user, password) if auth else None,
         tokenizers=[tokenizer] if tokenizer else [],
         lessons=lessons or [],
         read_only=read_only,
     )
 
 
-def _say_imported(run) -> None:
+def _say_imported(run: Run) -> None:
     config = run.info.get("config") or {}
     if config.get("command") == "import":
         print(

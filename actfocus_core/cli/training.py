@@ -84,7 +84,9 @@ def train(
     if resume is None:
         env, model = ROWS.get(preset or "", (env, model))
         given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
-        limits = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
+        limits: dict[str, float | None] = {
+            k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None
+        }
         if steps is not None and time_budget is None:
             limits["time_budget"] = None
         start = values_of(preset or ("quick" if model in NAMES else "paper"), env, algorithm, model)
@@ -124,7 +126,11 @@ def train(
         def warn(line: str) -> None:
             print("actfocus: warning:", clean(line), file=sys.stderr)
 
-        run = begin(config, out, report) if resume is None else go_on(resume, steps, time_budget, report, warn)
+        if resume is None:
+            assert out is not None  # the option or a free path
+            run = begin(config, out, report)
+        else:
+            run = go_on(resume, steps, time_budget, report, warn)
     rows, status = run.metrics()[0], read_status(run.path)
     first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
     print_result(

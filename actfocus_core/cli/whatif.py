@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,8 +18,12 @@ from actfocus_core.cli.options import (
     spare_a_core,
     step_of,
 )
-from actfocus_core.cli.show import clean, percent, plain, print_result, print_table, progress_bars
+from actfocus_core.cli.show import OnProgress, Show, clean, percent, plain, print_result, print_table, progress_bars
 from actfocus_core.errors import ActFocusError
+
+if TYPE_CHECKING:
+    from actfocus_core.runs import Run
+    from actfocus_core.whatif import WhatIf
 
 TrajectoryArgument = Annotated[str, typer.Argument(help="A trajectory's id.", show_default=False)]
 Rebuild = Annotated[
@@ -233,7 +238,7 @@ def whatif(
     )
 
 
-def _print_json(run, what) -> None:
+def _print_json(run: Run, what: WhatIf) -> None:
     from actfocus_core.whatif import plain as as_json
 
     print_result(
@@ -244,7 +249,7 @@ def _print_json(run, what) -> None:
     )
 
 
-def _asked(request: dict) -> str:
+def _asked(request: dict[str, Any]) -> str:
     hidden = ("policy", "reference", "params", "temperature", "seed", "settings")
     shown = {k: v for k, v in request.items() if k not in hidden and v is not None and v is not False}
     if shown.get("schemes") and isinstance(shown["schemes"][0], dict):
@@ -252,9 +257,9 @@ def _asked(request: dict) -> str:
     return ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in shown.items())
 
 
-def _by_phase(show):
+def _by_phase(show: Show) -> Callable[[str, int, int], None]:
     """One bar a phase."""
-    bars = {}
+    bars: dict[str, OnProgress] = {}
 
     def report(phase: str, done: int, total: int) -> None:
         if phase not in bars:
@@ -271,7 +276,7 @@ def _span(text: str) -> tuple[int, int]:
     return int(first), int(end)
 
 
-def _replay_table(what) -> None:
+def _replay_table(what: WhatIf) -> None:
     found, rows = what.result, []
     for i, row in enumerate(found["updates"]):
         change = row["change"]
@@ -312,10 +317,10 @@ def _replay_table(what) -> None:
     _foot(what)
 
 
-def _branch_table(what) -> None:
+def _branch_table(what: WhatIf) -> None:
     found, rows = what.result, []
 
-    def walk(nodes: list[dict], depth: int) -> None:
+    def walk(nodes: list[dict[str, Any]], depth: int) -> None:
         for node in nodes:
             low, high = node["to_go"]["low"], node["to_go"]["high"]
             exact = node["optimal"] or {}
@@ -347,7 +352,7 @@ def _branch_table(what) -> None:
     _foot(what)
 
 
-def _edit_table(what) -> None:
+def _edit_table(what: WhatIf) -> None:
     found = what.result
     print(f"{found['replaced']!r} -> {found['text']!r}, tokens {found['span']} -> {found['new_span']}")
     for part, (before, after) in found["energy"].items():
@@ -375,7 +380,7 @@ def _edit_table(what) -> None:
     _foot(what)
 
 
-def _foot(what) -> None:
+def _foot(what: WhatIf) -> None:
     for badge in what.result.get("badges", []):
         print(f"note: {clean(badge)}")
     print(what.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -31,7 +33,7 @@ class A2TGPO(Scheme):
         "clip": Parameter(0.3, 0, 1, text="how far the gain moves the clip range"),
     }
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         number = turn_numbers(batch)
         label = batch.group_of[batch.turn_owner] * (number.max(initial=0) + 1) + number
         gain = standardised(information_gain(batch), label)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from typing import Any
+
+from actfocus_core.credit.base import Batch, Cost, Credit, Parameter, Scheme, tokens_credit
 from actfocus_core.credit.weights import token_weights
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS
 
@@ -14,7 +16,7 @@ class ActFocus(Scheme):
     read = "paper"
     unit = "token"
     evidence = "proxy"
-    cost = "C1"
+    cost: Cost = "C1"
 
     def __init__(self, name: str, title: str, description: str, alpha: float, beta: float):
         self.name, self.title, self.description = name, title, description
@@ -27,9 +29,9 @@ class ActFocus(Scheme):
             "format_weight": Parameter(None, 0, text="weight of format tokens, where not alpha"),
         }
 
-    def required(self, p: dict) -> tuple[str, ...]:
+    def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         return (p["signal"],) if p["beta"] else ()
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         weight = token_weights(batch.kinds, batch.signals.get(p["signal"]), p["alpha"], p["beta"], p["format_weight"])
         return tokens_credit(batch, batch.grpo(), p, weight=weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -24,7 +26,7 @@ class AEM(Scheme):
     needs = ("policy_entropy",)
     parameters = {"lam": Parameter(1.0, 0, text="how strongly confidence counts")}
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         a = turn_scales(batch, p["lam"])
         return tokens_credit(batch, batch.grpo() * batch.spread(a), p)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from actfocus_core.advantages import grpo_advantages, last_of_rollout
 from actfocus_core.errors import ActFocusError
@@ -61,30 +62,30 @@ class Batch:
     earned is added to the turn before it, so that the rewards of a trajectory stay whole.
     """
 
-    kinds: np.ndarray
+    kinds: npt.NDArray[np.uint8]
     """uint8 [N]"""
-    turns: np.ndarray
+    turns: npt.NDArray[np.int16]
     """int16 [N]"""
-    index: np.ndarray
+    index: npt.NDArray[np.int64]
     """int64 [N], which trajectory a token belongs to"""
-    signals: dict[str, np.ndarray]
+    signals: dict[str, npt.NDArray[np.float32]]
     """name -> float32 [N]: those of SIGNALS, OUR_SIGNALS and VALUE_SIGNALS that are recorded for
     all response tokens"""
-    returns: np.ndarray
+    returns: npt.NDArray[np.float64]
     """float64 [n]"""
     groups: list[str]
     """n prompt names; where one was played at several steps, each step is a group of its own"""
     ids: list[str]
     """n trajectory ids"""
-    success: np.ndarray
+    success: npt.NDArray[np.bool_]
     """bool [n]"""
-    turn_of: np.ndarray
+    turn_of: npt.NDArray[np.int64]
     """int64 [N], which of the K turns a response token belongs to, -1 for other tokens"""
-    turn_owner: np.ndarray
+    turn_owner: npt.NDArray[np.int64]
     """int64 [K], the turn's trajectory"""
-    turn_rewards: np.ndarray | None
+    turn_rewards: npt.NDArray[np.float64] | None
     """float64 [K], reward plus penalty; None where the turns do not add up to the returns"""
-    turn_states: np.ndarray | None
+    turn_states: npt.NDArray[np.int64] | None
     """int64 [K], equal for equal states of one prompt; None where states are not recorded"""
     rollouts: list[str] | None = None
     """n names, equal within a group for the trajectories that are one rollout; None: each is one"""
@@ -122,7 +123,7 @@ class Batch:
         return response_mask(self.kinds)
 
     @cached_property
-    def group_of(self) -> np.ndarray:
+    def group_of(self) -> npt.NDArray[np.int64]:
         """int64 [n], the number of a trajectory's group, in order of first appearance."""
         numbers = {name: i for i, name in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[name] for name in self.groups])
@@ -130,7 +131,8 @@ class Batch:
     @cached_property
     def counted(self) -> np.ndarray:
         """bool [n], True for one trajectory of every rollout, its last: the one that statistics of a group count."""
-        return last_of_rollout(self.groups, self.rollouts) == np.arange(len(self.groups))
+        counted: np.ndarray = last_of_rollout(self.groups, self.rollouts) == np.arange(len(self.groups))
+        return counted
 
     @cached_property
     def position(self) -> np.ndarray:
@@ -142,7 +144,7 @@ class Batch:
         return place
 
     @cached_property
-    def turn_first(self) -> np.ndarray:
+    def turn_first(self) -> npt.NDArray[np.int64]:
         """int64 [K], where in the batch a turn's first response token is."""
         where = np.flatnonzero(self.response)
         return where[np.searchsorted(self.turn_of[where], np.arange(len(self.turn_owner)))]
@@ -173,7 +175,7 @@ class Batch:
         total = np.bincount(row, np.asarray(values, np.float64)[chosen], minlength=turns)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def turn_signal(self, name: str) -> np.ndarray:
+    def turn_signal(self, name: str) -> npt.NDArray[np.float64]:
         """float64 [K]: a signal at each turn's first response token, so predicted from the prompt."""
         return self.signals[name][self.turn_first].astype(np.float64)
 
@@ -189,13 +191,13 @@ class Batch:
 
 
 def _groups(trajectories: list[Trajectory]) -> list[str]:
-    steps = {}
+    steps: dict[str, set[int]] = {}
     for t in trajectories:
         steps.setdefault(t.group, set()).add(t.step)
     return [t.group if len(steps[t.group]) == 1 else f"{t.group}, step {t.step}" for t in trajectories]
 
 
-def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple:
+def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """turn_of [N]; owner and turn number of each of the K turns."""
     owner, number = index[response], turns[response]
     new = np.ones(len(owner), bool)
@@ -249,17 +251,17 @@ class Credit:
     What the scheme divides by stands in ``weight``, what it does not in ``advantage``.
     """
 
-    advantage: np.ndarray
-    weight: np.ndarray
-    keep: np.ndarray
+    advantage: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+    keep: npt.NDArray[np.float32]
     """1 where the token enters the loss and its normaliser, 0 where it is left out"""
-    clip_scale: np.ndarray
+    clip_scale: npt.NDArray[np.float32]
     """factor on the clip range"""
-    normaliser: str = "minibatch"
+    normaliser: Literal["minibatch", "trajectory", "batch"] = "minibatch"
     ratio_unit: str = "token"
     missing: tuple[str, ...] = ()
     """what the scheme needs and the batch lacks: then weight is NaN on response tokens"""
-    params: dict = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     divisor: float | None = None
     """Z, where it is a constant and not the sum of keep * weight"""
 
@@ -285,7 +287,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     text: str = ""
 
-    def check(self, name: str, value) -> None:
+    def check(self, name: str, value: object) -> None:
         """Raises ActFocusError for a value out of range."""
         if self.choices:
             if value not in self.choices:
@@ -299,6 +301,9 @@ class Parameter:
             raise ActFocusError(f"{name}={value}: must {bounds}")
 
 
+Cost = Literal["C0", "C1", "C2", "C3"]
+
+
 class Scheme(ABC):
     """One way of giving credit. One file a scheme."""
 
@@ -310,7 +315,7 @@ class Scheme(ABC):
     """paper or code"""
     read: Literal["code", "paper", "second hand", "ours"]
     """what this implementation was written from"""
-    cost: Literal["C0", "C1", "C2", "C3"] = "C0"
+    cost: Cost = "C0"
     """beyond the rollout: C0 arithmetic, C1 one more forward pass, C2 a trained extra network, C3 extra
     rollouts from restored states"""
     unit: Literal["token", "turn", "trajectory"]
@@ -320,14 +325,14 @@ class Scheme(ABC):
     states, returns that were observed, counterfactuals under a model, or a proxy such as uncertainty"""
     needs: tuple[str, ...] = ()
     """keys of HOW_TO_GET"""
-    parameters: ClassVar[dict[str, Parameter]] = {}
+    parameters: dict[str, Parameter] = {}
 
     @property
-    def defaults(self) -> dict:
+    def defaults(self) -> dict[str, Any]:
         """Parameter name -> default value."""
         return {name: p.default for name, p in self.parameters.items()}
 
-    def compute(self, batch: Batch, **params) -> Credit:
+    def compute(self, batch: Batch, **params: Any) -> Credit:
         """Credit for every token; ``missing`` says what the batch lacks. Raises ActFocusError for an
         unknown parameter or one out of range."""
         unknown = set(params) - set(self.parameters)
@@ -344,33 +349,34 @@ class Scheme(ABC):
             return tokens_credit(batch, batch.grpo(), p, weight=nothing, missing=missing)
         return self.credit(batch, p)
 
-    def required(self, p: dict) -> tuple[str, ...]:
+    def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         """What is needed under these parameters."""
         return self.needs
 
     @abstractmethod
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         """The scheme itself: all that is required is there, and the parameters are complete."""
 
 
 def tokens_credit(
     batch: Batch,
     advantage: np.ndarray,
-    p: dict,
+    p: dict[str, Any],
     weight: np.ndarray | None = None,
     keep: np.ndarray | None = None,
-    **more,
+    **more: Any,
 ) -> Credit:
     """Credit from an advantage a token [N]; weight and keep are 1 on response tokens by default."""
     ones = batch.response.astype(np.float32)
-    arrays = {
+    parts: dict[str, Any] = {
         "weight": ones if weight is None else weight,
         "keep": ones if keep is None else keep,
         "clip_scale": np.ones_like(ones),
         **more,
     }
+    fields: dict[str, Any] = {k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in parts.items()}
     return Credit(
         np.where(batch.response, advantage, 0).astype(np.float32),
-        **{k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in arrays.items()},
+        **fields,
         params=p,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
@@ -26,7 +28,7 @@ class CARL(Scheme):
     cost = "C3"
     needs = ("state_key",)
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         node = prefixes(batch)
         total = np.bincount(node, batch.returns[batch.turn_owner])
         count = np.bincount(node)
@@ -42,6 +44,7 @@ def prefixes(batch: Batch) -> np.ndarray:
     nodes: dict[tuple[int, int], int] = {}
     found = np.empty(len(batch.turn_owner), np.int64)
     before, owner = -1, -1
+    assert batch.turn_states is not None  # One of the needs.
     for k, (i, state) in enumerate(zip(batch.turn_owner.tolist(), batch.turn_states.tolist())):
         # States of different groups have different numbers, so the first one names the group.
         before = nodes.setdefault((before if i == owner else -1, state), len(nodes))

@@ -7,6 +7,7 @@ about ``shuffle`` and both above uniform: only how much each kind gets matters.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +41,10 @@ class Control(Scheme):
         self.cost, self.needs, self.unit, self.evidence = scheme.cost, scheme.needs, scheme.unit, "proxy"
         self.parameters = {**scheme.parameters, "control_seed": Parameter(0, 0, text="of the permutation")}
 
-    def required(self, p: dict) -> tuple[str, ...]:
+    def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         return self.scheme.required(p)
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         real = self.scheme.credit(batch, {k: v for k, v in p.items() if k != "control_seed"})
         where = np.flatnonzero(batch.response)
         own, kind = batch.index[where], batch.kinds[where].astype(np.int64)
@@ -56,10 +57,10 @@ class Control(Scheme):
         else:
             mass = dealt(mass, self._keys(batch, p["control_seed"], 0))
             [advantage] = moved(own, self._keys(batch, p["control_seed"], 1), advantage)
-        arrays = {name: np.zeros(len(batch.kinds), np.float32) for name in ("advantage", "weight")}
-        arrays["advantage"][where], arrays["weight"][where] = advantage, mass
+        given, weight = (np.zeros(len(batch.kinds), np.float32) for _ in range(2))
+        given[where], weight[where] = advantage, mass
         keep = batch.response.astype(np.float32)
-        return replace(real, **arrays, keep=keep, clip_scale=np.ones_like(keep), params=p)
+        return replace(real, advantage=given, weight=weight, keep=keep, clip_scale=np.ones_like(keep), params=p)
 
     def _keys(self, batch: Batch, seed: int, stream: int) -> np.ndarray:
         """A random number for every response token."""

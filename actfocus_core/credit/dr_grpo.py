@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
 
 
@@ -20,5 +22,5 @@ class DrGRPO(Scheme):
     evidence = "observational"
     parameters = {"length": Parameter(2000, 1, text="tokens a trajectory may have, the constant divisor")}
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         return tokens_credit(batch, batch.grpo(std=False), p, divisor=len(batch.returns) * float(p["length"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -27,7 +29,7 @@ class EMPG(Scheme):
         "zeta": Parameter(0.05, 0, text="bonus for a confident next turn"),
     }
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         entropy = batch.turn_mean(batch.signals["policy_entropy"])
         span = np.ptp(entropy) if entropy.size else 0.0
         h = (entropy - entropy.min()) / span if span > 0 else np.zeros_like(entropy)

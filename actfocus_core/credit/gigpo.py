@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.advantages import EPSILON
@@ -30,14 +32,16 @@ class GiGPO(Scheme):
         "mode": Parameter("mean", choices=("mean", "mean_std"), text="whether to divide by the deviation"),
     }
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         std = p["mode"] == "mean_std"
+        assert batch.turn_states is not None  # One of the needs.
         step = within_state(discounted_returns(batch, p["gamma"]), batch.turn_states, std)
         return tokens_credit(batch, batch.grpo(std) + p["omega"] * batch.spread(step), p)
 
 
 def discounted_returns(batch: Batch, gamma: float) -> np.ndarray:
     """Return-to-go of every turn, float64 [K], discounted once a turn."""
+    assert batch.turn_rewards is not None  # One of the needs.
     total = batch.turn_rewards.copy()
     for k in range(len(total) - 2, -1, -1):
         if not batch.turn_last[k]:
@@ -48,10 +52,11 @@ def discounted_returns(batch: Batch, gamma: float) -> np.ndarray:
 def within_state(values: np.ndarray, states: np.ndarray, std: bool) -> np.ndarray:
     """[K]: each turn's value minus the mean over its state, divided by the deviation where ``std``."""
     count = np.bincount(states)
-    centred = values - (np.bincount(states, values) / np.maximum(count, 1))[states]
+    centred: np.ndarray = values - (np.bincount(states, values) / np.maximum(count, 1))[states]
     # One turn, or turns that went alike: exactly 0, whatever the rounding.
     centred[np.abs(centred) < 1e-12] = 0.0
     if not std:
         return centred
     spread = np.sqrt(np.bincount(states, centred**2) / np.maximum(count, 1))
-    return centred / (spread[states] + EPSILON)
+    scaled: np.ndarray = centred / (spread[states] + EPSILON)
+    return scaled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -36,7 +38,7 @@ class GTPO(Scheme):
         "scope": Parameter("apart", choices=("apart", "together"), text="what is standardised over"),
     }
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         advantage = np.zeros(len(batch.kinds), np.float32)
         r, half = shaped_rewards(batch, p["a1"], p["a2"])
         advantage[batch.response] = standardised(r, half if p["scope"] == "apart" else half // 2)
@@ -61,4 +63,5 @@ def standardised(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     count = np.maximum(np.bincount(labels), 1)
     centred = values - (np.bincount(labels, values) / count)[labels]
     std = np.sqrt(np.bincount(labels, centred**2) / count)[labels]
-    return np.divide(centred, std, out=np.zeros_like(centred), where=std > 1e-9)
+    scaled: np.ndarray = np.divide(centred, std, out=np.zeros_like(centred), where=std > 1e-9)
+    return scaled

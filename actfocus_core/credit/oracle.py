@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
 from actfocus_core.trajectory import TokenKind
 
@@ -23,6 +25,6 @@ class Oracle(Scheme):
         self.name, self.title, self.description, self.of = name, title, description, of
         self.needs = (f"{of}_q", f"{of}_v")
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         a = batch.turn_signal(f"{self.of}_q") - batch.turn_signal(f"{self.of}_v")
         return tokens_credit(batch, batch.spread(a), p, keep=batch.kinds == TokenKind.ACTION)

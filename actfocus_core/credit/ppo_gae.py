@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -25,7 +27,7 @@ class PPOGAE(Scheme):
     needs = ("value",)
     parameters = _COMMON
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         row = batch.index[batch.response]
         last = np.append(row[1:] != row[:-1], True)[: len(row)]
         rewards = np.where(last, batch.returns[row], 0.0)
@@ -52,7 +54,8 @@ class TurnGAE(Scheme):
     needs = ("value", "turn_reward")
     parameters = {**_COMMON, "whiten": Parameter("yes", choices=("yes", "no"), text="standardise over the batch")}
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
+        assert batch.turn_rewards is not None  # One of the needs.
         a = flat_gae(batch.turn_rewards, batch.turn_signal("value"), batch.turn_owner, p["gamma"], p["lam"])
         if p["whiten"] == "yes" and a.size:
             a = (a - a.mean()) / np.sqrt(a.var() + EPSILON)
@@ -70,7 +73,7 @@ def flat_gae(rewards: np.ndarray, values: np.ndarray, owner: np.ndarray, gamma: 
     values = np.asarray(values, np.float64)
     last = np.append(owner[1:] != owner[:-1], True)[: len(owner)]
     following = np.where(last, 0.0, np.append(values[1:], 0.0)[: len(values)])
-    out = rewards + gamma * following - values
+    out: np.ndarray = rewards + gamma * following - values
     if gamma * lam == 0 or not len(out):
         return out
     ends = np.flatnonzero(last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -35,10 +37,10 @@ class ResT(Scheme):
         "step": Parameter(0, 0, text="training step of the schedule"),
     }
 
-    def required(self, p: dict) -> tuple[str, ...]:
+    def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         return ("policy_entropy",) if p["form"] == "entropy" else ()
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         raw = self._by_entropy(batch) if p["form"] == "entropy" else self._by_schedule(batch, p["step"])
         weight, own = np.zeros(len(batch.kinds)), batch.index[batch.response]
         sums = np.bincount(own, raw[batch.response])[own]

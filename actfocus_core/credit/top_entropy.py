@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
@@ -23,7 +25,7 @@ class TopEntropy(Scheme):
     needs = ("policy_entropy",)
     parameters = {"quantile": Parameter(0.8, 0, 1, text="share of the tokens left out")}
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         entropy = batch.signals["policy_entropy"]
         own = entropy[batch.response]
         keep = batch.response & (entropy >= np.quantile(own, p["quantile"]) if own.size else False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
 
 
@@ -14,5 +16,5 @@ class Uniform(Scheme):
     unit = "trajectory"
     evidence = "observational"
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         return tokens_credit(batch, batch.grpo(), p)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
 
 
@@ -21,6 +23,6 @@ class VinePPO(Scheme):
     cost = "C3"
     needs = ("policy_v", "turn_reward")
 
-    def credit(self, batch: Batch, p: dict) -> Credit:
+    def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         value = batch.turn_signal("policy_v")
         return tokens_credit(batch, batch.spread(batch.turn_rewards + batch.following(value) - value), p)

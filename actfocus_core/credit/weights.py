@@ -20,7 +20,7 @@ class SignalStats(NamedTuple):
 
     mean: float
     std: float
-    count: int
+    count: int  # type: ignore[assignment]  # a field, which hides the tuple's method of that name
 
 
 def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from actfocus_core.envs.base import Env, EnvOptions, Step
 from actfocus_core.envs.frozen_lake import FrozenLake
 from actfocus_core.envs.sokoban import Sokoban
@@ -14,7 +16,7 @@ ENVS: dict[str, type[Env]] = {cls.name: cls for cls in (FrozenLake, Sokoban, Sud
 __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 
 
-def make_env(name: str, **options) -> Env:
+def make_env(name: str, **options: Any) -> Env:
     """An environment by name, with its options checked; ``preset="paper"`` names a set of them.
 
     Raises ActFocusError for an unknown name, an unknown option or a value out of range.

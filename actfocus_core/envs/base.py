@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Hashable
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +26,7 @@ class Step(NamedTuple):
     """Sum of the environment's rewards of the actions carried out; the penalty is apart."""
     terminated: bool
     truncated: bool
-    info: dict
+    info: dict[str, Any]
     """``actions`` carried out, ``valid``, ``penalty``, ``success``, and what an environment adds."""
 
 
@@ -55,16 +56,17 @@ class Env(ABC):
 
     name: ClassVar[str]
     Options: ClassVar[type[EnvOptions]] = EnvOptions
-    presets: ClassVar[dict[str, dict]] = {}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Options by name; ``paper``: what the paper says of this task (method.md section 6)."""
     worked: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
     """Worked examples: what is seen, what is thought of it, what is done."""
 
-    def __init__(self, preset: str | None = None, **options):
+    def __init__(self, preset: str | None = None, **options: Any):
         if preset is not None and preset not in self.presets:
             raise ActFocusError(f"{self.name}: no preset {preset!r}; there are {', '.join(self.presets)}")
+        chosen = {} if preset is None else self.presets[preset]
         try:
-            self.options = self.Options(**{**self.presets.get(preset, {}), **options})
+            self.options = self.Options(**{**chosen, **options})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -129,7 +131,7 @@ class Env(ABC):
             {"actions": done, "valid": valid, "penalty": penalty, "success": self.success, **self._info()},
         )
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """Everything ``restore`` needs, as plain JSON."""
         return {
             "seed": self.seed,
@@ -142,7 +144,7 @@ class Env(ABC):
             **self._state(),
         }
 
-    def restore(self, state: dict) -> str:
+    def restore(self, state: dict[str, Any]) -> str:
         """Return to a stored state; gives its observation. The options must be the same."""
         for name in ("seed", "rollout", "turn", "actions_left", "terminated", "truncated", "success"):
             setattr(self, name, state[name])
@@ -150,7 +152,7 @@ class Env(ABC):
         self._restore(state)
         return self.observation()
 
-    def clone(self) -> Env:
+    def clone(self) -> Self:
         """An independent copy in the same state, with the same dice to come."""
         return copy.deepcopy(self)
 
@@ -192,7 +194,7 @@ class Env(ABC):
             f"{o.response_tokens} tokens."
         )
 
-    def _info(self) -> dict:
+    def _info(self) -> dict[str, Any]:
         """What the environment adds to a step's ``info``: plain JSON."""
         return {}
 
@@ -219,7 +221,7 @@ class Env(ABC):
         """Equal for equal states of the world; budgets and dice are not part of it."""
 
     @abstractmethod
-    def world_key(self) -> tuple:
+    def world_key(self) -> tuple[Hashable, ...]:
         """What no action changes: the lake, the room, the puzzle, the wish. States of equal
         worlds under equal options have equal values."""
 
@@ -236,11 +238,11 @@ class Env(ABC):
         """The state drawn for a person: one <svg> element made of shapes and numbers only."""
 
     @abstractmethod
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         """The rules' own part of ``state()``."""
 
     @abstractmethod
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         """The inverse of ``_state``."""
 
 
@@ -250,12 +252,12 @@ def match_name(text: str, names: list[str]) -> str | None:
     return next((name for name in names if name.casefold() == wanted), None)
 
 
-def stable_seed(*parts) -> int:
+def stable_seed(*parts: object) -> int:
     """A 63-bit integer from any parts, the same on every machine and in every process."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def stable_uniform(*parts) -> float:
+def stable_uniform(*parts: object) -> float:
     """A number in [0, 1) from any parts: dice that need no stored generator state."""
     return (stable_seed(*parts) >> 10) / 2**53

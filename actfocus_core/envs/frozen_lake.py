@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -112,7 +114,7 @@ class FrozenLake(Env):
     def state_key(self) -> str:
         return "/".join(self.grid())
 
-    def world_key(self) -> tuple:
+    def world_key(self) -> tuple[Hashable, ...]:
         return self.ice.tobytes(), self.goal
 
     def task_text(self) -> str:
@@ -169,7 +171,7 @@ class FrozenLake(Env):
         )
         return "".join(parts)
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         return {
             "ice": self.ice.astype(int).tolist(),
             "start": list(self.start),
@@ -178,7 +180,7 @@ class FrozenLake(Env):
             "moves": self.moves,
         }
 
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         self.ice = np.array(state["ice"], bool)
         self.start, self.goal, self.player = (tuple(state[k]) for k in ("start", "goal", "player"))
         self.moves = state["moves"]

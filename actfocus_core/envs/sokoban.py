@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -89,7 +91,7 @@ class Sokoban(Env):
     def state_key(self) -> str:
         return "/".join(self.grid())
 
-    def world_key(self) -> tuple:
+    def world_key(self) -> tuple[Hashable, ...]:
         return self.walls.tobytes(), self.targets
 
     def task_text(self) -> str:
@@ -144,7 +146,7 @@ class Sokoban(Env):
         )
         return "".join(parts)
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         return {
             "walls": self.walls.astype(int).tolist(),
             "targets": [list(t) for t in self.targets],
@@ -152,7 +154,7 @@ class Sokoban(Env):
             "boxes": [list(b) for b in self.boxes],
         }
 
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         self.walls = np.array(state["walls"], bool)
         self.player = tuple(state["player"])
         self.targets, self.boxes = (tuple(map(tuple, state[k])) for k in ("targets", "boxes"))
@@ -258,5 +260,5 @@ def _text(cell: Cell) -> str:
     return f"({cell[0]},{cell[1]})"
 
 
-def _texts(cells) -> str:
+def _texts(cells: Iterable[Cell]) -> str:
     return " ".join(map(_text, cells))

@@ -8,8 +8,10 @@ however it came about, and nothing is earned twice by putting numbers to and fro
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from functools import lru_cache
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -129,7 +131,7 @@ class Sudoku(Env):
     def state_key(self) -> str:
         return "/".join("".join(self._symbol(r * SIZE + c) for c in range(SIZE)) for r in range(SIZE))
 
-    def world_key(self) -> tuple:
+    def world_key(self) -> tuple[Hashable, ...]:
         return self.givens, self.solution
 
     def task_text(self) -> str:
@@ -200,10 +202,10 @@ class Sudoku(Env):
         number = self.grid[cell]
         return f"[{number}]" if self.givens[cell] else str(number or ".")
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         return {"givens": list(self.givens), "solution": list(self.solution), "grid": list(self.grid)}
 
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         self.givens, self.solution, self.grid = (tuple(state[k]) for k in ("givens", "solution", "grid"))
 
 

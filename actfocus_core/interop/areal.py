@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.interop.samples import Sample, prompt_and_completion
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"task_id", "prompt", "completion", "seqlen"} <= set(fields)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from actfocus_core.interop.samples import Message, Sample, digest, messages_of, prompt_and_completion
+from actfocus_core.interop.samples import Message, Part, Sample, digest, messages_of, prompt_and_completion
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return "messages" in fields or {"prompt", "completion"} <= set(fields)
 
 
@@ -24,7 +25,7 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     yield Sample(
         record.where,
         content,
-        record.key("group", None) or _prompt(content),
+        record.key("group", "") or _prompt(content),
         step=record.integer("step", 0),
         env=record.text("env", ""),
         model=record.text("model", ""),
@@ -35,13 +36,14 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     )
 
 
-def _prompt(content) -> str:
+def _prompt(content: list[Message] | list[Part]) -> str:
     """What stands before the first reply."""
-    if not isinstance(content[0] if content else None, Message):
-        return digest(content[0].text if content else "")
+    first = content[0] if content else None
+    if not isinstance(first, Message):
+        return digest(first.text if first else "")
     before = []
     for message in content:
-        if message.role == "assistant":
+        if not isinstance(message, Message) or message.role == "assistant":
             break
         before.append([message.role, message.content])
     return digest(before)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from actfocus_core.trajectory import TokenKind, Trajectory
 SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl", "csv": ".csv", "html": ".html", "advantages": ".advantages.jsonl"}
 PAGE_LIMIT = 200
 """Trajectories a page holds at most: browsers show no more with ease."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Selection:
             keep &= (index["success"] == self.success).to_numpy(bool)
         if self.malformed:
             keep &= (index["n_valid"] < index["n_turns"]).to_numpy(bool)
-        ids = index["id"][keep].tolist()[: self.limit]
+        ids: list[str] = index["id"][keep].tolist()[: self.limit]
         if not ids:
             raise ActFocusError("the selection is empty: no trajectory fits all of its conditions")
         return ids
@@ -76,7 +79,7 @@ def export_run(
     selection: Selection | None = None,
     *,
     scheme: str = "actfocus",
-    params: dict | None = None,
+    params: dict[str, Any] | None = None,
     reference: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, int]:
@@ -100,7 +103,7 @@ def export_run(
             "select fewer: a group, a step, or with --limit"
         )
 
-    def counted(items: Iterator) -> Iterator:
+    def counted(items: Iterator[Item]) -> Iterator[Item]:
         for done, item in enumerate(items, 1):
             yield item
             if on_progress:
@@ -109,8 +112,8 @@ def export_run(
     try:
         with appearing(out) as part:
             if format in ("html", "advantages"):
-                write = write_page if format == "html" else _write_advantages
-                write(
+                write_weighted = write_page if format == "html" else _write_advantages
+                write_weighted(
                     counted(_weighted(run, ids, chosen, params or {}, reference, strict=format == "advantages")),
                     part,
                     {"run": run.name, "scheme": scheme},
@@ -132,7 +135,7 @@ def _chosen(run: Run, ids: list[str], reference: str | None) -> Iterator[Traject
 
 
 def _weighted(
-    run: Run, ids: list[str], scheme: Scheme, params: dict, reference: str | None, strict: bool
+    run: Run, ids: list[str], scheme: Scheme, params: dict[str, Any], reference: str | None, strict: bool
 ) -> Iterator[Weighted]:
     """The chosen trajectories with the credit of their whole step."""
     wanted, index = set(ids), run.index()
@@ -207,7 +210,7 @@ def _write_csv(trajectories: Iterator[Trajectory], path: Path) -> None:
                 )
 
 
-def _write_advantages(items: Iterator[Weighted], path: Path, about: dict) -> None:
+def _write_advantages(items: Iterator[Weighted], path: Path, about: dict[str, str]) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for item in items:
             t = item.trajectory

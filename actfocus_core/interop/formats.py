@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import areal, chat, own, prime_rl, ragen, skyrl, trl, verifiers, verl
@@ -21,6 +22,8 @@ from actfocus_core.interop.sources import (
 )
 from actfocus_core.trajectory import Trajectory
 
+Read = Callable[[Record, Path], Iterator[Sample | Trajectory | LeftOut]]
+"""What a record of a file holds."""
 LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -31,16 +34,19 @@ class Format:
     name: str
     title: str
     suffixes: tuple[str, ...]
-    looks: Callable[[dict], bool]
+    looks: Callable[[dict[str, Any]], bool]
     """Whether a record with these fields is of this format."""
-    samples: Callable[[Record, Path], Iterator[Sample | Trajectory | LeftOut]]
+    samples: Read
     needs_tokenizer: bool = True
-    prepared: Callable[[list[Path], Sequence[str] | None], tuple[Callable, dict]] | None = None
+    prepared: Callable[[list[Path], Sequence[str] | None], tuple[Read, dict[str, Any]]] | None = None
     """Where one record alone does not say what its fields mean: looks at all files, and at the reward columns a
     person names; gives ``samples`` for them, and what run.json's config says of it"""
 
     def read(
-        self, path: Path, on_bytes=None, on_left_out: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        on_bytes: Callable[[float], None] | None = None,
+        on_left_out: Callable[[str], None] | None = None,
     ) -> Iterator[Sample | Trajectory]:
         """The rollouts of one file, streamed; ``on_left_out`` is told of what is left out.
 
@@ -54,7 +60,7 @@ class Format:
                 elif on_left_out:
                     on_left_out(one.what)
 
-    def prepare(self, files: list[Path], reward_columns: Sequence[str] | None = None) -> tuple[Format, dict]:
+    def prepare(self, files: list[Path], reward_columns: Sequence[str] | None = None) -> tuple[Format, dict[str, Any]]:
         """This format as it reads these files, and what run.json's config says of that.
 
         Raises ActFocusError for reward columns that are not there, or where the format has none to choose from.
@@ -163,13 +169,13 @@ def _is_document(file: Path) -> bool:
         return True
 
 
-def _first(file: Path) -> dict:
+def _first(file: Path) -> dict[str, Any]:
     """The fields of a file's first record."""
     if data_suffix(file) == ".parquet":
         return dict.fromkeys(open_parquet(file).schema_arrow.names)
     return next((record.value for record in read_lines(file)), {})
 
 
-def _natural(path: Path) -> list:
+def _natural(path: Path) -> list[tuple[int, str]]:
     """Sorts 2.jsonl before 10.jsonl."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]

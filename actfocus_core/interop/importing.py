@@ -10,7 +10,7 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import Format, data_files, get_format, recognise
 from actfocus_core.interop.layout import Layout
-from actfocus_core.interop.samples import Sample, Tokens
+from actfocus_core.interop.samples import Message, Sample, Tokens
 from actfocus_core.runs import Run, RunWriter, appearing_run, slug
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
@@ -70,13 +70,14 @@ def import_run(
         if chosen.needs_tokenizer:
             from actfocus_core.policy import load_tokenizer
 
+            assert tokenizer is not None  # asked for above
             layout = Layout(load_tokenizer(tokenizer), rule, tokenizer, success_at)
         count = 0
         with RunWriter(run) as writer:
             for chunk in _chunks(files, chosen, left_out, on_progress):
                 own = [one for one in chunk if isinstance(one, Sample)]
                 run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in own)
-                for trajectory in layout.trajectories(own) if own else chunk:
+                for trajectory in layout.trajectories(own) if layout else _whole(chunk):
                     if max_tokens and len(trajectory) > max_tokens:
                         raise ActFocusError(
                             f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; at most "
@@ -114,9 +115,10 @@ def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:
 
 
 def _chunks(
-    files: list[Path], format: Format, left_out: Counter[str], on_progress
+    files: list[Path], format: Format, left_out: Counter[str], on_progress: Callable[[int, int], None] | None
 ) -> Iterator[list[Sample | Trajectory]]:
-    total, done = sum(file.stat().st_size for file in files), 0
+    total = sum(file.stat().st_size for file in files)
+    done: float = 0
 
     def count(read: float) -> None:
         nonlocal done
@@ -124,7 +126,8 @@ def _chunks(
         if on_progress:
             on_progress(round(done), total)
 
-    chunk, characters = [], 0
+    chunk: list[Sample | Trajectory] = []
+    characters = 0
     for file in files:
         for one in format.read(file, count, lambda what: left_out.update([what])):
             chunk.append(one)
@@ -136,9 +139,14 @@ def _chunks(
         yield chunk
 
 
+def _whole(chunk: list[Sample | Trajectory]) -> list[Trajectory]:
+    """What a format of whole trajectories gave."""
+    return [one for one in chunk if isinstance(one, Trajectory)]
+
+
 def _size(one: Sample | Trajectory) -> int:
     if isinstance(one, Trajectory):
         return len(one)
     if isinstance(one.content, Tokens):
         return len(one.content.ids)
-    return sum(len(getattr(piece, "text", None) or getattr(piece, "content", "")) for piece in one.content)
+    return sum(len(piece.content if isinstance(piece, Message) else piece.text) for piece in one.content)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Layout:
     Raises ActFocusError where the tokenizer gives no offsets.
     """
 
-    def __init__(self, tokenizer, rule: SpanRule, model: str = "", success_at: float = 1.0):
+    def __init__(self, tokenizer: Any, rule: SpanRule, model: str = "", success_at: float = 1.0):
         if not tokenizer.is_fast:
             raise ActFocusError(f"{tokenizer.name_or_path}: the tokenizer gives no offsets; a fast one is needed")
         self.tokenizer, self.rule, self.model, self.success_at = tokenizer, rule, model, success_at
@@ -54,7 +55,7 @@ class Layout:
         streams = []
         for sample, own in zip(samples, blocks):
             if isinstance(sample.content, Tokens):
-                streams.append(self._exact(sample))
+                streams.append(self._exact(sample.content, sample.where))
                 continue
             segments = [next(encoded) for _ in own]
             ids = [i for s in segments for i in s.ids]
@@ -72,9 +73,10 @@ class Layout:
         """Parts in blocks that are encoded apart, as they were: what was read, and each reply."""
         if isinstance(sample.content, Tokens):
             return []
-        parts = sample.content
-        if parts and isinstance(parts[0], Message):
-            parts = self._laid_out(parts, sample)
+        messages = [piece for piece in sample.content if isinstance(piece, Message)]
+        parts = [piece for piece in sample.content if isinstance(piece, Part)]
+        if messages:
+            parts = self._laid_out(messages, sample)
         blocks: list[list[Part]] = []
         for part in parts:
             if not part.text:
@@ -148,12 +150,11 @@ class Layout:
 
     # --- exact ids -----------------------------------------------------------------------
 
-    def _exact(self, sample: Sample) -> tuple[Tokens, list[str]]:
-        tokens = sample.content
+    def _exact(self, tokens: Tokens, where: str) -> tuple[Tokens, list[str]]:
         limit = len(self.tokenizer)
         if len(tokens.ids) and tokens.ids.max() >= limit:
             raise ActFocusError(
-                f"{sample.where}: token id {tokens.ids.max()} is not in the vocabulary of "
+                f"{where}: token id {tokens.ids.max()} is not in the vocabulary of "
                 f"{self.tokenizer.name_or_path} ({limit} tokens); give the tokenizer of the "
                 "model that was trained"
             )
@@ -181,7 +182,8 @@ class Layout:
             begin = edge + len(header)
             stop = text.find(self._end, begin, end) if self._end else -1
             inside.append((begin, stop if stop >= 0 else end, kind))
-        kinds, at, span = [], 0, 0
+        kinds: list[int] = []
+        at = span = 0
         for piece in texts:
             while span < len(inside) - 1 and at >= inside[span][1]:
                 span += 1
@@ -207,7 +209,9 @@ class Layout:
     # --- the trajectory ------------------------------------------------------------------
 
     def _trajectory(self, sample: Sample, tokens: Tokens, texts: list[str]) -> Trajectory:
-        kinds, turns, records = tokens.kinds.copy(), np.zeros(len(texts), np.int16), []
+        assert tokens.kinds is not None  # `_exact` and `trajectories` have found them
+        kinds, turns = tokens.kinds.copy(), np.zeros(len(texts), np.int16)
+        records: list[Turn] = []
         start = 0
         for begin, end, sampled in _runs(tokens.sampled):
             if not sampled:
@@ -264,7 +268,9 @@ class Layout:
             self._segments[group, name] = rollout, segment + 1
         return rollout, segment
 
-    def _reply(self, texts, begin: int, end: int, ids, observation: str, before: str, sample: Sample):
+    def _reply(
+        self, texts: list[str], begin: int, end: int, ids: np.ndarray, observation: str, before: str, sample: Sample
+    ) -> tuple[list[TokenKind], Turn]:
         """Kinds and the turn record of one reply."""
         said, text = texts[begin:end], "".join(texts[begin:end])
         opens = before.rstrip().endswith(THINK[0])

@@ -31,7 +31,13 @@ def open_paths(
     return [run for path in paths for run in _opened(Path(path), Path(runs_dir), tokenizer, spans, on_progress)]
 
 
-def _opened(path: Path, runs_dir: Path, tokenizer, spans, on_progress) -> Iterator[Run]:
+def _opened(
+    path: Path,
+    runs_dir: Path,
+    tokenizer: str | None,
+    spans: str | None,
+    on_progress: Callable[[str], Progress] | None,
+) -> Iterator[Run]:
     if not path.exists():
         raise ActFocusError(
             f"{path}: no such run, nor a file or folder of rollouts; `actfocus rollout --out {path}` makes a run"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,11 @@ _ARRAYS = ("token_ids", "kinds", "turns", "texts")
 _TURN_TEXTS = ("observation", "response", "state_key")
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"token_ids", "kinds", "texts"} <= set(fields)
 
 
-def to_record(t: Trajectory) -> dict:
+def to_record(t: Trajectory) -> dict[str, Any]:
     """A trajectory as one object of JSON; NaN is null."""
     record = {
         name: getattr(t, name)
@@ -114,12 +115,13 @@ def _signals(record: Record, length: int) -> dict[str, np.ndarray]:
     }
 
 
-def _columns(record: Record) -> dict:
+def _columns(record: Record) -> dict[str, Any]:
     """An object in a line, its JSON in a row; what it may hold, ``Trajectory`` checks."""
-    columns = record.get("columns", (dict, str), "an object", {})
-    if isinstance(columns, str):
+    given = record.get("columns", (dict, str), "an object", {})
+    columns: dict[str, Any] = given
+    if isinstance(given, str):
         try:
-            columns = json.loads(columns)
+            columns = json.loads(given)
         except (ValueError, RecursionError):
             raise record.error("'columns'", "is not JSON; it must be an object") from None
     return columns
@@ -153,7 +155,7 @@ def _turn(record: Record) -> Turn:
 def _alternatives(record: Record, length: int) -> Alternatives | None:
     if "top_ids" in record:
         # A row of Parquet: flat, k to a token.
-        flat = {name: record.value.get(name) for name in ("top_ids", "top_logprobs", "top_texts")}
+        flat: dict[str, Any] = {name: record.value.get(name) for name in ("top_ids", "top_logprobs", "top_texts")}
         if (
             any(v is None for v in flat.values())
             or len(flat["top_ids"]) != len(flat["top_logprobs"])

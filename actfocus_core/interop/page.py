@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actfocus_core.token_html import facts, legend, token_style, token_title, tokens_html
+
+if TYPE_CHECKING:
+    from actfocus_core.interop.exporting import Weighted
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -15,7 +19,7 @@ summary { cursor: pointer; } .facts { opacity: .75; }
 """
 
 
-def write_page(items: Iterator, path: Path, about: dict) -> None:
+def write_page(items: Iterator[Weighted], path: Path, about: dict[str, str]) -> None:
     """Write the page of ``Weighted`` trajectories; everything of theirs is escaped text.
 
     Weights are shaded on one scale, from 0 to the largest of each trajectory.
@@ -34,7 +38,7 @@ def write_page(items: Iterator, path: Path, about: dict) -> None:
         file.write("</body></html>\n")
 
 
-def _trajectory(item) -> str:
+def _trajectory(item: Weighted) -> str:
     t = item.trajectory
     titles = [
         token_title(t, i, [("weight", item.weight[i]), ("weighted advantage", item.advantage[i])])

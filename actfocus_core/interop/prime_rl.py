@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ _SIGNALS = {
 }
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"token_ids", "loss_mask", "inference_logprobs"} <= set(fields)
 
 
@@ -47,6 +48,6 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         tokens,
         digest(prompt.tolist()),
         env=record.text("env_name", ""),
-        step=record.integer("export_step", None) or record.integer("step", 0),
+        step=record.integer("export_step", 0) or record.integer("step", 0),
         reward=float(rewards[-1]) if len(rewards) else float("nan"),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from actfocus_core.interop.samples import Sample, digest, messages_of
+from actfocus_core.interop.samples import Message, Sample, digest, messages_of
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return (
         {"messages", "metadata"} <= set(fields)
         and isinstance(fields["metadata"], dict)
@@ -23,12 +24,12 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     yield Sample(
         record.where,
         messages,
-        metadata.key("group_id", None) or _prompt(messages),
+        metadata.key("group_id", "") or _prompt(messages),
         env=str(metadata.key("tag", "") or metadata.key("env_type", "")),
         reward=metadata.number("total_reward", float("nan")),
         success=bool(success) if isinstance(success, (bool, int, float)) else None,
     )
 
 
-def _prompt(messages) -> str:
+def _prompt(messages: list[Message]) -> str:
     return digest([m.content for m in messages[:2] if m.role != "assistant"])

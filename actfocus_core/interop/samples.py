@@ -6,6 +6,7 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class Sample:
     """One number for all sampled tokens."""
     rollout: str = ""
     """Samples of one rollout share this name, unique in its group; empty for a rollout of its own."""
-    columns: dict = field(default_factory=dict)
+    columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
     """As ``Trajectory.columns``"""
 
 
@@ -98,7 +99,7 @@ def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:
         return np.where(sampled, np.float64(value), np.nan).astype(np.float32)
 
 
-def digest(*parts) -> str:
+def digest(*parts: object) -> str:
     """A short name for a prompt: equal for equal prompts."""
     return hashlib.sha1(json.dumps(parts, default=repr).encode("utf-8", "replace")).hexdigest()[:12]
 
@@ -136,7 +137,7 @@ def _content(record: Record) -> str:
     )
 
 
-def _tool_call(record: Record, call) -> str:
+def _tool_call(record: Record, call: Any) -> str:
     """A tool call as text, in the manner of the Hermes and Qwen templates."""
     if isinstance(call, str):
         # As some programs write them: each call a string of JSON.
@@ -146,7 +147,8 @@ def _tool_call(record: Record, call) -> str:
             return f"<tool_call>\n{check_text(call, record.where)}\n</tool_call>"
     if not isinstance(call, dict):
         raise record.error("'tool_calls'", 'holds no object; a call is {"function": {"name", "arguments"}}')
-    function = call.get("function") if isinstance(call.get("function"), dict) else call
+    inner = call.get("function")
+    function = inner if isinstance(inner, dict) else call
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(name, str):
         raise record.error("'tool_calls'", 'holds a call without a name; a call is {"function": {"name", "arguments"}}')

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.credit.weights import check_parameters
 from actfocus_core.envs import ENVS
@@ -31,11 +32,11 @@ class Setting:
     signal: str = "energy"
     env: str = ""
     """one of ENVS; empty where the rollouts come from somewhere else"""
-    env_options: dict = field(default_factory=dict)
+    env_options: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     """a policy that ``actfocus train`` loads; empty for its default"""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_parameters(self.alpha, self.beta)
         if self.signal not in SIGNALS:
             raise ActFocusError(f"unknown signal {self.signal!r}; there are {', '.join(SIGNALS)}")
@@ -43,7 +44,7 @@ class Setting:
             raise ActFocusError(f"unknown environment {self.env!r}; there are {', '.join(ENVS)}")
 
     @property
-    def params(self) -> dict:
+    def params(self) -> dict[str, Any]:
         """The scheme's parameters, as ``get_scheme("actfocus").compute`` and ``TrainConfig.scheme_params`` take them."""
         return {"alpha": round(self.alpha, 6), "beta": round(self.beta, 6), "signal": self.signal}
 
@@ -80,13 +81,13 @@ def command_text(setting: Setting) -> str:
     return " \\\n  ".join(words) + "\n"
 
 
-def _unusual(setting: Setting) -> dict:
+def _unusual(setting: Setting) -> dict[str, Any]:
     """The environment's options that are not its defaults."""
-    usual = ENVS[setting.env].Options().model_dump(mode="json")
+    usual = ENVS[setting.env].Options.model_validate({}).model_dump(mode="json")
     return {name: value for name, value in setting.env_options.items() if name in usual and value != usual[name]}
 
 
-def _paper(setting: Setting) -> tuple[dict, int]:
+def _paper(setting: Setting) -> tuple[dict[str, Any], int]:
     """The paper's setting for the environment, by default that of FrozenLake, and how many prompts its steps use."""
     values = preset("paper", setting.env or "frozen_lake")
     return values, values["steps"] * values["prompts"]
@@ -226,7 +227,7 @@ SETTING_FORMATS = {"trl": ".trl.py", "verl": ".verl.sh"}
 """What ``export_setting`` writes, and how the file's name ends."""
 
 
-def setting_of(run: Run, params: dict | None = None) -> Setting:
+def setting_of(run: Run, params: dict[str, Any] | None = None) -> Setting:
     """A run's environment and model, and its own ActFocus parameters or the scheme's; ``params`` go before both.
 
     Raises ActFocusError for a parameter out of range.
@@ -236,12 +237,12 @@ def setting_of(run: Run, params: dict | None = None) -> Setting:
     chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {
         k: v for k, v in own.items() if k in ("alpha", "beta", "signal")
     }
-    env = config.get("env") if config.get("env") in ENVS else ""
+    env = config["env"] if config.get("env") in ENVS else ""
     model = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
     return Setting(**chosen | (params or {}), env=env, env_options=config.get("env_options") or {}, model=model)
 
 
-def export_setting(run: Run, out: str | Path | None, format: str, params: dict | None = None) -> Path:
+def export_setting(run: Run, out: str | Path | None, format: str, params: dict[str, Any] | None = None) -> Path:
     """Write what starts TRL or verl with a run's setting, one of SETTING_FORMATS, to a new file.
 
     Raises ActFocusError where the file exists or cannot be written, or a parameter is out of range.

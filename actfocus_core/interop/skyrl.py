@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.interop.samples import Sample, digest, prompt_and_completion
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"input_prompt", "output_response"} <= set(fields)
 
 

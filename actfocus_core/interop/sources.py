@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,9 @@ NESTING_MAX = 100
 """Levels of lists and objects in a line; what reads it later has less of the stack left than the parser."""
 BATCH_ROWS, BATCH_VALUES = 64, 4_000_000
 """Rows of a Parquet file that are in memory at once, and about how many values at most."""
-_REQUIRED = object()
+_REQUIRED: Any = object()
+D = TypeVar("D")
+"""What a getter gives where the field is missing."""
 
 
 def data_suffix(path: Path) -> str:
@@ -54,7 +57,7 @@ def refuse_pickle(path: Path) -> None:
 class Record:
     """One JSON object or table row, and where it stands. Its getters name what is wrong."""
 
-    value: dict
+    value: dict[str, Any]
     where: str
     """``FILE, line 3``"""
 
@@ -64,45 +67,47 @@ class Record:
     def error(self, field: str, what: str) -> ActFocusError:
         return ActFocusError(f"{self.where}: {field} {what}")
 
-    def get(self, name: str, kinds: type | tuple, what: str, default=_REQUIRED):
+    def get(self, name: str, kinds: type | tuple[type, ...], what: str, default: object = _REQUIRED) -> Any:
         """The field if it is of one of the kinds; ``what`` says what would be right."""
         value = self.value.get(name)
         if value is None:
             if default is _REQUIRED:
                 raise self.error(repr(name), f"is missing; it must be {what}")
             return default
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in np.atleast_1d(kinds)):
+        allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise self.error(repr(name), f"is {_shown(value)}; it must be {what}")
         return value
 
-    def text(self, name: str, default=_REQUIRED) -> str:
-        value = self.get(name, str, "a string", default)
+    def text(self, name: str, default: D = _REQUIRED) -> str | D:
+        value: str | D = self.get(name, str, "a string", default)
         return check_text(value, f"{self.where}: {name!r}") if isinstance(value, str) else value
 
-    def key(self, name: str, default=_REQUIRED) -> str:
+    def key(self, name: str, default: D = _REQUIRED) -> str | D:
         """A name that may also be a whole number."""
         value = self.get(name, (str, int), "a string or a whole number", default)
-        return value if value is default else check_text(str(value), f"{self.where}: {name!r}")
+        return default if value is default else check_text(str(value), f"{self.where}: {name!r}")
 
-    def number(self, name: str, default=_REQUIRED) -> float:
+    def number(self, name: str, default: D = _REQUIRED) -> float | D:
         value = self.get(name, (int, float), "a number", default)
         try:
-            return value if value is default else float(value)
+            return default if value is default else float(value)
         except OverflowError:
             raise self.error(repr(name), "is a number beyond all bounds; it must fit a float64") from None
 
-    def integer(self, name: str, default=_REQUIRED, low: int = 0, high: int = 2**31 - 1) -> int:
-        value = self.get(name, int, "a whole number", default)
-        if value is not default and not low <= value <= high:
+    def integer(self, name: str, default: D = _REQUIRED, low: int = 0, high: int = 2**31 - 1) -> int | D:
+        value: int | D = self.get(name, int, "a whole number", default)
+        if value is not default and isinstance(value, int) and not low <= value <= high:
             raise self.error(repr(name), f"is {_shown(value)}; it must lie in [{low}, {high}]")
         return value
 
-    def flag(self, name: str, default=_REQUIRED) -> bool:
-        return self.get(name, bool, "true or false", default)
+    def flag(self, name: str, default: D = _REQUIRED) -> bool | D:
+        value: bool | D = self.get(name, bool, "true or false", default)
+        return value
 
-    def record(self, name: str, default=_REQUIRED) -> Record:
+    def record(self, name: str, default: D = _REQUIRED) -> Record | D:
         value = self.get(name, dict, "an object", default)
-        return value if value is default else Record(value, f"{self.where}: {name!r}")
+        return default if value is default else Record(value, f"{self.where}: {name!r}")
 
     def records(self, name: str) -> list[Record]:
         items = self.get(name, list, "a list of objects")
@@ -130,11 +135,10 @@ class Record:
         except OverflowError:
             raise self.error(repr(name), "holds a number beyond all bounds; they must fit a float32") from None
 
-    def items(self, name: str, kinds: set[type], what: str, length: int | None = None) -> list:
+    def items(self, name: str, kinds: set[type], what: str, length: int | None = None) -> list[Any]:
         """A list whose items are of these types, exactly; ``length``: how many there must be."""
-        values = self.get(name, (list, np.ndarray), f"a list of {what}")
-        if isinstance(values, np.ndarray):
-            values = values.tolist()
+        found = self.get(name, (list, np.ndarray), f"a list of {what}")
+        values: list[Any] = found.tolist() if isinstance(found, np.ndarray) else found
         if not set(map(type, values)) <= kinds:
             wrong = next(i for i, v in enumerate(values) if type(v) not in kinds)
             raise self.error(f"{name!r}[{wrong}]", f"is {_shown(values[wrong])}; the list must hold {what}")
@@ -142,7 +146,7 @@ class Record:
             raise self.error(repr(name), f"has {len(values)} values; it must have {length}, one a token")
         return values
 
-    def within(self, name: str, values: list, low: int, high: int, allowed: set | None = None) -> np.ndarray:
+    def within(self, name: str, values: list[Any], low: int, high: int, allowed: set[int] | None = None) -> np.ndarray:
         """int64 [n], if all lie in [low, high] (and are ``allowed``)."""
         if values and not (low <= min(values) and max(values) <= high and (not allowed or set(values) <= allowed)):
             wrong = next(i for i, v in enumerate(values) if not low <= v <= high or (allowed and v not in allowed))
@@ -159,7 +163,7 @@ def check_text(text: str, where: str) -> str:
     return text
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
     if isinstance(value, int) and abs(value) > 1 << 64:
@@ -168,7 +172,7 @@ def _shown(value) -> str:
     return shown if len(shown) <= 40 else f"{shown[:37]}..."
 
 
-def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
+def read_lines(path: Path, on_bytes: Callable[[float], None] | None = None) -> Iterator[Record]:
     """The objects of a JSON-lines file, compressed or not, one at a time; empty lines are skipped.
 
     ``on_bytes(count)`` is told how many bytes of the file were read since. Raises ActFocusError
@@ -197,7 +201,7 @@ def read_lines(path: Path, on_bytes=None) -> Iterator[Record]:
         raise ActFocusError(f"{path}: not readable after line {number} ({reason}); is the file whole?") from None
 
 
-def unpacked(raw, path: Path):
+def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
     compression = COMPRESSIONS.get(path.suffix.lower())
     return io.BufferedReader(pa.CompressedInputStream(raw, compression), 1 << 20) if compression else raw
 
@@ -240,7 +244,9 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise ActFocusError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
 
 
-def read_rows(path: Path, on_bytes=None, columns: list[str] | None = None) -> Iterator[Record]:
+def read_rows(
+    path: Path, on_bytes: Callable[[float], None] | None = None, columns: list[str] | None = None
+) -> Iterator[Record]:
     """The rows of a Parquet file, all or some columns of them, a few at a time: fewer where a row is long."""
     file, number = open_parquet(path), 0
     size, total = path.stat().st_size, max(file.metadata.num_rows, 1)
@@ -262,7 +268,7 @@ def values_in(file: pq.ParquetFile) -> int:
     return sum(group.column(k).num_values for group in groups for k in range(group.num_columns))
 
 
-def next_batch(batches, path: Path):
+def next_batch(batches: Iterator[pa.RecordBatch], path: Path) -> pa.RecordBatch | None:
     """The next batch of a Parquet file, None at its end."""
     try:
         return next(batches, None)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,11 +47,11 @@ class RewardColumns:
 UNKNOWN = RewardColumns((), "unknown", ())
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"step", "prompt", "completion", "advantage"} <= set(fields)
 
 
-def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[partial, dict]:
+def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[partial[Iterator[Sample]], dict[str, Any]]:
     """``samples`` for these files, and what run.json's config says of their reward columns.
 
     ``given``: the reward columns, where the person names them. Raises ActFocusError for one that is not there.
@@ -77,7 +78,7 @@ def samples(record: Record, path: Path, rewards: RewardColumns = UNKNOWN) -> Ite
     )
 
 
-def _columns(record: Record, rewards: Sequence[str]) -> dict:
+def _columns(record: Record, rewards: Sequence[str]) -> dict[str, Any]:
     """What else the row holds: text, truth values and finite numbers."""
     kept = {
         name: value

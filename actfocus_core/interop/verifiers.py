@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from actfocus_core.interop.samples import (
     SAMPLED,
     LeftOut,
     Message,
+    Part,
     Sample,
     Tokens,
     digest,
@@ -50,7 +52,7 @@ _LIMITS = {
 }
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return (
         "traces" in fields
         or {"nodes", "rewards"} <= set(fields)
@@ -83,9 +85,9 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     for number, parent in enumerate(parents):
         if parent is not None and parent >= number:
             raise nodes[number].error("'parent'", f"is {parent}; it must be the number of an earlier node")
-    task = trace.record("task", None) or episode.record("task", Record({}, trace.where))
+    task = (trace if "task" in trace else episode).record("task", Record({}, trace.where))
     group = episode.record("group", None)
-    key = group.key("id") if group else task.key("key", None) or task.key("hash", None) or digest(task.value)
+    key = group.key("id") if group else task.key("key", "") or task.key("hash", "") or digest(task.value)
     env, run = episode.record("env", None), episode.record("run", None)
     work = run.record("work", None) if run else None
     rewards = trace.record("rewards", Record({}, trace.where))
@@ -103,6 +105,7 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     kept = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in fresh[leaf])] or leaves
     for leaf in kept:
         new, path = set(fresh[leaf]), _path(parents, leaf)
+        content: list[Message] | Tokens
         if exact[leaf]:
             content = _joined([tokens(n) if n in new else _read(tokens(n)) for n in path])
         else:
@@ -124,7 +127,8 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
 
 def _path(parents: list[int | None], leaf: int) -> list[int]:
     """The numbers of the nodes from the root to a leaf."""
-    path, at = [], leaf
+    path: list[int] = []
+    at: int | None = leaf
     while at is not None:
         path.append(at)
         at = parents[at]
@@ -136,7 +140,8 @@ def _fresh(parents: list[int | None], leaves: list[int]) -> dict[int, list[int]]
     known: set[int] = set()
     fresh = {}
     for leaf in leaves:
-        own, at = [], leaf
+        own: list[int] = []
+        at: int | None = leaf
         while at is not None and at not in known:
             own.append(at)
             at = parents[at]
@@ -228,7 +233,7 @@ def _model(agent: Record | None) -> str:
 def _result(record: Record) -> Sample:
     steps = record.records("trajectory") if "trajectory" in record else []
     exact = steps and all(step.value.get("tokens") for step in steps)
-    content = _exact(steps) if exact else None
+    content: list[Message] | list[Part] | Tokens | None = _exact(steps) if exact else None
     if content is None:
         content = prompt_and_completion(record, "prompt", "completion")
     cut = record.flag("is_truncated", False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.interop.samples import SAMPLED, Part, Sample, digest
 from actfocus_core.interop.sources import Record
@@ -22,7 +23,7 @@ _KEY = re.compile(r"(.+)_([0-9]+)_[0-9]+", re.S)
 _BORDER = re.compile(r"(\n(?:user|tool)\n)(.*?)(\nassistant\n)", re.S)
 
 
-def looks(fields: dict) -> bool:
+def looks(fields: dict[str, Any]) -> bool:
     return {"input", "output", "score"} <= set(fields)
 
 

@@ -11,41 +11,44 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from actfocus_core.envs.base import Env
 
+E = TypeVar("E", bound=Env)
+"""The environment that an oracle knows."""
 KEPT = 64
 """Worlds whose values are kept at a time."""
 
 
-class Oracle(ABC):
+class Oracle(ABC, Generic[E]):
     """Exact optimal values of one world (a lake, a room, a puzzle, a goal) for every state of it.
 
     All values are expected returns from now on, in the environment's rewards.
     """
 
-    def __init__(self, env: Env):
+    def __init__(self, env: E):
         self.options = env.options
 
-    def value(self, env: Env) -> float:
+    def value(self, env: E) -> float:
         """V*: of the environment's state with the turns and actions it has left."""
         return 0.0 if env.terminated or env.truncated else self.prefix_value(env, ())
 
     @abstractmethod
-    def prefix_value(self, env: Env, actions: Sequence[str]) -> float:
+    def prefix_value(self, env: E, actions: Sequence[str]) -> float:
         """Of the best turn that begins with these actions (parsed, in the environment's spelling)."""
 
     @abstractmethod
-    def turn_value(self, env: Env, actions: Sequence[str]) -> float:
+    def turn_value(self, env: E, actions: Sequence[str]) -> float:
         """Q* of a turn of exactly these actions, perfect play afterwards."""
 
-    def facts(self, env: Env) -> dict:
+    def facts(self, env: E) -> dict[str, Any]:
         """What else is known of a state: plain JSON, named by each oracle."""
         return {}
 
-    def solvable(self, env: Env) -> bool | None:
+    def solvable(self, env: E) -> bool | None:
         """Whether any number of actions could still reach the goal; None where that is no question."""
         return None
 
@@ -54,17 +57,17 @@ def turns_left(env: Env) -> int:
     return env.options.max_turns - env.turn
 
 
-class Tabular(Oracle):
+class Tabular(Oracle[E]):
     """Backward induction over an array of all states."""
 
     deterministic = True
 
-    def __init__(self, env: Env):
+    def __init__(self, env: E):
         super().__init__(env)
         self._values: dict[tuple[int, int], np.ndarray] = {}
 
     @abstractmethod
-    def index(self, env: Env) -> int | tuple[int, ...]:
+    def index(self, env: E) -> int | tuple[int, ...]:
         """Where the environment's state stands in the arrays."""
 
     @abstractmethod
@@ -92,7 +95,7 @@ class Tabular(Oracle):
             )
         return self._values[turns, actions]
 
-    def prefix_value(self, env: Env, actions: Sequence[str]) -> float:
+    def prefix_value(self, env: E, actions: Sequence[str]) -> float:
         turns, left, at = turns_left(env), env.actions_left, self.index(env)
         if not self.deterministic:
             return float(
@@ -107,7 +110,7 @@ class Tabular(Oracle):
             after = self.back(action, after)
         return float(after[at])
 
-    def turn_value(self, env: Env, actions: Sequence[str]) -> float:
+    def turn_value(self, env: E, actions: Sequence[str]) -> float:
         return float(self._list(tuple(actions), turns_left(env), env.actions_left)[self.index(env)])
 
     def _list(self, actions: tuple[str, ...], turns: int, left: int) -> np.ndarray:

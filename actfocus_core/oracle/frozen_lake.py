@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from actfocus_core.envs.frozen_lake import ACTIONS, FrozenLake
@@ -12,7 +14,7 @@ LONGEST = 4
 """On slippery ice all lists of actions are tried: 340 of up to four."""
 
 
-class LakeOracle(Tabular):
+class LakeOracle(Tabular[FrozenLake]):
     def __init__(self, env: FrozenLake):
         super().__init__(env)
         n, self.deterministic = env.options.size, not env.options.slippery
@@ -43,11 +45,13 @@ class LakeOracle(Tabular):
 
     def back(self, action: str, after: np.ndarray) -> np.ndarray:
         worth = self.reward + self.open * after
-        return self.open * (self.chance[action] * worth[self.there[action]]).sum(1)
+        value: np.ndarray = self.open * (self.chance[action] * worth[self.there[action]]).sum(1)
+        return value
 
     def best(self, after: np.ndarray) -> np.ndarray:
-        return np.max([self.back(action, after) for action in ACTIONS], 0)
+        value: np.ndarray = np.max([self.back(action, after) for action in ACTIONS], 0)
+        return value
 
-    def facts(self, env: FrozenLake) -> dict:
+    def facts(self, env: FrozenLake) -> dict[str, Any]:
         """``chance`` of reaching the goal under perfect play: the value, the reward being 1."""
         return {"chance": self.value(env)}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def position_values(
     policy: Policy,
     rollouts: int = 64,
     *,
-    env_options: dict,
+    env_options: dict[str, Any],
     temperature: float = 1.0,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
@@ -163,7 +164,7 @@ class ExactValues:
 
     def __init__(self, table: Table):
         self.table = table
-        self.known: dict[tuple, float] = {}
+        self.known: dict[tuple[str, int, int], float] = {}
 
     def value(self, env: Env) -> float:
         if env.terminated or env.truncated:

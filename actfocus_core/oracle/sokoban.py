@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from actfocus_core.envs.sokoban import ACTIONS, MOVES, OFF, ON, SOLVED, STEP, So
 from actfocus_core.oracle.base import Tabular
 
 
-class RoomOracle(Tabular):
+class RoomOracle(Tabular[Sokoban]):
     """The arrays are dense over (player, box, box ...), each a cell of the floor.
 
     Worlds that cannot be (two things in one cell) are in them too; no move leads there.
@@ -48,7 +49,8 @@ class RoomOracle(Tabular):
         return np.where(self.solved, 0.0, self.reward[action] + worth[self.next[action]])
 
     def best(self, after: np.ndarray) -> np.ndarray:
-        return np.max([self.back(action, after) for action in ACTIONS], 0)
+        value: np.ndarray = np.max([self.back(action, after) for action in ACTIONS], 0)
+        return value
 
     @cached_property
     def moves(self) -> np.ndarray:
@@ -60,7 +62,7 @@ class RoomOracle(Tabular):
                 return moves
             moves = fewer
 
-    def facts(self, env: Sokoban) -> dict:
+    def facts(self, env: Sokoban) -> dict[str, Any]:
         """``moves`` to a solution at the least, None in a dead-lock: no moves at all solve it any more."""
         moves = self.moves[self.index(env)]
         return {"moves": int(moves) if np.isfinite(moves) else None}

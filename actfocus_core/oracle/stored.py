@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ Show = Callable[[str], Callable[[int, int], None]]
 """phase -> on_progress(done, total)"""
 
 
-def env_options(run: Run) -> dict:
+def env_options(run: Run) -> dict[str, Any]:
     """All options of the environment a run was played in.
 
     Training stores only those that differ from its model's own. Raises ActFocusError where the run
@@ -108,7 +109,7 @@ def ensure_policy(
     seed: int = 0,
     again: bool = False,
     named: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Have the policy's values on these trajectories and in the run; returns how they were made.
 
     ``policy``: gives it where it is needed. ``rollouts``: None takes DEFAULT_ROLLOUTS, or what is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from actfocus_core.envs.sudoku import INVALID, LEGAL, PEERS, RIGHT, SIZE, SOLVED
 from actfocus_core.oracle.base import Tabular
 
 
-class PuzzleOracle(Tabular):
+class PuzzleOracle(Tabular[Sudoku]):
     """The numbers of a blank's axis: 0, then those that no given forbids.
 
     Rewards add up to the worth of the board, so what a placement brings is the difference.
@@ -93,7 +94,7 @@ class PuzzleOracle(Tabular):
                 return -score
             score = closer
 
-    def facts(self, env: Sudoku) -> dict:
+    def facts(self, env: Sudoku) -> dict[str, Any]:
         """``completions``: complete grids that agree with all numbers on the board, 0 after an
         error; ``placements``: the fewest to the solution, None where it is out of reach for good."""
         fewest = self.placements[self.index(env)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from actfocus_core.dialogue import THINK, find_spans, split_actions
 from actfocus_core.envs import Env, make_env
@@ -15,14 +16,14 @@ from actfocus_core.oracle.sudoku import PuzzleOracle
 from actfocus_core.oracle.webshop import ShopOracle
 from actfocus_core.trajectory import TokenKind, Trajectory
 
-ORACLES: dict[str, type[Oracle]] = {
+ORACLES: dict[str, type[Oracle[Any]]] = {
     "frozen_lake": LakeOracle,
     "sokoban": RoomOracle,
     "sudoku": PuzzleOracle,
     "webshop": ShopOracle,
 }
 TOLERANCE = 1e-9
-_SOLVED: dict[tuple, Oracle] = {}
+_SOLVED: dict[Hashable, Oracle[Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class OptimalValues:
     """V*, the expected return from here on."""
     actions: dict[str, float]
     """Q* of every legal action: of the best turn that begins with it."""
-    facts: dict = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     """what else the environment's oracle knows, see ``Oracle.facts``"""
 
     @property
@@ -59,7 +60,7 @@ class TurnValue:
     """Reward + V*(s') - Q*: what the dice gave. Zero where there are none."""
     after: float
     """V* after the turn."""
-    facts: dict
+    facts: dict[str, Any]
     """Of the state before the turn."""
     lost: int | None
     """Index of the action that was a point of no return: solvable before it, never again after."""
@@ -76,7 +77,7 @@ def optimal_values(env: Env) -> OptimalValues:
     )
 
 
-def oracle_of(env: Env) -> Oracle:
+def oracle_of(env: Env) -> Oracle[Any]:
     """The solver of the environment's world; kept, so that all states of an episode share it."""
     if env.name not in ORACLES:
         raise ActFocusError(f"no exact values for environment {env.name!r}; there are for {', '.join(ORACLES)}")
@@ -105,12 +106,13 @@ def judge(env: Env, answers: Sequence[str]) -> TurnValue:
     return TurnValue(value, actions, costs, q + penalty - value, step.reward + after - q, after, facts, lost)
 
 
-def trajectory_values(trajectory: Trajectory, env_options: dict) -> list[TurnValue]:
+def trajectory_values(trajectory: Trajectory, env_options: dict[str, Any]) -> list[TurnValue]:
     """``judge`` for every turn of a stored trajectory, from its stored states.
 
     Raises ActFocusError where the environment has no oracle or the options are not its own.
     """
-    env, values = make_env(trajectory.env, **env_options), []
+    env = make_env(trajectory.env, **env_options)
+    values: list[TurnValue] = []
     for given in answers(trajectory):
         restored(env, trajectory, len(values))
         values.append(judge(env, given))
@@ -148,7 +150,7 @@ def answers(trajectory: Trajectory) -> list[list[str]]:
     return [split_actions(text[slice(*spans.answer)]) if spans.answer else [] for text, spans in found]
 
 
-def _point_of_no_return(oracle: Oracle, env: Env, actions: list[str]) -> int | None:
+def _point_of_no_return(oracle: Oracle[Any], env: Env, actions: list[str]) -> int | None:
     """The first action after which no number of further ones reaches the goal."""
     if not oracle.solvable(env):
         return None

@@ -17,8 +17,9 @@ returns from that turn on, penalties included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,9 @@ UNSOLVED = -50.0
 Progress = Callable[[int, int], None]
 
 
-def add_optimal(trajectories: list[Trajectory], env_options: dict, on_progress: Progress | None = None) -> None:
+def add_optimal(
+    trajectories: list[Trajectory], env_options: dict[str, Any], on_progress: Progress | None = None
+) -> None:
     """Add ``oracle_q``, ``oracle_v``, ``criticality`` in place.
 
     Raises ActFocusError where there is no oracle, or where the environment under these options
@@ -64,7 +67,7 @@ def add_policy(
     policy: Policy | Table,
     rollouts: int = 16,
     *,
-    env_options: dict,
+    env_options: dict[str, Any],
     temperature: float = 1.0,
     seed: int = 0,
     on_progress: Progress | None = None,
@@ -90,7 +93,7 @@ def add_policy(
 
 
 def add_answers(
-    trajectories: list[Trajectory], policy: Policy, *, env_options: dict, on_progress: Progress | None = None
+    trajectories: list[Trajectory], policy: Policy, *, env_options: dict[str, Any], on_progress: Progress | None = None
 ) -> None:
     """Add ``answer_logprob_before``, ``answer_logprob_after`` in place.
 
@@ -99,7 +102,7 @@ def add_answers(
     from actfocus_core.signals import score
 
     rows: dict[Hashable, list[Trajectory]] = {}
-    keys = []
+    keys: list[list[Hashable]] = []
     for t in trajectories:
         keys.append([])
         for k, env, _ in _turns(t, env_options):
@@ -122,7 +125,9 @@ def solutions(env: Env) -> list[tuple[str, ...]]:
     """The first SOLUTIONS optimal turns of the present state, in the order of its legal actions; none
     longer than it need be."""
     oracle, legal = oracle_of(env), env.legal_actions()
-    value, found, prefixes = oracle.value(env), [], [()]
+    value = oracle.value(env)
+    found: list[tuple[str, ...]] = []
+    prefixes: list[tuple[str, ...]] = [()]
     for _ in range(min(env.options.actions_per_turn, env.actions_left)):
         longer = [
             (*prefix, action)
@@ -138,7 +143,7 @@ def solutions(env: Env) -> list[tuple[str, ...]]:
     return found[:SOLUTIONS]
 
 
-def _turns(t: Trajectory, env_options: dict) -> Iterator[tuple[int, Env, list[str]]]:
+def _turns(t: Trajectory, env_options: dict[str, Any]) -> Iterator[tuple[int, Env, list[str]]]:
     """Every turn of a trajectory: its number, the environment before it, its answer's actions."""
     env = make_env(t.env, **env_options)
     for k, given in enumerate(answers(t)):
@@ -174,7 +179,7 @@ def _first(t: Trajectory, k: int) -> int:
     return int(written[0])
 
 
-def _put(t: Trajectory, rows: list[tuple], names) -> None:
+def _put(t: Trajectory, rows: Sequence[tuple[float, ...]], names: Sequence[str]) -> None:
     """One row of values a turn, onto its response tokens."""
     for name, column in zip(names, zip(*rows) if rows else [()] * len(names)):
         t.signals[name] = np.full(len(t), np.nan, np.float32)
@@ -182,10 +187,12 @@ def _put(t: Trajectory, rows: list[tuple], names) -> None:
             t.signals[name][(t.turns == k) & t.response_mask] = value
 
 
-def _exact(trajectories: list[Trajectory], table: Table, env_options: dict) -> list[list[tuple[Estimate, Estimate]]]:
+def _exact(
+    trajectories: list[Trajectory], table: Table, env_options: dict[str, Any]
+) -> list[list[tuple[Estimate, Estimate]]]:
     """(Q, V) of every turn of every trajectory, each world walked through once."""
     worlds: dict[Hashable, ExactValues] = {}
-    found = []
+    found: list[list[tuple[Estimate, Estimate]]] = []
     for t in trajectories:
         found.append([])
         for _, env, given in _turns(t, env_options):
@@ -202,7 +209,7 @@ def _estimates(
     trajectories: list[Trajectory],
     policy: Policy,
     rollouts: int,
-    env_options: dict,
+    env_options: dict[str, Any],
     temperature: float,
     seed: int,
     on_progress: Progress | None,
@@ -211,7 +218,7 @@ def _estimates(
     positions: dict[Hashable, Position] = {}
     plans = []
     for t in trajectories:
-        plan = []
+        plan: list[tuple[Hashable, float, Hashable | None]] = []
         for k, env, given in _turns(t, env_options):
             here = _dialogue(t, k, env)
             positions.setdefault(here, (t, k, False))
@@ -279,9 +286,9 @@ def _with_solution(t: Trajectory, k: int, actions: tuple[str, ...], policy: Poli
     size = first + len(reply.ids)
     return replace(
         t,
-        token_ids=[*t.token_ids[:first], *reply.ids],
-        kinds=[TokenKind.TEMPLATE] * first + reply.kinds,
-        turns=[0] * size,
+        token_ids=np.array([*t.token_ids[:first], *reply.ids], np.int32),
+        kinds=np.array([TokenKind.TEMPLATE] * first + reply.kinds, np.uint8),
+        turns=np.zeros(size, np.int16),
         logprobs=np.full(size, np.nan),
         texts=[""] * size,
         signals={},

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from actfocus_core.envs.webshop.catalogue import Product
-from actfocus_core.envs.webshop.env import WebShop
-from actfocus_core.envs.webshop.goals import attributes_met, combine, kind_score, options_met
+from actfocus_core.envs.webshop.catalogue import Catalogue, Product
+from actfocus_core.envs.webshop.env import WebShop, WebShopOptions
+from actfocus_core.envs.webshop.goals import Goal, attributes_met, combine, kind_score, options_met
 from actfocus_core.envs.webshop.pages import Location
 from actfocus_core.oracle.base import KEPT, Oracle
 
-_SOLVED: dict[tuple, ShopValues] = {}
+_SOLVED: dict[tuple[Catalogue, Goal, WebShopOptions], ShopValues] = {}
 
 Bundle = tuple[frozenset[int], float | None]
 """What a choice of options amounts to: the goal's options met, and its own price or None."""
@@ -147,7 +148,7 @@ class ShopValues:
         bundles: dict[Bundle, int] = {(frozenset(), None): 0}
         for name, values in product.options.items():
             kept = chosen.get(name)
-            choices = [(frozenset(), None, 0)] if kept is None else []
+            choices: list[tuple[frozenset[int], float | None, int]] = [(frozenset(), None, 0)] if kept is None else []
             for value in values:
                 own = product.option_prices.get((name, value))
                 choices.append((options_met(self.env.goal, name, value), own, int(value != kept)))
@@ -164,13 +165,13 @@ class ShopValues:
 def _results_step(values: np.ndarray, best: np.ndarray, search: np.ndarray, turns: int) -> np.ndarray:
     """One step of value iteration for all pages of a search: open an item, turn a page, search anew."""
     before = values[:, turns - 1]
-    step = np.maximum(best[:, turns - 1], search[turns - 1])
+    step: np.ndarray = np.maximum(best[:, turns - 1], search[turns - 1])
     step[1:] = np.maximum(step[1:], before[:-1])
     step[:-1] = np.maximum(step[:-1], before[1:])
     return step
 
 
-class ShopOracle(Oracle):
+class ShopOracle(Oracle[WebShop]):
     """The values of one goal by the environment's own state."""
 
     def __init__(self, env: WebShop):
@@ -187,7 +188,7 @@ class ShopOracle(Oracle):
             return self.solved.value(env.location, turns_left(env) - 1)
         return self.solved.action_value(env.location, actions[0], turns_left(env))
 
-    def facts(self, env: WebShop) -> dict:
+    def facts(self, env: WebShop) -> dict[str, Any]:
         """``turns``: the fewest in which the value can be had."""
         left = turns_left(env)
         wanted = self.solved.value(env.location, left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,10 @@ from actfocus_core.interop.samples import Sample, Tokens
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
 
-DEFAULTS = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
+DEFAULTS: dict[str, Any] = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
 
 
-def complete(given: dict, signals: Collection[str], where: str) -> dict:
+def complete(given: dict[str, Any], signals: Collection[str], where: str) -> dict[str, Any]:
     """All parameters of the scheme. Raises ActFocusError, beginning with ``where``, for one that is unknown or out of range."""
     unknown = set(given) - set(DEFAULTS)
     if unknown:
@@ -56,7 +57,7 @@ def read_rows(
 
 def weigh(
     trajectories: list[Trajectory],
-    p: dict,
+    p: dict[str, Any],
     trained: list[np.ndarray] | None = None,
     pool: Callable[[SignalStats], SignalStats] | None = None,
 ) -> list[np.ndarray]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ class RunFolder:
     """What the one process that writes the folder does, in this order: ``begin``; every step ``store``, ``log`` and
     ``asked``; all of it inside ``watched``."""
 
-    def __init__(self, path: str | Path, config: dict, model: dict):
+    def __init__(self, path: str | Path, config: dict[str, Any], model: dict[str, Any]):
         """``config`` and ``model`` as ``Run.create`` takes them; a folder that is there already is gone on with."""
         self.path, self.config, self.model = Path(path), config, model
         self.run: Run | None = None
@@ -35,7 +37,7 @@ class RunFolder:
         self._row: dict[str, float] = {}
 
     @contextmanager
-    def watched(self):
+    def watched(self) -> Iterator[None]:
         """Around the whole training, in every process: the status says how it ended, and why where it failed."""
         with self._held:
             try:
@@ -66,8 +68,9 @@ class RunFolder:
         self.run, self.step, self.steps = run, step, steps
         self.tell("running")
 
-    def store(self, step: int, trajectories: list[Trajectory], params: dict, reference: str | None) -> None:
+    def store(self, step: int, trajectories: list[Trajectory], params: dict[str, Any], reference: str | None) -> None:
         """Keep the rollouts of a step and what they and their weights say, which is a part of its row."""
+        assert self.run is not None  # begin comes first
         if step not in self.run.steps():
             self.run.add_trajectories(step, trajectories)
             if reference is not None:
@@ -84,6 +87,7 @@ class RunFolder:
     def log(self, step: int, theirs: dict[str, float], seconds: float | None = None) -> None:
         """The row of a step, unless it has one: ``theirs`` are the trainer's numbers under our names, behind those of
         ``store``; ``seconds`` is what the step took."""
+        assert self.run is not None  # begin comes first
         row = {**theirs, **self._row, "seconds/elapsed": self.elapsed}
         if seconds and "tokens/sampled" in row:
             row["tokens/per_second"] = row["tokens/sampled"] / seconds

@@ -12,6 +12,7 @@ micro-batches and accumulation steps. KL and entropy terms stay unweighted. Writ
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 from actfocus_core.extras import demand
 
@@ -42,7 +43,7 @@ from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
 
 
-class ActFocusGRPOTrainer(GRPOTrainer):
+class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's GRPO with token weights.
 
     ``env``: one of our environments, played turn by turn with ``env_options``; ``train_dataset`` is then what ``boards``
@@ -56,19 +57,21 @@ class ActFocusGRPOTrainer(GRPOTrainer):
     not one it was written against.
     """
 
+    _played: list[Trajectory] | None
+
     def __init__(
         self,
-        model,
-        reward_funcs=None,
+        model: Any,
+        reward_funcs: Any = None,
         args: GRPOConfig | None = None,
         *,
         env: str | None = None,
-        env_options: dict | None = None,
-        scheme_params: dict | None = None,
+        env_options: dict[str, Any] | None = None,
+        scheme_params: dict[str, Any] | None = None,
         reference: str | None = None,
         spans: str = "think_answer",
         run: str | None = None,
-        **more,
+        **more: Any,
     ):
         check_trl()
         self.params = complete(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
@@ -93,14 +96,14 @@ class ActFocusGRPOTrainer(GRPOTrainer):
             self.folder = RunFolder(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
             self.add_callback(Following(self.folder, self.beta))
 
-    def train(self, *args, **more):
+    def train(self, *args: Any, **more: Any) -> Any:
         """As GRPOTrainer's; the run folder says how it ended."""
         with self.folder.watched() if self.folder else nullcontext():
             return super().train(*args, **more)
 
     # --- rollouts ------------------------------------------------------------------------
 
-    def _play(self, prompts: list, trainer: GRPOTrainer) -> dict:
+    def _play(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's ``rollout_func``: this process's part of the rollouts, the same whichever process plays them."""
         of_prompt = self.num_generations if self.model.training else self.num_generations_eval
         first = self.accelerator.process_index * len(prompts)
@@ -113,25 +116,31 @@ class ActFocusGRPOTrainer(GRPOTrainer):
                 env = self.template.clone()
                 env.reset(int(row["seed"]), (first + i) % of_prompt)
                 episodes.append(Episode(env, self.policy, self.state.global_step + 1, self.args.seed))
-            self._played = play_on(episodes, CachedSampler(self.policy, self.temperature), self.policy.context)
+            self._played = played = play_on(episodes, CachedSampler(self.policy, self.temperature), self.policy.context)
             model.train(training)
-        starts = [int(np.argmax(t.response_mask)) for t in self._played]
+        starts = [int(np.argmax(t.response_mask)) for t in played]
         return {
-            "prompt_ids": [t.token_ids[:s].tolist() for t, s in zip(self._played, starts)],
-            "completion_ids": [t.token_ids[s:].tolist() for t, s in zip(self._played, starts)],
+            "prompt_ids": [t.token_ids[:s].tolist() for t, s in zip(played, starts)],
+            "completion_ids": [t.token_ids[s:].tolist() for t, s in zip(played, starts)],
             "logprobs": None,
-            "env_mask": [t.response_mask[s:].astype(int).tolist() for t, s in zip(self._played, starts)],
-            "returned": [t.ret for t in self._played],
+            "env_mask": [t.response_mask[s:].astype(int).tolist() for t, s in zip(played, starts)],
+            "returned": [t.ret for t in played],
         }
 
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rewards = (rewards * self.reward_weights.to(rewards)).nansum(1).tolist()
         return rewards
 
-    def _generate_and_score_completions(self, inputs):
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows, self._played = inputs, None
-        output = super()._generate_and_score_completions(inputs)
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         check_batch(output)
         mask = output["completion_mask"] * output.get("tool_mask", 1)
         trajectories = self._played or self._read(output, mask)
@@ -145,7 +154,9 @@ class ActFocusGRPOTrainer(GRPOTrainer):
         if self.folder and self.model.training:
             everyone = gather_object(trajectories)
             if self.accelerator.is_main_process:
-                self.folder.store(self.state.global_step + 1, everyone, self.params, self._frozen and self._frozen.name)
+                self.folder.store(
+                    self.state.global_step + 1, everyone, self.params, self._frozen.name if self._frozen else None
+                )
         return output
 
     def weights(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
@@ -186,7 +197,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):
 
     # --- rollouts that TRL made ----------------------------------------------------------
 
-    def _read(self, output: dict, mask: torch.Tensor) -> list[Trajectory]:
+    def _read(self, output: dict[str, Any], mask: torch.Tensor) -> list[Trajectory]:
         """What TRL sampled, as trajectories: kinds found on the ids, a turn for every stretch that was sampled."""
         prompts = [ids[there == 1].tolist() for ids, there in zip(output["prompt_ids"], output["prompt_mask"])]
         written = output["completion_mask"] == 1
@@ -210,13 +221,13 @@ class ActFocusGRPOTrainer(GRPOTrainer):
             t.id = f"{t.group}-{t.rollout:02d}"
         return found
 
-    def _described(self) -> dict:
+    def _described(self) -> dict[str, Any]:
         """What repeats this run, for its folder."""
         a = self.args
         return {
             "command": "trl",
             "env": self.env or "",
-            "env_options": self.policy.env_options.get(self.env, {}),
+            "env_options": self.policy.env_options.get(self.env or "", {}),
             "model": self.policy.name,
             "algorithm": "grpo",
             "scheme": "actfocus",
@@ -232,7 +243,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):
         }
 
 
-def boards(env: str, count: int, **options) -> Dataset:
+def boards(env: str, count: int, **options: Any) -> Dataset:
     """``count`` prompts of an environment, from the first training seed on: columns ``prompt`` (messages) and ``seed``.
 
     Raises ActFocusError for an unknown environment or option.
@@ -241,6 +252,6 @@ def boards(env: str, count: int, **options) -> Dataset:
     return Dataset.from_list([{"prompt": messages, "seed": seed} for seed, messages in rows])
 
 
-def episode_return(prompts, completions, returned, **_) -> list[float]:
+def episode_return(prompts: list[Any], completions: list[Any], returned: list[float], **_: Any) -> list[float]:
     """TRL's reward function of the episodes that were played: the return, penalties included."""
     return list(returned)

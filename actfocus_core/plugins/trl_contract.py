@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trl
 from trl import GRPOConfig, GRPOTrainer
 
@@ -25,14 +27,14 @@ def check_trl() -> None:
     check_methods(trl, TESTED, USED)
 
 
-def check_batch(batch: dict) -> None:
+def check_batch(batch: dict[str, Any]) -> None:
     """Raise ActFocusError where a generation batch is not what the weights are made for."""
     lacking = [name for name in GIVEN if name not in batch]
     if lacking or batch["advantages"].ndim != 1:
         raise moved(trl, TESTED, f"its generation batch has no {', '.join(lacking) or 'advantages of shape [B]'}")
 
 
-def check_settings(params: dict, args: GRPOConfig, env: str | None) -> None:
+def check_settings(params: dict[str, Any], args: GRPOConfig, env: str | None) -> None:
     """Raise ActFocusError for settings under which the loss would not be the method's."""
     if params["beta"] and not env and params["signal"] in ("nll", "shift", "policy_entropy"):
         raise ActFocusError(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from actfocus_core.plugins.following import RunFolder
 from actfocus_core.train.control import PAUSE_POLL
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 
 LOGGED = {
     "loss": "loss/policy",
@@ -28,14 +32,14 @@ class Following(TrainerCallback):
     def __init__(self, folder: RunFolder, kl_coef: float):
         self.folder, self.kl_coef = folder, kl_coef
 
-    def on_train_begin(self, args, state, control, **_) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
             self.folder.begin(state.global_step, state.max_steps)
 
-    def on_step_begin(self, args, state, control, **_) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.folder.tell("running", phase="rollout")
 
-    def on_step_end(self, args, state, control, **_) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         control.should_log = True
         asked = ["pause"]
         while asked[0] == "pause":
@@ -49,7 +53,14 @@ class Following(TrainerCallback):
             control.should_training_stop = True
             control.should_save |= args.save_strategy != "no"
 
-    def on_log(self, args, state, control, logs=None, **_) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
         if state.is_world_process_zero and logs and "grad_norm" in logs:
             row = {ours: float(logs[name]) for name, ours in LOGGED.items() if logs.get(name) is not None}
             if self.kl_coef and "kl" in logs:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.extras import demand
@@ -33,7 +35,7 @@ WEIGHTS, ENERGY = "actfocus_weights", "ref_energy"
 """Fields of verl's batch, [B, R] over the response."""
 
 
-def parameters() -> dict:
+def parameters() -> dict[str, Any]:
     """alpha, beta, signal, format_weight and spans from ``ACTFOCUS_PARAMS``. Raises ActFocusError for one that is wrong."""
     text = os.environ.get("ACTFOCUS_PARAMS")
     if text is None:
@@ -55,14 +57,16 @@ def parameters() -> dict:
 # --- in every data-parallel rank: the normaliser and the loss ----------------------------------------
 
 
-def weighted(data: TensorDict, group=None, device: str | int = "cpu") -> TensorDict:
+def weighted(
+    data: TensorDict, group: torch.distributed.ProcessGroup | None = None, device: str | int = "cpu"
+) -> TensorDict:
     """A mini-batch's part on this rank with its advantages times w N / sum(w); both sums over all ranks of ``group``,
     added up on ``device``.
 
     ``advantages``, ``actfocus_weights`` and ``response_mask`` of one shape: padded [B, R] or nested. The input stays as it is.
     """
     nested = data["advantages"].is_nested
-    take = (lambda name: data[name].values()) if nested else (lambda name: data[name])
+    take: Callable[[str], torch.Tensor] = (lambda name: data[name].values()) if nested else (lambda name: data[name])
     mask, weights, advantages = take("response_mask"), take(WEIGHTS), take("advantages")
     counted = mask.to(torch.float32)
     sums = torch.stack([counted.sum(), (weights * counted).sum()]).to(device)
@@ -74,16 +78,22 @@ def weighted(data: TensorDict, group=None, device: str | int = "cpu") -> TensorD
     if nested:
         # From rows: made from offsets alone, it would be padded to the length of all rows together.
         scaled = torch.nested.as_nested_tensor(
-            list(scaled.split(data["advantages"].offsets().diff().tolist())), layout=torch.jagged
+            list(torch.split(scaled, data["advantages"].offsets().diff().tolist())), layout=torch.jagged
         )
     changed["advantages"] = scaled
     return changed
 
 
-@register_policy_loss("actfocus")
+@register_policy_loss("actfocus")  # type: ignore[untyped-decorator]  # verl has no types
 def clipped_surrogate(
-    old_log_prob, log_prob, advantages, response_mask, loss_agg_mode="token-mean", config=None, rollout_is_weights=None
-):
+    old_log_prob: torch.Tensor,
+    log_prob: torch.Tensor,
+    advantages: torch.Tensor,
+    response_mask: torch.Tensor,
+    loss_agg_mode: str = "token-mean",
+    config: Any = None,
+    rollout_is_weights: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, float]]:
     """verl's policy loss: the method's, of advantages that have been through ``weighted``; metrics as verl names them."""
     if loss_agg_mode != "token-mean":
         raise ActFocusError(
@@ -114,5 +124,5 @@ def clipped_surrogate(
 def energies(logits: torch.Tensor) -> torch.Tensor:
     """float32 [N]: -logsumexp of raw logits [N, V], a few rows at a time."""
     return torch.cat(
-        [-part.float().logsumexp(-1) for part in logits.split(chunk_rows(logits.shape[-1], logits.device))]
+        [-part.float().logsumexp(-1) for part in torch.split(logits, chunk_rows(logits.shape[-1], logits.device))]
     )

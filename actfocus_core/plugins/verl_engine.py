@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id
 from verl.workers.engine.base import EngineRegistry
@@ -27,26 +30,28 @@ check_methods(verl, TESTED, USED)
 
 
 @EngineRegistry.register(model_type="actfocus", backend=["fsdp", "fsdp2"], device=["cuda", "npu"])
-class ActFocusEngine(FSDPEngineWithLMHead):
+class ActFocusEngine(FSDPEngineWithLMHead):  # type: ignore[misc]  # verl has no types
     """verl's FSDP engine; its forward pass also gives energies, and its mini-batches are weighted."""
 
-    def __init__(self, model_config, **parts):
+    def __init__(self, model_config: Any, **parts: Any):
         # "actfocus" led verl to this class; what is built is a language model.
         model_config.model_type = "language_model"
         super().__init__(model_config=model_config, **parts)
 
-    def forward_backward_batch(self, data, loss_function, forward_only=False):
+    def forward_backward_batch(self, data: TensorDict, loss_function: Any, forward_only: bool = False) -> Any:
         if not forward_only and WEIGHTS in data.keys():  # noqa: SIM118 - a TensorDict iterates over its rows
             data = weighted(data, self.get_data_parallel_group(), get_device_id())
         return super().forward_backward_batch(data, loss_function, forward_only=forward_only)
 
-    def prepare_model_outputs(self, output, output_args, micro_batch, logits_processor_func):
+    def prepare_model_outputs(
+        self, output: Any, output_args: Any, micro_batch: TensorDict, logits_processor_func: Any
+    ) -> dict[str, Any]:
         wanted = tu.get_non_tensor_data(data=micro_batch, key="calculate_energy", default=False)
         energy = self.energy(output, micro_batch) if wanted else None
-        outputs = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
+        outputs: dict[str, Any] = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         return outputs if energy is None else {**outputs, "energy": energy}
 
-    def energy(self, output, micro_batch) -> torch.Tensor:
+    def energy(self, output: Any, micro_batch: TensorDict) -> torch.Tensor:
         """Nested [B, T]: -logsumexp of the raw logits of every position; it belongs to the prediction of the next token."""
         if tu.get_non_tensor_data(data=micro_batch, key="use_fused_kernels", default=False):
             raise ActFocusError(

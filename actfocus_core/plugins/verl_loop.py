@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -29,12 +30,15 @@ FACTS = ("env", "seed", "rollout", "reward", "penalty", "success", "terminated",
 
 
 @register("actfocus")
-class EnvironmentLoop(AgentLoopBase):
+class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
     """verl's agent loop on one of our environments: token in, token out, the same turns as ``actfocus rollout`` plays."""
 
-    async def run(self, sampling_params: dict, priority: int = 0, session_id: int = 0, **row) -> AgentLoopOutput:
+    async def run(
+        self, sampling_params: dict[str, Any], priority: int = 0, session_id: int = 0, **row: Any
+    ) -> AgentLoopOutput:
         """Play one episode. ``extra_info`` of the row, as ``prompts`` gives it: env, options, seed."""
-        asked, request, versions = row["extra_info"], uuid.uuid4().hex, {}
+        asked, request = row["extra_info"], uuid.uuid4().hex
+        versions: dict[str, Any] = {}
         env = make_env(asked["env"], **asked["options"])
         env.reset(int(asked["seed"]), int(session_id))
         episode = Episode(env, Policy("", None, self.tokenizer), 0, 0)
@@ -87,13 +91,13 @@ def put_record(t: Trajectory, record: str, step: int) -> None:
     t.id = f"{t.group}-{t.rollout:02d}"
 
 
-def prompts(env: str, count: int, file: str, **options) -> None:
+def prompts(env: str, count: int, file: str, **options: Any) -> None:
     """Write ``count`` prompts of an environment as a Parquet file for verl's ``data.train_files``, from the first training seed on.
 
     Raises ActFocusError for an unknown environment or option.
     """
     template = make_env(env, **options)
-    own = {"env": env, "options": template.options.model_dump(mode="json")}
+    own: dict[str, Any] = {"env": env, "options": template.options.model_dump(mode="json")}
     Dataset.from_list(
         [
             {
@@ -101,7 +105,7 @@ def prompts(env: str, count: int, file: str, **options) -> None:
                 "data_source": env,
                 "agent_name": "actfocus",
                 "reward_model": {"style": "rule", "ground_truth": ""},
-                "extra_info": {**own, "seed": seed, "index": seed},
+                "extra_info": own | {"seed": seed, "index": seed},
             }
             for seed, messages in openings(template, count)
         ]

@@ -13,6 +13,7 @@ the studio follows. What of it was run, and on what, is in docs/scale.md.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from actfocus_core.extras import demand
 
@@ -71,21 +72,23 @@ LOGGED = {
 
 
 @register_trainer("actfocus")
-class ActFocusTrainer(PPOTrainerSync):
+class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no types
     """verl's synchronous trainer; the reference's energy and a weight a token are part of its batches."""
 
-    def fit(self, agent_loop_manager):
+    total_training_steps: int
+
+    def fit(self, agent_loop_manager: Any) -> None:
         self._folder = RunFolder(os.environ.get("ACTFOCUS_RUN", ""), self._described(), {"name": self._model})
         with self._folder.watched():
             if os.environ.get("ACTFOCUS_RUN"):
                 self._folder.begin(self.global_steps, self.total_training_steps)
             super().fit(agent_loop_manager)
 
-    def on_step_begin(self):
+    def on_step_begin(self) -> None:
         super().on_step_begin()
         self._folder.tell("running", phase="rollout")
 
-    def _compute_ref_log_prob(self, batch, metrics):
+    def _compute_ref_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
         batch.extra_info["calculate_energy"] = True
         batch = super()._compute_ref_log_prob(batch, metrics)
         batch.extra_info["calculate_energy"] = False
@@ -98,7 +101,7 @@ class ActFocusTrainer(PPOTrainerSync):
         )
         return batch
 
-    def _compute_advantage(self, batch, metrics):
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         batch = super()._compute_advantage(batch, metrics)
         p = parameters()
         if p["beta"] and p["signal"] != "nll" and not self.use_reference_policy:
@@ -147,7 +150,9 @@ class ActFocusTrainer(PPOTrainerSync):
                 )
         return batch
 
-    def _compute_metrics(self, batch, metrics, timing_raw, global_steps, epoch):
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+    ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
         if self._folder.run:
             actor = self.config.actor_rollout_ref.actor
@@ -160,7 +165,7 @@ class ActFocusTrainer(PPOTrainerSync):
                     row[term] = factor * float(metrics[name])
             self._folder.log(global_steps, row, timing_raw.get("step"))
 
-    def on_step_end(self):
+    def on_step_end(self) -> None:
         super().on_step_end()
         while self._folder.run and (asked := self._folder.asked()) != "go":
             if asked == "stop":
@@ -174,7 +179,7 @@ class ActFocusTrainer(PPOTrainerSync):
     def _model(self) -> str:
         return str(self.config.actor_rollout_ref.model.path)
 
-    def _described(self) -> dict:
+    def _described(self) -> dict[str, Any]:
         """What repeats this run, for its folder."""
         c, actor, rollout = self.config, self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
         played, p = self.train_dataset[0].get("extra_info") or {}, parameters()

@@ -7,6 +7,9 @@ but for rounding (a test compares them).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
 from actfocus_core.policy.forest import Branch, Forest
@@ -29,14 +32,26 @@ class Attention:
     def __call__(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """[N, H, w] from queries [N, H, w], scaled already, and keys and values [N, K, w]."""
         per = queries.shape[1] // keys.shape[1]
-        return _Attend.apply(queries, keys, values, self.branches, self.later.repeat_interleave(per, 0), self.held)
+        later = self.later.repeat_interleave(per, 0)
+        seen: torch.Tensor = _Attend.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
+            queries, keys, values, self.branches, later, self.held
+        )
+        return seen
 
 
 class _Attend(torch.autograd.Function):
     """Queries [N, H, w] of the branches' nodes against keys and values [N, K, w]; ``later`` hides what follows in a block."""
 
     @staticmethod
-    def forward(ctx, queries, keys, values, branches: list[Branch], later, held: bool):
+    def forward(
+        ctx: Any,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        branches: list[Branch],
+        later: torch.Tensor,
+        held: bool,
+    ) -> torch.Tensor:
         seen, kept = torch.empty_like(queries), []
         held = held and any(ctx.needs_input_grad)
         for branch in branches:
@@ -51,7 +66,7 @@ class _Attend(torch.autograd.Function):
         return seen
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None, None, None]:
         queries, keys, values, later, *kept = ctx.saved_tensors
         into_queries, into_keys, into_values = (
             torch.empty_like(queries),
@@ -85,7 +100,7 @@ def _along(states: torch.Tensor, branch: Branch) -> torch.Tensor:
     return (torch.cat(runs) if len(runs) > 1 else runs[0]).transpose(0, 1)
 
 
-def _blocks(branch: Branch):
+def _blocks(branch: Branch) -> Iterator[tuple[slice, int]]:
     """Of each block of queries: its nodes, and how many keys of the row it may look at."""
     for first in range(branch.own.start, branch.own.stop, BLOCK):
         stop = min(first + BLOCK, branch.own.stop)

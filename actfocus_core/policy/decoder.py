@@ -9,16 +9,20 @@ rounding. A decoder copies weights: after training has changed them another one 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
+if TYPE_CHECKING:
+    from actfocus_core.policy.sampler import SlotCache
+
 LARGEST = 50_000_000
 """Parameters. Above it the products themselves take the time, and the copies memory."""
 
 
-def fits(model) -> bool:
+def fits(model: Any) -> bool:
     """Whether a ``Decoder`` can stand for the model's forward: a small float32 Llama or Qwen2."""
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
@@ -34,7 +38,7 @@ def fits(model) -> bool:
     )
 
 
-def _plain_ends(model) -> bool:
+def _plain_ends(model: Any) -> bool:
     """A plain embedding and a plain output layer without a bias; no adapters.
 
     ``max_norm`` rescales the rows that are looked up. ``scale_grad_by_freq`` divides gradients by the number of
@@ -50,7 +54,7 @@ def _plain_ends(model) -> bool:
     )
 
 
-def _plain(layer) -> bool:
+def _plain(layer: Any) -> bool:
     """No adapters, and biases, if any, where Qwen2 has them."""
     attention, mlp = layer.self_attn, layer.mlp
     into, others = (
@@ -80,7 +84,7 @@ class Decoder:
     """``model``: one that ``fits``."""
 
     @torch.no_grad()
-    def __init__(self, model):
+    def __init__(self, model: Any):
         base, config = model.model, model.config
         self.heads, self.shared = config.num_attention_heads, config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -91,7 +95,7 @@ class Decoder:
         self.embedding, self.head, self.norm = base.embed_tokens.weight, model.lm_head.weight.T, base.norm.weight
         self.layers = [self._layer(layer) for layer in base.layers]
 
-    def _layer(self, layer) -> _Layer:
+    def _layer(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         turned = torch.cat([attention.q_proj.weight, attention.k_proj.weight])
         values = attention.v_proj.weight
@@ -111,11 +115,11 @@ class Decoder:
 
     def _quarter(self, weight: torch.Tensor) -> torch.Tensor:
         """What makes the rotated halves (-b, a) where ``weight`` makes (a, b), head by head."""
-        a, b = weight.unflatten(0, (-1, 2, self.width // 2)).unbind(1)
+        a, b = torch.unflatten(weight, 0, (-1, 2, self.width // 2)).unbind(1)
         return torch.stack([-b, a], 1).reshape(weight.shape)
 
     @torch.no_grad()
-    def next_logits(self, ids: torch.Tensor, positions: torch.Tensor, cache) -> torch.Tensor:
+    def next_logits(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
         """ids, positions: int64 [n], the last token of the first n rows of the ``SlotCache``; logits [n, V]."""
         cache.aim(positions[:, None])
         n, slots, per = len(ids), cache.slots, self.heads // self.shared
@@ -128,15 +132,17 @@ class Decoder:
         turning = (self.heads + self.shared) * self.width
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
         x = self.embedding[ids]
-        for layer, held in zip(self.layers, cache.layers):
+        for layer, held in zip(self.layers, cache.own):
             made = torch.addmm(
                 layer.bias, F.rms_norm(x, x.shape[1:], layer.attention_norm, self.epsilon), layer.project
             )
-            straight, quarter, values = made.split([turning, turning, self.shared * self.width], 1)
+            straight, quarter, values = torch.split(made, [turning, turning, self.shared * self.width], 1)
             turned = torch.addcmul(
-                straight.unflatten(1, (-1, self.width)) * cos, quarter.unflatten(1, (-1, self.width)), sin
+                torch.unflatten(straight, 1, (-1, self.width)) * cos,
+                torch.unflatten(quarter, 1, (-1, self.width)),
+                sin,
             )
-            queries, keys = turned.split([self.heads, self.shared], 1)
+            queries, keys = torch.split(turned, [self.heads, self.shared], 1)
             keys, values = held.update(keys[:, :, None], values.view(n, self.shared, 1, self.width))
             scores = torch.baddbmm(
                 unseen,
@@ -148,4 +154,5 @@ class Decoder:
             x = torch.addmm(x, seen.reshape(n, -1), layer.out)
             gate, up = (F.rms_norm(x, x.shape[1:], layer.mlp_norm, self.epsilon) @ layer.gate_up).chunk(2, 1)
             x = torch.addmm(x, F.silu(gate).mul_(up), layer.down)
-        return F.rms_norm(x, x.shape[1:], self.norm, self.epsilon) @ self.head
+        logits: torch.Tensor = F.rms_norm(x, x.shape[1:], self.norm, self.epsilon) @ self.head
+        return logits

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actfocus_core.dialogue import ChatFormat
 from actfocus_core.errors import ActFocusError, out_of_memory
@@ -34,9 +36,9 @@ class Policy:
     """A causal language model with its tokenizer, in eval mode and without gradients."""
 
     name: str
-    model: object
-    tokenizer: object
-    env_options: dict[str, dict] = field(default_factory=dict)
+    model: Any
+    tokenizer: Any
+    env_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """environment name -> the options it was trained with (``actfocus.json`` of the folder)"""
 
     @cached_property
@@ -45,7 +47,8 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     @property
     def context(self) -> int:
@@ -84,13 +87,13 @@ def load_policy(name: str, device: str = "auto", dtype: str = "auto") -> Policy:
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity(logging.ERROR)
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers gives it no types
     kind = dtype if dtype != "auto" else "bfloat16" if device == "cuda" else "float32"
     with _readable(f"{name}: not a policy that can be loaded", _HINT):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
         model_files.check_weights(folder, transformers.AutoConfig.from_pretrained(str(folder), **_LOCALLY))
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=getattr(torch, kind), use_safetensors=True, **_LOCALLY
         )
     model.requires_grad_(False).eval().to(device)
@@ -103,7 +106,7 @@ _LOCALLY = {"local_files_only": True, "trust_remote_code": False}
 
 
 @contextmanager
-def _readable(otherwise: str, hint: str = ""):
+def _readable(otherwise: str, hint: str = "") -> Iterator[None]:
     """Turn what the libraries raise for damaged or hostile files into an ActFocusError that begins with ``otherwise``."""
     try:
         yield
@@ -169,13 +172,13 @@ def _adapted(name: str, folder: Path, base: Policy) -> Policy:
     )
 
 
-def trained_options(name: str) -> dict[str, dict]:
+def trained_options(name: str) -> dict[str, dict[str, Any]]:
     """``Policy.env_options`` of a policy by its name, without reading its weights; none of a hub id."""
     folder = assets() / EMBEDDED[name] if name in EMBEDDED else Path(name)
     return _env_options(folder) if folder.is_dir() else {}
 
 
-def load_tokenizer(name: str):
+def load_tokenizer(name: str) -> Any:
     """The tokenizer of ``"tiny"``, of a folder, or of a hub id; no weights are read or fetched.
 
     Raises ActFocusError for one that cannot be found or read.
@@ -185,12 +188,12 @@ def load_tokenizer(name: str):
         return load_tokenizer(base)
     import transformers
 
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity(logging.ERROR)
     with _readable(f"{name}: not a tokenizer that can be loaded"):
         return transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
 
 
-def load_config(name: str):
+def load_config(name: str) -> Any:
     """The Hugging Face config of a policy, by the names ``load_policy`` takes; no weights are read or fetched.
 
     Raises ActFocusError for one that cannot be found or read.
@@ -234,7 +237,7 @@ def device_of(wanted: str) -> str:
     return wanted
 
 
-def _env_options(folder: Path) -> dict[str, dict]:
+def _env_options(folder: Path) -> dict[str, dict[str, Any]]:
     file = folder / "actfocus.json"
     if not file.is_file():
         return {}

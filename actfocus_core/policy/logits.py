@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers.cache_utils import DynamicCache
 
@@ -17,7 +19,7 @@ class SplitModel:
     the two halves do not give the model's own logits (checked on a few tokens).
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.model = model
         self.backbone = model.get_decoder()
         self.head = model.get_output_embeddings()
@@ -51,7 +53,8 @@ class SplitModel:
         """[n, d] last hidden states at these n places alone, as ``hidden`` has them."""
         if trunk.fits(self.model):
             return trunk.Trunk(self.model).read(ids_BT, rows, columns)
-        return self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state[rows, columns]
+        hidden: torch.Tensor = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
+        return hidden[rows, columns]
 
     def states(
         self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None
@@ -62,8 +65,9 @@ class SplitModel:
         """
         cache = DynamicCache()
         hidden = self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
+        layers: list[Any] = cache.layers  # Of full attention, and read: each has its keys and values.
         return (None if rows is None else hidden[rows, columns]), [
-            states for layer in cache.layers for states in (layer.keys, layer.values)
+            states for layer in layers for states in (layer.keys, layer.values)
         ]
 
     def hidden_after(
@@ -83,23 +87,24 @@ class SplitModel:
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(zip(states[::2], states[1::2])):
             cache.update(keys, values, layer)
-        return self.backbone(
+        hidden: torch.Tensor = self.backbone(
             input_ids=ids_BT,
             position_ids=sizes[:, None] + step,
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
-        ).last_hidden_state[rows, columns]
+        ).last_hidden_state
+        return hidden[rows, columns]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """[N, d] hidden states -> [N, V] raw logits in float32 (no temperature)."""
-        logits = self.head(hidden_ND) * self.scale
+        logits: torch.Tensor = self.head(hidden_ND) * self.scale
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits.float()
 
     @torch.no_grad()
-    def _check(self, model) -> None:
+    def _check(self, model: Any) -> None:
         ids = torch.arange(1, 5, device=model.device)[None] % self.head.weight.shape[0]
         own = model(input_ids=ids, use_cache=False).logits[0].float()
         if not torch.allclose(self.logits(self.hidden(ids)[0]), own, rtol=1e-2, atol=1e-2):

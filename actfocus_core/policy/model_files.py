@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
 
@@ -31,7 +32,7 @@ def check_regular(folder: Path) -> None:
             raise ActFocusError(f"{path}: is no regular file; delete it, a model folder consists of regular files")
 
 
-def check_weights(folder: Path, config) -> None:
+def check_weights(folder: Path, config: Any) -> None:
     """Everything that ``from_pretrained`` loads from the folder, given its transformers config, is a safetensors file.
 
     It loads ``model.safetensors``, or the files that ``model.safetensors.index.json`` names, or what the config's
@@ -70,7 +71,7 @@ def check_adapter(folder: Path) -> None:
         )
 
 
-def read_json(file: Path) -> dict:
+def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file that holds an object."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -101,7 +102,7 @@ def _check_file(name: str, where: Path) -> None:
         raise ActFocusError(f"{where}: names {name!r}, which is not a file in this folder")
 
 
-def _plain(name: str, where: Path, ending: str = SAFE) -> str:
+def _plain(name: object, where: Path, ending: str = SAFE) -> str:
     """The name, if it is that of a file in the folder of ``where``."""
     name = str(name)
     if not name.endswith(ending) or name.startswith(".") or not name.isprintable() or set(name) & set("/\\:"):

@@ -6,8 +6,9 @@ Face causal LM with ordinary or sliding-window attention, ``vllm.VllmSampler`` o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -128,13 +129,15 @@ class CachedSampler:
             lengths += 1
         return self._replies(ids, logprobs, entropies, count)
 
-    def _replies(self, ids, logprobs, entropies, count) -> list[Reply]:
+    def _replies(
+        self, ids: torch.Tensor, logprobs: torch.Tensor, entropies: torch.Tensor, count: torch.Tensor
+    ) -> list[Reply]:
         closed = torch.isin(ids, self.stop).any(0).tolist()
-        count = count.tolist()
-        ids = [column[:n] for column, n in zip(ids.T.tolist(), count)]
-        self.pending = [row[-1:] for row in ids]
-        logprobs, entropies = logprobs.T.cpu().numpy(), entropies.T.cpu().numpy()
-        return [Reply(ids[r], logprobs[r, :n].copy(), entropies[r, :n].copy(), closed[r]) for r, n in enumerate(count)]
+        sizes = count.tolist()
+        written = [column[:n] for column, n in zip(ids.T.tolist(), sizes)]
+        self.pending = [row[-1:] for row in written]
+        logp, entropy = logprobs.T.cpu().numpy(), entropies.T.cpu().numpy()
+        return [Reply(written[r], logp[r, :n].copy(), entropy[r, :n].copy(), closed[r]) for r, n in enumerate(sizes)]
 
     def _to_front(self, chosen: torch.Tensor) -> torch.Tensor:
         """Put the chosen of the first rows (bool [n]) before the others of them; few rows move.
@@ -155,10 +158,10 @@ class CachedSampler:
 
     def _read(self, blocks: list[list[int]]) -> torch.Tensor:
         """Feed a block to every row; logits [rows, V] after its last token."""
-        first = {}
+        first: dict[tuple[int, ...], int] = {}
         same = [first.setdefault(tuple(block), len(first)) for block in blocks]
         shared = not self.cache.slots and len(first) < len(blocks)
-        fed = list(first) if shared else blocks
+        fed: Sequence[Sequence[int]] = list(first) if shared else blocks
         sizes = torch.tensor([len(b) for b in fed])
         ids = torch.zeros(len(fed), int(sizes.max()), dtype=torch.long)
         for row, block in zip(ids, fed):
@@ -167,9 +170,9 @@ class CachedSampler:
         positions = self.lengths[: len(fed), None] + torch.arange(ids.shape[1], device=self.device)
         logits = self._forward(ids.to(self.device), positions, last=sizes - 1)
         if shared:
-            same = torch.tensor(same, device=self.device)
-            self.cache.spread(same)
-            logits, sizes = logits[same], sizes[same]
+            origin = torch.tensor(same, device=self.device)
+            self.cache.spread(origin)
+            logits, sizes = logits[origin], sizes[origin]
         self.lengths = self.lengths + sizes
         return logits
 
@@ -189,11 +192,11 @@ class CachedSampler:
             for kind, window in self.windows.items()
         }
         mask = masks if len(masks) > 1 else next(iter(masks.values()))
-        keep = 0
+        keep: int | torch.Tensor = 0
         if last is not None:
             # One call serves all rows: keep the few columns where some row's block ends.
             keep, column = torch.unique(last, return_inverse=True)
-        logits = self.model(
+        logits: torch.Tensor = self.model(
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
@@ -212,7 +215,7 @@ class CachedSampler:
             :, None
         ]
 
-    def _draw(self, logits: torch.Tensor, uniform: torch.Tensor):
+    def _draw(self, logits: torch.Tensor, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sample one token a row by its own die: ids, log-probs, entropies, all [rows]."""
         logp = logits.log_softmax(-1)
         probs = logp.exp()
@@ -249,35 +252,46 @@ class SlotCache(Cache):
     """Keys and values at slot = position; ``aim`` says where the next ones go."""
 
     def __init__(self, layers: int, rows: int):
-        super().__init__(layers=[SlotLayer() for _ in range(layers)])
+        self.own = [SlotLayer() for _ in range(layers)]  # type: ignore[no-untyped-call]  # transformers' __init__ has no types
+        """``layers``, by their own type"""
+        super().__init__(layers=list(self.own))
         self.rows, self.slots = rows, 0
 
     def aim(self, positions: torch.Tensor) -> None:
         """positions: int64 [n, m], where the keys of the next pass are put, in the first n rows."""
         self.slots = max(self.slots, int(positions.max()) + 1)
-        for layer in self.layers:
+        for layer in self.own:
             layer.positions, layer.rows, layer.slots = positions, self.rows, self.slots
 
     def move(self, to: torch.Tensor, origin: torch.Tensor) -> None:
         """Row ``to[i]`` takes what row ``origin[i]`` holds."""
-        for layer in self.layers:
+        for layer in self.own:
             for slab in (layer.keys, layer.values):
                 used = slab[:, :, : self.slots]
                 used[to] = used[origin]
 
     def spread(self, origin: torch.Tensor) -> None:
         """Every row r takes what row ``origin[r]`` holds."""
-        for layer in self.layers:
+        for layer in self.own:
             layer.keys, layer.values = layer.keys[origin], layer.values[origin]
 
 
-class SlotLayer(DynamicLayer):
+class SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers' __init_subclass__ has no types
     """One layer's keys and values in a slab with room to grow: no copy a token."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+    """None before the first ``update``"""
+    positions: torch.Tensor
+    rows: int
+    slots: int
+    """as the cache aims"""
     room = 256
     """Slots added when the slab is full."""
 
-    def update(self, key_states, value_states, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.dtype, self.device = key_states.dtype, key_states.device
             self.keys, self.values = (s.new_zeros(*s.shape[:2], 0, s.shape[3]) for s in (key_states, value_states))

@@ -8,6 +8,8 @@ in the model's own parameters, are the model's own but for rounding (a test comp
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from actfocus_core.policy.attention import Attention
 from actfocus_core.policy.forest import Forest
 
 
-def fits(model) -> bool:
+def fits(model: Any) -> bool:
     """Whether a ``Trunk`` can stand for the model's own forward: float32 on a CPU, and what a ``Decoder`` needs."""
     return (
         model.device.type == "cpu"
@@ -28,7 +30,7 @@ def fits(model) -> bool:
     )
 
 
-def _checkpointed(model) -> bool:
+def _checkpointed(model: Any) -> bool:
     """Whether activations are recomputed in the backward pass. transformers 5.19 and 5.23 have different properties for this."""
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
@@ -36,7 +38,7 @@ def _checkpointed(model) -> bool:
 class Trunk:
     """``model``: one that ``fits``. Nothing is copied: it may be trained between two calls."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         self.base, config = model.model, model.config
         self.heads = config.num_attention_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -47,7 +49,8 @@ class Trunk:
         lengths = np.zeros(len(ids), dtype=np.int64)
         np.maximum.at(lengths, rows.numpy(), columns.numpy() + 1)
         forest = Forest(ids.numpy(), lengths)
-        asked, places = torch.from_numpy(forest.place[rows.numpy(), columns.numpy()]).unique(return_inverse=True)
+        found = torch.from_numpy(forest.place[rows.numpy(), columns.numpy()])
+        asked, places = torch.unique(found, return_inverse=True)
         attend = Attention(forest, self.heads, len(self.base.layers))
         turn = self._turn(forest.positions)
         # The module and not its weight alone: with a padding_idx the row of that token has no gradient.
@@ -55,18 +58,18 @@ class Trunk:
         last = len(self.base.layers) - 1
         for i, layer in enumerate(self.base.layers):
             own = layer.self_attn
-            h = _Norm.apply(x, layer.input_layernorm.weight, self.epsilon)
+            h = _norm(x, layer.input_layernorm.weight, self.epsilon)
             keys = self._turned(h, own.k_proj, turn)
-            values = F.linear(h, own.v_proj.weight, own.v_proj.bias).unflatten(1, (-1, self.width))
+            values = torch.unflatten(F.linear(h, own.v_proj.weight, own.v_proj.bias), 1, (-1, self.width))
             seen = attend(self._turned(h, own.q_proj, turn * self.width**-0.5), keys, values).flatten(1)
             if i == last:
                 x, seen = x.index_select(0, asked), seen.index_select(0, asked)
             x = x + F.linear(seen, own.o_proj.weight)
-            h, mlp = _Norm.apply(x, layer.post_attention_layernorm.weight, self.epsilon), layer.mlp
+            h, mlp = _norm(x, layer.post_attention_layernorm.weight, self.epsilon), layer.mlp
             x = x + F.linear(
                 F.silu(F.linear(h, mlp.gate_proj.weight)) * F.linear(h, mlp.up_proj.weight), mlp.down_proj.weight
             )
-        return _Norm.apply(x, self.base.norm.weight, self.epsilon).index_select(0, places)
+        return _norm(x, self.base.norm.weight, self.epsilon).index_select(0, places)
 
     def _turn(self, positions: torch.Tensor) -> torch.Tensor:
         """complex64 [N, 1, w / 2]: by what a pair of a query or key is multiplied."""
@@ -74,7 +77,7 @@ class Trunk:
         half = self.width // 2
         return torch.complex(cos[0, :, :half], sin[0, :, :half])[:, None]
 
-    def _turned(self, h: torch.Tensor, linear, turn: torch.Tensor) -> torch.Tensor:
+    def _turned(self, h: torch.Tensor, linear: torch.nn.Linear, turn: torch.Tensor) -> torch.Tensor:
         """[N, heads, w] queries or keys. The halves of a head are made as neighbours: products of the two are the same."""
         weight = self._paired(linear.weight)
         made = F.linear(h, weight, None if linear.bias is None else self._paired(linear.bias))
@@ -82,20 +85,25 @@ class Trunk:
         return torch.view_as_real(pairs * turn).flatten(2)
 
     def _paired(self, weight: torch.Tensor) -> torch.Tensor:
-        return weight.unflatten(0, (-1, 2, self.width // 2)).transpose(1, 2).flatten(0, 2)
+        return torch.unflatten(weight, 0, (-1, 2, self.width // 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    made: torch.Tensor = _Norm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return made
 
 
 class _Norm(torch.autograd.Function):
     """x / rms(x) * weight over the last dimension of [N, d]; of the forward pass it keeps x and one number a row."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         inverse = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_().div_(x.shape[1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
         return torch.mul(x, inverse).mul_(weight)
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         x, weight, inverse = ctx.saved_tensors
         unit = x * inverse
         scaled = grad * weight

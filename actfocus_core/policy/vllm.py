@@ -12,6 +12,7 @@ import copy
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class VllmEngine:
                     f"vllm: cannot run {policy.name} ({reason}); use the transformers sampler"
                 ) from None
 
-    def sync(self, model) -> None:
+    def sync(self, model: Any) -> None:
         """Take over the weights of a Hugging Face model, with its adapters in them; forgets every prefix."""
         if self.resting:
             self.llm.wake_up(tags=["weights"])
@@ -121,7 +122,7 @@ class VllmEngine:
         outputs = self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], asked, use_tqdm=False)
         return [self._reply(output.outputs[0]) for output in outputs]
 
-    def _reply(self, output) -> Reply:
+    def _reply(self, output: Any) -> Reply:
         ids = list(output.token_ids)
         logprobs = np.array([at[token].logprob for at, token in zip(output.logprobs, ids)], np.float32)
         return Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in self.stop)
@@ -149,7 +150,7 @@ class VllmSampler:
 
 
 @torch.no_grad()
-def whole_weights(model, apart: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+def whole_weights(model: Any, apart: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
     """The parameters of a Hugging Face model by their names in a file, low-rank adapters added in.
 
     ``apart``: an output layer that is tied to the embeddings is given by its own name as well.

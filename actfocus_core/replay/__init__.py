@@ -10,9 +10,10 @@ scheme a core (lanes.py).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from queue import SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,12 +28,14 @@ from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.history import PREPARE, UPDATE, kept_rollouts, learner_before
-from actfocus_core.train.learner import Learner, Prepared, Progress
+from actfocus_core.train.learner import Learner, Prepared, Progress, Tensors
 from actfocus_core.trajectory import Trajectory
 from actfocus_core.whatif import WhatIf
 
 __all__ = ["FRESH", "TOLERANCE", "replay"]
 Match = Literal["rate", "norm"]
+Norms = SimpleQueue[float | None]
+"""lengths of gradients, one a mini-batch; None: no more will come"""
 
 
 def replay(
@@ -40,13 +43,13 @@ def replay(
     step: int,
     schemes: Sequence[str] = ("own",),
     *,
-    params: dict[str, dict] | None = None,
+    params: dict[str, dict[str, Any]] | None = None,
     match: Match = "rate",
     evaluation: int = 0,
     rebuild: bool = False,
     fresh: bool = False,
     groups: Sequence[str] | None = None,
-    settings: dict | None = None,
+    settings: dict[str, Any] | None = None,
     device: str | None = None,
     look: str | None = None,
     on_first: Callable[[WhatIf], None] | None = None,
@@ -122,7 +125,7 @@ def replay(
     }
     answer = Answer(request, facts, kept, before)
     first = First(answer, answer.group(look), len(chosen), on_first) if on_first else None
-    norms = [SimpleQueue() for _ in learners[1:]] if match == "norm" else []
+    norms: list[Norms] = [SimpleQueue() for _ in learners[1:]] if match == "norm" else []
 
     def updated(i: int) -> Updated:
         mine, (mine.config, made) = learners[i], prepared[i]
@@ -146,7 +149,7 @@ def replay(
         return found
 
     updates = []
-    for found in at_once([lambda i=i: updated(i) for i in range(len(chosen))], lanes):
+    for found in at_once([partial(updated, i) for i in range(len(chosen))], lanes):
         updates.append(found)
         learner.progress("replay", len(updates), len(chosen))
     return answer.of(updates, range(len(kept)), seconds=_seconds(learners))
@@ -155,7 +158,15 @@ def replay(
 # --- where the step began --------------------------------------------------------------------
 
 
-def _stored(run: Run, step: int, rebuild: bool, groups, settings, device, on_progress):
+def _stored(
+    run: Run,
+    step: int,
+    rebuild: bool,
+    groups: Sequence[str] | None,
+    settings: dict[str, Any] | None,
+    device: str | None,
+    on_progress: Progress | None,
+) -> tuple[Learner, list[Trajectory], bool]:
     if groups is not None or settings:
         raise ActFocusError("groups and settings are for a fresh replay; a stored update has its own")
     if run.info["config"].get("command") != "train":
@@ -167,7 +178,14 @@ def _stored(run: Run, step: int, rebuild: bool, groups, settings, device, on_pro
     return learner, kept_rollouts(run, step, learner.config), True
 
 
-def _fresh(run: Run, step: int, groups, settings, device, on_progress):
+def _fresh(
+    run: Run,
+    step: int,
+    groups: Sequence[str] | None,
+    settings: dict[str, Any] | None,
+    device: str | None,
+    on_progress: Progress | None,
+) -> tuple[Learner, list[Trajectory], bool]:
     stored = run.info["config"]
     if stored.get("command") == "train":
         raise ActFocusError(f"{run.path}: was trained, so its updates can be replayed as they were; leave --fresh away")
@@ -207,9 +225,11 @@ def _fresh(run: Run, step: int, groups, settings, device, on_progress):
     return learner, [t for t in every if t.group in wanted], False
 
 
-def _chosen(schemes: Sequence[str], params: dict[str, dict], config: TrainConfig) -> dict[str, dict]:
+def _chosen(
+    schemes: Sequence[str], params: dict[str, dict[str, Any]], config: TrainConfig
+) -> dict[str, dict[str, Any]]:
     """Scheme -> its parameters, in the order asked for."""
-    chosen = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for name in schemes:
         name = config.scheme if name == "own" else name
         get_scheme(name)
@@ -219,7 +239,7 @@ def _chosen(schemes: Sequence[str], params: dict[str, dict], config: TrainConfig
     return chosen
 
 
-def _copied(learner: Learner) -> dict[str, dict[str, torch.Tensor]]:
+def _copied(learner: Learner) -> dict[str, Tensors]:
     return {
         file: {name: tensor.detach().clone() for name, tensor in named.items()}
         for file, named in learner.stored().items()
@@ -241,7 +261,7 @@ class _Gradients:
     ``wanted``: lengths to scale them to, one a mini-batch; ``tell``: who else wants to know their own.
     """
 
-    def __init__(self, learner: Learner, wanted: SimpleQueue | None, tell: list[SimpleQueue]):
+    def __init__(self, learner: Learner, wanted: Norms | None, tell: list[Norms]):
         self.parameters, self.wanted, self.tell = list(learner.adam.named.values()), wanted, tell
         self.norms: list[float] = []
         self.sum = torch.zeros(sum(p.numel() for p in self.parameters), dtype=torch.float64)
@@ -266,7 +286,9 @@ class _Gradients:
             other.put(None)
 
 
-def _update(learner: Learner, made: Prepared, step: int, start: dict, watch: _Gradients, is_own: bool) -> Updated:
+def _update(
+    learner: Learner, made: Prepared, step: int, start: dict[str, Tensors], watch: _Gradients, is_own: bool
+) -> Updated:
     """Take it; what the tokens' log-probs are then is not asked yet."""
     learner.adam.on_gradient = watch
     also = {"critic": is_own} if learner.critic is not None else {}
@@ -295,7 +317,7 @@ def _after(learner: Learner, kept: list[Trajectory], chosen: list[int], lanes: i
     return dict(zip(chosen, logprobs(learner, [kept[k] for k in chosen], lanes))) if chosen else {}
 
 
-def _flat(tensors) -> torch.Tensor:
+def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.cat([t.detach().flatten().cpu() for t in tensors]).double()
 
 

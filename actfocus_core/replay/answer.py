@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ TOLERANCE = 1e-6
 class Updated:
     """One update that was taken."""
 
-    row: dict
+    row: dict[str, Any]
     """what the answer says of it, all but ``change``"""
     made: Prepared
     gradient: torch.Tensor
@@ -39,8 +40,8 @@ class Updated:
 class Answer:
     """The part of an answer that is the same for all updates."""
 
-    request: dict
-    facts: dict
+    request: dict[str, Any]
+    facts: dict[str, Any]
     kept: list[Trajectory]
     before: list[np.ndarray]
     """float32 [T] a trajectory: log-probs when the step began"""
@@ -50,7 +51,7 @@ class Answer:
         wanted = next((t.group for t in self.kept if t.id == look), self.kept[0].group)
         return [i for i, t in enumerate(self.kept) if t.group == wanted]
 
-    def of(self, updates: list[Updated], chosen: Sequence[int], **more) -> WhatIf:
+    def of(self, updates: list[Updated], chosen: Sequence[int], **more: object) -> WhatIf:
         """The answer about the ``chosen`` trajectories; ``more``: further facts."""
         result = {
             "updates": [{**u.row, "change": self._change(u, chosen)} for u in updates],
@@ -62,7 +63,7 @@ class Answer:
         }
         return WhatIf("replay", self.request, result, [self._annotated(i, updates) for i in chosen])
 
-    def _change(self, update: Updated, chosen: Sequence[int]) -> dict:
+    def _change(self, update: Updated, chosen: Sequence[int]) -> dict[str, Any]:
         """Kind -> sign of the advantage -> tokens, and the mean and mean absolute change of their log-prob."""
         after, before, advantage, kinds = (
             np.concatenate([values[i] for i in chosen])
@@ -110,12 +111,12 @@ class First:
         """The ``i``-th update is taken and its log-probs of ``chosen`` are known."""
         with self._lock:
             self._found[i] = update
-            complete = all(self._found)
-        if complete:
-            self._give(self._answer.of(self._found, self.chosen, so_far=len(self.chosen)))
+            known = [found for found in self._found if found is not None]
+        if len(known) == len(self._found):
+            self._give(self._answer.of(known, self.chosen, so_far=len(self.chosen)))
 
 
-def signal_of(made: Prepared) -> dict | None:
+def signal_of(made: Prepared) -> dict[str, Any] | None:
     """What the weights were made from, where the scheme reads a signal of the action tokens."""
     name = made.credit.params.get("signal")
     if name is None or not made.credit.params.get("beta") or not made.batch.has(name):
@@ -123,7 +124,7 @@ def signal_of(made: Prepared) -> dict | None:
     return {"name": name, **signal_stats(made.batch.kinds, made.batch.signals[name])._asdict()}
 
 
-def _mean(change: np.ndarray) -> dict:
+def _mean(change: np.ndarray) -> dict[str, float | None]:
     return {
         "tokens": len(change),
         "mean": float(change.mean()) if len(change) else None,

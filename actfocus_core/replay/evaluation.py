@@ -36,18 +36,18 @@ class Evaluation:
                 batch_size=c.rollout_batch,
             )
 
-    def after(self, learner: Learner) -> dict:
+    def after(self, learner: Learner) -> dict[str, float | None]:
         """``summary`` of new rollouts; ``gain`` in success with a 95 % interval over prompts (paired); and the mean
         change of log-prob of the tokens of earlier rollouts, of those that succeeded and of the others."""
         played = self._play(learner)
-        found = summary(played)
+        found: dict[str, float | None] = {**summary(played)}
         d = prompt_means(played, [t.success for t in played]) - prompt_means(
             self.rollouts, [t.success for t in self.rollouts]
         )
-        found["gain"] = float(d.mean())
+        found["gain"] = gain = float(d.mean())
         if len(d) > 1:
             half = NORMAL_95 * float(d.std(ddof=1)) / len(d) ** 0.5
-            found |= {"gain_low": found["gain"] - half, "gain_high": found["gain"] + half}
+            found |= {"gain_low": gain - half, "gain_high": gain + half}
         changes = [now - then for now, then in zip(logprobs(learner, self.rollouts, lanes=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
             own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]

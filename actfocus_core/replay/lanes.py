@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from actfocus_core.policy import Policy
 from actfocus_core.train.batch import TrainingBatch
-from actfocus_core.train.learner import Learner
+from actfocus_core.train.learner import Learner, Tensors
 from actfocus_core.train.openings import SharedOpenings
 from actfocus_core.train.update import autocast, forward, per_token
 from actfocus_core.trajectory import Trajectory
@@ -37,7 +38,7 @@ def lanes_of(learner: Learner) -> int:
     return max(1, cores // torch.get_num_threads())
 
 
-def twin(learner: Learner, start: dict) -> Learner:
+def twin(learner: Learner, start: dict[str, Tensors]) -> Learner:
     """Another learner that stands at ``start``, with weights and optimiser of its own."""
     own = learner.policy
     made = Learner(learner.config, Policy(own.name, copy.deepcopy(own.model), own.tokenizer, own.env_options))
@@ -61,7 +62,7 @@ def logprobs(learner: Learner, kept: list[Trajectory], lanes: int) -> list[np.nd
     ends = np.linspace(0, len(groups), min(max(lanes, 1), len(groups)) + 1).round().astype(int)
     parts = [sum(groups[a:b], []) for a, b in itertools.pairwise(ends)]
     with learner.phase("logprobs"):
-        return sum(at_once([lambda part=part: _logprobs_of(learner, part) for part in parts], lanes), [])
+        return sum(at_once([partial(_logprobs_of, learner, part) for part in parts], lanes), [])
 
 
 @torch.no_grad()

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.runs import Run
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import clear, read_status, request, the_only_trainer
 from actfocus_core.train.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from actfocus_core.policy import Policy
+    from actfocus_core.train.session import Session
 
 __all__ = ["PRESETS", "TrainConfig", "config_of", "first_policy", "preset", "read_status", "request", "resume", "train"]
 
@@ -78,7 +83,7 @@ def config_of(run: Run) -> TrainConfig:
     return TrainConfig.of(**stored)
 
 
-def first_policy(run: Run, config: TrainConfig):
+def first_policy(run: Run, config: TrainConfig) -> Policy:
     """The policy a run began with. Raises ActFocusError where it is not the same any more."""
     policy = _policy(config)
     if policy.fingerprint != run.info["model"].get("fingerprint"):
@@ -89,7 +94,7 @@ def first_policy(run: Run, config: TrainConfig):
     return policy
 
 
-def _policy(config: TrainConfig):
+def _policy(config: TrainConfig) -> Policy:
     from actfocus_core.policy import load_policy
 
     # Parameters are trained in float32; on a GPU the arithmetic is bfloat16 (update.autocast).
@@ -116,8 +121,10 @@ def _demand_room(config: TrainConfig) -> None:
     demand_room(config, shape, in_half(config.precision, device), available, total)
 
 
-def _check(config: TrainConfig, policy) -> None:
+def _check(config: TrainConfig, policy: Policy) -> None:
     """Raise ActFocusError for a wrong option of the environment or the scheme, or a missing extra."""
+    import numpy as np
+
     from actfocus_core.credit import Batch, get_scheme
     from actfocus_core.envs import make_env
     from actfocus_core.extras import demand
@@ -136,12 +143,17 @@ def _check(config: TrainConfig, policy) -> None:
         raise ActFocusError(
             f"{scheme.name}: unknown parameter {min(unknown)!r}; there are {', '.join(scheme.defaults) or 'none'}"
         )
-    sample = Trajectory("sample", [0, 0, 0], [3, 4, 5], [0, 0, 0], [0.0, 0.0, 0.0], ["", "", ""], group="sample")
+    none = np.zeros(3)
+    sample = Trajectory("sample", none, np.array([3, 4, 5]), none, none, ["", "", ""], group="sample")
     scheme.compute(Batch.of([sample]), **config.scheme_params)
 
 
 def _work(
-    config: TrainConfig, policy, run: Run, on_progress: Progress | None, on_warning: Callable[[str], None] | None = None
+    config: TrainConfig,
+    policy: Policy,
+    run: Run,
+    on_progress: Progress | None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Run:
     from actfocus_core.train.grpo import train_grpo
     from actfocus_core.train.ppo import train_ppo
@@ -172,7 +184,7 @@ def _work(
         raise (_failed(session, run, str(error)) if session else error) from None
 
 
-def _failed(session, run: Run, reason: str) -> ActFocusError:
+def _failed(session: Session | None, run: Run, reason: str) -> ActFocusError:
     """The error to raise: what happened, and where training can be taken up again."""
     from actfocus_core.train.checkpoint import whole_checkpoints
 
@@ -188,8 +200,9 @@ def _failed(session, run: Run, reason: str) -> ActFocusError:
             else "there is no checkpoint yet"
         )
     try:
-        session.message = reason
-        session.tell("failed")
-    except (OSError, AttributeError):
+        if session:
+            session.message = reason
+            session.tell("failed")
+    except OSError:
         pass  # The disk that is full or gone cannot take the news either.
     return ActFocusError(f"{run.path}: {reason}; {hope}")

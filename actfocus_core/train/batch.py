@@ -89,17 +89,17 @@ class TrainingBatch:
         others would be padded with more than PADDING tokens, they go alone.
         """
         padding = PADDING if device.type == "cpu" else tokens
-        rows = [i for i in rows if len(self.where[i])]
+        written = [i for i in rows if len(self.where[i])]
         if shared:
             # The last response token is predicted, never read.
-            read_of = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in rows]
-            yield from (self._micro([rows[k] for k in chosen], device) for chosen in alike(read_of, tokens))
+            read_of = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in written]
+            yield from (self._micro([written[k] for k in chosen], device) for chosen in alike(read_of, tokens))
             return
         # The last response token is predicted, never read: nothing from there on is fed.
-        size = {i: int(self.where[i][-1]) + 1 for i in rows}
-        own = {i: size[i] - read[i] for i in rows} if read else size
+        size = {i: int(self.where[i][-1]) + 1 for i in written}
+        own = {i: size[i] - read[i] for i in written} if read else size
         chosen: list[int] = []
-        for i in sorted(rows, key=own.__getitem__):
+        for i in sorted(written, key=own.__getitem__):
             longest = max(size[j] for j in [*chosen, i])
             if chosen and (longest * (len(chosen) + 1) > tokens or (own[i] - own[chosen[-1]]) * len(chosen) > padding):
                 yield self._micro(chosen, device)

@@ -21,9 +21,10 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -36,6 +37,7 @@ SECONDS = ("elapsed", "slowest", "evaluation")
 _HEADER_MAX = 100 << 20
 """Bytes of a header of safetensors, as its library has it."""
 _NAME = re.compile(r"step-(\d{5,})")
+_T = TypeVar("_T")
 
 
 def save_checkpoint(
@@ -101,7 +103,9 @@ def start_from(whole: list[int], lacking: Collection[int]) -> int:
     return max(step for step in whole if step < first)
 
 
-def load_checkpoint(folder: Path, step: int, names: Sequence[str]) -> tuple[dict[str, dict[str, torch.Tensor]], dict]:
+def load_checkpoint(
+    folder: Path, step: int, names: Sequence[str]
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, float]]:
     """The tensors of the named files, and the state. Raises ActFocusError where one is not whole."""
     from safetensors.torch import load_file
 
@@ -116,7 +120,7 @@ def load_checkpoint(folder: Path, step: int, names: Sequence[str]) -> tuple[dict
 
 
 @contextmanager
-def appearing_folder(path: Path):
+def appearing_folder(path: Path) -> Iterator[Path]:
     """Yield a hidden folder that takes the place of ``path`` when the block ends well, and else vanishes.
 
     The folder is synced to the disk with all its files before it is renamed, and what stood at ``path`` is
@@ -172,7 +176,9 @@ def _defect(folder: Path, step: int, names: Sequence[str]) -> str:
     return ""
 
 
-def _read(path: Path, step: int, names: Sequence[str], read: Callable[[Path], object]) -> tuple[dict, dict]:
+def _read(
+    path: Path, step: int, names: Sequence[str], read: Callable[[Path], _T]
+) -> tuple[dict[str, _T], dict[str, float]]:
     """File name -> what ``read`` returns for it, and the state. Raises _NotWhole."""
     if path.is_symlink():
         raise _NotWhole("it is a link, and links inside a run folder are not followed")
@@ -207,7 +213,7 @@ def _demand_tensors(file: Path) -> None:
 
 
 @contextmanager
-def _of(file: Path):
+def _of(file: Path) -> Iterator[Path]:
     """Turn what reading a file raises into _NotWhole."""
     from safetensors import SafetensorError
 
@@ -218,7 +224,7 @@ def _of(file: Path):
         raise _NotWhole(f"{file.name}: {reason}") from None
 
 
-def _checked(state: object, step: int) -> dict:
+def _checked(state: object, step: int) -> dict[str, float]:
     """The state of the step. Raises ValueError if it is something else."""
     if not isinstance(state, dict) or state.get("step") != step:
         raise ValueError(f"it is not that of step {step}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
@@ -24,13 +24,13 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     env: str = "frozen_lake"
-    env_options: dict = {}
+    env_options: dict[str, Any] = {}
     """added to those the policy was trained with"""
     model: str = "tiny"
     """the policy to start from, and the frozen reference: tiny, smollm2, a folder, a hub id"""
     algorithm: Literal["grpo", "ppo"] = "grpo"
     scheme: str = "uniform"
-    scheme_params: dict = {}
+    scheme_params: dict[str, Any] = {}
     """alpha, beta, signal, ...: instead of the scheme's own"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """of the sampling and of the order of the mini-batches; the boards depend on the step alone"""
@@ -106,13 +106,13 @@ class TrainConfig(BaseModel):
     stop_on_format_collapse: bool = False
 
     @model_validator(mode="after")
-    def _evaluations_are_apart(self):
+    def _evaluations_are_apart(self) -> Self:
         if len(set(self.eval_temperatures)) != len(self.eval_temperatures):
             raise ValueError("eval_temperatures: each may stand there once")
         return self
 
     @classmethod
-    def of(cls, **values) -> TrainConfig:
+    def of(cls, **values: Any) -> TrainConfig:
         """Check values. Raises ActFocusError that names the first field that is wrong."""
         try:
             return cls(**values)

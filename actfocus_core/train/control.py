@@ -14,9 +14,11 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from types import FrameType
+from typing import Any, Literal, get_args
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import LINE_MAX, is_locked, locked, open_to_change, read_json
@@ -66,18 +68,20 @@ def request(run: Path, what: Request) -> None:
 def requested(run: Path) -> Request:
     """What is asked of the run now; ``go`` where nothing is or what stands there is not a request."""
     try:
-        what = read_json(run / "control.json", _WORD_MAX)["request"]
+        content: Any = read_json(run / "control.json", _WORD_MAX)
+        what = content["request"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "go"
-    return what if isinstance(what, str) and what in get_args(Request) else "go"
+    words: tuple[Request, ...] = get_args(Request)
+    return next((word for word in words if word == what), "go")
 
 
-def write_status(run: Path, **status) -> None:
+def write_status(run: Path, **status: object) -> None:
     """Replace status.json. Raises OSError where it cannot be written."""
     _write(run / "status.json", {**status, "pid": os.getpid(), "time": time.time()})
 
 
-def read_status(run: Path) -> dict:
+def read_status(run: Path) -> dict[str, Any]:
     """What the run last said of itself; empty where it never did, or where what stands there is no status.
 
     A run that says ``running`` or ``paused`` while no process holds its lock was killed: its state
@@ -107,13 +111,13 @@ def _fits(value: object, kind: type) -> bool:
     return value is None or isinstance(value, kind)
 
 
-def _write(file: Path, content: dict) -> None:
+def _write(file: Path, content: dict[str, object]) -> None:
     with appearing(file) as part:
         part.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def the_only_trainer(run: Path):
+def the_only_trainer(run: Path) -> Iterator[None]:
     """Hold the run's lock. Raises ActFocusError where another process trains here, and OSError where no lock can be held."""
     for _ in range(LOCK_TRIES):
         with locked(run / ".lock") as held:
@@ -170,7 +174,7 @@ class Interrupt:
     asked = False
 
     @contextmanager
-    def listening(self):
+    def listening(self) -> Iterator[Interrupt]:
         """Take the two signals over for the time of a block; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -182,7 +186,7 @@ class Interrupt:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _take(self, number, frame) -> None:
+    def _take(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True

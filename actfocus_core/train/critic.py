@@ -28,4 +28,5 @@ class Critic(torch.nn.Module):
     def values(self, micro: MicroBatch) -> torch.Tensor:
         """float32 [n], in units of return: read where the prediction of the token is read."""
         hidden = self.backbone(input_ids=micro.ids[:, :-1], use_cache=False).last_hidden_state
-        return self.head(hidden[micro.rows, micro.positions - 1])[:, 0].float()
+        values: torch.Tensor = self.head(hidden[micro.rows, micro.positions - 1])[:, 0].float()
+        return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def evaluate(
     rollouts: int = 16,
     temperature: float = 1.0,
     step: int = 0,
-    env_options: dict | None = None,
+    env_options: dict[str, Any] | None = None,
     batch_size: int = 128,
     sampler: Sampler | None = None,
     on_progress: Callable[[int, int], None] | None = None,

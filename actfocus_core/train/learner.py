@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from actfocus_core.policy import Policy, load_policy
 from actfocus_core.policy.logits import SplitModel
 from actfocus_core.signals import score
 from actfocus_core.train import metrics as names
-from actfocus_core.train.batch import TrainingBatch, minibatches
+from actfocus_core.train.batch import MicroBatch, TrainingBatch, minibatches
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.critic import Critic
 from actfocus_core.train.groups import number_kept
@@ -31,6 +31,10 @@ from actfocus_core.trajectory import Trajectory
 
 Progress = Callable[[str, int, int], None]
 """phase, done, total"""
+Tensors = dict[str, torch.Tensor]
+"""by name"""
+Part = tuple[Callable[[], Tensors], Callable[[Tensors], None]]
+"""what gives tensors, and what takes them up"""
 _FROM_REFERENCE = frozenset(("energy", "entropy", "centred_energy", "shift"))
 """Needs of a scheme that only scoring by the reference meets."""
 
@@ -77,7 +81,7 @@ class Learner:
         """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
 
     @contextmanager
-    def phase(self, name: str):
+    def phase(self, name: str) -> Iterator[None]:
         """Time a part of the step."""
         began = time.perf_counter()
         yield
@@ -131,7 +135,9 @@ class Learner:
             columns["units"] = batch.index * (1 << 16) + turns
         return TrainingBatch(kept, columns)
 
-    def minibatches(self, batch: TrainingBatch, credit: Credit, step: int, epoch: int):
+    def minibatches(
+        self, batch: TrainingBatch, credit: Credit, step: int, epoch: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
         parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
         # A normaliser that the config names goes before the scheme's own.
@@ -144,7 +150,7 @@ class Learner:
         return [(rows, z) for rows in parts]
 
     @contextmanager
-    def updating(self):
+    def updating(self) -> Iterator[None]:
         """The policy in training mode where it makes its activations twice; the player follows it."""
         models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
         for model in models:
@@ -165,19 +171,19 @@ class Learner:
 
     # --- what the next step depends on ---------------------------------------------------
 
-    def parts(self) -> dict:
+    def parts(self) -> dict[str, Part]:
         """File name -> (what gives its tensors, what takes them up)."""
-        parts = {}
+        parts: dict[str, Part] = {}
         for name, adam in (("policy", self.adam), ("critic", self.critic_adam)):
             if adam is not None:
                 parts |= {name: (adam.parameters, adam.restore), f"{name}-adam": (adam.tensors, adam.load)}
         return parts
 
-    def stored(self) -> dict[str, dict[str, torch.Tensor]]:
+    def stored(self) -> dict[str, Tensors]:
         """File name -> name -> tensor; these are the living tensors, not copies."""
         return {name: give() for name, (give, _) in self.parts().items()}
 
-    def take_up(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
+    def take_up(self, tensors: dict[str, Tensors]) -> None:
         """Go on from what ``stored`` gave once."""
         for name, (_, take) in self.parts().items():
             take(tensors[name])
@@ -205,13 +211,14 @@ class Learner:
         if self.player is self.policy and self.config.sampler == "transformers":
             return [t.logprobs for t in kept]
 
-        def again(micro):
+        def both(micro: MicroBatch) -> torch.Tensor:
             logprobs, entropies = forward(self.model, micro, entropy=True)
+            assert entropies is not None  # They are asked for.
             return torch.stack([logprobs, entropies], dim=1)
 
         made = per_token(
             kept,
-            again,
+            both,
             self.config.micro_tokens,
             self.policy.device,
             self.config.precision,

@@ -8,6 +8,7 @@ the Llama and Qwen2 kind with the fused attention (a test counts what autograd h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.train.config import TrainConfig
@@ -36,7 +37,7 @@ class Shape:
     qkv_bias: bool = False
 
     @classmethod
-    def of(cls, config) -> Shape:
+    def of(cls, config: Any) -> Shape:
         """From the config of a Hugging Face model."""
         c = config.get_text_config()
         head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
@@ -130,7 +131,7 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     """What a run needs at most. ``half``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
     size = 2 if half else 4
     trained = shape.adapters(config.lora_rank) if config.lora_rank else shape.parameters
-    held = {
+    held: dict[str, float] = {
         "weights": 4 * (shape.parameters + (trained if config.lora_rank else 0)),
         "Adam": 8 * trained,
         "reference": size * shape.parameters,
@@ -139,7 +140,7 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
         held["critic and its Adam"] = 12 * shape.backbone
     if half and config.sampler == "transformers":
         held["copy that plays"] = 2 * shape.parameters
-    sampling = (
+    sampling: dict[str, float] = (
         {"vLLM": config.sampler_memory * device_memory}
         if config.sampler == "vllm"
         else {
@@ -153,7 +154,7 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
         }
     )
     chunk = min(config.micro_tokens, max(32, (1 << 24) // shape.vocabulary))
-    updating = {
+    updating: dict[str, float] = {
         "gradients": 4 * trained,
         "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
         # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
@@ -181,7 +182,7 @@ def demand_room(config: TrainConfig, shape: Shape, half: bool, available: float,
     needed = estimate(config, shape, half, device_memory)
     if needed.total <= available:
         return
-    given: dict = {}
+    given: dict[str, int] = {}
     for change in CHANGES:
         # A change that would ask for more than is set already is none.
         given |= {

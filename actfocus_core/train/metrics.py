@@ -6,6 +6,7 @@ A number that was not measured in a step is not in its row. ``explain`` says wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
     kinds = np.concatenate([t.kinds for t in trajectories])
     entropy = np.concatenate([t.signals["entropy"] for t in trajectories])
     sampled, known = int((kinds >= TokenKind.REASONING).sum()), np.isfinite(entropy)
-    metrics = {
+    metrics: dict[str, SupportsFloat] = {
         "reward/return": np.mean([t.ret for t in trajectories]),
         "reward/reward": np.mean([t.reward for t in trajectories]),
         "reward/penalty": np.mean([t.penalty for t in trajectories]),

@@ -87,7 +87,7 @@ class SharedOpenings:
         """Carry on what the micro-batches' backward passes left at the openings."""
         leaves = [*self._states, *self._hidden]
         parts = [(made, leaf.grad) for made, leaf in zip(self._made, leaves) if leaf.grad is not None]
-        torch.autograd.backward(*map(list, zip(*parts)))
+        torch.autograd.backward([made for made, _ in parts], [gradient for _, gradient in parts])
 
 
 def _shared(batch: TrainingBatch, alike: list[int], prompt: int, longest: int) -> np.ndarray:

@@ -51,6 +51,7 @@ def train_ppo(s: Session) -> None:
 def prepare_ppo(s: Learner, kept: list[Trajectory]) -> Prepared:
     """Everything the update reads of the kept trajectories; they get the critic's ``value``."""
     c = s.config
+    assert s.critic is not None  # PPO has one.
     # The critic's value before every response token, and GAE from it.
     with s.phase("values"):
         for t, values in zip(kept, per_token(kept, s.critic.values, c.micro_tokens, s.policy.device, c.precision)):
@@ -70,6 +71,7 @@ def update_ppo(s: Learner, made: Prepared, step: int, critic: bool = True) -> li
 
     ``critic=False`` leaves the critic as it is: in the step it changes nothing for the policy.
     """
+    assert s.critic is not None and s.critic_adam is not None  # PPO has one.
     with s.phase("update"):
         return [
             policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)

@@ -9,6 +9,7 @@ spread least, as the paper does. It is the same for every scheme; for a language
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import NAMES
@@ -20,7 +21,7 @@ SIZES = ("0.5B", "1.5B", "3B")
 SMALL_BYTES = 80_000_000
 """Of the weights of 20 million parameters, as a run stores them."""
 
-_PAPER = {
+_PAPER: dict[str, dict[str, Any]] = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
     "sokoban": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}, "filter_share": 0.25},
     "sudoku": {"env_options": {"max_turns": 8, "max_actions": 16, "response_tokens": 400}, "filter_share": 0.25},
@@ -85,7 +86,7 @@ _QUICK_LANGUAGE = {
 """Instead, for a language model on a CPU: few and short rollouts. It shows that it runs, not what is learned."""
 
 
-def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict:
+def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict[str, Any]:
     """The values of a preset, for ``TrainConfig.of(**values)``; what it does not say has a default.
 
     ``name``: ``quick``, ``paper``, or one of ROWS, which brings ``env`` and ``model``. ``model`` decides, in ``paper``, how many tokens go through it
@@ -122,7 +123,7 @@ def is_language_model(model: str) -> bool:
     )
 
 
-def _of_size(model: str) -> dict:
+def _of_size(model: str) -> dict[str, Any]:
     """What fits a GPU of 80 GB by the arithmetic of ``memory``, by the parameters in the model's name.
 
     PPO with 3B trains a critic of 3B beside it and needs 141 GB.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class Session(Learner):
         return self.step + 1
 
     @contextmanager
-    def phase(self, name: str):
+    def phase(self, name: str) -> Iterator[None]:
         """Time a part of the step, and say in the status that it is being done."""
         self.tell("running", phase=name)
         with super().phase(name):
@@ -118,7 +119,7 @@ class Session(Learner):
         return rollouts
 
     @contextmanager
-    def updating(self):
+    def updating(self) -> Iterator[None]:
         """As the learner's; afterwards vLLM's weights are those of before."""
         with super().updating():
             yield
@@ -286,7 +287,7 @@ class Session(Learner):
         """Step -> what it lacks of its rollouts, their signals and its row of metrics, for the incomplete steps up to ``last``."""
         scores, facts = self.scores_all, set(self.run.steps())
         signals = {file.name for file in (self.run.path / "signals").glob("step-*")}
-        found = {}
+        found: dict[int, str] = {}
         for step in range(0 if self.config.eval_every else 1, last + 1):
             lacks = [] if step in self.logged else ["metrics"]
             if self._stores(step) and scores and f"step-{step:05d}.{slug(self.config.model)}.parquet" not in signals:
@@ -324,7 +325,7 @@ class Session(Learner):
     # --- the rest ------------------------------------------------------------------------
 
     @property
-    def env_options(self) -> dict:
+    def env_options(self) -> dict[str, Any]:
         """All options of the environment, as they hold in this run."""
         given = {**self.policy.env_options.get(self.config.env, {}), **self.config.env_options}
         return make_env(self.config.env, **given).options.model_dump(mode="json")
@@ -339,7 +340,8 @@ class Session(Learner):
         return budget is not None and self.elapsed + self._slowest + self._evaluation > budget
 
     def _evaluate(self, step: int) -> dict[str, float]:
-        c, found, began = self.config, {}, self.elapsed
+        c, began = self.config, self.elapsed
+        found: dict[str, float] = {}
         with self.phase("evaluate"):
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(

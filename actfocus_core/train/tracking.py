@@ -6,16 +6,19 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.extras import demand
 
 PROJECT = "actfocus"
+Tracker = tuple[Callable[[int, dict[str, float]], None], Callable[[], None]]
+"""what logs the metrics of a step, and what closes it"""
 
 
 class Tracking:
     """The trackers a config names; nothing for none. metrics.jsonl stays the record of the run."""
 
-    def __init__(self, names: tuple[str, ...], run: Path, config: dict):
+    def __init__(self, names: tuple[str, ...], run: Path, config: dict[str, Any]):
         self.opened = [_tensorboard(run) if name == "tensorboard" else _hosted(name, run, config) for name in names]
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -33,7 +36,7 @@ def demand_trackers(names: tuple[str, ...]) -> None:
         demand("torch.utils.tensorboard" if name == "tensorboard" else name, name)
 
 
-def _tensorboard(run: Path) -> tuple[Callable, Callable]:
+def _tensorboard(run: Path) -> Tracker:
     writer = demand("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run / "tensorboard"))
 
     def log(step: int, metrics: dict[str, float]) -> None:
@@ -44,11 +47,11 @@ def _tensorboard(run: Path) -> tuple[Callable, Callable]:
     return log, writer.close
 
 
-def _hosted(name: str, run: Path, config: dict) -> tuple[Callable, Callable]:
+def _hosted(name: str, run: Path, config: dict[str, Any]) -> Tracker:
     """wandb, and trackio, which has the same interface."""
     library = demand(name, name)
 
-    def call(function: Callable, *arguments, **named) -> None:
+    def call(function: Callable[..., object], *arguments: object, **named: object) -> None:
         # They talk on stdout, which belongs to the command's own answer.
         with redirect_stdout(sys.stderr):
             function(*arguments, **named)

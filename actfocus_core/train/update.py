@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.losses import masked_mean, policy_loss, reference_kl, value_loss
+from actfocus_core.losses import PolicyLoss, masked_mean, policy_loss, reference_kl, value_loss
 from actfocus_core.policy.logits import SplitModel, chunk_rows
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.openings import SharedOpenings
-from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+
+if TYPE_CHECKING:
+    from actfocus_core.train.critic import Critic
 
 HELD_LOGITS = 1 << 25
 """Logits a micro-batch may hold for its backward pass; where there are more they are made twice."""
@@ -55,7 +59,7 @@ class Adam:
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The trained parameters by name, to be stored."""
-        return self.named
+        return dict(self.named)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state as named tensors, to be stored."""
@@ -94,7 +98,7 @@ def forward(
     else:
         rows = len(micro)
     parts = []
-    for h, y in zip(hidden.split(rows), micro.targets.split(rows)):
+    for h, y in zip(torch.split(hidden, rows), torch.split(micro.targets, rows)):
         again = hidden.requires_grad and rows < len(micro)
         parts.append(
             checkpoint(_of_chunk, model, h, y, entropy, use_reentrant=False)
@@ -105,7 +109,9 @@ def forward(
     return torch.cat(logprobs), torch.cat(entropies) if entropy else None
 
 
-def _of_chunk(model: SplitModel, hidden: torch.Tensor, targets: torch.Tensor, entropy: bool):
+def _of_chunk(
+    model: SplitModel, hidden: torch.Tensor, targets: torch.Tensor, entropy: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     logs = model.logits(hidden).log_softmax(-1)
     return logs.gather(1, targets[:, None])[:, 0], -(logs.exp() * logs).sum(-1) if entropy else None
 
@@ -115,7 +121,7 @@ def in_half(precision: str, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
-def autocast(device: torch.device, precision: str):
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The arithmetic of a forward pass; the parameters stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=in_half(precision, device))
 
@@ -159,7 +165,7 @@ def policy_gradient(
     ):
         with autocast(device, config.precision):
             loss, parts = _losses(model, micro, openings, z, config, tokens)
-        loss.backward()
+        torch.autograd.backward(loss)
         # Means over the micro-batch become its part of the mean over all that were computed.
         share = len(micro) / computed
         for name, value in parts.items():
@@ -180,7 +186,7 @@ def _losses(
     z: np.ndarray,
     config: TrainConfig,
     tokens: int,
-):
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of a micro-batch as a part of its mini-batch of ``tokens`` response tokens, and its parts."""
     logprobs, entropies = forward(model, micro, bool(config.entropy_coef), openings)
     result = _surrogate(micro, logprobs, micro.columns["weights"], z, config)
@@ -192,6 +198,7 @@ def _losses(
         "clip/high": result.clip_high,
     }
     if config.entropy_coef:
+        assert entropies is not None  # They are asked for.
         parts["loss/entropy"] = -config.entropy_coef * masked_mean(entropies, ones, tokens)
         loss = loss + parts["loss/entropy"]
     if config.kl_coef:
@@ -201,14 +208,16 @@ def _losses(
     return loss, parts
 
 
-def _surrogate(micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor, z: np.ndarray, config: TrainConfig):
+def _surrogate(
+    micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor, z: np.ndarray, config: TrainConfig
+) -> PolicyLoss:
     """The policy loss of a micro-batch, with the given weights."""
     own = z[micro.chosen]
     divisor = float(own[0]) if np.ptp(own) == 0 else torch.from_numpy(own).to(logprobs)[micro.rows]
     columns = micro.columns
     units = columns.get("units")
     if units is not None:
-        units = units.unique(return_inverse=True)[1]
+        units = torch.unique(units, return_inverse=True)[1]
     return policy_loss(
         logprobs,
         columns["old_logprobs"],
@@ -263,7 +272,7 @@ def gradient_by_kind(
 
 
 def critic_step(
-    critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, config: TrainConfig, step: int
+    critic: Critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, config: TrainConfig, step: int
 ) -> dict[str, float]:
     """One optimiser step of the critic on the same mini-batch. Columns: ``values``, ``value_targets``."""
     tokens, total = batch.tokens(rows), 0.0
@@ -279,15 +288,15 @@ def critic_step(
             config.clip_value,
             tokens,
         )
-        loss.backward()
+        torch.autograd.backward(loss)
         total += float(loss.detach())
     return {"loss/value": total, "grad/critic_norm": adam.step(step, "critic")}
 
 
 @torch.no_grad()
 def per_token(
-    trajectories: list,
-    of_micro,
+    trajectories: list[Trajectory],
+    of_micro: Callable[[MicroBatch], torch.Tensor],
     tokens: int,
     device: torch.device,
     precision: str = "float32",

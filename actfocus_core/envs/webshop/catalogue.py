@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from actfocus_core.envs.base import stable_uniform
 from actfocus_core.envs.webshop.search import Index, words
-from actfocus_core.envs.webshop.synthetic import make_records
+from actfocus_core.envs.webshop.synthetic import DepartmentName, make_records
 from actfocus_core.errors import ActFocusError
 
 T = TypeVar("T", bound=BaseModel)
@@ -165,12 +165,12 @@ class Catalogue:
         """At most 50 products, best first."""
         return tuple(self.products[i] for i in self._index.search(query))
 
-    def __deepcopy__(self, memo: dict) -> Catalogue:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Catalogue:
         return self
 
 
 @lru_cache(maxsize=8)
-def synthetic_catalogue(seed: int, departments: tuple[str, ...]) -> Catalogue:
+def synthetic_catalogue(seed: int, departments: tuple[DepartmentName, ...]) -> Catalogue:
     """The embedded catalogue."""
     return Catalogue([_product(Record.model_validate(r)) for r in make_records(seed, departments)])
 
@@ -202,7 +202,8 @@ def _read_catalogue(path: Path, instructions: Path | None, *stamps: int | None) 
 
 
 def _product(record: Record) -> Product:
-    options, option_prices = {}, {}
+    options: dict[str, tuple[str, ...]] = {}
+    option_prices: dict[tuple[str, str], float] = {}
     for name, contents in record.customization_options.items():
         values = {clean(content.value): content.price for content in contents or []}
         values.pop("", None)
@@ -368,7 +369,9 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 def _blank(text: str, at: int) -> int:
     """The position after white space."""
-    return _SPACE.match(text, at).end()
+    space = _SPACE.match(text, at)
+    assert space is not None  # The pattern matches the empty string.
+    return space.end()
 
 
 def _line(text: str, at: int) -> int:

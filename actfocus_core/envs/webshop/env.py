@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,7 +17,7 @@ from actfocus_core.envs.webshop.catalogue import Catalogue, read_catalogue, synt
 from actfocus_core.envs.webshop.drawing import sketch
 from actfocus_core.envs.webshop.goals import Goal, Score, make_goal, score
 from actfocus_core.envs.webshop.pages import Location, Page, compact_text, full_text, page
-from actfocus_core.envs.webshop.synthetic import DEPARTMENTS
+from actfocus_core.envs.webshop.synthetic import DEPARTMENTS, DepartmentName
 from actfocus_core.errors import ActFocusError
 
 LONGEST_QUERY = 200
@@ -35,8 +36,6 @@ TINY = {
 
 _ACTION = re.compile(r"(search|click)\s*\[(.*)\]", re.IGNORECASE | re.DOTALL)
 
-Department = Literal["fashion", "beauty", "electronics", "garden", "grocery"]
-
 
 class WebShopOptions(EnvOptions):
     max_turns: int = Field(9, ge=1, le=100)
@@ -49,7 +48,7 @@ class WebShopOptions(EnvOptions):
     """WebShop's ``items_ins`` file for that catalogue: attributes and instructions by asin."""
     catalogue_seed: int = 0
     """Of the embedded catalogue."""
-    departments: tuple[Department, ...] = Field(tuple(DEPARTMENTS), min_length=1)
+    departments: tuple[DepartmentName, ...] = Field(tuple(DEPARTMENTS), min_length=1)
     """Of the embedded catalogue; 156 products each."""
     results_per_page: int = Field(10, ge=1, le=50)
     goal_attributes: int = Field(2, ge=1, le=5)
@@ -125,7 +124,9 @@ class WebShop(Env):
         verb, _, argument = action[:-1].partition("[")
         if verb == "search":
             return Location("results", argument)
-        return self.page(at).find(argument).target
+        button = self.page(at).find(argument)
+        assert button is not None  # It is where the spelling came from.
+        return button.target
 
     def parse(self, text: str) -> str | None:
         match = _ACTION.fullmatch(text.strip())
@@ -165,7 +166,7 @@ class WebShop(Env):
         at = self.location
         return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen], ensure_ascii=False)
 
-    def world_key(self) -> tuple:
+    def world_key(self) -> tuple[Hashable, ...]:
         return (self.goal,)
 
     def task_text(self) -> str:
@@ -204,14 +205,14 @@ class WebShop(Env):
         result = self.purchase()
         return sketch(self.page(), self.goal.instruction, f"score {result.total:.2f}" if result else "", self.success)
 
-    def _info(self) -> dict:
+    def _info(self) -> dict[str, Any]:
         result = self.purchase()
         return {"bought": self.bought, "score": result.total if result else 0.0}
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         return {"goal": self.goal.to_json(), "location": self.location.to_json()}
 
-    def _restore(self, state: dict) -> None:
+    def _restore(self, state: dict[str, Any]) -> None:
         self.goal = Goal.from_json(state["goal"])
         self.location = Location.from_json(state["location"])
 

@@ -10,10 +10,11 @@ catalogue's queries and categories: the words that name kinds of things there.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,11 +54,11 @@ class Goal:
         wanted = " ".join((*self.attributes, self.query, *(value for _, value in self.options)))
         return wanted if self.price_upper is None else f"{wanted} under {self.price_upper:.0f}"
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"attributes": list(self.attributes), "options": [list(pair) for pair in self.options]}
 
     @classmethod
-    def from_json(cls, data: dict) -> Goal:
+    def from_json(cls, data: dict[str, Any]) -> Goal:
         return cls(
             **data
             | {"attributes": tuple(data["attributes"]), "options": tuple(tuple(pair) for pair in data["options"])}
@@ -116,7 +117,7 @@ def make_goal(catalogue: Catalogue, seed: int, attributes: int = 2, options: int
 
 def _some(rng: np.random.Generator, values: tuple[str, ...], count: int) -> tuple[str, ...]:
     """At most ``count`` of the values, in their own order."""
-    keep = rng.choice(len(values), min(count, len(values)), replace=False) if values else []
+    keep: Iterable[int] = rng.choice(len(values), min(count, len(values)), replace=False) if values else []
     return tuple(values[i] for i in sorted(keep))
 
 

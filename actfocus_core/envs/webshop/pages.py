@@ -7,7 +7,7 @@ graph can be walked by the environment, drawn by the app and solved by the oracl
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from actfocus_core.envs.webshop.catalogue import Catalogue, Product, clean
 
@@ -26,11 +26,11 @@ class Location:
     chosen: tuple[tuple[str, str], ...] = ()
     """(option, value), in the product's order of options."""
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"chosen": [list(pair) for pair in self.chosen]}
 
     @classmethod
-    def from_json(cls, data: dict) -> Location:
+    def from_json(cls, data: dict[str, Any]) -> Location:
         return cls(**data | {"chosen": tuple(tuple(pair) for pair in data["chosen"])})
 
 

@@ -7,13 +7,14 @@ an attribute is found in a product's text only if the product has it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from actfocus_core.envs.base import stable_seed
 
 PRODUCTS_PER_TYPE = 26
+DepartmentName = Literal["fashion", "beauty", "electronics", "garden", "grocery"]
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
@@ -29,7 +30,7 @@ class Department(NamedTuple):
 
 
 COLORS = "black white red blue green gray pink brown"
-DEPARTMENTS = {
+DEPARTMENTS: dict[DepartmentName, Department] = {
     "fashion": Department(
         "shirt jacket dress sweater boots hat",
         "cotton wool soft warm slim loose casual formal classic vintage hooded stretch",
@@ -68,7 +69,7 @@ DEPARTMENTS = {
 }
 
 
-def make_records(seed: int = 0, departments: tuple[str, ...] = tuple(DEPARTMENTS)) -> list[dict]:
+def make_records(seed: int = 0, departments: tuple[DepartmentName, ...] = tuple(DEPARTMENTS)) -> list[dict[str, Any]]:
     """The products of some departments, as WebShop's product file holds them, shuffled.
 
     The seed decides everything; a department's products do not depend on which others there are.
@@ -82,7 +83,7 @@ def make_records(seed: int = 0, departments: tuple[str, ...] = tuple(DEPARTMENTS
     return [records[i] for i in order]
 
 
-def _record(rng: np.random.Generator, name: str, kind: str) -> dict:
+def _record(rng: np.random.Generator, name: DepartmentName, kind: str) -> dict[str, Any]:
     """One product of a department. Half the titles' attributes are told in the bullet points only."""
     department = DEPARTMENTS[name]
     attributes = _some(rng, department.attributes.split(), int(rng.integers(3, 5)))
@@ -106,14 +107,14 @@ def _record(rng: np.random.Generator, name: str, kind: str) -> dict:
     }
 
 
-def _sizes(rng: np.random.Generator, values: list[str], base: int) -> list[dict]:
+def _sizes(rng: np.random.Generator, values: list[str], base: int) -> list[dict[str, Any]]:
     """Two or three sizes; in half the products a larger one costs more."""
     step = int(rng.integers(2, 9)) if rng.random() < 0.5 else 0
     keep = sorted(rng.choice(len(values), int(rng.integers(2, 4)), replace=False))
     return [_value(values[i], base + step * rank if step else 0) for rank, i in enumerate(keep)]
 
 
-def _value(value: str, price: int = 0) -> dict:
+def _value(value: str, price: int = 0) -> dict[str, Any]:
     """An option's value as WebShop's product file holds it; price 0 = the product's own."""
     return {
         "value": value,
