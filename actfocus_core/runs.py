@@ -6,7 +6,7 @@
       trajectories/step-00012.parquet       facts, never rewritten
       signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
       signals/step-00012.NAME.parquet       the values of ANNOTATIONS, keyed the same way
-      whatif/KIND-ID.json, .parquet         replays, branches, edits (whatif.py)
+      whatif/KIND-ID.json, .parquet         replays, branches, edits (counterfactual/store.py)
 
 Every file appears by rename and is whole when it is seen; ``metrics.jsonl`` grows by
 whole lines. So a run can be read while it is written, and years later.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from actfocus_core.policy import Policy
-    from actfocus_core.policy.logits import SplitModel
+    from actfocus_core.policy.split_model import SplitModel
 
 SIGNALS = ("energy", "entropy", "nll", "shift")
 """Of the reference: energy and entropy, which do not drift while the policy is trained. Of the
@@ -66,7 +66,7 @@ def score(
     ``tokens_per_batch`` tokens. Raises ActFocusError where a token id is not in the reference's vocabulary, or a
     trajectory exceeds its context.
     """
-    from actfocus_core.policy.logits import SplitModel
+    from actfocus_core.policy.split_model import SplitModel
 
     _check(trajectories, reference)
     split = SplitModel(reference.model)
@@ -98,7 +98,7 @@ def _batches(trajectories: list[Trajectory], tokens: int, shared: bool) -> Itera
     """Trajectories of like length, padded to about ``tokens`` tokens a batch; where a model reads once what neighbours
     begin alike with (``shared``), those that do, and so many tokens without what they share."""
     if shared:
-        from actfocus_core.policy.forest import alike
+        from actfocus_core.policy.tiny_cpu.forest import alike
 
         yield from ([trajectories[i] for i in chosen] for chosen in alike([t.token_ids for t in trajectories], tokens))
         return
@@ -115,7 +115,7 @@ def _batches(trajectories: list[Trajectory], tokens: int, shared: bool) -> Itera
 def _score_batch(batch: list[Trajectory], split: SplitModel, reference: Policy, top_k: int) -> None:
     import torch
 
-    from actfocus_core.policy.logits import chunk_rows
+    from actfocus_core.policy.split_model import chunk_rows
 
     ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
     for row, t in zip(ids, batch):

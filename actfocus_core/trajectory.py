@@ -196,6 +196,6 @@ class Trajectory:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the tokens by kind, their numbers on hover."""
-        from actfocus_core.token_html import trajectory_html
+        from actfocus_core.reports.token_html import trajectory_html
 
         return trajectory_html(self)

@@ -16,9 +16,9 @@ from actfocus_core.envs.webshop import WebShop
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import TurnValue, judge, stored
 from actfocus_core.oracle.turns import answers
+from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from actfocus_core.token_html import shown
 from actfocus_core.trajectory import Trajectory
 from app.batch import BatchConstants
 from app.catalog import Place

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from actfocus_core.counterfactual.store import is_id
 from actfocus_core.credit import CONTROLS, SCHEMES
 from actfocus_core.signals import SIGNALS
-from actfocus_core.whatif import is_id
 
 SCOPES = ("batch", "group", "trajectory")
 COLOURS = ("weight", "kind", "energy", "entropy", "nll", "credit")

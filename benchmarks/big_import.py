@@ -28,7 +28,7 @@ STEP = 5000
 
 def write(path: Path, size: int, format: str) -> int:
     """Write at least ``size`` bytes of rollouts; gives how many they are."""
-    from actfocus_core.interop.own import to_record
+    from actfocus_core.interop.formats.native import to_record
     from actfocus_core.paths import assets
     from actfocus_core.runs import Run
     from actfocus_core.trajectory import TokenKind

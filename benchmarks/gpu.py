@@ -30,15 +30,15 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
 from actfocus_core.policy import Policy, load_policy
-from actfocus_core.policy.logits import SplitModel, chunk_rows
 from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.policy.split_model import SplitModel, chunk_rows
 from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch
 from actfocus_core.train.grpo import prepare_grpo, update_grpo
 from actfocus_core.train.learner import Learner
-from actfocus_core.train.memory import QWEN, Shape
+from actfocus_core.train.sizing.memory import QWEN, Shape
 from actfocus_core.train.update import Adam, policy_step
 from actfocus_core.trajectory import TokenKind, Trajectory
 

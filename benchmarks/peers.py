@@ -33,8 +33,8 @@ from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.losses import normalisers
 from actfocus_core.policy import Policy, load_policy
-from actfocus_core.policy.logits import SplitModel
 from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch

@@ -30,7 +30,7 @@ def main() -> None:
 
     import torch
 
-    from actfocus_core.replay import replay
+    from actfocus_core.counterfactual.replay import replay
     from actfocus_core.runs import Run
     from actfocus_core.train import TrainConfig, preset, train
 

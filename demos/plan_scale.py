@@ -1,7 +1,7 @@
 """The table of docs/scale.md: memory and time of a GRPO step from 0.5B to 72B, by arithmetic."""
 
-from actfocus_core.train.memory import GB
-from actfocus_core.train.scale import SIZES, plan
+from actfocus_core.train.sizing.memory import GB
+from actfocus_core.train.sizing.scale import SIZES, plan
 
 if __name__ == "__main__":
     for name, shape in SIZES.items():

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from actfocus_core.counterfactual.store import WhatIf, store
 from actfocus_core.envs import make_env
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
-from actfocus_core.whatif import WhatIf, store
 
 MARKUP = (
     "<img src=x onerror=window.__pwn=1>",

@@ -47,11 +47,16 @@ def install() -> bool:
     """Whether a Chromium could be installed: Debian's package as root, else the browser that Playwright downloads."""
     ways = []
     if shutil.which("apt-get") and os.getuid() == 0:
-        ways.append([["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]])
+        ways.append(
+            [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]]
+        )
     ways.append([[sys.executable, "-m", "playwright", "install", "chromium"]])
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for commands in ways:
-        if all(subprocess.run(command, env=quiet, capture_output=True).returncode == 0 for command in commands) and chromium():
+        if (
+            all(subprocess.run(command, env=quiet, capture_output=True).returncode == 0 for command in commands)
+            and chromium()
+        ):
             return True
     return False
 
@@ -61,7 +66,11 @@ def main() -> None:
         return
     given = os.environ.get("CHROMIUM")
     if given or not install():
-        what = f"CHROMIUM is {given!r}, which is no program" if given else "there is no Chromium, and none could be installed"
+        what = (
+            f"CHROMIUM is {given!r}, which is no program"
+            if given
+            else "there is no Chromium, and none could be installed"
+        )
         print(f"tests: {what}; {HOW}", file=sys.stderr)
         sys.exit(2)
 

@@ -39,7 +39,7 @@ def credit(
     json_: Json = False,
 ) -> None:
     """How much of the gradient each kind of token gets, and how alike schemes are."""
-    from actfocus_core.comparison import compare
+    from actfocus_core.analysis.comparison import compare
     from actfocus_core.credit import SCHEMES, Batch, get_scheme
     from actfocus_core.runs import Run
 
@@ -69,8 +69,8 @@ def diagnose(
     json_: Json = False,
 ) -> None:
     """The action bottleneck: does the spread of returns follow the energy of action tokens?"""
+    from actfocus_core.analysis.diagnostics import action_bottleneck
     from actfocus_core.credit import Batch
-    from actfocus_core.diagnostics import action_bottleneck
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
@@ -92,7 +92,7 @@ def report(
     json_: Json = False,
 ) -> None:
     """Everything about one batch of a run in one HTML file that opens offline."""
-    from actfocus_core.report import write_report
+    from actfocus_core.reports.html import write_report
     from actfocus_core.runs import Run
 
     opened = Run.open(run)

@@ -19,7 +19,7 @@ from actfocus_core.cli.show import clean, print_result, progress_bars
 if TYPE_CHECKING:
     import pandas as pd
 
-    from actfocus_core.doctor import Report
+    from actfocus_core.analysis.validate import Report
 
 
 @app.command("import")
@@ -61,7 +61,7 @@ def import_(
     json_: Json = False,
 ) -> None:
     """Read other trainers' rollouts, or our own files, into a new run folder."""
-    from actfocus_core.doctor import diagnose
+    from actfocus_core.analysis.validate import diagnose
     from actfocus_core.interop.importing import import_run, run_name
     from actfocus_core.policy import load_tokenizer
     from actfocus_core.runs import free_path
@@ -159,7 +159,7 @@ def export(
 ) -> None:
     """Write a selection of a run for other programs, or as a page to send around."""
     from actfocus_core.interop.exporting import Selection, export_run
-    from actfocus_core.interop.setting import SETTING_FORMATS, export_setting
+    from actfocus_core.interop.recipes import SETTING_FORMATS, export_setting
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
@@ -197,7 +197,7 @@ def doctor(
     """Say what is wrong with these rollouts; exit code 1 where there are errors."""
     import tempfile
 
-    from actfocus_core.doctor import diagnose
+    from actfocus_core.analysis.validate import diagnose
     from actfocus_core.interop import import_run
     from actfocus_core.policy import load_tokenizer
     from actfocus_core.runs import Run

@@ -103,8 +103,8 @@ def _boards(
     trajectories: list[Trajectory], with_policy: bool, bootstrap: int, seed: int, on_progress: OnProgress
 ) -> dict[str, Any]:
     """``boards``: by truth, as ``Scoreboard.to_dict``; ``unscored``: scheme -> what it lacks and where that comes from."""
+    from actfocus_core.analysis.scoreboard import Truth, credits_of, scoreboard
     from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch
-    from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 
     batch = Batch.of(trajectories)
     credits: dict[str, Credit] = {}

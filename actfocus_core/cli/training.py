@@ -111,7 +111,7 @@ def train(
         raise ActFocusError(f"--out {out}: a resumed run stays in its folder; leave --out or --resume away")
     spare_a_core()
     if resume is None:
-        from actfocus_core.train.pace import warning
+        from actfocus_core.train.sizing.throughput import warning
 
         if line := warning(config):
             print(line, file=sys.stderr)

@@ -22,8 +22,8 @@ from actfocus_core.cli.show import OnProgress, Show, clean, percent, plain, prin
 from actfocus_core.errors import ActFocusError
 
 if TYPE_CHECKING:
+    from actfocus_core.counterfactual.store import WhatIf
     from actfocus_core.runs import Run
-    from actfocus_core.whatif import WhatIf
 
 TrajectoryArgument = Annotated[str, typer.Argument(help="A trajectory's id.", show_default=False)]
 Rebuild = Annotated[
@@ -82,8 +82,8 @@ def replay(
         {name: {k: v for k, v in given.items() if k in get_scheme(name).defaults} for name in names} if given else None
     )
     spare_a_core()
-    from actfocus_core.replay import replay as take_again
-    from actfocus_core.whatif import store
+    from actfocus_core.counterfactual.replay import replay as take_again
+    from actfocus_core.counterfactual.store import store
 
     with progress_bars(progress) as show:
         what = take_again(
@@ -146,9 +146,9 @@ def branch(
     opened = Run.open(run)
     stored = opened.trajectory(trajectory)
     spare_a_core()
-    from actfocus_core.branch import branch as play_on
-    from actfocus_core.train.history import policy_before
-    from actfocus_core.whatif import store
+    from actfocus_core.counterfactual.branch import branch as play_on
+    from actfocus_core.counterfactual.history import policy_before
+    from actfocus_core.counterfactual.store import store
 
     who = load(policy, device or "auto") if policy else policy_before(opened, stored.step, rebuild, device)
     with progress_bars(progress) as show:
@@ -203,8 +203,8 @@ def edit(
         raise ActFocusError(f"{run}: its run.json names no model; give one with --reference")
     span = _span(tokens) if tokens else None
     who = load(str(name), device)
-    from actfocus_core.edit import edit as put
-    from actfocus_core.whatif import store
+    from actfocus_core.counterfactual.edit import edit as put
+    from actfocus_core.counterfactual.store import store
 
     what = put(opened, trajectory, text, who, turn=turn, span=span, schemes=names_in(schemes))
     store(opened, what)
@@ -220,9 +220,9 @@ def whatif(
     json_: Json = False,
 ) -> None:
     """List a run's replays, branches and edits, or show one."""
+    from actfocus_core.counterfactual.store import listing
+    from actfocus_core.counterfactual.store import load as find
     from actfocus_core.runs import Run
-    from actfocus_core.whatif import listing
-    from actfocus_core.whatif import load as find
 
     opened = Run.open(run)
     if id is not None:
@@ -239,7 +239,7 @@ def whatif(
 
 
 def _print_json(run: Run, what: WhatIf) -> None:
-    from actfocus_core.whatif import plain as as_json
+    from actfocus_core.counterfactual.store import plain as as_json
 
     print_result(
         True,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from actfocus_core.credit import Batch, Scheme, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.own import to_record
+from actfocus_core.interop.formats.native import to_record
 from actfocus_core.interop.page import write_page
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run, write_trajectories

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actfocus_core.token_html import facts, legend, token_style, token_title, tokens_html
+from actfocus_core.reports.token_html import facts, legend, token_style, token_title, tokens_html
 
 if TYPE_CHECKING:
     from actfocus_core.interop.exporting import Weighted

@@ -28,7 +28,7 @@ from verl.trainer.ppo.core_algos import register_policy_loss
 
 from actfocus_core.losses import policy_loss
 from actfocus_core.plugins.batch import DEFAULTS, complete
-from actfocus_core.policy.logits import chunk_rows
+from actfocus_core.policy.split_model import chunk_rows
 from actfocus_core.spans import span_rule
 
 WEIGHTS, ENERGY = "actfocus_weights", "ref_energy"

@@ -15,8 +15,8 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy.decoder import Decoder, fits
 from actfocus_core.policy.loading import Policy
+from actfocus_core.policy.tiny_cpu.decoder import Decoder, fits
 
 
 @dataclass

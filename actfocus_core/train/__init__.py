@@ -107,7 +107,7 @@ def _demand_room(config: TrainConfig) -> None:
     import torch
 
     from actfocus_core.policy.loading import device_of, load_config
-    from actfocus_core.train.memory import Shape, demand_room
+    from actfocus_core.train.sizing.memory import Shape, demand_room
     from actfocus_core.train.update import in_half
 
     device = torch.device(device_of(config.device))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from actfocus_core.envs.base import stable_seed
-from actfocus_core.policy.forest import alike
+from actfocus_core.policy.tiny_cpu.forest import alike
 from actfocus_core.trajectory import Trajectory, response_mask
 
 PADDING = 64

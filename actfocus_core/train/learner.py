@@ -18,7 +18,7 @@ from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
 from actfocus_core.policy import Policy, load_policy
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.signals import score
 from actfocus_core.train import metrics as names
 from actfocus_core.train.batch import MicroBatch, TrainingBatch, minibatches

@@ -10,8 +10,8 @@ from typing import SupportsFloat
 
 import numpy as np
 
+from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import Batch, Credit
-from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.errors import ActFocusError
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory

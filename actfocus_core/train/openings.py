@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import PolicyLoss, masked_mean, policy_loss, reference_kl, value_loss
-from actfocus_core.policy.logits import SplitModel, chunk_rows
+from actfocus_core.policy.split_model import SplitModel, chunk_rows
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.openings import SharedOpenings

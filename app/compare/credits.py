@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actfocus_core.comparison import compare
+from actfocus_core.analysis.comparison import compare
+from actfocus_core.analysis.scoreboard import Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
-from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 from app.latest import Latest, stamp
 from app.payload import numbers, plain
 from app.url import KEPT, View
@@ -77,7 +77,7 @@ def token_credit(compared: Compared, name: str, view: View, id: str) -> tuple[di
 
 
 def table(compared: Compared, view: View) -> dict:
-    """What ``actfocus_core.comparison.compare`` says of every scheme, with the null controls where the view asks."""
+    """What ``actfocus_core.analysis.comparison.compare`` says of every scheme, with the null controls where the view asks."""
     batch = compared.batch
     found = compare(batch, credits_of(batch, list(SCHEMES), view.controls, params(view)))
     return plain(found) | {

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actfocus_core.credit import Batch
-from actfocus_core.diagnostics import (
+from actfocus_core.analysis.diagnostics import (
     BOTTLENECK_SIGNALS,
     LEAST_GROUPS,
     PARTS,
     action_bottleneck,
     trend_band,
 )
+from actfocus_core.credit import Batch
 from actfocus_core.errors import ActFocusError
+from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from actfocus_core.token_html import shown
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.trajectory import TokenKind, Trajectory
 from app.batch import BatchConstants

@@ -13,16 +13,16 @@ from functools import cached_property
 
 import numpy as np
 
+from actfocus_core.analysis.diagnostics import action_bottleneck, gradient_mass
+from actfocus_core.analysis.scoreboard import Truth, scoreboard
+from actfocus_core.counterfactual.store import WhatIf
+from actfocus_core.counterfactual.walkthrough import slow_motion
 from actfocus_core.credit import Batch, get_scheme
-from actfocus_core.diagnostics import action_bottleneck, gradient_mass
 from actfocus_core.errors import ActFocusError
-from actfocus_core.motion import slow_motion
 from actfocus_core.ranking import spearman
 from actfocus_core.runs import Run
-from actfocus_core.scoreboard import Truth, scoreboard
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
-from actfocus_core.whatif import WhatIf
 from app.races import Races
 from app.url import View
 

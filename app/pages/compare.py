@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from actfocus_core.analysis.scoreboard import COLUMNS
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, SCHEMES
 from actfocus_core.errors import ActFocusError
-from actfocus_core.report import render
+from actfocus_core.reports.html import render
 from actfocus_core.runs import ANNOTATIONS, Run, slug
-from actfocus_core.scoreboard import COLUMNS
 from app.catalog import Place, locate
 from app.compare.credits import boards, table, token_credit
 from app.frame.components import Ask, PageView

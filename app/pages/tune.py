@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actfocus_core.envs import ENVS
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.setting import EXPORTS, Setting
+from actfocus_core.interop.recipes import EXPORTS, Setting
 from actfocus_core.runs import Run
 from app import figures
 from app.frame.components import Ask, PageView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run, stamp
 from app.latest import Latest

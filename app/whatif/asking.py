@@ -11,8 +11,8 @@ from actfocus_core.credit import SCHEMES
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import NAMES, at_hand
+from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
-from actfocus_core.token_html import shown
 from actfocus_core.trajectory import Trajectory
 from app.compare.credits import params
 from app.payload import env_options
@@ -105,7 +105,7 @@ def _turns(run: Run, t: Trajectory) -> list[dict]:
 
 
 def replay(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
-    """Arguments of ``actfocus_core.replay.replay``."""
+    """Arguments of ``actfocus_core.counterfactual.replay.replay``."""
     schemes = asked.get("schemes")
     if (
         not isinstance(schemes, list)
@@ -145,7 +145,7 @@ def _groups(run: Run, t: Trajectory, count: int) -> list[str]:
 
 
 def branch(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
-    """Arguments of ``actfocus_core.branch.branch``."""
+    """Arguments of ``actfocus_core.counterfactual.branch.branch``."""
     return {
         "id": t.id,
         "turn": _whole(asked, "turn", 0, len(t.turn_records) - 1),
@@ -160,7 +160,7 @@ def branch(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
 
 
 def edit(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
-    """Arguments of ``actfocus_core.edit.edit``, and ``model``, which scores."""
+    """Arguments of ``actfocus_core.counterfactual.edit.edit``, and ``model``, which scores."""
     text = _text(asked, "text")
     if text is None:
         raise ActFocusError("text: give what shall stand there; it may be empty")

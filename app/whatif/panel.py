@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from actfocus_core.counterfactual.store import WhatIf, signal
+from actfocus_core.counterfactual.walkthrough import ADVANTAGE, AFTER, BEFORE, WEIGHT, slow_motion
 from actfocus_core.errors import ActFocusError
-from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT, slow_motion
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import Trajectory
-from actfocus_core.whatif import WhatIf, signal
 from app.payload import drawn_turns, finite, numbers, plain, texts
 
 TOP = 99

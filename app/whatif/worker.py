@@ -68,7 +68,11 @@ def _line() -> bytes:
 
 def _warm() -> None:
     """Everything an answer needs that takes seconds to import or load."""
-    from actfocus_core import branch, edit, replay  # noqa: F401
+    from actfocus_core.counterfactual import (
+        branch,  # noqa: F401
+        edit,  # noqa: F401
+        replay,  # noqa: F401
+    )
     from actfocus_core.policy import load_policy
 
     load_policy("tiny")
@@ -76,7 +80,7 @@ def _warm() -> None:
 
 def _store(run: Run, what, spare: Path) -> bool:
     """Whether the answer could be kept in its run; else it lies in ``spare``."""
-    from actfocus_core.whatif import store
+    from actfocus_core.counterfactual.store import store
 
     try:
         store(run, what)
@@ -88,7 +92,7 @@ def _store(run: Run, what, spare: Path) -> bool:
 
 def _first(run: Run, what, spare: Path, tell) -> None:
     """Say that a part of the answer is there; where it cannot be put down, the whole is waited for."""
-    from actfocus_core.whatif import store
+    from actfocus_core.counterfactual.store import store
 
     with suppress(ActFocusError):
         store(run, what, _made(spare_of(run, spare, FIRST)))
@@ -109,20 +113,20 @@ def _made(folder: Path) -> Path:
 
 
 def _replay(run: Run, asked: dict, tell, first):
-    from actfocus_core.replay import replay
+    from actfocus_core.counterfactual.replay import replay
 
     return replay(run, **asked, on_progress=tell, on_first=first)
 
 
 def _branch(run: Run, asked: dict, tell, first):
-    from actfocus_core.branch import branch
+    from actfocus_core.counterfactual.branch import branch
 
     who = _policy(str(run.path), run.trajectory(asked["id"]).step)
     return branch(run, policy=who, **asked, on_progress=lambda done, total: tell("rollout", done, total))
 
 
 def _edit(run: Run, asked: dict, tell, first):
-    from actfocus_core.edit import edit
+    from actfocus_core.counterfactual.edit import edit
 
     tell("score", 0, 1)
     return edit(run, reference=_reference(asked.pop("model")), **asked)
@@ -131,7 +135,7 @@ def _edit(run: Run, asked: dict, tell, first):
 @lru_cache(2)
 def _policy(path: str, step: int):
     """The policy that sampled a step."""
-    from actfocus_core.train.history import policy_before
+    from actfocus_core.counterfactual.history import policy_before
 
     return policy_before(Run.open(path), step)
 

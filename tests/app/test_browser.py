@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import signal_stats, token_weights
-from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.oracle import trajectory_values
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values

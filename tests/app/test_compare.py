@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from actfocus_core.comparison import compare
+from actfocus_core.analysis.comparison import compare
+from actfocus_core.analysis.scoreboard import Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
-from actfocus_core.scoreboard import Truth, credits_of, scoreboard
 from actfocus_core.trajectory import TokenKind, response_mask
 from app.catalog import Catalog
 from app.compare.credits import Batches, Compared, boards, table, token_credit
@@ -296,7 +296,7 @@ def test_the_address_keeps_what_is_compared():
 
 
 def test_the_report_is_the_commands_own(desk, plain):
-    from actfocus_core.report import render
+    from actfocus_core.reports.html import render
 
     got = asked(desk, "report", step=1)
     assert got["report"] == render(plain, 1, "scripted")[0] and got["name"] == "plain-step-1.html"

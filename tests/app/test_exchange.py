@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run, sources
 from actfocus_core.interop.exporting import Selection, export_run
-from actfocus_core.interop.own import to_record
+from actfocus_core.interop.formats.native import to_record
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from app import transfers

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from actfocus_core.analysis.diagnostics import action_bottleneck
 from actfocus_core.credit import Batch, signal_stats, token_weights
-from actfocus_core.diagnostics import action_bottleneck
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from actfocus_core.interop.exporting import export_run
-from actfocus_core.report import render
+from actfocus_core.reports.html import render
 from actfocus_core.runs import Run
 from actfocus_core.train.control import write_status
 from app.races import RaceRequest

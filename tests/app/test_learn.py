@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.credit import token_weights
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run

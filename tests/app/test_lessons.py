@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import Batch, signal_stats, token_weights
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.train.control import write_status
 from actfocus_core.trajectory import TokenKind
-from actfocus_core.whatif import WhatIf
 from app.learn.facts import FACTS, Loaded
 from app.learn.judge import judge
 from app.learn.lessons import Choice, Comparison, Question, load_lessons

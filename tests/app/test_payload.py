@@ -40,7 +40,9 @@ def node(script: str, data: object) -> object:
         "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
         f"console.log(JSON.stringify((() => {{ {script} }})()));"
     )
-    done = subprocess.run([machine.node(), "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [machine.node(), "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 

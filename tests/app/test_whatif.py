@@ -12,11 +12,11 @@ import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
+from actfocus_core.counterfactual.replay import replay as replayed
+from actfocus_core.counterfactual.walkthrough import slow_motion
 from actfocus_core.errors import ActFocusError
-from actfocus_core.motion import slow_motion
 from actfocus_core.paths import assets
-from actfocus_core.replay import replay as replayed
 from actfocus_core.runs import Run
 from app.catalog import Catalog
 from app.requests import answer

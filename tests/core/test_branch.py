@@ -9,13 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from actfocus_core import whatif
-from actfocus_core.branch import again, branch
 from actfocus_core.cli import app
+from actfocus_core.counterfactual import store as whatif
+from actfocus_core.counterfactual.branch import again, branch
+from actfocus_core.counterfactual.history import policy_before
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import trajectory_values
 from actfocus_core.runs import Run
-from actfocus_core.train.history import policy_before
 from actfocus_core.trajectory import TokenKind
 
 SAMPLES = Path(__file__).parents[2] / "assets" / "runs"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from actfocus_core.advantages import grpo_advantages
+from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
-from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind
 

@@ -13,8 +13,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from actfocus_core.policy.decoder import Decoder, fits
 from actfocus_core.policy.sampler import CachedSampler, SlotCache
+from actfocus_core.policy.tiny_cpu.decoder import Decoder, fits
 
 SHAPE = dict(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=3, max_position_embeddings=64)
 MODELS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
-from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.envs import ENVS
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run

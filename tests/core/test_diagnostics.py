@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from actfocus_core.comparison import compare
+from actfocus_core.analysis.comparison import compare
+from actfocus_core.analysis.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass, trend_band
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
-from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass, trend_band
 from actfocus_core.ranking import partial_spearman
 
 from .batches import trajectories

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actfocus_core.doctor import diagnose
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 from tests.core.test_cli import actfocus

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from actfocus_core import whatif
 from actfocus_core.cli import app
+from actfocus_core.counterfactual import store as whatif
+from actfocus_core.counterfactual.edit import NOT_ASKED, edit
 from actfocus_core.credit import Batch, get_scheme
-from actfocus_core.edit import NOT_ASKED, edit
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.signals import score

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actfocus_core.policy.forest import Forest, alike
+from actfocus_core.policy.tiny_cpu.forest import Forest, alike
 
 
 def grown(seed: int) -> list[np.ndarray]:

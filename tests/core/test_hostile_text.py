@@ -10,7 +10,7 @@ import pytest
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import export_run
-from actfocus_core.report import render
+from actfocus_core.reports.html import render
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
 from tests.core.command import actfocus

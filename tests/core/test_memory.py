@@ -6,12 +6,12 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy import trunk
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.split_model import SplitModel
+from actfocus_core.policy.tiny_cpu import trunk
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset, resume, train
-from actfocus_core.train.memory import GB, QWEN, Shape, demand_room, estimate
 from actfocus_core.train.presets import ROWS, SIZES
+from actfocus_core.train.sizing.memory import GB, QWEN, Shape, demand_room, estimate
 
 SMALL = dict(vocab_size=64, max_position_embeddings=512)
 SHAPES = [

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from actfocus_core.analysis.scoreboard import Truth
 from actfocus_core.cli import app
 from actfocus_core.cli.oracle import _show
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
@@ -24,7 +25,6 @@ from actfocus_core.oracle.turns import restored
 from actfocus_core.oracle.values import UNSOLVED, add_answers, add_optimal, add_policy, solutions
 from actfocus_core.rollout import branch, collect
 from actfocus_core.runs import ANNOTATIONS, Run
-from actfocus_core.scoreboard import Truth
 from actfocus_core.signals import score
 from actfocus_core.trajectory import Trajectory, Turn
 

@@ -9,19 +9,19 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from actfocus_core import replay as replaying
-from actfocus_core import whatif
 from actfocus_core.cli import app
+from actfocus_core.counterfactual import replay as replaying
+from actfocus_core.counterfactual import store as whatif
+from actfocus_core.counterfactual.history import policy_before, replayable
+from actfocus_core.counterfactual.replay import FRESH, replay
+from actfocus_core.counterfactual.walkthrough import slow_motion
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.motion import slow_motion
 from actfocus_core.policy import load_policy
-from actfocus_core.replay import FRESH, replay
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
 from actfocus_core.train.groups import keep_groups
-from actfocus_core.train.history import policy_before, replayable
 from actfocus_core.train.update import Adam
 from actfocus_core.trajectory import TokenKind
 

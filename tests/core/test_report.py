@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from actfocus_core import svg
-from actfocus_core.report import LIMITS, render, write_report
+from actfocus_core.reports import svg
+from actfocus_core.reports.html import LIMITS, render, write_report
 from actfocus_core.runs import Run
 
 from .batches import trajectories

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from actfocus_core.train.memory import QWEN
-from actfocus_core.train.scale import SIZES, plan, whole_logits
+from actfocus_core.train.sizing.memory import QWEN
+from actfocus_core.train.sizing.scale import SIZES, plan, whole_logits
 
 PAGE = (Path(__file__).parents[2] / "docs/scale.md").read_text()
 ROWS = {

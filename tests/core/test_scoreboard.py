@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from actfocus_core.analysis.scoreboard import COLUMNS, Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.ranking import (
@@ -20,7 +21,6 @@ from actfocus_core.ranking import (
     resamples,
     spearman,
 )
-from actfocus_core.scoreboard import COLUMNS, Truth, credits_of, scoreboard
 from actfocus_core.trajectory import TokenKind
 
 from .batches import trajectories

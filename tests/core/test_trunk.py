@@ -9,9 +9,9 @@ import torch
 from torch.autograd import gradcheck
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from actfocus_core.policy import attention, decoder, trunk
-from actfocus_core.policy.forest import Forest
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.split_model import SplitModel
+from actfocus_core.policy.tiny_cpu import attention, decoder, trunk
+from actfocus_core.policy.tiny_cpu.forest import Forest
 from tests.core.test_decoder import MODELS, SHAPE, random
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 5, 8, 1, 2, 11])

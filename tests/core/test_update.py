@@ -11,8 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
-from actfocus_core.policy import Policy, trunk
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy import Policy
+from actfocus_core.policy.split_model import SplitModel
+from actfocus_core.policy.tiny_cpu import trunk
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import PADDING, TrainingBatch, minibatches

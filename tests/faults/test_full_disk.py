@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.own import to_record
+from actfocus_core.interop.formats.native import to_record
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, train

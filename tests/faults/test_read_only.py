@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from actfocus_core import files, whatif
+from actfocus_core import files
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request

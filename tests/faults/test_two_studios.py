@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from actfocus_core import whatif
+from actfocus_core.counterfactual import store as whatif
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from app.races import RaceRequest, Races

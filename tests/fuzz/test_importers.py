@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from actfocus_core.interop.formats import FORMATS
+from actfocus_core.interop.formats.native import to_record
 from actfocus_core.interop.layout import Layout
-from actfocus_core.interop.own import to_record
 from actfocus_core.interop.samples import Sample
 from actfocus_core.runs import _annotation_table, _facts_table
 from actfocus_core.spans import RULES, span_rule

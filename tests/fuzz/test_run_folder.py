@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actfocus_core import whatif
 from actfocus_core.cli.whatif import _TABLES as TABLES
 from actfocus_core.cli.whatif import _asked
-from actfocus_core.interop.setting import setting_of
+from actfocus_core.counterfactual import store as whatif
+from actfocus_core.interop.recipes import setting_of
 from actfocus_core.runs import Run
 from actfocus_core.train import config_of, read_status
 from actfocus_core.train.checkpoint import SECONDS, checkpoints, load_checkpoint, save_checkpoint

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from actfocus_core.analysis.validate import SEVERITIES
 from actfocus_core.cli import app as command
-from actfocus_core.doctor import SEVERITIES
 from actfocus_core.errors import ActFocusError
 from tests.interop.files import EXACT, FORMATS, records, write
 

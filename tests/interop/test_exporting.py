@@ -16,7 +16,7 @@ from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import Selection, export_run
-from actfocus_core.interop.own import to_record, trajectories
+from actfocus_core.interop.formats.native import to_record, trajectories
 from actfocus_core.interop.sources import Record
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn

@@ -11,7 +11,7 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import FORMATS, import_run
-from actfocus_core.interop.own import to_record
+from actfocus_core.interop.formats.native import to_record
 from tests.interop import files
 
 NAMES = (*files.FORMATS, "jsonl", "parquet")

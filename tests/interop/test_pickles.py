@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from actfocus_core.doctor import diagnose
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.opening import open_paths

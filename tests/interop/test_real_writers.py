@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actfocus_core.doctor import diagnose
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.interop import import_run
 from actfocus_core.policy import load_tokenizer
 from actfocus_core.trajectory import TokenKind

@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from actfocus_core.advantages import grpo_advantages
+from actfocus_core.analysis.diagnostics import action_bottleneck
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.cli import app as command
 from actfocus_core.credit import Batch
-from actfocus_core.diagnostics import action_bottleneck
-from actfocus_core.doctor import diagnose
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import export_run
-from actfocus_core.interop.trl import explains
+from actfocus_core.interop.formats.trl import explains
 from actfocus_core.runs import Run
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.trajectory import TokenKind

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from actfocus_core.cli import app
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.setting import EXPORTS, Setting, command_text, trl_text, verl_text
+from actfocus_core.interop.recipes import EXPORTS, Setting, command_text, trl_text, verl_text
 
 TUNED = Setting(
     0.3,

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.credit.weights import token_weights
-from actfocus_core.doctor import diagnose
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import policy_loss
 from actfocus_core.plugins import trl as plugin

@@ -22,8 +22,8 @@ from verl.trainer.ppo.core_algos import (
 from verl.utils import tensordict_utils as tu
 from verl.workers.config import HFModelConfig
 
+from actfocus_core.analysis.validate import diagnose
 from actfocus_core.credit.weights import token_weights
-from actfocus_core.doctor import diagnose
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.layout import Layout
@@ -32,7 +32,7 @@ from actfocus_core.plugins import verl as plugin
 from actfocus_core.plugins.batch import read_rows, weigh
 from actfocus_core.plugins.contract import check_methods
 from actfocus_core.plugins.following import RunFolder
-from actfocus_core.policy.logits import SplitModel
+from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.spans import span_rule
@@ -271,7 +271,7 @@ def test_the_exported_settings_are_verl_s():
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
-    from actfocus_core.interop.setting import Setting, verl_text
+    from actfocus_core.interop.recipes import Setting, verl_text
 
     command = verl_text(Setting(0.1, 0.5, env="sokoban", model="m")).split("\n", 2)[2]
     words = shlex.split(command.replace("\\\n", " ").replace("${GPUS:-8}", "8"))
@@ -506,7 +506,7 @@ def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
 def run_of_verl(policy, folder, *overrides: str) -> Run:
     """The run folder of two steps by verl's own trainer on a Ray cluster of this machine: two ranks of FSDP, two servers."""
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
-    from actfocus_core.interop.setting import Setting
+    from actfocus_core.interop.recipes import Setting
     from actfocus_core.paths import assets
     from tests.plugins.verl_job import train
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from actfocus_core.interop.setting import Setting, verl_text
+from actfocus_core.interop.recipes import Setting, verl_text
 
 MODULES = "tests.plugins.verl_cpu,actfocus_core.plugins.verl_ray,tests.plugins.verl_servers"
 """What verl imports in every process."""

@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     from verl.utils import tensordict_utils as tu
     from verl.workers.engine_workers import ActorRolloutRefWorker
 
-    from actfocus_core.interop.setting import Setting
+    from actfocus_core.interop.recipes import Setting
     from actfocus_core.paths import assets
     from actfocus_core.plugins.batch import DEFAULTS, weigh
     from actfocus_core.plugins.verl import ENERGY, WEIGHTS

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actfocus_core.branch import demand_tokenizer, encoded
+from actfocus_core.counterfactual.branch import demand_tokenizer, encoded
+from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.credit.base import VALUE_SIGNALS
 from actfocus_core.dialogue import response_kinds
@@ -22,7 +23,6 @@ from actfocus_core.runs import TRAINED, Run, slug
 from actfocus_core.signals import score
 from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
-from actfocus_core.whatif import WhatIf
 
 WEIGHT, CREDIT = "weight", "credit"
 """Signals of an edit's two trajectories, each with ``:SCHEME``."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from actfocus_core.policy.forest import Branch, Forest
+from actfocus_core.policy.tiny_cpu.forest import Branch, Forest
 
 BLOCK = 128
 """Queries at a time: of the keys half a block is looked at in vain, and smaller matrices take as long."""

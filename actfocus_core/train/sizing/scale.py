@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actfocus_core.train.memory import QWEN, SPARE, Shape
+from actfocus_core.train.sizing.memory import QWEN, SPARE, Shape
 
 SIZES = {
     **QWEN,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from actfocus_core.counterfactual.store import WhatIf, signal
 from actfocus_core.credit.weights import sigmoid
 from actfocus_core.errors import ActFocusError
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind
-from actfocus_core.whatif import WhatIf, signal
 
 BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
 """Signals of a replay's trajectories; all but the first with ``:SCHEME``."""

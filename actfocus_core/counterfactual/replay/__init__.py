@@ -1,6 +1,6 @@
 """One stored update taken again, under its own scheme and under others.
 
-The learner is put back to where the step began (train/history.py) and takes the step with the
+The learner is put back to where the step began (counterfactual/history.py) and takes the step with the
 trainer's own code, once a scheme: the same rollouts, mini-batches in the same order, the same
 state of the optimiser. So the run's own scheme arrives at the run's own next checkpoint, and what
 differs between two schemes is the schemes' doing. A small policy takes its updates side by side, a
@@ -18,19 +18,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from actfocus_core.counterfactual.history import PREPARE, UPDATE, kept_rollouts, learner_before
+from actfocus_core.counterfactual.replay.answer import FRESH, TOLERANCE, Answer, First, Updated, signal_of
+from actfocus_core.counterfactual.replay.evaluation import Evaluation
+from actfocus_core.counterfactual.replay.lanes import at_once, lanes_of, logprobs, twin
+from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.replay.answer import FRESH, TOLERANCE, Answer, First, Updated, signal_of
-from actfocus_core.replay.evaluation import Evaluation
-from actfocus_core.replay.lanes import at_once, lanes_of, logprobs, twin
 from actfocus_core.runs import TRAINED, Run
 from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
-from actfocus_core.train.history import PREPARE, UPDATE, kept_rollouts, learner_before
 from actfocus_core.train.learner import Learner, Prepared, Progress, Tensors
 from actfocus_core.trajectory import Trajectory
-from actfocus_core.whatif import WhatIf
 
 __all__ = ["FRESH", "TOLERANCE", "replay"]
 Match = Literal["rate", "norm"]

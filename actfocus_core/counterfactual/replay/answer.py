@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from actfocus_core.counterfactual.store import WhatIf
+from actfocus_core.counterfactual.walkthrough import ADVANTAGE, AFTER, BEFORE, WEIGHT
 from actfocus_core.credit import signal_stats
-from actfocus_core.motion import ADVANTAGE, AFTER, BEFORE, WEIGHT
 from actfocus_core.train.learner import Prepared
 from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
-from actfocus_core.whatif import WhatIf
 
 FRESH = "a fresh optimiser: this is not an update that happened"
 TOLERANCE = 1e-6

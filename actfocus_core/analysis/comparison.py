@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import Batch, Credit, get_scheme
-from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.ranking import correlation, midranks
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from actfocus_core.policy import decoder
-from actfocus_core.policy.attention import Attention
-from actfocus_core.policy.forest import Forest
+from actfocus_core.policy.tiny_cpu import decoder
+from actfocus_core.policy.tiny_cpu.attention import Attention
+from actfocus_core.policy.tiny_cpu.forest import Forest
 
 
 def fits(model: Any) -> bool:

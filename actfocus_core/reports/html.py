@@ -12,14 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core import __version__, svg
-from actfocus_core.comparison import compare
-from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch, Scheme, get_scheme, token_weights
-from actfocus_core.diagnostics import LEAST_GROUPS, action_bottleneck
-from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import appearing
-from actfocus_core.runs import Run
-from actfocus_core.scoreboard import (
+from actfocus_core import __version__
+from actfocus_core.analysis.comparison import compare
+from actfocus_core.analysis.diagnostics import LEAST_GROUPS, action_bottleneck
+from actfocus_core.analysis.scoreboard import (
     COLUMNS,
     LEAST_DISTINCT,
     Row,
@@ -29,7 +25,12 @@ from actfocus_core.scoreboard import (
     credits_of,
     scoreboard,
 )
-from actfocus_core.token_html import shown
+from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch, Scheme, get_scheme, token_weights
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import appearing
+from actfocus_core.reports import svg
+from actfocus_core.reports.token_html import shown
+from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind, Trajectory
 
 LIMITS = (

@@ -9,8 +9,8 @@ import torch
 
 from actfocus_core.envs import make_env
 from actfocus_core.policy import Policy
-from actfocus_core.policy.logits import SplitModel
 from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.train.config import TrainConfig
 
 STREAMS, WRITTEN, READ = 8, 8, 128
@@ -58,7 +58,7 @@ def warning(config: TrainConfig) -> str:
     """One line for a model that is slow on this CPU; empty where there is a GPU or the model is small."""
     from actfocus_core.policy import load_policy
     from actfocus_core.policy.loading import device_of, load_config
-    from actfocus_core.train.memory import Shape
+    from actfocus_core.train.sizing.memory import Shape
 
     loaded = load_config(config.model).get_text_config()
     if (

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop import areal, chat, own, prime_rl, ragen, skyrl, trl, verifiers, verl
+from actfocus_core.interop.formats import areal, chat, prime_rl, ragen, skyrl, trl, verifiers, verl
+from actfocus_core.interop.formats import native as own
 from actfocus_core.interop.samples import LeftOut, Sample
 from actfocus_core.interop.sources import (
     PICKLES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from actfocus_core.replay.lanes import logprobs
+from actfocus_core.counterfactual.replay.lanes import logprobs
 from actfocus_core.train.evaluate import NORMAL_95, evaluate, prompt_means, summary
 from actfocus_core.train.learner import Learner
 from actfocus_core.trajectory import Trajectory

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.dialogue import (
     SEPARATOR,
     THINK,
@@ -31,7 +32,6 @@ from actfocus_core.rollout import Episode, play_on
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.trajectory import TokenKind, Trajectory
-from actfocus_core.whatif import WhatIf
 
 CONFIDENCE = 0.95
 

@@ -8,7 +8,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy import trunk
+from actfocus_core.policy.tiny_cpu import trunk
 
 
 class SplitModel:

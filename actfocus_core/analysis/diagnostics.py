@@ -1,0 +1,201 @@
+"""Where the gradient goes, and whether uncertainty follows the spread of returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actfocus_core.credit.base import Batch
+from actfocus_core.errors import ActFocusError
+from actfocus_core.ranking import interval, p_value, partial_spearman, resamples, spearman
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, response_mask
+
+LEAST_GROUPS = 8
+"""With fewer groups no correlation is given."""
+PARTS = {"all": RESPONSE_KINDS, "reasoning": (TokenKind.REASONING,), "action": (TokenKind.ACTION,)}
+BOTTLENECK_SIGNALS = ("energy", "centred_energy", "entropy", "policy_entropy")
+
+
+def gradient_mass(kinds: np.ndarray, weights: np.ndarray, advantages: np.ndarray | None = None) -> dict[str, Any]:
+    """How weight divides over the kinds of response tokens.
+
+    ``kinds``, ``weights``: the tokens of a batch, one shape; ``advantages``: of the same shape,
+    then mass is w * |A|. Returns kind name -> {tokens, token_share, mass, mass_share}, and
+    ``effective_tokens`` (sum m)^2 / sum m^2, the number of equally weighted tokens that would
+    spread as much. This is nominal mass, the coefficient on grad log pi; how long the gradients
+    are is another matter. Shares are NaN where there is nothing to share. Raises
+    ActFocusError where shapes differ.
+    """
+    kinds, mass = np.asarray(kinds), np.asarray(weights, np.float64)
+    if kinds.shape != mass.shape or (advantages is not None and np.shape(advantages) != kinds.shape):
+        raise ActFocusError(f"kinds {kinds.shape}, weights {mass.shape} and advantages must have one shape")
+    if advantages is not None:
+        mass = mass * np.abs(np.asarray(advantages, np.float64))
+    response = response_mask(kinds)
+    tokens, total = int(response.sum()), float(mass[response].sum())
+    table = {kind.name.lower(): _share(kinds == kind, mass, tokens, total) for kind in RESPONSE_KINDS}
+    squares = float((mass[response] ** 2).sum())
+    return {"kinds": table, "tokens": tokens, "mass": total, "effective_tokens": total**2 / squares if squares else 0.0}
+
+
+def _share(of_kind: np.ndarray, mass: np.ndarray, tokens: int, total: float) -> dict[str, float]:
+    count, own = int(of_kind.sum()), float(mass[of_kind].sum())
+    return {
+        "tokens": count,
+        "token_share": count / tokens if tokens else float("nan"),
+        "mass": own,
+        "mass_share": own / total if total else float("nan"),
+    }
+
+
+def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Does the spread of a group's returns follow its mean signal on action tokens (method.md section 5)?
+
+    Returns plain values:
+
+    * ``groups``: a row each: ``group, rollouts, sigma`` (population standard deviation of the
+      returns), ``mean_return, success`` (rate), and ``SIGNAL_PART``: the mean over the group's tokens of
+      that part (all, reasoning, action), None where it has none. Signals: energy and entropy of the
+      reference, and ours, those that are recorded;
+    * ``correlations``: a row for each signal and part: ``signal, part, n`` groups, Spearman's ``rho``
+      with sigma, two-sided ``p``, 95 % bootstrap interval over groups ``low, high``; ``rho_success``, its
+      correlation with the success rate; ``partial``, ``partial_low``, ``partial_high``: with sigma, given
+      the success rate; ``partial_spread``: given the success rate and p (1 - p). ``why`` says why a number
+      is None;
+    * ``confound``: ``rho_success``: of sigma with the success rate; ``rho_spread``: with p (1 - p);
+      ``binary``: returns take two values at most, then sigma is a function of the success rate, the
+      second partial correlation does not exist, and the first leaves what is not monotone;
+    * ``missing``: signals that are not recorded.
+
+    Source: paper, the Action Bottleneck; the success rate beside it is ours.
+    """
+    groups = _group_rows(batch)
+    sigma, p = (np.array([g[name] for g in groups]) for name in ("sigma", "success"))
+    enough = len(groups) >= LEAST_GROUPS
+    draws = np.random.default_rng(seed)
+    present = [s for s in BOTTLENECK_SIGNALS if batch.has(s)]
+    rows = [
+        _bottleneck_row(
+            signal, part, np.array([g[f"{signal}_{part}"] for g in groups], float), sigma, p, bootstrap, draws
+        )
+        for signal in present
+        for part in PARTS
+    ]
+    return {
+        "groups": groups,
+        "correlations": rows,
+        "confound": {
+            "rho_success": _number(spearman(sigma, p)[0]) if enough else None,
+            "rho_spread": _number(spearman(sigma, p * (1 - p))[0]) if enough else None,
+            "binary": len(np.unique(batch.returns.round(9))) <= 2,
+        },
+        "missing": [s for s in BOTTLENECK_SIGNALS if s not in present],
+    }
+
+
+def trend_band(
+    x: np.ndarray, y: np.ndarray, *, bootstrap: int = 1000, seed: int = 0, points: int = 25
+) -> dict[str, list[float]] | None:
+    """The least-squares line of y on x, each [n], and its pointwise 95 % bootstrap band: a guide for the eye.
+
+    Returns ``x, y, low, high``, lists of ``points``; None under LEAST_GROUPS points, or where x does
+    not vary. Resamples in which x does not vary are left out. Ours.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < LEAST_GROUPS or not np.ptp(x) > 1e-9 * np.abs(x).max():
+        return None
+    at = np.linspace(x.min(), x.max(), points)
+    whole = _lines(x, y, np.ones((1, len(x))), at)[0]
+    drawn = _lines(x, y, resamples(bootstrap, len(x), np.random.default_rng(seed)), at)
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    return {name: values.tolist() for name, values in (("x", at), ("y", whole), ("low", low), ("high", high))}
+
+
+def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The line of every resample, at these places: [B, points], NaN where x does not vary in it."""
+    total = counts.sum(1, keepdims=True)
+    mx, my = ((counts @ v)[:, None] / total for v in (x, y))
+    dx, dy = x - mx, y - my
+    spread = (counts * dx**2).sum(1)
+    slope = np.divide(
+        (counts * dx * dy).sum(1),
+        spread,
+        out=np.full(len(counts), np.nan),
+        where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2),
+    )
+    lines: np.ndarray = my + slope[:, None] * (at - mx)
+    return lines
+
+
+def _group_rows(batch: Batch) -> list[dict[str, Any]]:
+    rows = []
+    sizes = np.bincount(batch.group_of[batch.counted])
+    names = list(dict.fromkeys(batch.groups))
+    means = {
+        (signal, part): _group_means(batch, signal, kinds)
+        for signal in BOTTLENECK_SIGNALS
+        if batch.has(signal)
+        for part, kinds in PARTS.items()
+    }
+    for g, name in enumerate(names):
+        own = (batch.group_of == g) & batch.counted
+        returns = batch.returns[own]
+        # Equal returns have no spread, whatever their rounding.
+        rows.append(
+            {
+                "group": name,
+                "rollouts": int(sizes[g]),
+                "sigma": float(returns.std()) if np.ptp(returns) else 0.0,
+                "mean_return": float(returns.mean()),
+                "success": float(batch.success[own].mean()),
+                **{f"{signal}_{part}": _number(values[g]) for (signal, part), values in means.items()},
+            }
+        )
+    return rows
+
+
+def _group_means(batch: Batch, signal: str, kinds: tuple[TokenKind, ...]) -> np.ndarray:
+    """Mean of a signal over each group's tokens of these kinds: float64 [groups], NaN where there are none."""
+    chosen, groups = np.isin(batch.kinds, kinds), int(batch.group_of.max()) + 1
+    group = batch.group_of[batch.index[chosen]]
+    count = np.bincount(group, minlength=groups)
+    total = np.bincount(group, batch.signals[signal][chosen].astype(np.float64), minlength=groups)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _bottleneck_row(
+    signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int, draws: np.random.Generator
+) -> dict[str, Any]:
+    known = np.isfinite(x)
+    x, sigma, p = x[known], sigma[known], p[known]
+    row: dict[str, Any] = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
+        ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread")
+    )
+    if len(x) < LEAST_GROUPS:
+        return row | {"why": f"{len(x)} groups are fewer than {LEAST_GROUPS}"}
+    counts = resamples(bootstrap, len(x), draws)
+    rho = interval(spearman(x, sigma)[0], spearman(x, sigma, counts))
+    if not np.isfinite(rho.value):
+        return row | {
+            "why": "the spread of returns is the same in every group"
+            if np.ptp(sigma) == 0
+            else "the signal is the same in every group"
+        }
+    partial = interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
+    numbers = {
+        "rho": rho.value,
+        "p": p_value(rho.value, len(x)),
+        "low": rho.low,
+        "high": rho.high,
+        "rho_success": spearman(x, p)[0],
+        "partial": partial.value,
+        "partial_low": partial.low,
+        "partial_high": partial.high,
+        "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0],
+    }
+    return row | {name: _number(value) for name, value in numbers.items()} | {"why": ""}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

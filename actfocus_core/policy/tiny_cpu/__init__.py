@@ -1,0 +1,1 @@
+"""Fast paths for small models on a CPU."""

@@ -1,0 +1,1 @@
+"""A run as a page that stands alone, and the pieces it is drawn with."""

@@ -1,0 +1,1 @@
+"""What a training run needs: memory, devices, time."""
