@@ -772,8 +772,18 @@ def _read(file: Path, row: int | None, columns: list[str] | None = None) -> pa.T
 @contextmanager
 def _parquet(file: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file of a run, open for the block. Raises ActFocusError for what cannot be read of it."""
-    with _readable(file), open_to_read(file) as stream:
+    with _readable(file), _native(file) as stream:
         yield pq.ParquetFile(stream)
+
+
+def _native(file: Path) -> pa.NativeFile:
+    """A regular file, open for Arrow.
+
+    Arrow's threads must not call back into Python, as they would for a file of Python's: a daemon thread that reads
+    while the interpreter ends would wait for ever. So Arrow opens the checked file again, by its descriptor.
+    """
+    with open_to_read(file) as checked:
+        return pa.OSFile(f"/dev/fd/{checked.fileno()}")
 
 
 @contextmanager
@@ -798,7 +808,7 @@ class _Rows:
     def __init__(self, file: Path):
         self._file = file
         with _readable(file):
-            self._parquet = pq.ParquetFile(open_to_read(file))
+            self._parquet = pq.ParquetFile(_native(file))
             self._rest = self._parquet.schema_arrow.empty_table()
         self._groups = iter(self)
 

@@ -67,7 +67,8 @@ def test_a_dropped_file_is_read_looked_at_opened_and_exported(page, studio, runs
     page.wait_for_function("ActFocus.store.place.run === 'rollouts-7-1' && !document.querySelector('.af-drawer').open")
     page.locator(".af-loaded .af-badge", has_text="approximate").wait_for()
     assert page.locator(".af-run").input_value() == "rollouts-7-1"
-    # A reload keeps the report of the last import.
+    # A reload keeps the report of the last import. The address follows the page with a short delay.
+    page.wait_for_url("**run=rollouts-7-1&**")
     page.reload()
     page.wait_for_function("window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted")
     page.locator("#af-drawer-button").click()
