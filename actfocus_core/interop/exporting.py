@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from actfocus_core.credit import Batch, Scheme, get_scheme
 from actfocus_core.errors import ActFocusError
@@ -19,6 +18,9 @@ from actfocus_core.interop.page import write_page
 from actfocus_core.paths import appearing
 from actfocus_core.runs import Run, write_trajectories
 from actfocus_core.trajectory import TokenKind, Trajectory
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = {"parquet": ".parquet", "jsonl": ".jsonl", "csv": ".csv", "html": ".html", "advantages": ".advantages.jsonl"}
 PAGE_LIMIT = 200

@@ -14,7 +14,7 @@ from actfocus_core.interop.formats import FORMATS
 from actfocus_core.interop.formats.native import to_record
 from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import Sample
-from actfocus_core.runs import _annotation_table, _facts_table
+from actfocus_core.runs.tables import annotation_table, facts_table
 from actfocus_core.spans import RULES, span_rule
 from actfocus_core.trajectory import Trajectory
 from tests.conftest import make_tokenizer
@@ -59,7 +59,7 @@ def check(name: str, data: bytes, rule: str) -> None:
             assert (
                 isinstance(one, (Sample, Trajectory)) and t.token_ids.dtype == np.int32 and t.kinds.max(initial=0) <= 5
             )
-            _facts_table([t]), _annotation_table([t], "")
+            facts_table([t]), annotation_table([t], "")
             "".join([t.id, t.group, t.env, t.model, *t.texts]).encode("utf-8")
 
 

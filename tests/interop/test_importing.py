@@ -167,8 +167,8 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tokenizer_folder, tokenize
 
 
 def test_steps_all_mixed_up(tokenizer_folder, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("actfocus_core.runs._OPEN_FILES", 3)
-    monkeypatch.setattr("actfocus_core.runs.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("actfocus_core.runs.writer._OPEN_FILES", 3)
+    monkeypatch.setattr("actfocus_core.runs.writer.ROWS_PER_GROUP", 2)
     rows = [{**records("chat", tokenizer)[0], "step": step % 7, "group": "g"} for step in range(60)]
     run = import_run(write("chat", tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder)
     assert run.steps() == list(range(7)) and len({t.id for t in run.trajectories()}) == 60
@@ -176,7 +176,7 @@ def test_steps_all_mixed_up(tokenizer_folder, tokenizer, tmp_path, monkeypatch):
 
 
 def test_signals_that_come_late_get_their_column(tokenizer_folder, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("actfocus_core.runs.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("actfocus_core.runs.writer.ROWS_PER_GROUP", 2)
     rows = records("prime-rl", tokenizer) * 2
     rows[0].pop("entropy"), rows[1].pop("entropy")
     run = import_run(write("prime-rl", tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder)

@@ -1,0 +1,36 @@
+"""The run folder: the one interface between making trajectories and looking at them.
+
+    NAME/
+      run.json                              config, versions, model: written once
+      metrics.jsonl                         one line a step, append-only
+      trajectories/step-00012.parquet       facts, never rewritten
+      signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
+      signals/step-00012.NAME.parquet       the values of ANNOTATIONS, keyed the same way
+      whatif/KIND-ID.json, .parquet         replays, branches, edits (counterfactual/store.py)
+
+Every file appears by rename and is whole when it is seen; ``metrics.jsonl`` grows by
+whole lines. So a run can be read while it is written, and years later.
+"""
+
+from actfocus_core.runs.atomic import appearing_run, free_path, hidden_path
+from actfocus_core.runs.index import stamp
+from actfocus_core.runs.info import FORMAT, TRAINED, VERSION
+from actfocus_core.runs.run import Run, slug
+from actfocus_core.runs.schema import ANNOTATIONS
+from actfocus_core.runs.writer import RunWriter, read_trajectories, write_trajectories
+
+__all__ = [
+    "ANNOTATIONS",
+    "FORMAT",
+    "Run",
+    "RunWriter",
+    "TRAINED",
+    "VERSION",
+    "appearing_run",
+    "free_path",
+    "hidden_path",
+    "read_trajectories",
+    "slug",
+    "stamp",
+    "write_trajectories",
+]

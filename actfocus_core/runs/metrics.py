@@ -1,0 +1,36 @@
+"""Rows of metrics.jsonl."""
+
+from __future__ import annotations
+
+import errno
+from types import NoneType
+from typing import IO
+
+from actfocus_core.files import LINE_MAX
+
+
+def whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
+    """The next lines of a file, at most ``limit``; a last one still being written is left out. Raises OSError for one
+    of more than LINE_MAX bytes."""
+    lines: list[bytes] = []
+    while limit is None or len(lines) < limit:
+        line = stream.readline(LINE_MAX + 1)
+        if len(line) > LINE_MAX:
+            raise OSError(errno.EFBIG, f"a line has more than the {LINE_MAX:,} bytes that are read")
+        if not line.endswith(b"\n"):
+            break
+        lines.append(line)
+    return lines
+
+
+def is_row(row: object) -> bool:
+    """Whether it is a row of metrics: numbers by name, and its step."""
+    return (
+        isinstance(row, dict)
+        and type(row.get("step")) is int
+        and 0 <= row["step"] < 2**31
+        and all(
+            isinstance(value, (float, NoneType)) or (isinstance(value, int) and abs(value) < 2**63)
+            for value in row.values()
+        )
+    )

@@ -1,0 +1,102 @@
+"""Parquet files of a run, which may be a stranger's: read by row group, validated, and written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.files import open_to_read
+from actfocus_core.paths import appearing
+from actfocus_core.runs.schema import ROWS_PER_GROUP
+
+
+def write_table(table: pa.Table, file: Path) -> None:
+    try:
+        with appearing(file, durable=True) as part:
+            pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, compression="zstd")
+    except OSError as error:
+        raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None
+
+
+def read_table(file: Path, row: int | None, columns: list[str] | None = None) -> pa.Table:
+    """The whole table, or one row, for which one row group is read."""
+    with open_parquet(file) as parquet:
+        if row is None:
+            return _valid(parquet.read(columns))
+        if row >= parquet.metadata.num_rows:
+            raise ActFocusError(
+                f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the step is asked for"
+            )
+        group, first = 0, 0
+        while row >= first + parquet.metadata.row_group(group).num_rows:
+            first += parquet.metadata.row_group(group).num_rows
+            group += 1
+        return _valid(parquet.read_row_group(group, columns)).slice(row - first, 1)
+
+
+@contextmanager
+def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a run, open for the block. Raises ActFocusError for what cannot be read of it."""
+    with _readable(file), _native(file) as stream:
+        yield pq.ParquetFile(stream)
+
+
+def _native(file: Path) -> pa.NativeFile:
+    """A regular file, open for Arrow.
+
+    Arrow's threads must not call back into Python, as they would for a file of Python's: a daemon thread that reads
+    while the interpreter ends would wait for ever. So Arrow opens the checked file again, by its descriptor.
+    """
+    with open_to_read(file) as checked:
+        return pa.OSFile(f"/dev/fd/{checked.fileno()}")
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Make one line of what is wrong with a Parquet file."""
+    try:
+        yield
+    except OSError as error:
+        raise ActFocusError(f"{file}: not readable as Parquet ({error.strerror or _first_line(error)})") from None
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        # Names in a damaged footer need not be UTF-8.
+        raise ActFocusError(f"{file}: not readable as Parquet ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+class Rows:
+    """The rows of a Parquet file in order: a row group at a time, or as many as are taken."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        with _readable(file):
+            self._parquet = pq.ParquetFile(_native(file))
+            self._rest = self._parquet.schema_arrow.empty_table()
+        self._groups = iter(self)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for group in range(self._parquet.num_row_groups):
+            with _readable(self._file):
+                table = _valid(self._parquet.read_row_group(group))
+            yield table
+
+    def take(self, count: int) -> pa.Table:
+        """The next ``count`` rows, fewer at the end."""
+        while self._rest.num_rows < count and (table := next(self._groups, None)) is not None:
+            self._rest = pa.concat_tables([self._rest, table])
+        taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
+        return taken
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    """The table, if what was read is what it says: offsets in range, and text that is UTF-8."""
+    table.validate(full=True)
+    return table

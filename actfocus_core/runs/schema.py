@@ -1,0 +1,107 @@
+"""The columns of a run's Parquet files."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+ROWS_PER_GROUP = 64
+"""Trajectories a Parquet row group: what is read to show one of them."""
+
+
+SCALARS = {
+    "id": pa.string(),
+    "group": pa.string(),
+    "env": pa.string(),
+    "seed": pa.int64(),
+    "rollout": pa.int32(),
+    "step": pa.int32(),
+    "model": pa.string(),
+    "reward": pa.float64(),
+    "penalty": pa.float64(),
+    "success": pa.bool_(),
+    "terminated": pa.bool_(),
+    "truncated": pa.bool_(),
+}
+
+
+COUNTS = {
+    "n_turns": pa.int32(),
+    "n_valid": pa.int32(),
+    "n_tokens": pa.int32(),
+    "n_reasoning": pa.int32(),
+    "n_action": pa.int32(),
+    "n_format": pa.int32(),
+}
+
+
+TURN = pa.struct(
+    [
+        ("observation", pa.string()),
+        ("response", pa.string()),
+        ("actions", pa.list_(pa.string())),
+        ("valid", pa.bool_()),
+        ("reward", pa.float64()),
+        ("penalty", pa.float64()),
+        ("state_key", pa.string()),
+        ("state", pa.string()),
+    ]
+)
+
+
+COLUMNS = {
+    "token_ids": pa.list_(pa.int32()),
+    "kinds": pa.list_(pa.uint8()),
+    "turns": pa.list_(pa.int16()),
+    "logprobs": pa.list_(pa.float32()),
+    "texts": pa.list_(pa.string()),
+    "turn_records": pa.list_(TURN),
+}
+
+
+OPTIONAL = {"columns": pa.string(), "rollout_id": pa.string()}
+"""There where a trajectory has them: its columns as JSON, null for none; null for a rollout of its own."""
+
+
+ALTERNATIVES = {
+    "top_ids": pa.list_(pa.int32()),
+    "top_logprobs": pa.list_(pa.float32()),
+    "top_texts": pa.list_(pa.list_(pa.string())),
+}
+
+
+SIGNAL_PREFIX = "signal:"
+
+
+PROVENANCE = b"actfocus"
+
+
+REFERENCE_PREFIX = "ref_"
+
+
+ANNOTATIONS = {
+    "oracle-optimal": ("oracle_q", "oracle_v", "criticality"),
+    "oracle-policy": (
+        "policy_q",
+        "policy_v",
+        "policy_q_replica",
+        "policy_v_replica",
+        "policy_q_n",
+        "policy_v_n",
+        "policy_q_half",
+        "policy_v_half",
+    ),
+    "oracle-answers": ("answer_logprob_before", "answer_logprob_after"),
+}
+"""Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
+these one is chosen when trajectories are read, while all of the ones here are added. How they
+are made: ``actfocus_core.oracle.values``."""
+
+
+def holds(annotation: str, signal: str) -> bool:
+    """Whether a signal belongs to an annotation."""
+    return signal in ANNOTATIONS[annotation] if annotation in ANNOTATIONS else signal.startswith(REFERENCE_PREFIX)
+
+
+def how_to_write_again(annotation: str) -> str:
+    """The command that makes an annotation anew."""
+    return "`actfocus oracle --again`" if annotation in ANNOTATIONS else "`actfocus score`"
