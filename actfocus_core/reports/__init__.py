@@ -1,1 +1,1 @@
-"""A run as a page that stands alone, and the pieces it is drawn with."""
+"""A run as a self-contained page, and the pieces it is drawn with."""

@@ -11,21 +11,15 @@ from typing import Any
 import numpy as np
 
 from actfocus_core.envs import make_env
-from actfocus_core.errors import ActFocusError, out_of_memory
+from actfocus_core.errors import out_of_memory
 from actfocus_core.paths import share
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import CachedSampler, Sampler
 from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run, slug
-from actfocus_core.train.checkpoint import (
-    SECONDS,
-    appearing_folder,
-    load_checkpoint,
-    save_checkpoint,
-    start_from,
-    whole_checkpoints,
-)
+from actfocus_core.train import resuming
+from actfocus_core.train.checkpoint import SECONDS, appearing_folder, load_checkpoint, save_checkpoint
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import PAUSE_POLL, Interrupt, requested, write_status
 from actfocus_core.train.evaluate import evaluate, label, summary
@@ -33,9 +27,6 @@ from actfocus_core.train.learner import Learner, Progress
 from actfocus_core.train.lora import merged
 from actfocus_core.train.tracking import Tracking
 from actfocus_core.trajectory import Trajectory
-
-_NAMED = 5
-"""Steps a warning names at most."""
 
 
 class Session(Learner):
@@ -131,14 +122,14 @@ class Session(Learner):
 
         An earlier process that was killed may have stored both, or the rollouts alone.
         """
-        if not self._stores(step):
+        if not resuming.stores(self.config, step):
             return
         scored = all("ref_energy" in t.signals for t in trajectories)
         if step not in self.run.steps():
             self.run.add_trajectories(step, trajectories)
         elif not scored or slug(self.reference.name) in self.run.references(step):
             return
-        elif not self._are_stored(step, trajectories):
+        elif not resuming.are_stored(self.run, step, trajectories):
             self.warn(
                 f"the stored rollouts of step {step} differ from the repeated ones, so no signals are stored for them; "
                 "`actfocus score` adds them"
@@ -262,65 +253,16 @@ class Session(Learner):
         self._saved = self.step
 
     def _take_up(self) -> None:
-        """Go on from the newest whole checkpoint, or an older one if a step after that lacks part of what it stores.
-
-        If none is whole, training starts again at step 0: what is random in a step depends on the seed and its
-        number alone, so this is the same run, and what is stored already stays as it is.
-        """
-        folder, names = self.run.path / "checkpoints", list(self.parts())
-        whole, defects = whole_checkpoints(folder, names)
-        lacking = self._lacking(whole[-1]) if whole else {}
-        start = start_from(whole, lacking)
-        for step in [step for step in defects if step > start]:
-            self.warn(f"skipped the checkpoint of step {step}: it is not whole ({defects[step]})")
-        if defects and not whole:
-            self.warn("no checkpoint is whole: training starts again at step 0")
-        for missing in sorted(set(lacking.values())):
-            self._warn_of([step for step in lacking if lacking[step] == missing], missing, start)
-        if start:
-            tensors, state = load_checkpoint(folder, start, names)
+        """Go on from the checkpoint that the run can be resumed from, if there is one."""
+        names = list(self.parts())
+        found = resuming.resumption(self.run, self.config, names, self.logged, self.scores_all)
+        for line in found.warnings:
+            self.warn(line)
+        if found.start:
+            tensors, state = load_checkpoint(self.run.path / "checkpoints", found.start, names)
             self.take_up(tensors)
-            self.step = self._saved = start
+            self.step = self._saved = found.start
             self._elapsed, self._slowest, self._evaluation = (state[name] for name in SECONDS)
-
-    def _lacking(self, last: int) -> dict[int, str]:
-        """Step -> what it lacks of its rollouts, their signals and its row of metrics, for the incomplete steps up to ``last``."""
-        scores, facts = self.scores_all, set(self.run.steps())
-        signals = {file.name for file in (self.run.path / "signals").glob("step-*")}
-        found: dict[int, str] = {}
-        for step in range(0 if self.config.eval_every else 1, last + 1):
-            lacks = [] if step in self.logged else ["metrics"]
-            if self._stores(step) and scores and f"step-{step:05d}.{slug(self.config.model)}.parquet" not in signals:
-                lacks.insert(0, "signals")
-            if self._stores(step) and step not in facts:
-                lacks.insert(0, "rollouts")
-            if lacks:
-                found[step] = " and ".join(lacks)
-        return found
-
-    def _warn_of(self, steps: list[int], missing: str, start: int) -> None:
-        """Say which incomplete steps are repeated, going on from ``start``, and which stay as they are."""
-        again, stay = [s for s in steps if s > start], [s for s in steps if s <= start]
-        if again:
-            self.warn(f"{_named(again)} without {missing}: repeated from the checkpoint of step {start}")
-        if stay:
-            hint = "`actfocus score` adds them" if missing == "signals" else "they stay missing"
-            self.warn(f"{_named(stay)} without {missing}, and no earlier checkpoint is kept; {hint}")
-
-    def _stores(self, step: int) -> bool:
-        """Whether the rollouts of a step are stored."""
-        every = self.config.store_every
-        return bool(step and every) and step % every == 0
-
-    def _are_stored(self, step: int, trajectories: list[Trajectory]) -> bool:
-        """Whether the stored rollouts of a step have exactly these tokens."""
-        try:
-            stored = {t.id: t.token_ids for t in self.run.trajectories(step)}
-        except ActFocusError:
-            return False
-        return stored.keys() == {t.id for t in trajectories} and all(
-            np.array_equal(stored[t.id], t.token_ids) for t in trajectories
-        )
 
     # --- the rest ------------------------------------------------------------------------
 
@@ -391,15 +333,3 @@ class Session(Learner):
         if self.engine.stale:
             self.engine.sync(self.policy.model)
         return VllmSampler(self.engine, temperature)
-
-
-def _named(steps: list[int]) -> str:
-    """``step 3``, ``steps 3, 4 and 9``, or the first few and how many more there are."""
-    if len(steps) == 1:
-        return f"step {steps[0]}"
-    shown, more = steps[:_NAMED], len(steps) - _NAMED
-    return (
-        f"steps {', '.join(map(str, shown))} and {more} more"
-        if more > 0
-        else f"steps {', '.join(map(str, shown[:-1]))} and {shown[-1]}"
-    )

@@ -108,7 +108,7 @@ def test_neither_is_one_that_should_have_gone_on_with_a_run(tmp_path, monkeypatc
         waiting.setattr(Races, "_work", lambda self: None)
         id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
     monkeypatch.setattr(
-        "app.races.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""]
+        "app.races.queue.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""]
     )
     run = Run.create(tmp_path / f"{id}-uniform-s0", {"command": "train"})
     write_status(run.path, state="running" if before == "killed" else before, step=3)

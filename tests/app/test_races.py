@@ -139,7 +139,7 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
     shutil.copytree(assets() / "tiny-policy", folder)
     names = dict(tell(races, {"op": "policies"})["policies"])
     assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
-    monkeypatch.setattr("app.races.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
+    monkeypatch.setattr("app.races.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
     id = races.start(RaceRequest(**{**GOOD, "policy": str(folder)}))
     look = races.look(id, {})
     assert look["policy"] == "first-one" and races.races()[0]["policy"] == "first-one"
@@ -166,7 +166,7 @@ def wait(check, seconds=300):
 @pytest.fixture
 def short(monkeypatch):
     """Races of four steps and little evaluation: what is tested is the queue, not the learning."""
-    monkeypatch.setattr("app.races.TIMES", {"30 seconds": 8})
+    monkeypatch.setattr("app.races.request.TIMES", {"30 seconds": 8})
     arguments = Races._arguments
 
     def smaller(self, race, run, out):
@@ -258,7 +258,7 @@ def test_a_full_disk_begins_nothing_and_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(Races, "_work", lambda self: None)
     id = races.start(RaceRequest(**GOOD))
     monkeypatch.undo()
-    monkeypatch.setattr("app.races.DISK_FREE", 1 << 60)
+    monkeypatch.setattr("app.races.store.DISK_FREE", 1 << 60)
     races._loop()
     assert races.look(id, {})["going"] is False and races.look(id, {})["runs"][0]["state"] == "waiting"
     for attempt in (lambda: races.ask(id, "go"), lambda: races.start(RaceRequest(**GOOD))):
@@ -338,8 +338,8 @@ def test_stop_pause_go_and_a_killed_process(tmp_path, short):
 def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path):
     """The studio is killed: the training goes on, a new studio shows it and begins no second one."""
     code = (
-        f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races\n"
-        f"app.races.TIMES = {{'30 seconds': 40}}\n"
+        f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races.request\n"
+        f"app.races.request.TIMES = {{'30 seconds': 40}}\n"
         f"races = Races(Path({str(tmp_path)!r}))\nprint(races.start(RaceRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
     )
     studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -27,7 +27,7 @@ def short(monkeypatch):
     from app.races import Races
 
     monkeypatch.setattr(Races, "rates", lambda self, env, algorithm, policy: ((1.0, 0.0), False))
-    monkeypatch.setattr("app.races.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
+    monkeypatch.setattr("app.races.request.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
     arguments = Races._arguments
     small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
     monkeypatch.setattr(
@@ -79,7 +79,7 @@ def row(step, rng):
 
 
 def test_a_long_run_is_sent_once_and_then_only_what_is_new(page, studio, runs_dir, long_race, monkeypatch):
-    monkeypatch.setattr("app.races.ROWS_MAX", 100)
+    monkeypatch.setattr("app.races.races.ROWS_MAX", 100)
     answers = []
     page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
     page.goto(f"{studio}/?tab=train&race=race-long-1")

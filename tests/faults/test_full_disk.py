@@ -144,7 +144,7 @@ def test_the_studio_says_so_and_goes_on(disk, monkeypatch):
     disk.fill()
     with pytest.raises(ActFocusError, match="MB are free where the runs are kept"):
         races.start(asked)
-    monkeypatch.setattr("app.races.DISK_FREE", 0)
+    monkeypatch.setattr("app.races.store.DISK_FREE", 0)
     with pytest.raises(ActFocusError, match="cannot be written .No space left"):
         races.start(asked)
     assert races.races() == [] and not [name for name in disk.files() if name.endswith((".json", ".part"))]

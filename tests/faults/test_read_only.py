@@ -31,7 +31,7 @@ def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_pa
     train(TrainConfig.of(**CONFIG, steps=1), disk.path / "trained")
     races = Races(disk.path)
     monkeypatch.setattr(Races, "_work", lambda self: None)
-    monkeypatch.setattr("app.races.DISK_FREE", 0)
+    monkeypatch.setattr("app.races.store.DISK_FREE", 0)
     id = races.start(ASKED)
     disk.read_only()
     listed, run = disk.files(), Run.open(disk.path / "lake")
