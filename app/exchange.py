@@ -264,16 +264,10 @@ def _report(run: Run, report: dict) -> dict:
 def _tokenizer(path: Path) -> str | None:
     """The tokenizer of a run's policy, as far as the run names one."""
     try:
-        info = Run.open(path).info
+        named = Run.open(path).metadata.tokenizer
     except ActFocusError:
         return None
-    config, model = info.get("config") or {}, info.get("model") or {}
-    named = config.get("tokenizer") or model.get("name")
-    return (
-        named
-        if isinstance(named, str) and named.isprintable() and not named.startswith("-") and _loads(named)
-        else None
-    )
+    return named if named and named.isprintable() and not named.startswith("-") and _loads(named) else None
 
 
 def _loads(name: str) -> bool:

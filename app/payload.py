@@ -103,15 +103,15 @@ def numbers(values: np.ndarray) -> list[float | None]:
 
 
 def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
-    config = run.info.get("config") or {}
+    metadata = run.metadata
     return {
         "name": name,
-        "policy": str((run.info.get("model") or {}).get("name") or "unknown policy"),
+        "policy": metadata.model_name or "unknown policy",
         "reference": reference,
         "references": run.references(place.step),
-        "env": str(config.get("env") or ""),
+        "env": metadata.env or "",
         "options": env_options(run),
-        "approximate": config.get("approximate") is True,
+        "approximate": metadata.approximate,
         "score": f"actfocus score {run.path}",
     }
 
@@ -122,8 +122,7 @@ def env_options(run: Run) -> dict:
         return stored.env_options(run)
     except ActFocusError:
         # Another trainer's run, or one whose model is not here any more.
-        options = (run.info.get("config") or {}).get("env_options")
-        return plain(options) if isinstance(options, dict) else {}
+        return plain(run.metadata.env_options or {})
 
 
 def _trajectory(t: Trajectory) -> dict:

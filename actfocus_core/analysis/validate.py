@@ -18,6 +18,7 @@ import numpy as np
 from actfocus_core.dialogue import Spans, response_kinds, template_ids
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
+from actfocus_core.runs.info import Import
 from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import TokenKind, Trajectory, response_mask
 
@@ -147,7 +148,7 @@ def diagnose(
     by default the one the run was imported with. Raises ActFocusError where the run itself
     cannot be opened; a trajectory that cannot be read is a finding.
     """
-    doctor = _Doctor(span_rule(spans or run.info.get("config", {}).get("spans") or "think_answer"), tokenizer)
+    doctor = _Doctor(span_rule(spans or run.metadata.spans), tokenizer)
     total = len(run.index())
     if reference is not None:
         from actfocus_core.signals import score
@@ -161,11 +162,12 @@ def diagnose(
                 doctor.compare(trajectory)
         if on_progress:
             on_progress(doctor.trajectories, total)
-    config = run.info.get("config", {})
-    if config.get("approximate"):
+    metadata = run.metadata
+    if metadata.approximate:
         doctor.note("approximate", run.name)
-    for check, detail in _of_import(config):
-        doctor.note(check, run.name, detail=detail)
+    if isinstance(metadata.config, Import):
+        for check, detail in _of_import(metadata.config):
+            doctor.note(check, run.name, detail=detail)
     return doctor.report()
 
 
@@ -271,27 +273,22 @@ class _Doctor:
         return Report(self.trajectories, self.tokens, order)
 
 
-def _of_import(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _of_import(config: Import) -> Iterator[tuple[str, str]]:
     """What an import had to guess or left out, and a word on it."""
-    columns, numeric = (_texts(config.get(name)) for name in ("reward_columns", "numeric_columns"))
+    columns, numeric = config.reward_columns, config.numeric_columns
     others = ", ".join(name for name in numeric if name not in columns)
     how = {"name": "by their names", "advantage": "as their sum explains the recorded advantages"}.get(
-        str(config.get("reward_columns_by"))
+        config.reward_columns_by or ""
     )
     if how and columns:
         yield (
             "reward-columns",
             f"{', '.join(columns)} were taken {how}" + (f", and {others} were not" if others else ""),
         )
-    if config.get("reward_columns_by") == "unknown" and numeric:
+    if config.reward_columns_by == "unknown" and numeric:
         yield "reward-unknown", others
-    left_out = config.get("left_out")
-    if isinstance(left_out, dict) and left_out:
-        yield "left-out", ", ".join(f"{number} {what}" for what, number in left_out.items())
-
-
-def _texts(names: object) -> list[str]:
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    if config.left_out:
+        yield "left-out", ", ".join(f"{number} {what}" for what, number in config.left_out.items())
 
 
 def _of_stream(t: Trajectory) -> Iterator[str]:

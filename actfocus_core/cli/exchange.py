@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from actfocus_core.analysis.validate import Report
+    from actfocus_core.runs.info import Import
 
 
 @app.command("import")
@@ -65,6 +66,7 @@ def import_(
     from actfocus_core.interop.importing import import_run, run_name
     from actfocus_core.policy import load_tokenizer
     from actfocus_core.runs import free_path
+    from actfocus_core.runs.info import Import
 
     out = out or free_path(Path("runs"), run_name(path))
     with progress_bars(progress, files=True) as show:
@@ -85,20 +87,21 @@ def import_(
             if check
             else None
         )
-    index, config = run.index(), run.info["config"]
+    index, config = run.index(), run.metadata.config
+    assert isinstance(config, Import)
     print_result(
         json_,
         {
             "run": str(run.path),
-            "format": config["format"],
-            "approximate": config["approximate"],
+            "format": config.format,
+            "approximate": config.approximate,
             **_of_import(config, json_),
             "trajectories": len(index),
             "groups": int(index["group"].nunique()),
             "steps": len(run.steps()),
             "tokens": int(index["n_tokens"].sum()),
             "action_tokens": int(index["n_action"].sum()),
-            "success": float(_once(index, config["format"])["success"].mean()),
+            "success": float(_once(index, config.format)["success"].mean()),
             **({"doctor": report.as_dict()} if report and json_ else {}),
         },
     )
@@ -106,23 +109,22 @@ def import_(
         _findings(report)
 
 
-def _of_import(config: dict[str, Any], as_json: bool) -> dict[str, Any]:
+def _of_import(config: Import, as_json: bool) -> dict[str, Any]:
     """What the import guessed and what it left out."""
     told: dict[str, Any] = {}
-    if "reward_columns_by" in config:
-        names, by = config["reward_columns"], config["reward_columns_by"]
+    if by := config.reward_columns_by:
+        names = list(config.reward_columns)
         told = (
             {"reward_columns": names, "reward_columns_by": by}
             if as_json
             else {"reward_columns": f"{', '.join(names) or 'none'} ({by})"}
         )
-    left_out = config.get("left_out", {})
-    if left_out:
+    if left_out := config.left_out:
         told["left_out"] = left_out if as_json else ", ".join(f"{number} {what}" for what, number in left_out.items())
     return told
 
 
-def _once(index: pd.DataFrame, format: str) -> pd.DataFrame:
+def _once(index: pd.DataFrame, format: str | None) -> pd.DataFrame:
     """One row a rollout, its last. A file of our own may number its rollouts in any way, so each of its rows is one."""
     return index if format in ("jsonl", "parquet") else index.drop_duplicates(["step", "group", "rollout"], keep="last")
 
@@ -214,7 +216,7 @@ def doctor(
         else:
             opened = Run.open(path)
         policy = load(reference, device) if reference else None
-        given = tokenizer or opened.info["config"].get("tokenizer")
+        given = tokenizer or opened.metadata.config.tokenizer
         tokens = policy.tokenizer if policy else load_tokenizer(given) if given else None
         report = diagnose(opened, tokenizer=tokens, reference=policy, spans=spans, on_progress=show("check"))
     if json_:

@@ -93,9 +93,11 @@ def open_app(
 
 
 def _say_imported(run: Run) -> None:
-    config = run.info.get("config") or {}
-    if config.get("command") == "import":
+    from actfocus_core.runs.info import Import
+
+    config = run.metadata.config
+    if isinstance(config, Import):
         print(
-            f"{clean(run.path)}: {len(run.index())} rollouts of {clean(config['source'])} ({config['format']}"
-            f"{', approximate: their text was tokenised again' if config.get('approximate') else ''})"
+            f"{clean(run.path)}: {len(run.index())} rollouts of {clean(config.source)} ({config.format}"
+            f"{', approximate: their text was tokenised again' if config.approximate else ''})"
         )

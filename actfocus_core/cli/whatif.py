@@ -75,7 +75,7 @@ def replay(
     opened = Run.open(run)
     step = step_of(opened, step)
     wanted = names_in(schemes)
-    own = str(opened.info["config"].get("scheme") or "uniform")
+    own = opened.metadata.scheme or "uniform"
     names = [own if name == "own" else name for name in wanted]
     given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     params = (
@@ -197,12 +197,11 @@ def edit(
 
     opened = Run.open(run)
     opened.trajectory(trajectory)
-    config = opened.info["config"]
-    name = reference or config.get("model") or config.get("policy") or opened.info.get("model", {}).get("name")
+    name = reference or opened.metadata.reference
     if not name:
         raise ActFocusError(f"{run}: its run.json names no model; give one with --reference")
     span = _span(tokens) if tokens else None
-    who = load(str(name), device)
+    who = load(name, device)
     from actfocus_core.counterfactual.edit import edit as put
     from actfocus_core.counterfactual.store import store
 

@@ -27,6 +27,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import judge, optimal_values
 from actfocus_core.oracle.turns import ORACLES, answers
 from actfocus_core.policy import Policy
+from actfocus_core.policy.loading import trained_options
 from actfocus_core.policy.sampler import CachedSampler, Reply
 from actfocus_core.rollout import Episode, play_on
 from actfocus_core.runs import Run
@@ -150,8 +151,16 @@ def again(run: Run, id: str, policy: Policy, turn: int) -> Trajectory:
 
 def env_of(run: Run, t: Trajectory, policy: Policy) -> Env:
     """The environment of a trajectory, with the run's options. Raises ActFocusError where there is none."""
-    stored = run.info["config"].get("env_options")
-    return make_env(t.env, **{**policy.env_options.get(t.env, {}), **(stored if isinstance(stored, dict) else {})})
+    metadata = run.metadata
+    stored = metadata.env_options
+    if stored is not None and not metadata.config.adds_to_model_options:
+        return make_env(t.env, **stored)
+    # The policy's options are the best guess where a run of another program says nothing, or the model that training
+    # began with is gone.
+    own = policy.env_options
+    if stored is not None and metadata.model_name:
+        own = trained_options(metadata.model_name) or own
+    return make_env(t.env, **own.get(t.env, {}) | (stored or {}))
 
 
 def demand_tokenizer(t: Trajectory, policy: Policy) -> None:

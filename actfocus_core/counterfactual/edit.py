@@ -19,7 +19,7 @@ from actfocus_core.credit.base import VALUE_SIGNALS
 from actfocus_core.dialogue import response_kinds
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
-from actfocus_core.runs import TRAINED, Run, slug
+from actfocus_core.runs import Run, slug
 from actfocus_core.signals import score
 from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
@@ -57,7 +57,7 @@ def edit(
     Raises ActFocusError for a span that is not there, text with tokens of the template, or a reference of
     another tokenizer. Nothing is written.
     """
-    rule = span_rule(run.info["config"].get("spans") or "think_answer")
+    rule = span_rule(run.metadata.spans)
     t, others = _batch(run, id, reference)
     start, stop, turn = _span(t, turn, span, reference)
     edited = _edited(t, text, start, stop, turn, reference, rule)
@@ -192,8 +192,8 @@ def _edited(
 
 def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
     """Whether the reference is the policy that sampled: the run's first, and not trained yet."""
-    trained = run.info["config"].get("command") in TRAINED and t.step > 1
-    return not trained and reference.fingerprint == run.info.get("model", {}).get("fingerprint")
+    metadata = run.metadata
+    return not metadata.updates_before(t.step) and reference.fingerprint == metadata.fingerprint
 
 
 def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> list[str]:

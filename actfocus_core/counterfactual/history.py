@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy
-from actfocus_core.runs import TRAINED, Run, slug
+from actfocus_core.runs import Run, slug
+from actfocus_core.runs.info import External, RunInfo, Training
 from actfocus_core.train import config_of, first_policy
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.config import TrainConfig
@@ -72,20 +73,25 @@ def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None
 
     Raises ActFocusError where it cannot be had any more.
     """
-    stored = run.info["config"]
-    if stored.get("command") == "train":
+    metadata = run.metadata
+    if isinstance(metadata.config, Training):
         trained = learner_before(run, step, rebuild, device).player
         # A policy of its own: the learner's knows the fingerprint it began with.
         return Policy(trained.name, trained.model.requires_grad_(False), trained.tokenizer, trained.env_options)
-    if stored.get("command") in TRAINED and step > 1:
+    if metadata.updates_before(step):
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}); "
+            f"{run.path}: step {step} was sampled by weights that {mover(metadata)} had moved; "
             "they are not in the run folder, name them"
         )
-    name = stored.get("policy") or run.info.get("model", {}).get("name")
-    if not name:
+    if not metadata.model_name:
         raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")
-    return first_policy(run, TrainConfig.of(model=str(name), device=device or "auto"))
+    return first_policy(run, TrainConfig.of(model=metadata.model_name, device=device or "auto"))
+
+
+def mover(metadata: RunInfo) -> str:
+    """What moved the weights of a run that has none of them itself."""
+    config = metadata.config
+    return f"another trainer ({config.command})" if isinstance(config, External) else "training"
 
 
 def kept_rollouts(run: Run, step: int, config: TrainConfig) -> list[Trajectory]:

@@ -68,11 +68,7 @@ def imported_before(runs_dir: Path, stamp: str, tokenizer: str | None = None, sp
         except ActFocusError:
             # Another folder's trouble is not this file's.
             continue
-        config = run.info.get("config") or {}
-        if (
-            config.get("stamp") == stamp
-            and tokenizer in (None, config.get("tokenizer"))
-            and spans in (None, config.get("spans"))
-        ):
+        config = run.metadata.config
+        if config.stamp == stamp and tokenizer in (None, config.tokenizer) and spans in (None, config.spans):
             return run
     return None

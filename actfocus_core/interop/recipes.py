@@ -232,14 +232,17 @@ def setting_of(run: Run, params: dict[str, Any] | None = None) -> Setting:
 
     Raises ActFocusError for a parameter out of range.
     """
-    config = run.info.get("config") or {}
-    own = config.get("scheme_params", {}) if config.get("scheme") == "actfocus" else {}
-    chosen = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {
+    metadata = run.metadata
+    own = metadata.scheme_params if metadata.scheme == "actfocus" else {}
+    chosen: dict[str, Any] = {"alpha": 0.1, "beta": 0.5, "signal": "energy"} | {
         k: v for k, v in own.items() if k in ("alpha", "beta", "signal")
     }
-    env = config["env"] if config.get("env") in ENVS else ""
-    model = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
-    return Setting(**chosen | (params or {}), env=env, env_options=config.get("env_options") or {}, model=model)
+    return Setting(
+        **chosen | (params or {}),
+        env=metadata.env if metadata.env in ENVS else "",
+        env_options=metadata.env_options or {},
+        model=metadata.model_name or "",
+    )
 
 
 def export_setting(run: Run, out: str | Path | None, format: str, params: dict[str, Any] | None = None) -> Path:

@@ -14,7 +14,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.values import add_answers, add_optimal, add_policy
 from actfocus_core.policy import Policy
 from actfocus_core.policy.loading import trained_options
-from actfocus_core.runs import TRAINED, Run
+from actfocus_core.runs import Run
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.trajectory import Trajectory
 
@@ -32,42 +32,39 @@ def env_options(run: Run) -> dict[str, Any]:
     Training stores only those that differ from its model's own. Raises ActFocusError where the run
     does not say what was played.
     """
-    config = run.info.get("config") or {}
-    env, given = config.get("env"), config.get("env_options")
-    if not isinstance(env, str) or not isinstance(given, dict):
+    metadata = run.metadata
+    env, given = metadata.env, metadata.env_options
+    if env is None or given is None:
         raise ActFocusError(
             f"{run.path}: does not say in which environment, with which options, it was played; only "
             "rollouts of this product can be judged"
         )
-    own = (
-        trained_options(str(config.get("model") or TrainConfig.model_fields["model"].default)).get(env, {})
-        if config.get("command") == "train"
-        else {}
-    )
+    own = {}
+    if metadata.config.adds_to_model_options:
+        own = trained_options(metadata.model_name or TrainConfig.model_fields["model"].default).get(env, {})
     return make_env(env, **{**own, **given}).options.model_dump(mode="json")
 
 
 def policy_name(run: Run) -> str:
     """What ``load_policy`` knows the run's own model by. Raises ActFocusError where the run does not say."""
-    config = run.info.get("config") or {}
-    name = config.get("policy") or config.get("model") or (run.info.get("model") or {}).get("name")
+    name = run.metadata.model_name
     if not name:
         raise ActFocusError(
             f"{run.path}: does not say which model sampled it; name it by --policy, or leave the "
             "policy's values away by --no-policy"
         )
-    return str(name)
+    return name
 
 
 def demand_own(run: Run, step: int, policy: Policy) -> None:
     """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
     changed since the run was made, or training had moved them before this step."""
-    if (run.info.get("config") or {}).get("command") in TRAINED and step > 1:
+    if moved := run.metadata.updates_before(step):
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that {step - 1} training steps had moved from "
+            f"{run.path}: step {step} was sampled by weights that {moved} training steps had moved from "
             f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy"
         )
-    recorded = (run.info.get("model") or {}).get("fingerprint")
+    recorded = run.metadata.fingerprint
     if recorded and recorded != policy.fingerprint:
         raise ActFocusError(
             f"{run.path}: was sampled by {policy.name} with the fingerprint {recorded}; {policy.name} is now "
@@ -132,7 +129,7 @@ def ensure_policy(
         return made
     loaded = policy()
     demand_sampler(run, step, trajectories, loaded)
-    temperature = float((run.info.get("config") or {}).get("temperature", 1.0))
+    temperature = run.metadata.temperature
     rollouts = DEFAULT_ROLLOUTS if rollouts is None else rollouts
     add_policy(
         trajectories,

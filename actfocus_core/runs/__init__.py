@@ -1,7 +1,7 @@
 """The run folder: the one interface between making trajectories and looking at them.
 
     NAME/
-      run.json                              config, versions, model: written once
+      run.json                              config, versions, model (info.py): written once
       metrics.jsonl                         one line a step, append-only
       trajectories/step-00012.parquet       facts, never rewritten
       signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
@@ -14,7 +14,7 @@ whole lines. So a run can be read while it is written, and years later.
 
 from actfocus_core.runs.atomic import appearing_run, free_path, hidden_path
 from actfocus_core.runs.index import stamp
-from actfocus_core.runs.info import FORMAT, TRAINED, VERSION
+from actfocus_core.runs.info import FORMAT, VERSION, RunInfo
 from actfocus_core.runs.run import Run, slug
 from actfocus_core.runs.schema import ANNOTATIONS
 from actfocus_core.runs.writer import RunWriter, read_trajectories, write_trajectories
@@ -23,8 +23,8 @@ __all__ = [
     "ANNOTATIONS",
     "FORMAT",
     "Run",
+    "RunInfo",
     "RunWriter",
-    "TRAINED",
     "VERSION",
     "appearing_run",
     "free_path",

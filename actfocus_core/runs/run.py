@@ -19,7 +19,7 @@ import pyarrow as pa
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import demand_no_link, open_to_append, open_to_read, sync
 from actfocus_core.runs.index import SCHEMA, Stamp, read_index, stamp
-from actfocus_core.runs.info import FORMAT, VERSION, read_info, versions, write_info
+from actfocus_core.runs.info import FORMAT, VERSION, RunInfo, read_info, versions, write_info
 from actfocus_core.runs.metrics import is_row, whole_lines
 from actfocus_core.runs.parquet import Rows, open_parquet, read_table, write_table
 from actfocus_core.runs.schema import ANNOTATIONS, PROVENANCE, how_to_write_again
@@ -58,13 +58,21 @@ class Run:
     def __init__(self, path: Path, info: dict[str, Any]):
         self.path = path
         self.info = info
-        """The content of run.json."""
+        """The content of run.json, as it is written; ``metadata`` reads it."""
         self._indexed: _Index | None = None
         self._frame: tuple[_Index, pd.DataFrame] | None = None
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def metadata(self) -> RunInfo:
+        """What made the run, typed: model, environment, scheme, whether its weights move.
+
+        Of ``info`` as it is now, which changes while a run is imported. Raises ActFocusError for an entry of the wrong type.
+        """
+        return RunInfo.of(self.info, self.path / "run.json")
 
     @classmethod
     def create(cls, path: str | Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Run:

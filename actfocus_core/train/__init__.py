@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.runs import Run
+from actfocus_core.runs.info import Training
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import clear, read_status, request, the_only_trainer
 from actfocus_core.train.presets import PRESETS, preset
@@ -77,19 +78,19 @@ def resume(
 
 def config_of(run: Run) -> TrainConfig:
     """What a training run is made of. Raises ActFocusError for a run that is none."""
-    stored = dict(run.info["config"])
-    if stored.pop("command", None) != "train":
+    metadata = run.metadata
+    if not isinstance(metadata.config, Training):
         raise ActFocusError(f"{run.path}: is not a training run; `actfocus train --out` begins one")
-    return TrainConfig.of(**stored)
+    return TrainConfig.of(**{k: v for k, v in metadata.config_as_written.items() if k != "command"})
 
 
 def first_policy(run: Run, config: TrainConfig) -> Policy:
     """The policy a run began with. Raises ActFocusError where it is not the same any more."""
     policy = _policy(config)
-    if policy.fingerprint != run.info["model"].get("fingerprint"):
+    if policy.fingerprint != run.metadata.fingerprint:
         raise ActFocusError(
             f"{config.model}: is not the model this run began with any more "
-            f"(fingerprint {policy.fingerprint}, not {run.info['model'].get('fingerprint')})"
+            f"(fingerprint {policy.fingerprint}, not {run.metadata.fingerprint})"
         )
     return policy
 

@@ -151,7 +151,7 @@ def places(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> d
 
 def _task(run: Run) -> tuple | None:
     """The environment and how it was made; None where the run does not say, and prompts are not comparable."""
-    env = (run.info.get("config") or {}).get("env")
+    env = run.metadata.env
     return (env, dump(env_options(run))) if env else None
 
 

@@ -49,5 +49,5 @@ def tell(studio: Studio, latest: Latest[Diagnosis], asked: dict) -> dict:
 
 def _share(run: Run) -> float | None:
     """The share of groups that the run itself kept; None where it does not say."""
-    share = (run.info.get("config") or {}).get("filter_share")
-    return float(share) if isinstance(share, (int, float)) and 0 < share <= 1 else None
+    share = run.metadata.config.filter_share
+    return share if share is not None and 0 < share <= 1 else None

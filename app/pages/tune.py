@@ -80,7 +80,7 @@ def batch(studio: Studio, latest: Latest[dict], run: Run, view: View) -> dict:
 
 def _setting(run: Run, view: View) -> Setting:
     """The setting of the sidebar on this run's environment; another trainer's environment is left out."""
-    env = (run.info.get("config") or {}).get("env")
-    if not isinstance(env, str) or env not in ENVS:
+    env = run.metadata.env
+    if env not in ENVS:
         return Setting(view.alpha, view.beta, view.signal)
     return Setting(view.alpha, view.beta, view.signal, env, env_options(run))

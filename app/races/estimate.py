@@ -8,6 +8,7 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import when_written
 from actfocus_core.runs import Run
+from actfocus_core.runs.info import Training
 from actfocus_core.train.presets import is_language_model
 from app.races.request import RaceRequest
 
@@ -49,12 +50,9 @@ def rates(runs_dir: Path, env: str, algorithm: str, policy: str) -> tuple[tuple[
     for path in sorted(runs_dir.glob("*/metrics.jsonl"), key=when_written, reverse=True):
         try:
             run = Run.open(path.parent)
-            config = run.info.get("config") or {}
-            same = config.get("command") == "train" and (config.get("env"), config.get("algorithm")) == (
-                env,
-                algorithm,
-            )
-            if same and config.get("model") == policy and (found := _measured(run.metrics(0, ROWS_READ)[0])):
+            told = run.metadata
+            same = (told.env, told.algorithm, told.model_name) == (env, algorithm, policy)
+            if same and isinstance(told.config, Training) and (found := _measured(run.metrics(0, ROWS_READ)[0])):
                 return found, True
         except ActFocusError:
             continue

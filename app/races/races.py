@@ -150,15 +150,15 @@ class Races(Queue):
         race = self.store.race(id)
         run = next(run for run in race["runs"] if run["name"] == name)
         again = path.with_name(f"{name}-again")
-        config = Run.open(path).info.get("config") if path.is_dir() else None
+        told = Run.open(path).metadata if path.is_dir() else None
         if race.get("alone"):
-            words, python = command.of_lone_run(path, again, config["command"])
+            words, python = command.of_lone_run(path, again, told.config.command)
         else:
             words, python = self._arguments(race, run, again), command.python(path, again)
         return {
             # A run that was begun elsewhere writes its log elsewhere.
             "log": "" if race.get("alone") else tail(self.store.log(name), LOG_MAX),
-            "config": config,
+            "config": told and told.config_as_written,
             "python": python,
             "command": shlex.join(["actfocus", *words]),
         }

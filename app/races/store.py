@@ -17,7 +17,8 @@ from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import demand_no_link, locked, read_json
 from actfocus_core.paths import appearing
-from actfocus_core.runs import TRAINED, Run
+from actfocus_core.runs import Run
+from actfocus_core.runs.info import External, Training
 from actfocus_core.train import read_status
 from app.races.request import RaceRequest
 
@@ -157,18 +158,18 @@ def read_race(folder: Path, id: str) -> dict:
 def race_of_one(path: Path) -> dict:
     """A training run as a race of its own. Raises ActFocusError for a run of another kind."""
     run = Run.open(path)
-    config, status = run.info.get("config") or {}, read_status(run.path)
-    if config.get("command") not in TRAINED:
+    told, status = run.metadata, read_status(run.path)
+    if not isinstance(told.config, Training | External):
         raise ActFocusError(f"{path.name} is no training run")
-    by = "" if config["command"] == "train" else f", {config['command']}"
+    by = f", {told.config.command}" if isinstance(told.config, External) else ""
     return {
         "id": path.name,
         "made": (run.path / "run.json").stat().st_mtime,
         "alone": True,
         "steps": status.get("steps") or 1,
         "request": {
-            "environment": f"{config.get('env') or 'rollouts of its own'}{by}",
-            "algorithm": str(config.get("algorithm", "")),
+            "environment": f"{told.env or 'rollouts of its own'}{by}",
+            "algorithm": told.algorithm or "",
         },
-        "runs": [{"name": path.name, "scheme": str(config.get("scheme", "")), "seed": config.get("seed") or 0}],
+        "runs": [{"name": path.name, "scheme": told.scheme or "", "seed": told.config.seed or 0}],
     }

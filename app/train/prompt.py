@@ -33,7 +33,10 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
     if rows.empty:
         raise ActFocusError(f"{stored.path}: has no evaluation of the prompt {seed}")
     shown = rows.groupby("step", sort=True)
-    trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference(run.info["config"]["model"]))
+    scored_by = run.metadata.reference
+    if scored_by is None:
+        raise ActFocusError(f"{run.path}: its run.json names no model, so nothing can score the evaluation")
+    trajectories = score([stored.trajectory(id) for id in shown["id"].first()], reference(scored_by))
     weights = own_weights(run, trajectories)
     return {
         "prompt": seed,
@@ -59,9 +62,9 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
 
 def own_weights(run: Run, trajectories: list) -> list[np.ndarray] | None:
     """float32 [T] a trajectory under the run's scheme; None where the scheme lacks a signal."""
-    config = run.info["config"]
+    metadata = run.metadata
     batch = Batch.of(trajectories)
-    credit = get_scheme(config["scheme"]).compute(batch, **config.get("scheme_params", {}))
+    credit = get_scheme(metadata.scheme or "uniform").compute(batch, **metadata.scheme_params)
     if credit.missing:
         return None
     return np.split((credit.weight * credit.keep).astype(np.float32), np.cumsum([len(t) for t in trajectories])[:-1])

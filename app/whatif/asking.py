@@ -13,6 +13,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import NAMES, at_hand
 from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
+from actfocus_core.runs.info import Training
 from actfocus_core.trajectory import Trajectory
 from app.compare.credits import params
 from app.payload import env_options
@@ -33,13 +34,20 @@ LEGAL_MAX = 40
 
 
 def is_trained(run: Run) -> bool:
-    return (run.info.get("config") or {}).get("command") == "train"
+    return isinstance(run.metadata.config, Training)
 
 
 def model_of(run: Run) -> str:
     """The model a run began with. Raises ActFocusError where a page may not load it or it is not here."""
-    config = run.info.get("config") or {}
-    name = str(config.get("model") or config.get("policy") or (run.info.get("model") or {}).get("name") or "")
+    return _loadable(run, run.metadata.model_name or "")
+
+
+def reference_of(run: Run) -> str:
+    """The model that scores an edit. Raises as ``model_of``."""
+    return _loadable(run, run.metadata.reference or "")
+
+
+def _loadable(run: Run, name: str) -> str:
     if name in at_hand() or name and name not in NAMES and (Path(name) / "config.json").is_file():
         return name
     raise ActFocusError(
@@ -72,7 +80,7 @@ def facts(run: Run, t: Trajectory) -> dict:
         "trajectory": t.id,
         "group": t.group,
         "step": t.step,
-        "own": (run.info.get("config") or {}).get("scheme") if trained else None,
+        "own": run.metadata.scheme if trained else None,
     }
 
 
@@ -129,7 +137,7 @@ def replay(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
             "fresh": True,
             "groups": _groups(run, t, _one_of(asked, "groups", GROUPS)),
         }
-    own = run.info["config"].get("scheme")
+    own = run.metadata.scheme
     step = _whole(asked, "step", 0, 10**7)
     if step not in run.steps():
         raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {step}")
@@ -167,7 +175,7 @@ def edit(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
     made = {
         "id": t.id,
         "text": text,
-        "model": model_of(run),
+        "model": reference_of(run),
         "schemes": ["uniform", "actfocus"],
         "params": params(view),
     }

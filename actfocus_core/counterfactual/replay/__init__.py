@@ -18,14 +18,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from actfocus_core.counterfactual.history import PREPARE, UPDATE, kept_rollouts, learner_before
+from actfocus_core.counterfactual.history import PREPARE, UPDATE, kept_rollouts, learner_before, mover
 from actfocus_core.counterfactual.replay.answer import FRESH, TOLERANCE, Answer, First, Updated, signal_of
 from actfocus_core.counterfactual.replay.evaluation import Evaluation
 from actfocus_core.counterfactual.replay.lanes import at_once, lanes_of, logprobs, twin
 from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import TRAINED, Run
+from actfocus_core.runs import Run
+from actfocus_core.runs.info import Training
 from actfocus_core.train import TrainConfig, first_policy, preset
 from actfocus_core.train import metrics as names
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
@@ -169,7 +170,7 @@ def _stored(
 ) -> tuple[Learner, list[Trajectory], bool]:
     if groups is not None or settings:
         raise ActFocusError("groups and settings are for a fresh replay; a stored update has its own")
-    if run.info["config"].get("command") != "train":
+    if not isinstance(run.metadata.config, Training):
         raise ActFocusError(
             f"{run.path}: was not trained, so there is no update to replay; --fresh takes one from the "
             "run's own model with a fresh optimiser"
@@ -186,25 +187,27 @@ def _fresh(
     device: str | None,
     on_progress: Progress | None,
 ) -> tuple[Learner, list[Trajectory], bool]:
-    stored = run.info["config"]
-    if stored.get("command") == "train":
+    metadata = run.metadata
+    if isinstance(metadata.config, Training):
         raise ActFocusError(f"{run.path}: was trained, so its updates can be replayed as they were; leave --fresh away")
     if step not in run.steps():
         raise ActFocusError(f"{run.path}: has no trajectories of step {step}; it has {run.steps()}")
-    if stored.get("command") in TRAINED and step > 1:
+    if metadata.updates_before(step):
+        # An evaluation's step 1 is after an update, a training's before.
+        first = max(s for s in (0, 1) if not metadata.updates_before(s))
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that another trainer had moved ({stored['command']}), "
-            "which are not in the run folder; its step 1 can be replayed"
+            f"{run.path}: step {step} was sampled by weights that {mover(metadata)} had moved, "
+            f"which are not in the run folder; its step {first} can be replayed"
         )
-    model = str(stored.get("policy") or run.info.get("model", {}).get("name") or "")
+    model = metadata.model_name
     if not model:
         raise ActFocusError(f"{run.path}: its run.json names no policy, so there is nothing to update")
     values = preset("quick") if model == "tiny" else {}
     config = TrainConfig.of(
         **{
             **values,
-            "env": str(stored.get("env") or ""),
-            "env_options": stored.get("env_options") or {},
+            "env": metadata.env or "",
+            "env_options": metadata.env_options or {},
             "model": model,
             "device": device or "auto",
             **(settings or {}),

@@ -21,10 +21,11 @@ def draw(
     bootstrap: int,
 ) -> str:
     """The reporting card of the survey arXiv 2604.09459."""
-    config = run.info.get("config") or {}
+    metadata = run.metadata
+    stated = {"temperature": metadata.config.temperature, "seed": metadata.config.seed}
     schemes = [SCHEMES[r["scheme"]] for r in rows]
     sizes = sorted({sum(t.group == g for t in trajectories) for g in {t.group for t in trajectories}})
-    sampled = ", ".join(f"{name} {config[name]}" for name in ("temperature", "seed") if name in config)
+    sampled = ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None)
     truth = ", ".join(f"{name} ({'exact' if b.exact else 'Monte-Carlo'})" for name, b in boards.items())
     lines = [
         [
@@ -35,14 +36,14 @@ def draw(
         [
             "Effective state",
             "The token stream exactly as sampled, up to the token; GiGPO and CARL: the environment's "
-            f"state key. Environment {config.get('env') or trajectories[0].env or 'not recorded'}.",
+            f"state key. Environment {metadata.env or trajectories[0].env or 'not recorded'}.",
         ],
         ["Source of intervention", _listed(schemes, "evidence") + "."],
         [
             "Downstream protocol",
             f"{len(trajectories)} rollouts of step {step}, {' or '.join(map(str, sizes))} a prompt"
             + (f"; {sampled}" if sampled else "")
-            + f"; policy {(run.info.get('model') or {}).get('name') or 'not recorded'}; "
+            + f"; policy {metadata.model_name or 'not recorded'}; "
             f"reference {reference or 'none'}.",
         ],
         [

@@ -27,6 +27,7 @@ def summary(run: Run, step: int, trajectories: list[Trajectory], reference: str 
 
 def settings(run: Run, reference: str | None) -> str:
     """Configuration, model and versions, one row a setting."""
+    # The file as it is, entries that are unknown here too.
     info = run.info
     flat = {
         "run": run.name,
