@@ -29,7 +29,7 @@ from actfocus_core.trajectory import Trajectory
 if TYPE_CHECKING:
     import pandas as pd
 
-_FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy")
+_FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy", "tensorboard")
 """What lies in a run folder and is never a link."""
 
 

@@ -176,7 +176,9 @@ def test_every_file_of_a_run_and_of_the_races(whole, tmp_path, kind, monkeypatch
         shutil.rmtree(runs)
 
 
-@pytest.mark.parametrize("name", ["trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy"])
+@pytest.mark.parametrize(
+    "name", ["trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy", "tensorboard"]
+)
 def test_a_folder_of_a_run_that_is_a_link(whole, tmp_path, name):
     shutil.copytree(whole, tmp_path / "runs")
     elsewhere, own = tmp_path / "elsewhere", tmp_path / "runs/r" / name
