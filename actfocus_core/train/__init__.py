@@ -171,7 +171,8 @@ def _work(
                 session.end()
         return run
     except OSError as error:
-        raise _failed(session, run, f"cannot be written ({error.strerror or error})") from None
+        name = f"{Path(error.filename).name}: " if error.filename else ""
+        raise _failed(session, run, f"cannot be written ({name}{error.strerror or error})") from None
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

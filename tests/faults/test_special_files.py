@@ -223,6 +223,21 @@ def test_a_run_folder_that_is_itself_a_link_is_opened(whole, tmp_path):
         assert files.is_locked(whole / "r/.lock")
 
 
+def test_resuming_behind_a_link_names_the_file_and_changes_nothing(tmp_path):
+    """A lock that is a link used to empty its target."""
+    run, victim = tmp_path / "r", tmp_path / "victim"
+    small = ("--set", "prompts=1", "--set", "rollouts=2", "--set", "eval_every=0", "--set", "minibatch=2")
+    assert actfocus("train", "--preset", "quick", "--steps", "1", "--out", str(run), *small).returncode == 0
+    victim.write_text("precious")
+    for name, says in ((".lock", ".lock: it is a link"), ("metrics.jsonl", "metrics.jsonl: it is a link")):
+        kept = (run / name).rename(tmp_path / "kept")
+        (run / name).symlink_to(victim)
+        done = actfocus("train", "--resume", str(run), "--steps", "2")
+        assert done.returncode == 2 and says in done.stderr and victim.read_text() == "precious"
+        kept.replace(run / name)
+    assert actfocus("train", "--resume", str(run), "--steps", "2").returncode == 0
+
+
 # --- the helper ------------------------------------------------------------------------------
 
 
