@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
 from actfocus_core.runs import Run
+from actfocus_core.stats import mean_interval
 from actfocus_core.train import TrainConfig, preset, train
 from actfocus_core.train.evaluate import label
 
@@ -124,8 +123,8 @@ def table(rows: list[dict]) -> str:
 def interval(values: list[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:.3g}"
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return f"{np.mean(values):.3g} ± {half:.2g}"
+    mean, _, high = mean_interval(np.array(values))
+    return f"{mean:.3g} ± {high - mean:.2g}"
 
 
 def _pairs(pairs: list[str]) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 
 from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import Batch, Credit, get_scheme
-from actfocus_core.ranking import correlation, midranks
+from actfocus_core.stats import correlation, midranks, once
 
 
 def compare(batch: Batch, credits: dict[str, Credit]) -> dict[str, Any]:
@@ -25,12 +25,12 @@ def compare(batch: Batch, credits: dict[str, Credit]) -> dict[str, Any]:
     """
     uniform = get_scheme("uniform").compute(batch).effective()[batch.response]
     rows, ranks = [], {}
-    ones = np.ones((1, len(uniform)))
+    whole = once(len(uniform))
     for name, credit in credits.items():
         row: dict[str, Any] = {"scheme": name, "params": credit.params, "missing": list(credit.missing)}
         if not credit.missing:
             effective = credit.effective()
-            ranks[name] = midranks(effective[batch.response], ones)
+            ranks[name] = midranks(effective[batch.response], whole)
             row |= gradient_mass(batch.kinds, credit.keep * credit.weight)
             row |= {
                 "credit": gradient_mass(batch.kinds, np.abs(effective)),
@@ -39,7 +39,7 @@ def compare(batch: Batch, credits: dict[str, Credit]) -> dict[str, Any]:
         rows.append(row)
     return {
         "schemes": rows,
-        "spearman": {a: {b: float(correlation(ranks[a], ranks[b], ones)[0]) for b in ranks} for a in ranks},
+        "spearman": {a: {b: float(correlation(ranks[a], ranks[b], whole)[0]) for b in ranks} for a in ranks},
     }
 
 

@@ -8,7 +8,16 @@ import numpy as np
 
 from actfocus_core.credit.base import Batch
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import interval, p_value, partial_spearman, resamples, spearman
+from actfocus_core.stats import (
+    line_values,
+    once,
+    partial_spearman,
+    percentile_band,
+    percentile_interval,
+    resamples,
+    spearman,
+    spearman_p,
+)
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, response_mask
 
 LEAST_GROUPS = 8
@@ -106,26 +115,9 @@ def trend_band(
     if len(x) < LEAST_GROUPS or not np.ptp(x) > 1e-9 * np.abs(x).max():
         return None
     at = np.linspace(x.min(), x.max(), points)
-    whole = _lines(x, y, np.ones((1, len(x))), at)[0]
-    drawn = _lines(x, y, resamples(bootstrap, len(x), np.random.default_rng(seed)), at)
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    whole = line_values(x, y, once(len(x)), at)[0]
+    low, high = percentile_band(line_values(x, y, resamples(bootstrap, len(x), np.random.default_rng(seed)), at))
     return {name: values.tolist() for name, values in (("x", at), ("y", whole), ("low", low), ("high", high))}
-
-
-def _lines(x: np.ndarray, y: np.ndarray, counts: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The line of every resample, at these places: [B, points], NaN where x does not vary in it."""
-    total = counts.sum(1, keepdims=True)
-    mx, my = ((counts @ v)[:, None] / total for v in (x, y))
-    dx, dy = x - mx, y - my
-    spread = (counts * dx**2).sum(1)
-    slope = np.divide(
-        (counts * dx * dy).sum(1),
-        spread,
-        out=np.full(len(counts), np.nan),
-        where=spread > 1e-12 * (1 + (mx[:, 0]) ** 2),
-    )
-    lines: np.ndarray = my + slope[:, None] * (at - mx)
-    return lines
 
 
 def _group_rows(batch: Batch) -> list[dict[str, Any]]:
@@ -175,17 +167,17 @@ def _bottleneck_row(
     if len(x) < LEAST_GROUPS:
         return row | {"why": f"{len(x)} groups are fewer than {LEAST_GROUPS}"}
     counts = resamples(bootstrap, len(x), draws)
-    rho = interval(spearman(x, sigma)[0], spearman(x, sigma, counts))
+    rho = percentile_interval(spearman(x, sigma)[0], spearman(x, sigma, counts))
     if not np.isfinite(rho.value):
         return row | {
             "why": "the spread of returns is the same in every group"
             if np.ptp(sigma) == 0
             else "the signal is the same in every group"
         }
-    partial = interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
+    partial = percentile_interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
     numbers = {
         "rho": rho.value,
-        "p": p_value(rho.value, len(x)),
+        "p": spearman_p(rho.value, len(x)),
         "low": rho.low,
         "high": rho.high,
         "rho_success": spearman(x, p)[0],

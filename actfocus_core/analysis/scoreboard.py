@@ -18,7 +18,17 @@ import numpy as np
 
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, Batch, Credit, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import auroc, correlation, interval, kendall, midranks, resamples, rounded
+from actfocus_core.stats import (
+    auroc,
+    correlation,
+    kendall,
+    midranks,
+    once,
+    percentile_interval,
+    resamples,
+    rounded,
+    stratified_resamples,
+)
 from actfocus_core.trajectory import TokenKind
 
 LEAST_DISTINCT = 3
@@ -226,8 +236,9 @@ class _Judge:
         self.group = batch.group_of[self.owner]
         draws = np.random.default_rng(seed)
         # [1 + B, n]: how often each trajectory was drawn; the first row is the batch itself.
-        counts = self._draw(batch.group_of, bootstrap, draws)
-        group_counts = self._draw(np.zeros(batch.group_of.max() + 1, np.int64), bootstrap, draws)
+        counts = np.vstack([once(len(batch.group_of)), stratified_resamples(batch.group_of, bootstrap, draws)])
+        groups = int(batch.group_of.max()) + 1
+        group_counts = np.vstack([once(groups), resamples(bootstrap, groups, draws)])
         self.turn_counts = counts[:, self.owner]
         self.a = rounded(truth.advantage[acted])
         self.targets = {"advantage": np.abs(self.a)}
@@ -236,21 +247,13 @@ class _Judge:
         self.target_ranks = {name: midranks(values, self.turn_counts) for name, values in self.targets.items()}
         self.groups, self.trajectories = self._units(self.group, group_counts), self._units(self.owner, counts)
 
-    @staticmethod
-    def _draw(group_of: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
-        counts = np.ones((1 + bootstrap, len(group_of)))
-        for g in range(group_of.max(initial=-1) + 1):
-            members = np.flatnonzero(group_of == g)
-            counts[1:, members] = resamples(bootstrap, len(members), rng)
-        return counts
-
     def _units(self, unit: np.ndarray, counts: np.ndarray) -> list[_Unit]:
         """Groups or trajectories with enough different true values: their turns, the ranks of these
         values, and how often each resample drew them."""
         order = np.argsort(unit, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(unit[order])) + 1) if len(unit) else []
         return [
-            (where, midranks(self.a[where], ones(where)), counts[:, unit[where[0]]])
+            (where, midranks(self.a[where], once(len(where))), counts[:, unit[where[0]]])
             for where in parts
             if len(np.unique(self.a[where])) >= LEAST_DISTINCT
         ]
@@ -296,7 +299,10 @@ class _Judge:
         if not ranked:
             return _none("no ranking")
         rho = np.array(
-            [correlation(midranks(credit[where], ones(where)), ranks, ones(where))[0] for where, ranks, _ in ranked]
+            [
+                correlation(midranks(credit[where], once(len(where))), ranks, once(len(where)))[0]
+                for where, ranks, _ in ranked
+            ]
         )
         drawn = np.stack([counts for _, _, counts in ranked], axis=1)
         total = drawn.sum(1)
@@ -318,17 +324,13 @@ class _Judge:
         return self._share(share, mass, np.ones(len(mass), bool), "no mass")
 
 
-def ones(where: np.ndarray) -> np.ndarray:
-    return np.ones((1, len(where)))
-
-
 def _none(why: str) -> Score:
     return Score(None, None, None, 0, why)
 
 
 def _score(drawn: np.ndarray, n: int, why: str) -> Score:
     """``drawn``: the value itself, then that of every resample."""
-    value, low, high = interval(drawn[0], drawn[1:])
+    value, low, high = percentile_interval(drawn[0], drawn[1:])
     if not np.isfinite(value):
         return Score(None, None, None, n, why)
     return Score(value, low if np.isfinite(low) else None, high if np.isfinite(high) else None, n)

@@ -32,9 +32,8 @@ from actfocus_core.policy.sampler import CachedSampler, Reply
 from actfocus_core.rollout import Episode, play_on
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
+from actfocus_core.stats import mean_interval, wilson_interval
 from actfocus_core.trajectory import TokenKind, Trajectory
-
-CONFIDENCE = 0.95
 
 
 def branch(
@@ -330,28 +329,21 @@ def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict[str, Any
 
 def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
     """Mean and interval of the return from a turn on, of the whole return, and the rate of success."""
-    from scipy.stats import binomtest
-
     whole = np.array([t.ret for t in outcomes])
     to_go = np.array([sum(r.reward + r.penalty for r in t.turn_records[turn:]) for t in outcomes])
     wins = sum(t.success for t in outcomes)
-    interval = binomtest(wins, len(outcomes)).proportion_ci(CONFIDENCE, method="wilson")
+    rate, low, high = wilson_interval(wins / len(outcomes), len(outcomes))
     return {
         "to_go": _mean(to_go),
         "return": _mean(whole),
-        "success": {"rate": wins / len(outcomes), "low": float(interval.low), "high": float(interval.high)},
+        "success": {"rate": rate, "low": low, "high": high},
     }
 
 
 def _mean(values: np.ndarray) -> dict[str, float | None]:
     """Without spread the interval has no width: n rollouts agreed, and that is all it says."""
-    from scipy.stats import t as student
-
-    n, mean = len(values), float(values.mean())
-    if n < 2:
-        return {"mean": mean, "low": None, "high": None, "n": n}
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / n**0.5)
-    return {"mean": mean, "low": mean - half, "high": mean + half, "n": n}
+    (mean, low, high), n = mean_interval(values), len(values)
+    return {"mean": mean, "low": low if n > 1 else None, "high": high if n > 1 else None, "n": n}
 
 
 def _optimal(env: Env, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme
-from actfocus_core.ranking import rounded
+from actfocus_core.stats import rounded
 from actfocus_core.trajectory import TokenKind
 
 CONTROLS = {

@@ -15,6 +15,7 @@ from actfocus_core.envs.base import stable_seed
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.turns import restored
 from actfocus_core.policy import Policy
+from actfocus_core.stats import mean_interval
 from actfocus_core.trajectory import Trajectory
 
 Table = Callable[[Env], dict[tuple[str, ...], float]]
@@ -151,12 +152,9 @@ def _fresh_returns(env: Env, policy: Policy, n: int, temperature: float, seed: i
 
 def _estimate(returns: np.ndarray) -> Estimate:
     """From the first half of the returns; the replica from the second."""
-    from scipy.stats import t as student
-
     first, second = np.split(returns, 2)
-    n, mean = len(first), float(first.mean())
-    half = float(student.ppf(0.975, n - 1) * first.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, n, mean - half, mean + half, float(second.mean()))
+    mean, low, high = mean_interval(first)
+    return Estimate(mean, len(first), low, high, float(second.mean()))
 
 
 class ExactValues:

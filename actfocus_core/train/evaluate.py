@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,9 @@ import numpy as np
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import Sampler
 from actfocus_core.rollout import EVALUATION_SEED, collect
+from actfocus_core.stats import success_interval
 from actfocus_core.train.metrics import legal, well_formed
 from actfocus_core.trajectory import Trajectory
-
-NORMAL_95 = 1.96
 
 
 def evaluate(
@@ -54,12 +52,13 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     """Success with its interval, return, well-formed and legal share of an evaluation.
 
     ``success_low`` and ``success_high`` bound the mean with 95 % confidence. Rollouts of one prompt
-    are not independent, so the interval is over the prompts' means (normal approximation, cut to
-    [0, 1]); it is left out for a single prompt. WebShop adds ``purchase``, the share of episodes
+    are not independent, so the interval is over the prompts' means: ``stats.success_interval``, Student's
+    t, or Wilson's of as many trials as prompts where all means are equal. It is approximate with few
+    prompts, as is said there, and left out for a single one. WebShop adds ``purchase``, the share of episodes
     that bought anything, and ``strict_success``, the share that bought what met every demand.
     """
     success = prompt_means(trajectories, [t.success for t in trajectories])
-    mean = float(success.mean())
+    mean, low, high = success_interval(success)
     result = {
         "success": mean,
         "return": float(prompt_means(trajectories, [t.ret for t in trajectories]).mean()),
@@ -68,8 +67,7 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
         "trajectories": len(trajectories),
     }
     if len(success) > 1:
-        half = NORMAL_95 * float(success.std(ddof=1)) / math.sqrt(len(success))
-        result |= {"success_low": max(0.0, mean - half), "success_high": min(1.0, mean + half)}
+        result |= {"success_low": low, "success_high": high}
     if trajectories[0].env == "webshop":
         # An episode of the shop terminates when something is bought, and only then.
         result |= {"purchase": float(np.mean([t.terminated for t in trajectories])), "strict_success": mean}

@@ -19,9 +19,9 @@ from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.counterfactual.walkthrough import slow_motion
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import spearman
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
+from actfocus_core.stats import spearman
 from actfocus_core.trajectory import TokenKind, Trajectory
 from app.races import Races
 from app.url import View

@@ -9,7 +9,7 @@ from scipy import stats
 from actfocus_core.analysis.comparison import compare
 from actfocus_core.analysis.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass, trend_band
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
-from actfocus_core.ranking import partial_spearman
+from actfocus_core.stats import partial_spearman
 
 from .batches import trajectories
 

@@ -1,4 +1,4 @@
-"""Rank statistics against scipy and by hand; the scoreboard on batches whose truth is known."""
+"""The scoreboard on batches whose truth is known."""
 
 import json
 
@@ -11,21 +11,9 @@ from scipy import stats
 from actfocus_core.analysis.scoreboard import COLUMNS, Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
-from actfocus_core.ranking import (
-    auroc,
-    interval,
-    kendall,
-    midranks,
-    p_value,
-    partial_spearman,
-    resamples,
-    spearman,
-)
 from actfocus_core.trajectory import TokenKind
 
 from .batches import trajectories
-
-pairs = st.lists(st.tuples(st.integers(-3, 3), st.floats(-2, 2)), min_size=4, max_size=30)
 
 
 def by_turn(ts, values, name):
@@ -35,88 +23,6 @@ def by_turn(ts, values, name):
         t.signals[name] = np.full(len(t), np.nan, np.float32)
         for k in range(len(t.turn_records)):
             t.signals[name][(t.turns == k) & t.response_mask] = next(values)
-
-
-# --- rank statistics --------------------------------------------------------------------------
-
-
-@given(pairs)
-def test_spearman_and_midranks_are_scipys(items):
-    x, y = (np.array(v, float) for v in zip(*items))
-    np.testing.assert_allclose(midranks(x, np.ones((1, len(x))))[0], stats.rankdata(x))
-    rho = spearman(x, y)[0]
-    if len(set(x)) > 1 and len(set(y)) > 1:
-        expected = stats.spearmanr(x, y)
-        assert rho == pytest.approx(expected.statistic, abs=1e-9)
-        if abs(rho) < 1 - 1e-9:
-            assert p_value(rho, len(x)) == pytest.approx(expected.pvalue, rel=1e-6)
-    else:
-        assert np.isnan(rho)
-
-
-@given(pairs, st.integers(0, 1000))
-def test_kendall_is_scipys_also_of_items_written_out(items, seed):
-    x, y = (np.array(v, float) for v in zip(*items))
-    counts = np.vstack([np.ones(len(x)), resamples(4, len(x), np.random.default_rng(seed))])
-    for tau, row in zip(kendall(x, y, counts), counts.astype(int)):
-        a, b = np.repeat(x, row), np.repeat(y, row)
-        if len(set(a)) > 1 and len(set(b)) > 1:
-            assert tau == pytest.approx(stats.kendalltau(a, b).statistic, abs=1e-9)
-        else:
-            assert np.isnan(tau)
-
-
-def test_kendall_of_more_items_than_are_paired_at_once():
-    x, y = np.random.default_rng(0).normal(size=(2, 700)).round(1)
-    assert kendall(x, x + y)[0] == pytest.approx(stats.kendalltau(x, x + y).statistic)
-
-
-@given(pairs, st.integers(0, 1000))
-def test_multiplicities_are_the_items_written_out(items, seed):
-    x, y = (np.array(v, float) for v in zip(*items))
-    counts = resamples(5, len(x), np.random.default_rng(seed))
-    assert (counts.sum(1) == len(x)).all()
-    label = y > 0
-    for rho, area, row in zip(spearman(x, y, counts), auroc(midranks(x, counts), label, counts), counts.astype(int)):
-        written = np.repeat(np.arange(len(x)), row)
-        np.testing.assert_allclose(rho, spearman(x[written], y[written])[0], atol=1e-9)
-        if label[written].any() and not label[written].all():
-            up, down = x[written][label[written]], x[written][~label[written]]
-            by_pairs = np.mean([(a > b) + 0.5 * (a == b) for a in up for b in down])
-            assert area == pytest.approx(by_pairs, abs=1e-9)
-
-
-def test_partial_correlation_takes_out_a_common_cause():
-    rng = np.random.default_rng(0)
-    cause = rng.normal(size=4000)
-    x, y = cause + rng.normal(size=4000), cause + rng.normal(size=4000)
-    assert spearman(x, y)[0] > 0.4
-    assert abs(partial_spearman(x, y, [cause])[0]) < 0.05
-    assert partial_spearman(x, x + 0.1 * rng.normal(size=4000), [cause])[0] > 0.9
-    assert np.isnan(partial_spearman(cause, y, [cause**3])[0])
-
-
-def test_partial_correlation_by_the_formula_of_three():
-    rng = np.random.default_rng(1)
-    x, y, z = rng.normal(size=(3, 40)) + rng.normal(size=40)
-    xy, xz, yz = (stats.spearmanr(a, b).statistic for a, b in ((x, y), (x, z), (y, z)))
-    expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
-    assert partial_spearman(x, y, [z])[0] == pytest.approx(expected)
-
-
-def test_the_interval_covers_about_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    hits = 0
-    for _ in range(200):
-        x = rng.normal(size=60)
-        y = x + rng.normal(size=60)
-        value = interval(spearman(x, y)[0], spearman(x, y, resamples(200, 60, rng)))
-        # The true rho of a bivariate normal with r = sqrt(1/2).
-        hits += value.low <= 6 / np.pi * np.arcsin(np.sqrt(0.5) / 2) <= value.high
-    assert 175 <= hits <= 200
-
-
-# --- the scoreboard ---------------------------------------------------------------------------
 
 
 @pytest.fixture

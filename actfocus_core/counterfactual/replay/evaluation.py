@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from actfocus_core.counterfactual.replay.lanes import logprobs
-from actfocus_core.train.evaluate import NORMAL_95, evaluate, prompt_means, summary
+from actfocus_core.stats import gain_interval
+from actfocus_core.train.evaluate import evaluate, prompt_means, summary
 from actfocus_core.train.learner import Learner
 from actfocus_core.trajectory import Trajectory
 
@@ -37,17 +38,17 @@ class Evaluation:
             )
 
     def after(self, learner: Learner) -> dict[str, float | None]:
-        """``summary`` of new rollouts; ``gain`` in success with a 95 % interval over prompts (paired); and the mean
-        change of log-prob of the tokens of earlier rollouts, of those that succeeded and of the others."""
+        """``summary`` of new rollouts; ``gain`` in success with its ``gain_interval`` over prompts, left out for a
+        single one; and the mean change of log-prob of the tokens of earlier rollouts, of those that succeeded
+        and of the others."""
         played = self._play(learner)
         found: dict[str, float | None] = {**summary(played)}
         d = prompt_means(played, [t.success for t in played]) - prompt_means(
             self.rollouts, [t.success for t in self.rollouts]
         )
-        found["gain"] = gain = float(d.mean())
+        found["gain"], low, high = gain_interval(d)
         if len(d) > 1:
-            half = NORMAL_95 * float(d.std(ddof=1)) / len(d) ** 0.5
-            found |= {"gain_low": gain - half, "gain_high": gain + half}
+            found |= {"gain_low": low, "gain_high": high}
         changes = [now - then for now, then in zip(logprobs(learner, self.rollouts, lanes=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
             own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
