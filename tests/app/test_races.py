@@ -360,13 +360,13 @@ def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path
 
 @pytest.mark.parametrize("command", ["train", "trl", "verl"])
 def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path, rollouts, command):
-    from actfocus_core.plugins.following import RunFolder
+    from actfocus_core.plugins.mirror import RunMirror
     from actfocus_core.train.control import requested
 
     config = {"command": command, "env": "frozen_lake", "algorithm": "grpo", "scheme": "actfocus"}
     params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
     races = Races(tmp_path)
-    with (made := RunFolder(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
+    with (made := RunMirror(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")
         made.log(1, {"loss/policy": 0.5}, seconds=2.0)

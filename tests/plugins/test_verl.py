@@ -30,8 +30,8 @@ from actfocus_core.interop.layout import Layout
 from actfocus_core.losses import policy_loss
 from actfocus_core.plugins import verl as plugin
 from actfocus_core.plugins.batch import read_rows, weigh
-from actfocus_core.plugins.contract import check_methods
-from actfocus_core.plugins.following import RunFolder
+from actfocus_core.plugins.mirror import RunMirror
+from actfocus_core.plugins.signatures import check_methods
 from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
@@ -299,7 +299,7 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
 
     from datasets import Dataset
 
-    from actfocus_core.plugins.verl_loop import EPISODE
+    from actfocus_core.plugins.verl.loop import EPISODE
     from actfocus_core.plugins.verl_ray import EnvironmentLoop, prompts
     from actfocus_core.policy.sampler import CachedSampler
 
@@ -353,8 +353,8 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
     from tensordict.tensorclass import NonTensorStack
 
-    from actfocus_core.plugins.verl_batch import read_batch
-    from actfocus_core.plugins.verl_loop import EPISODE, record_of
+    from actfocus_core.plugins.verl.batch import read_batch
+    from actfocus_core.plugins.verl.loop import EPISODE, record_of
 
     parts = responses_of(rollouts[:2])
     jagged = {
@@ -390,17 +390,17 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
 @pytest.mark.parametrize("save_freq, saved", [(2, [3]), (-1, [])])
 def test_a_stop_in_the_studio_ends_verl_s_training(monkeypatch, tmp_path, save_freq, saved):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
-    from actfocus_core.plugins import verl_ray
+    from actfocus_core.plugins.verl import ray
 
     done = []
-    monkeypatch.setattr(verl_ray.PPOTrainerSync, "on_step_end", lambda self: None)
-    monkeypatch.setattr(verl_ray.PPOTrainerSync, "_save_checkpoint", lambda self: done.append(self.global_steps))
-    trainer = object.__new__(verl_ray.ActFocusTrainer)
+    monkeypatch.setattr(ray.PPOTrainerSync, "on_step_end", lambda self: None)
+    monkeypatch.setattr(ray.PPOTrainerSync, "_save_checkpoint", lambda self: done.append(self.global_steps))
+    trainer = object.__new__(ray.ActFocusTrainer)
     trainer.config = SimpleNamespace(trainer=SimpleNamespace(save_freq=save_freq))
     trainer.global_steps, trainer.total_training_steps, trainer._folder = (
         3,
         9,
-        RunFolder(tmp_path / "run", {"command": "verl"}, {}),
+        RunMirror(tmp_path / "run", {"command": "verl"}, {}),
     )
     with trainer._folder.watched():
         trainer._folder.begin(2, 9)
@@ -491,16 +491,44 @@ def of_an_update(policy, played, advantages: torch.Tensor) -> tuple[float, float
 
 def test_a_verl_whose_insides_moved_is_refused(monkeypatch):
     pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
-    from actfocus_core.plugins import verl_engine, verl_ray
+    from actfocus_core.plugins.verl import engine, ray
 
     for module, owner, name in (
-        (verl_ray, verl_ray.PPOTrainerSync, "_compute_advantage"),
-        (verl_engine, verl_engine.FSDPEngineWithLMHead, "prepare_model_outputs"),
+        (ray, ray.PPOTrainerSync, "_compute_advantage"),
+        (engine, engine.FSDPEngineWithLMHead, "prepare_model_outputs"),
     ):
         check_methods(plugin.verl, plugin.TESTED, module.USED)
         monkeypatch.setattr(owner, name, lambda self, batch: batch)
         with pytest.raises(ActFocusError, match=rf"{name}\(.*pip install 'verl==0.9"):
             check_methods(plugin.verl, plugin.TESTED, module.USED)
+
+
+@pytest.mark.parametrize("first", ["verl", "verl.loop", "verl_ray"])
+@pytest.mark.parametrize("named", ["", "actfocus_core.plugins.verl_ray"])
+def test_whatever_a_process_imports_first_verl_finds_all_of_the_plug_in(first, named):
+    """verl imports what VERL_USE_EXTERNAL_MODULES names while it is imported itself, by the plug-in too."""
+    pytest.importorskip("transfer_queue", reason="verl's trainer is not whole here: it needs TransferQueue")
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    script = f"""
+import actfocus_core.plugins.{first}
+from actfocus_core.plugins import verl_ray
+from actfocus_core.plugins.verl import ray
+from verl.trainer.ppo.core_algos import get_policy_loss_fn
+assert all(getattr(verl_ray, name) is getattr(ray, name) for name in ray.__all__)
+assert get_policy_loss_fn("actfocus").__module__ == "actfocus_core.plugins.verl.losses"
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "VERL_USE_EXTERNAL_MODULES": named, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert told.returncode == 0, told.stdout[-6000:]
 
 
 def run_of_verl(policy, folder, *overrides: str) -> Run:

@@ -49,11 +49,12 @@ def on(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "suite"),
     [
-        ("actfocus_core/plugins/trl_following.py", "trl"),
-        ("actfocus_core/plugins/trl.py", "trl"),
+        ("actfocus_core/plugins/trl/mirror.py", "trl"),
+        ("actfocus_core/plugins/trl/__init__.py", "trl"),
         ("tests/plugins/trl_run.py", "trl"),
         ("constraints-trl.txt", "trl"),
-        ("actfocus_core/plugins/verl_batch.py", "verl"),
+        ("actfocus_core/plugins/verl/batch.py", "verl"),
+        ("actfocus_core/plugins/verl_ray.py", "verl"),
         ("tests/plugins/verl_worker.py", "verl"),
         ("tests/plugins/test_verl.py", "verl"),
         ("actfocus_core/policy/vllm.py", "vllm"),
@@ -79,7 +80,7 @@ def test_a_deleted_file_counts_and_one_that_is_moved_away_too(commit, tmp_path):
 
 def test_of_several_that_changed_each_has_its_day(commit, tmp_path):
     commit("README.md")
-    commit("actfocus_core/plugins/verl.py", times=3)
+    commit("actfocus_core/plugins/verl/losses.py", times=3)
     commit("tests/core/test_vllm.py")
     assert sorted(on(tmp_path)) == ["verl"] * 3 + ["vllm"] * 3
     assert "files of verl and vllm" in choose(tmp_path, DAYS[0])[1]
@@ -89,8 +90,9 @@ def test_files_that_several_use_decide_nothing(commit, tmp_path):
     commit(
         "actfocus_core/policy/tiny_cpu/trunk.py",
         "actfocus_core/plugins/batch.py",
-        "actfocus_core/plugins/contract.py",
-        "tests/plugins/test_contract.py",
+        "actfocus_core/plugins/signatures.py",
+        "actfocus_core/plugins/mirror.py",
+        "tests/plugins/test_signatures.py",
         "actfocus_core/interop/formats/trl.py",
         "docs/verl.md",
         "old/constraints-trl.txt",

@@ -18,13 +18,14 @@ from pathlib import Path
 COMMITS = 20
 OWN = {
     "trl": (
-        "actfocus_core/plugins/trl*.py",
+        "actfocus_core/plugins/trl/*.py",
         "tests/plugins/test_trl.py",
         "tests/plugins/trl_*.py",
         "constraints-trl.txt",
     ),
     "verl": (
-        "actfocus_core/plugins/verl*.py",
+        "actfocus_core/plugins/verl/*.py",
+        "actfocus_core/plugins/verl_ray.py",
         "tests/plugins/test_verl.py",
         "tests/plugins/verl_*.py",
         "constraints-verl.txt",

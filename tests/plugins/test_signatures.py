@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.plugins.contract import check_methods, check_version
+from actfocus_core.plugins.signatures import check_methods, check_version
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.credit.weights import pooled, signal_stats, token_weights
 from actfocus_core.errors import ActFocusError
 from actfocus_core.plugins import batch
-from actfocus_core.plugins.following import RunFolder
+from actfocus_core.plugins.mirror import RunMirror
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request
 from actfocus_core.train.metrics import METRICS
@@ -19,11 +19,11 @@ P = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
 CONFIG = {"command": "verl", "env": "frozen_lake", "env_options": {}, "scheme": "actfocus", "scheme_params": P}
 
 
-def folder(path) -> RunFolder:
-    return RunFolder(path, CONFIG, {"name": "tiny"})
+def folder(path) -> RunMirror:
+    return RunMirror(path, CONFIG, {"name": "tiny"})
 
 
-def step(made: RunFolder, number: int, rollouts) -> str:
+def step(made: RunMirror, number: int, rollouts) -> str:
     made.store(number, rollouts, P, "tiny")
     made.log(number, {"loss/policy": 0.5, "grad/norm": float("nan"), "success/rate": -1.0}, seconds=2.0)
     return made.asked()

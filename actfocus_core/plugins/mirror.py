@@ -24,7 +24,7 @@ from actfocus_core.train.control import (
 from actfocus_core.trajectory import Trajectory
 
 
-class RunFolder:
+class RunMirror:
     """What the one process that writes the folder does, in this order: ``begin``; every step ``store``, ``log`` and
     ``asked``; all of it inside ``watched``."""
 

@@ -1,22 +1,9 @@
-"""ActFocus inside TRL: GRPO whose tokens are weighted by kind and by the frozen reference's signal.
-
-    trainer = ActFocusGRPOTrainer("Qwen/Qwen2.5-0.5B-Instruct", env="frozen_lake", train_dataset=boards("frozen_lake", 1600),
-                                  args=GRPOConfig(...), scheme_params={"alpha": 0.1, "beta": 0.5}, run="runs/NAME")
-
-TRL does what it always does. After it has made the advantages of a generation batch, each is multiplied, token by
-token, by w N / sum(w) (method.md section 4), with N, the sum, mu and sigma over the whole batch, of all processes. With
-``loss_type="dapo"``, TRL's mean over all tokens of that batch, this is the weighted loss, for any number of processes,
-micro-batches and accumulation steps. KL and entropy terms stay unweighted. Written against TRL 1.16.
-"""
+"""GRPO by TRL with token weights on its advantages: the trainer, and the prompts and rewards of our environments."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
-
-from actfocus_core.extras import demand
-
-demand("trl", "trl")
 
 import numpy as np
 import torch
@@ -30,10 +17,10 @@ from actfocus_core.envs import make_env
 from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import digest
 from actfocus_core.plugins.batch import complete, read_rows, weigh
-from actfocus_core.plugins.following import RunFolder
+from actfocus_core.plugins.mirror import RunMirror
 from actfocus_core.plugins.prompts import openings
-from actfocus_core.plugins.trl_contract import check_batch, check_settings, check_trl
-from actfocus_core.plugins.trl_following import Following
+from actfocus_core.plugins.trl.mirror import Following
+from actfocus_core.plugins.trl.signatures import check_batch, check_settings, check_trl
 from actfocus_core.policy import Policy, load_policy, load_tokenizer
 from actfocus_core.policy.loading import NAMES, trained_options
 from actfocus_core.policy.sampler import CachedSampler
@@ -91,9 +78,9 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
         self.policy = Policy(name, unwrapped, tokenizer, options)
         self._layout = Layout(tokenizer, span_rule(spans), name)
         self._frozen: Policy | None = None
-        self.folder: RunFolder | None = None
+        self.folder: RunMirror | None = None
         if run is not None:
-            self.folder = RunFolder(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
+            self.folder = RunMirror(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
             self.add_callback(Following(self.folder, self.beta))
 
     def train(self, *args: Any, **more: Any) -> Any:

@@ -8,7 +8,7 @@ import trl
 from trl import GRPOConfig, GRPOTrainer
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.plugins.contract import check_methods, check_version, moved
+from actfocus_core.plugins.signatures import check_methods, check_version, moved
 
 TESTED = "1.16"
 USED = {

@@ -7,8 +7,8 @@ from tensordict import TensorDict
 
 from actfocus_core.interop.layout import Layout
 from actfocus_core.plugins.batch import read_rows
-from actfocus_core.plugins.verl import ENERGY
-from actfocus_core.plugins.verl_loop import EPISODE, put_record
+from actfocus_core.plugins.verl.loop import EPISODE, put_record
+from actfocus_core.plugins.verl.weights import ENERGY
 from actfocus_core.trajectory import Trajectory
 
 SCORED = {"old_log_probs": "", "entropy": "entropy", "ref_log_prob": "ref_logprob", ENERGY: "ref_energy"}

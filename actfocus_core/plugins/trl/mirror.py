@@ -1,4 +1,4 @@
-"""What becomes of a training by TRL, told to a run folder."""
+"""A callback of TRL's that mirrors the training in a run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from actfocus_core.plugins.following import RunFolder
+from actfocus_core.plugins.mirror import RunMirror
 from actfocus_core.train.control import PAUSE_POLL
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LOGGED = {
 class Following(TrainerCallback):
     """Tells the run folder from the main process. A step is logged where it is followed."""
 
-    def __init__(self, folder: RunFolder, kl_coef: float):
+    def __init__(self, folder: RunMirror, kl_coef: float):
         self.folder, self.kl_coef = folder, kl_coef
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -45,7 +45,7 @@ class Following(TrainerCallback):
         while asked[0] == "pause":
             asked = [self.folder.asked() if state.is_world_process_zero else ""]
             if args.world_size > 1:
-                # Again and again, so that nobody waits for the others longer than their patience lasts.
+                # Broadcast again and again, so that no rank hits the collective's timeout.
                 broadcast_object_list(asked)
                 if asked[0] == "pause" and not state.is_world_process_zero:
                     time.sleep(PAUSE_POLL)

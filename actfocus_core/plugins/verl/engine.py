@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import verl
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 from verl.utils.device import get_device_id
@@ -12,8 +13,9 @@ from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.plugins.contract import check_methods
-from actfocus_core.plugins.verl import TESTED, WEIGHTS, energies, verl, weighted
+from actfocus_core.plugins.signatures import check_methods
+from actfocus_core.plugins.verl import TESTED
+from actfocus_core.plugins.verl.weights import WEIGHTS, energies, weighted
 
 USED = {
     (FSDPEngineWithLMHead, "forward_backward_batch"): ["self", "data", "loss_function", "forward_only"],

@@ -1,0 +1,48 @@
+"""The clipped surrogate of weighted advantages, among verl's policy losses as ``actfocus``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from verl.trainer.ppo.core_algos import register_policy_loss
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.losses import policy_loss
+
+
+@register_policy_loss("actfocus")  # type: ignore[untyped-decorator]  # verl has no types
+def clipped_surrogate(
+    old_log_prob: torch.Tensor,
+    log_prob: torch.Tensor,
+    advantages: torch.Tensor,
+    response_mask: torch.Tensor,
+    loss_agg_mode: str = "token-mean",
+    config: Any = None,
+    rollout_is_weights: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """verl's policy loss: the method's, of advantages that have been through ``weighted``; metrics as verl names them."""
+    if loss_agg_mode != "token-mean":
+        raise ActFocusError(
+            f"loss_agg_mode={loss_agg_mode!r}: the weighted loss divides by the tokens of the mini-batch, "
+            "which in verl is token-mean"
+        )
+    low = config.clip_ratio if config.clip_ratio_low is None else config.clip_ratio_low
+    high = config.clip_ratio if config.clip_ratio_high is None else config.clip_ratio_high
+    mask = response_mask.to(log_prob.dtype)
+    # Outside the mask verl pads with 0; log-probs there do not matter.
+    weights = mask if rollout_is_weights is None else mask * rollout_is_weights
+    info = config.global_batch_info
+    tokens = info.get("batch_num_tokens") or mask.sum()
+    if info.get("batch_num_tokens") is None and info.get("dp_size", 1) > 1:
+        raise ActFocusError(
+            "batch_num_tokens is not given with several data-parallel ranks: another verl than this was written for"
+        )
+    found = policy_loss(log_prob, old_log_prob, advantages, weights, mask, low, high, tokens / info.get("dp_size", 1))
+    return found.loss, {
+        "actor/pg_clipfrac": float(found.clip_low + found.clip_high),
+        "actor/ppo_kl": float(found.approx_kl),
+        "actor/pg_clipfrac_lower": 0.0,
+        "actor/clip_low": float(found.clip_low),
+        "actor/clip_high": float(found.clip_high),
+    }
