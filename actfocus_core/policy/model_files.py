@@ -1,7 +1,7 @@
 """Checks of a model folder before transformers or peft reads it; the folder may come from an untrusted source.
 
 Both libraries call ``torch.load`` on a weights file whose name does not end in ``.safetensors``, even with
-``use_safetensors=True``, and both block on a FIFO. Links are followed, since the hub's cache consists of them.
+``use_safetensors=True``, and both block on a FIFO. Links are followed, since the hub's cache consists of them, but not inside a run folder.
 Every function raises ActFocusError for a folder that must not be read.
 """
 
@@ -22,8 +22,16 @@ _TEMPLATES = "additional_chat_templates"
 
 
 def check_regular(folder: Path) -> None:
-    """Every file of the folder is, or links to, a regular file, so that reading it cannot block or go on forever."""
+    """Every file of the folder is, or links to, a regular file, so that reading it cannot block or go on forever.
+
+    In a run folder (its ``policy/``) no file is a link either: what is read there is the run's own.
+    """
+    in_run = (folder.parent / "run.json").is_file()
     for path in (*folder.glob("*"), *(folder / _TEMPLATES).glob("*")):
+        if in_run and path.is_symlink():
+            raise ActFocusError(
+                f"{path}: is a link, and links inside a run folder are not followed; copy the file there"
+            )
         try:
             kind = path.stat().st_mode
         except OSError:

@@ -22,8 +22,6 @@ from actfocus_core.paths import appearing
 from actfocus_core.spans import DEFAULT
 
 FORMAT = "actfocus-run"
-
-
 VERSION = 1
 
 # --- types of the entries ----------------------------------------------------------------------
@@ -277,7 +275,7 @@ class RunInfo(BaseModel):
 
     @property
     def temperature(self) -> float:
-        """Of the sampling."""
+        """Of the sampling; 1 is assumed where the file does not say (``config.temperature`` is None then)."""
         return 1.0 if self.config.temperature is None else self.config.temperature
 
     @property

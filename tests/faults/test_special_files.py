@@ -10,6 +10,8 @@ import pytest
 from actfocus_core import files
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets
+from actfocus_core.policy import load_policy
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
@@ -201,6 +203,19 @@ def test_an_evaluation_that_is_a_link_to_another_run(whole, tmp_path):
         Run.open(tmp_path / "runs/r").evaluation("t1")
     assert [name for name in Catalog([], tmp_path / "runs").paths() if "evaluation" in name] == []
     assert Run.open(whole / "r").evaluation("t1") is None
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "actfocus.json"])
+def test_a_file_of_a_runs_policy_that_is_a_link(whole, tmp_path, name):
+    """The same folder outside of a run is read: the hub's cache consists of links."""
+    shutil.copytree(whole / "r", tmp_path / "r")
+    linked = shutil.copytree(assets() / "tiny-policy", tmp_path / "r/policy") / name
+    kept = linked.rename(tmp_path / name)
+    linked.symlink_to(kept)
+    with pytest.raises(ActFocusError, match=f"{name}: is a link"):
+        load_policy(str(linked.parent), "cpu")
+    shutil.copytree(linked.parent, tmp_path / "elsewhere", symlinks=True)
+    assert load_policy(str(tmp_path / "elsewhere"), "cpu").fingerprint == load_policy("tiny", "cpu").fingerprint
 
 
 def test_the_folder_of_races_that_is_a_link(whole, tmp_path):
