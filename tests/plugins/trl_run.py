@@ -62,3 +62,6 @@ if __name__ == "__main__":
         save_file(
             {name: p.clone() for name, p in made.accelerator.unwrap_model(made.model).state_dict().items()}, sys.argv[1]
         )
+    # Left open, the process group's threads can abort a process that has done all its work, while it exits.
+    made.accelerator.wait_for_everyone()
+    made.accelerator.end_training()
