@@ -5,20 +5,19 @@ What comes from the run (configuration, names, the tokens themselves) enters as 
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from actfocus_core import __version__
 from actfocus_core.analysis.comparison import compare
 from actfocus_core.analysis.diagnostics import action_bottleneck
-from actfocus_core.analysis.scoreboard import Truth, credits_of, scoreboard
+from actfocus_core.analysis.scoreboard import Scoreboard, Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
-from actfocus_core.reports.elements import section
-from actfocus_core.reports.sections import board, bottleneck, card, overview, rollout, schemes
-from actfocus_core.reports.style import STYLE
+from actfocus_core.reports import templating
+from actfocus_core.reports.sections import bottleneck, card, overview, rollout, schemes
+from actfocus_core.reports.sections import scoreboard as scoreboard_section
 from actfocus_core.runs import Run
 
 LIMITS = (
@@ -35,6 +34,8 @@ LIMITS = (
     "The action bottleneck correlates groups, not tokens. Where returns take two values, sigma is a function of the "
     "success rate, so any signal that follows difficulty correlates with it.",
 )
+GROUND_TRUTHS = {"the policy's advantage": "policy", "perfect play": "oracle"}
+"""Names of the ground truths in the report, and whose values they are."""
 
 
 def write_report(
@@ -62,14 +63,7 @@ def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int 
     compared = compare(batch, credits_of(batch, list(SCHEMES), controls=False))
     rows = [row for row in compared["schemes"] if not row["missing"]]
     missing = {row["scheme"]: row["missing"] for row in compared["schemes"] if row["missing"]}
-    found = action_bottleneck(batch, bootstrap=bootstrap)
-    boards = {
-        name: scoreboard(
-            batch, credits_of(batch, [r["scheme"] for r in rows]), Truth.of(batch, oracle), bootstrap=bootstrap
-        )
-        for name, oracle in (("the policy's advantage", "policy"), ("perfect play", "oracle"))
-        if batch.has(f"{oracle}_q") and batch.has(f"{oracle}_v")
-    }
+    boards = _scoreboards(batch, [row["scheme"] for row in rows], bootstrap)
     names = run.references(step)
     used = reference or (names[0] if names else None)
     sections = [
@@ -77,18 +71,23 @@ def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int 
         overview.settings(run, used),
         overview.returns(run, trajectories),
         schemes.draw(compared, rows, missing),
-        bottleneck.draw(found),
-        *(board.draw(name, b) for name, b in boards.items()),
-        "" if boards else board.unavailable(),
+        bottleneck.draw(action_bottleneck(batch, bootstrap=bootstrap)),
+        *(
+            [scoreboard_section.draw(name, board) for name, board in boards.items()]
+            or [scoreboard_section.unavailable()]
+        ),
         rollout.draw(trajectories, batch),
         card.draw(run, step, trajectories, rows, boards, used, bootstrap),
-        section("Limits", "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in LIMITS) + "</ul>"),
     ]
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
-        f"content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f'<meta name="viewport" content="width=device-width"><title>{escape(run.name)}: token credit</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(sections)}"
-        f'<p class="soft">Written by actfocus {escape(__version__)}.</p></body></html>\n'
-    )
-    return page, {"schemes": [r["scheme"] for r in rows], "unavailable": sorted(missing), "scored": sorted(boards)}
+    page = templating.html("report.html.j2", run=run.name, sections=sections, limits=LIMITS, version=__version__)
+    facts = {"schemes": [row["scheme"] for row in rows], "unavailable": sorted(missing), "scored": sorted(boards)}
+    return str(page), facts
+
+
+def _scoreboards(batch: Batch, schemes: list[str], bootstrap: int) -> dict[str, Scoreboard]:
+    """A scoreboard for each ground truth that the batch has."""
+    return {
+        name: scoreboard(batch, credits_of(batch, schemes), Truth.of(batch, oracle), bootstrap=bootstrap)
+        for name, oracle in GROUND_TRUTHS.items()
+        if batch.has(f"{oracle}_q") and batch.has(f"{oracle}_v")
+    }

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 WIDTH, LABEL, BAR = 720, 190, 20
 LABELLED = 12
 """Bars that each have their value written under them."""
 
 
-def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> str:
+def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Markup:
     """Shares of 1 as horizontal bars: (label, part -> share) a row; parts are classes ``fill-PART``."""
     span, parts = WIDTH - LABEL - 10, []
     for i, (label, shares) in enumerate(rows):
@@ -31,7 +32,7 @@ def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> st
     return _chart(title, len(rows) * BAR + 4, "".join(parts))
 
 
-def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_name: str, y_name: str) -> str:
+def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_name: str, y_name: str) -> Markup:
     """Points with axes; ``labels`` show when a point is hovered over."""
     height, left, bottom = 300, 60, 40
     fx, fy = _scale(x, left, WIDTH - 20), _scale(y, height - bottom, 15)
@@ -43,7 +44,7 @@ def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_n
     return _chart(title, height, _axes(_ends(x, fx), y, fy, height, left, bottom, x_name, y_name) + points)
 
 
-def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str, y_name: str) -> str:
+def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str, y_name: str) -> Markup:
     """One line a series over the same x; told apart by their dash and their name at the end."""
     height, left, bottom, right = 260, 60, 40, 110
     everything = np.concatenate(list(series.values()))
@@ -63,7 +64,7 @@ def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str,
     )
 
 
-def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> str:
+def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> Markup:
     """How often each value occurs: a bar of one width for each where they are few, else equal bins."""
     height, left, bottom = 220, 60, 40
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
@@ -125,8 +126,8 @@ def _axes(
     return "".join(parts)
 
 
-def _chart(title: str, height: float, body: str) -> str:
-    return (
+def _chart(title: str, height: float, body: str) -> Markup:
+    return Markup(
         f'<figure><figcaption>{escape(title)}</figcaption><svg xmlns="http://www.w3.org/2000/svg" '
         f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{body}</svg></figure>'
     )

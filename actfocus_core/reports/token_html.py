@@ -65,8 +65,8 @@ def token_title(t: Trajectory, i: int, more: Sequence[tuple[str, float]] = ()) -
 
 
 def facts(t: Trajectory) -> str:
-    """Where a trajectory comes from and how it ended, escaped."""
-    return escape(
+    """Where a trajectory comes from and how it ended, as plain text."""
+    return (
         f"group {t.group}, step {t.step}, return {t.ret:.3g}, {'success' if t.success else 'failure'}, "
         f"{len(t)} tokens{', truncated' if t.truncated else ''}"
     )
@@ -82,6 +82,6 @@ def trajectory_html(t: Trajectory) -> str:
     titles = [token_title(t, i) for i in range(len(t))]
     return (
         f'<div class="actfocus-trajectory"><style>{token_style(".actfocus-trajectory")}</style>'
-        f"<p><b>{escape(t.id)}</b> {facts(t)}<br>{legend()}</p>"
+        f"<p><b>{escape(t.id)}</b> {escape(facts(t))}<br>{legend()}</p>"
         f"<pre>{tokens_html(t, 0.5 * t.response_mask, titles)}</pre></div>"
     )

@@ -1,1 +1,1 @@
-"""The sections of the report, one module each. Every section returns HTML in which text from the run is escaped."""
+"""The sections of the report, one module each: it computes the values that its template under ``templates/sections`` shows."""

@@ -1,70 +1,54 @@
-"""The action bottleneck: how the spread of a prompt's returns correlates with its signals."""
+"""The action bottleneck: how the spread of a prompt's returns correlates with its mean signals."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from actfocus_core.analysis.diagnostics import LEAST_GROUPS
 from actfocus_core.reports import svg
-from actfocus_core.reports.elements import number, section, table
+from actfocus_core.reports.numbers import decimal, interval
+from actfocus_core.reports.templating import html
 
 
-def draw(found: dict[str, Any]) -> str:
+def draw(bottleneck: dict[str, Any]) -> Markup:
     """The section of ``action_bottleneck``'s result."""
-    groups = [g for g in found["groups"] if g.get("energy_action") is not None]
-    chart = (
-        svg.scatter(
-            "Each prompt's spread of returns and its mean action energy",
-            np.array([g["energy_action"] for g in groups]),
-            np.array([g["sigma"] for g in groups]),
-            [g["group"] for g in groups],
-            "mean energy of action tokens",
-            "sigma of the returns",
-        )
-        if groups
-        else ""
+    confound = bottleneck["confound"]
+    return html(
+        "sections/bottleneck.html.j2",
+        chart=_chart([g for g in bottleneck["groups"] if g.get("energy_action") is not None]),
+        too_few=len(bottleneck["groups"]) < LEAST_GROUPS,
+        least_groups=LEAST_GROUPS,
+        rows=[_row(r) for r in bottleneck["correlations"]],
+        rho_success=decimal(confound["rho_success"]),
+        rho_spread=decimal(confound["rho_spread"]),
+        binary=confound["binary"],
+        missing=", ".join(bottleneck["missing"]),
     )
-    lines = [
-        [
-            r["signal"],
-            r["part"],
-            str(r["n"]),
-            r["why"] or f"{number(r['rho'])} [{number(r['low'])}, {number(r['high'])}]",
-            "" if r["p"] is None else f"{r['p']:.2g}",
-            number(r["rho_success"]),
-            "" if r["why"] else f"{number(r['partial'])} [{number(r['partial_low'])}, {number(r['partial_high'])}]",
-        ]
-        for r in found["correlations"]
+
+
+def _chart(groups: list[dict[str, Any]]) -> Markup:
+    if not groups:
+        return Markup()
+    return svg.scatter(
+        "Each prompt's spread of returns and its mean action energy",
+        np.array([g["energy_action"] for g in groups]),
+        np.array([g["sigma"] for g in groups]),
+        [g["group"] for g in groups],
+        "mean energy of action tokens",
+        "sigma of the returns",
+    )
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    return [
+        row["signal"],
+        row["part"],
+        str(row["n"]),
+        row["why"] or interval(row["rho"], row["low"], row["high"]),
+        "" if row["p"] is None else f"{row['p']:.2g}",
+        decimal(row["rho_success"]),
+        "" if row["why"] else interval(row["partial"], row["partial_low"], row["partial_high"]),
     ]
-    confound = found["confound"]
-    said = (
-        f"<p>The confound: sigma itself has rho {number(confound['rho_success'])} with the groups' success rate p and "
-        f"{number(confound['rho_spread'])} with p(1-p)"
-        + ("; returns take two values here, so sigma is a function of p." if confound["binary"] else ".")
-        + "</p>"
-    )
-    missing = f'<p class="soft">Not recorded: {escape(", ".join(found["missing"]))}.</p>' if found["missing"] else ""
-    few = "" if len(found["groups"]) >= LEAST_GROUPS else f"<p>Under {LEAST_GROUPS} groups no correlation is given.</p>"
-    return section(
-        "Action bottleneck",
-        chart
-        + few
-        + table(
-            [
-                "signal",
-                "tokens",
-                "groups",
-                "rho with sigma [95 %]",
-                "p",
-                "rho with success",
-                "rho given success [95 %]",
-            ],
-            lines,
-            numbers=5,
-        )
-        + said
-        + missing,
-    )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from actfocus_core.analysis.scoreboard import Scoreboard
 from actfocus_core.credit import SCHEMES, Scheme
-from actfocus_core.reports.elements import section, table
+from actfocus_core.reports.templating import html
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
+
+GRPO_ADVANTAGE = ("uniform", "actfocus", "role_only", "energy_only", "top_entropy", "rest")
+"""Schemes that weight tokens and leave GRPO's advantage as it is."""
 
 
 def draw(
@@ -19,56 +24,40 @@ def draw(
     boards: dict[str, Scoreboard],
     reference: str | None,
     bootstrap: int,
-) -> str:
-    """The reporting card of the survey arXiv 2604.09459."""
-    metadata = run.metadata
-    stated = {"temperature": metadata.config.temperature, "seed": metadata.config.seed}
-    schemes = [SCHEMES[r["scheme"]] for r in rows]
+) -> Markup:
+    """The reporting card proposed by the survey arXiv 2604.09459."""
+    schemes = {row["scheme"]: SCHEMES[row["scheme"]] for row in rows}
     sizes = sorted({sum(t.group == g for t in trajectories) for g in {t.group for t in trajectories}})
-    sampled = ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None)
-    truth = ", ".join(f"{name} ({'exact' if b.exact else 'Monte-Carlo'})" for name, b in boards.items())
-    lines = [
-        [
-            "Unit and estimand",
-            _listed(schemes, "unit") + ". Estimand: the effective credit c, the coefficient on the "
-            "gradient of a token's log-probability at ratio 1.",
-        ],
-        [
-            "Effective state",
-            "The token stream exactly as sampled, up to the token; GiGPO and CARL: the environment's "
-            f"state key. Environment {metadata.env or trajectories[0].env or 'not recorded'}.",
-        ],
-        ["Source of intervention", _listed(schemes, "evidence") + "."],
-        [
-            "Downstream protocol",
-            f"{len(trajectories)} rollouts of step {step}, {' or '.join(map(str, sizes))} a prompt"
-            + (f"; {sampled}" if sampled else "")
-            + f"; policy {metadata.model_name or 'not recorded'}; "
-            f"reference {reference or 'none'}.",
-        ],
-        [
-            "Support and uncertainty",
-            f"95 % intervals from {bootstrap} bootstrap resamples. Ground truth: {truth or 'none'}. "
-            + " ".join(
-                f"Noise floor of {name}: {'unknown' if b.noise_floor is None else format(b.noise_floor, '.3g')}."
-                for name, b in boards.items()
-            ),
-        ],
-        [
-            "Optimisation interface",
-            "Clipped surrogate; weights divide by their sum over the mini-batch, Dr.GRPO by a constant; "
-            "A2TGPO clips a turn's ratio, the others a token's. Schemes that change the advantage: "
-            + ", ".join(
-                s.title
-                for s, r in zip(schemes, rows)
-                if r["scheme"] not in ("uniform", "actfocus", "role_only", "energy_only", "top_entropy", "rest")
-            )
-            + ".",
-        ],
-    ]
-    return section("Reporting card", '<p class="soft">After the survey arXiv 2604.09459.</p>' + table(["", ""], lines))
+    return html(
+        "sections/card.html.j2",
+        units=_grouped(schemes, "unit"),
+        evidence=_grouped(schemes, "evidence"),
+        env=run.metadata.env or trajectories[0].env or "not recorded",
+        rollouts=len(trajectories),
+        step=step,
+        sizes=" or ".join(map(str, sizes)),
+        sampling=_sampling(run),
+        policy=run.metadata.model_name or "not recorded",
+        reference=reference or "none",
+        bootstrap=bootstrap,
+        truth=", ".join(f"{name} ({'exact' if b.exact else 'Monte-Carlo'})" for name, b in boards.items()),
+        noise_floors={
+            name: "unknown" if b.noise_floor is None else f"{b.noise_floor:.3g}" for name, b in boards.items()
+        },
+        other_advantages=", ".join(scheme.title for name, scheme in schemes.items() if name not in GRPO_ADVANTAGE),
+    )
 
 
-def _listed(schemes: list[Scheme], attribute: str) -> str:
-    values = dict.fromkeys(getattr(s, attribute) for s in schemes)
-    return "; ".join(f"{v}: {', '.join(s.title for s in schemes if getattr(s, attribute) == v)}" for v in values)
+def _sampling(run: Run) -> str:
+    """Temperature and seed of the rollouts, those that are recorded."""
+    config = run.metadata.config
+    stated = {"temperature": config.temperature, "seed": config.seed}
+    return ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None)
+
+
+def _grouped(schemes: dict[str, Scheme], attribute: str) -> str:
+    """Titles of the schemes by the value of one attribute: "token: A, B; turn: C"."""
+    titles: dict[str, list[str]] = {}
+    for scheme in schemes.values():
+        titles.setdefault(getattr(scheme, attribute), []).append(scheme.title)
+    return "; ".join(f"{value}: {', '.join(names)}" for value, names in titles.items())

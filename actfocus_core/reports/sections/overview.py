@@ -1,66 +1,69 @@
-"""What the run is: its rollouts in one line, its settings, its returns."""
+"""What the run is: a summary of the batch, the run's settings, and its returns."""
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
+from markupsafe import Markup
 
 from actfocus_core.reports import svg
-from actfocus_core.reports.elements import section, table
+from actfocus_core.reports.templating import html
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind, Trajectory
 
+LIST_MAX = 8
+"""Longest list among the settings that is written out in full."""
 
-def summary(run: Run, step: int, trajectories: list[Trajectory], reference: str | None) -> str:
-    """The heading of the page, and the batch in one paragraph."""
+
+def summary(run: Run, step: int, trajectories: list[Trajectory], reference: str | None) -> Markup:
+    """The heading of the page and one paragraph about the batch."""
     kinds = np.concatenate([t.kinds for t in trajectories])
-    response = kinds >= TokenKind.REASONING
-    share = (kinds == TokenKind.ACTION).sum() / max(response.sum(), 1)
+    response_tokens = int((kinds >= TokenKind.REASONING).sum())
+    actions = int((kinds == TokenKind.ACTION).sum()) / max(response_tokens, 1)
     success = np.mean([t.success for t in trajectories])
-    return (
-        f"<h1>{escape(run.name)}</h1><p>Step {step}: {len(trajectories)} rollouts of "
-        f"{len({t.group for t in trajectories})} prompts, {success:.1%} successful; {response.sum()} response tokens, "
-        f"{share:.1%} of them actions. Reference model: {escape(reference or 'none')}.</p>"
+    return html(
+        "sections/summary.html.j2",
+        run=run.name,
+        step=step,
+        rollouts=len(trajectories),
+        prompts=len({t.group for t in trajectories}),
+        success=f"{success:.1%}",
+        response_tokens=response_tokens,
+        actions=f"{actions:.1%}",
+        reference=reference or "none",
     )
 
 
-def settings(run: Run, reference: str | None) -> str:
-    """Configuration, model and versions, one row a setting."""
-    # The file as it is, entries that are unknown here too.
+def settings(run: Run, reference: str | None) -> Markup:
+    """Configuration, model and versions as a table with one row per setting."""
+    # The raw file, so that entries unknown to this version are shown too.
     info = run.info
-    flat = {
+    values = {
         "run": run.name,
         "created": info.get("created"),
         "reference": reference or "none",
-        **_flat("config", info.get("config") or {}),
-        **_flat("model", info.get("model") or {}),
-        **_flat("version", info.get("versions") or {}),
+        **_flatten("config", info.get("config") or {}),
+        **_flatten("model", info.get("model") or {}),
+        **_flatten("version", info.get("versions") or {}),
     }
-    rows = table(["setting", "value"], [[k, str(v)] for k, v in flat.items()])
-    return section("Settings", f"<details open><summary>{len(flat)} settings</summary>{rows}</details>")
+    return html("sections/settings.html.j2", settings=[[name, str(value)] for name, value in values.items()])
 
 
-def returns(run: Run, trajectories: list[Trajectory]) -> str:
-    """A histogram of the batch's returns and, where the run has several steps, their means over training."""
-    charts = svg.histogram("Returns of this step's rollouts", np.array([t.ret for t in trajectories]), "return")
+def returns(run: Run, trajectories: list[Trajectory]) -> Markup:
+    """A histogram of the batch's returns and, for a run of several steps, their mean at each step."""
+    charts = [svg.histogram("Returns of this step's rollouts", np.array([t.ret for t in trajectories]), "return")]
     index = run.index()
     if index["step"].nunique() > 1:
         by_step = index.groupby("step")
-        charts += svg.lines(
-            "Over training",
-            np.array(sorted(by_step.groups), float),
-            {"success": by_step["success"].mean().to_numpy(float), "return": by_step["return"].mean().to_numpy(float)},
-            "step",
-            "mean of the rollouts",
-        )
-    return section("Returns", charts)
+        means = {name: by_step[name].mean().to_numpy(float) for name in ("success", "return")}
+        steps = np.array(sorted(by_step.groups), float)
+        charts.append(svg.lines("Over training", steps, means, "step", "mean of the rollouts"))
+    return html("sections/returns.html.j2", charts=charts)
 
 
-def _flat(prefix: str, value: object) -> dict[str, object]:
-    """Nested settings as dotted names."""
+def _flatten(prefix: str, value: object) -> dict[str, object]:
+    """Nested settings as dotted names; a long list as its two ends and its length."""
     if isinstance(value, dict):
-        return {k: v for name, inner in value.items() for k, v in _flat(f"{prefix}.{name}", inner).items()}
-    if isinstance(value, list) and len(value) > 8:
+        return {k: v for name, inner in value.items() for k, v in _flatten(f"{prefix}.{name}", inner).items()}
+    if isinstance(value, list) and len(value) > LIST_MAX:
         value = f"{value[0]} … {value[-1]} ({len(value)})"
     return {prefix: value}

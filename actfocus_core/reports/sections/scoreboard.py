@@ -1,0 +1,65 @@
+"""The scoreboard: the schemes and their null controls against the true value of each turn."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from actfocus_core.analysis.scoreboard import COLUMNS, LEAST_DISTINCT, Row, Score, Scoreboard
+from actfocus_core.credit import HOW_TO_GET, SCHEMES
+from actfocus_core.reports.templating import html
+
+HEADS = {
+    "where_advantage": "where: rho with |A|",
+    "where_advantage_tau": "where: tau with |A|",
+    "where_advantage_auroc": "where: AUROC, top |A|",
+    "where_criticality": "where: rho with criticality",
+    "where_criticality_tau": "where: tau with criticality",
+    "where_criticality_auroc": "where: AUROC, top criticality",
+    "right_group": "right: rho in the group",
+    "right_within": "right: rho in the rollout",
+    "right_sign": "right: same sign",
+    "luck": "mass on luck",
+}
+"""Short names of the scoreboard's columns."""
+
+
+def draw(truth: str, board: Scoreboard) -> Markup:
+    """The section of one ground truth, called ``truth``; null controls are folded away."""
+    schemes = [*(row for row in board.rows if ":" not in row.name), *([board.ceiling] if board.ceiling else [])]
+    return html(
+        "sections/scoreboard.html.j2",
+        truth=truth,
+        columns=["scheme", "ranked by", *(HEADS[column] for column in COLUMNS)],
+        numbers=len(COLUMNS),
+        schemes=[_cells(row) for row in schemes],
+        controls=[_cells(row) for row in board.rows if ":" in row.name],
+        board=board,
+        noise_floor="unknown, there is no replica" if board.noise_floor is None else f"{board.noise_floor:.3g}",
+        threshold=f"{board.threshold:.3g}",
+        least_distinct=LEAST_DISTINCT,
+        meanings=[{"head": HEADS[column], "text": text} for column, text in COLUMNS.items()],
+    )
+
+
+def unavailable() -> Markup:
+    """The section of a run that has no true values."""
+    return html("sections/no_truth.html.j2", cure=HOW_TO_GET["policy_q"])
+
+
+def _cells(row: Row) -> list[str]:
+    return [_title(row.name), row.focus, *(_score(row.scores[column]) for column in COLUMNS)]
+
+
+def _title(name: str) -> str:
+    """The label of a scoreboard's row: a scheme, a null control of one, or the ceiling."""
+    if name == "ceiling":
+        return "the truth itself"
+    control, _, scheme = name.rpartition(":")
+    return f"{SCHEMES[scheme].title}, {control}" if control else SCHEMES[scheme].title
+
+
+def _score(score: Score) -> str:
+    """A score with its interval on a second line, or why there is none."""
+    if score.value is None:
+        return score.why
+    return f"{score.value:.2f}" if score.low is None else f"{score.value:.2f}\n[{score.low:.2f}, {score.high:.2f}]"
