@@ -1,6 +1,6 @@
-"""A run as one HTML file: it opens offline, holds no script, and asks no address.
+"""The report of a run as one HTML file that opens offline: no script, no request to any address.
 
-What comes from the run (configuration, names, the tokens themselves) enters as escaped text.
+Everything from the run (configuration, names, the tokens themselves) enters as escaped text.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from actfocus_core.analysis.scoreboard import Scoreboard, Truth, credits_of, sco
 from actfocus_core.credit import SCHEMES, Batch
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import appearing
-from actfocus_core.reports import templating
+from actfocus_core.reports import palette, templating
 from actfocus_core.reports.sections import bottleneck, card, overview, rollout, schemes
 from actfocus_core.reports.sections import scoreboard as scoreboard_section
 from actfocus_core.runs import Run
 
 LIMITS = (
-    "Energy is a proxy: it says where the reference model was unsure, not which token mattered. Only the oracle "
-    "compares with what an action was worth.",
-    "Energy needs raw logits and compares only inside one reference model: a constant added to a position's logits "
-    "moves it and changes no probability. The z-score over the batch removes an offset of all positions alone; the "
-    "centred energy (ours) removes it a position.",
-    "The mean and deviation behind a weight belong to this batch. A trajectory has other weights in another batch.",
-    "Most of the move of gradient mass comes from alpha: compare ActFocus with role only and energy only.",
-    "Mass here is nominal: the coefficient on the gradient of a token's log-probability at ratio 1. How long those "
-    "gradients are, and what clipping does later, is another matter.",
-    "A small alpha raises the effective step of every action token: compare schemes at equal gradient norm too.",
-    "The action bottleneck correlates groups, not tokens. Where returns take two values, sigma is a function of the "
-    "success rate, so any signal that follows difficulty correlates with it.",
+    "Energy is a proxy: it indicates where the reference model was uncertain, not which token mattered. Only the "
+    "scoreboard compares credit with the true value of an action.",
+    "Energy is computed from raw logits and is comparable only within one reference model: adding a constant to the "
+    "logits of a position changes its energy and no probability. The z-score over the batch removes an offset common "
+    "to all positions; centred energy (ours) removes one offset per position.",
+    "The mean and standard deviation that enter a weight are those of this batch: in another batch, the same trajectory "
+    "has other weights.",
+    "Most of the shift of gradient mass is due to alpha: compare ActFocus with role only and energy only.",
+    "Gradient mass is nominal here: the coefficient on the gradient of a token's log-probability at ratio 1. It includes "
+    "neither the norms of those gradients nor the effect of clipping.",
+    "A small alpha increases the effective step size on action tokens: compare schemes at equal gradient norm too.",
+    "The action bottleneck is a correlation across groups, not across tokens. Where returns take two values, sigma is a "
+    "function of the success rate, so any signal that follows difficulty correlates with it.",
 )
+"""What the numbers of the report do not show."""
 GROUND_TRUTHS = {"the policy's advantage": "policy", "perfect play": "oracle"}
 """Names of the ground truths in the report, and whose values they are."""
 
@@ -41,11 +43,10 @@ GROUND_TRUTHS = {"the policy's advantage": "policy", "perfect play": "oracle"}
 def write_report(
     run: Run, out: Path, step: int, reference: str | None = None, *, bootstrap: int = 200
 ) -> dict[str, Any]:
-    """Write the report of one step's batch to ``out``, which appears whole or not at all.
+    """Write the report of the batch of one step to ``out`` atomically, replacing an earlier file.
 
-    Replaces an earlier file. Returns what was written: path, bytes, schemes with and without
-    numbers. Raises ActFocusError for a step or reference that is not there, or a path that
-    cannot be written.
+    ``bootstrap``: number of resamples behind an interval. Returns the path, the size in bytes and the facts of
+    ``render``. Raises ActFocusError if the run has no such step or reference, or the path cannot be written.
     """
     text, facts = render(run, step, reference, bootstrap=bootstrap)
     try:
@@ -57,7 +58,11 @@ def write_report(
 
 
 def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int = 200) -> tuple[str, dict[str, Any]]:
-    """The HTML, and what it holds: ``schemes`` with numbers, ``unavailable`` ones, and whether ``scored``."""
+    """The report as HTML, and its facts.
+
+    Facts: names of the ``schemes`` that were computed, of the ``unavailable`` ones, and of the ground truths against
+    which they were ``scored``. Raises ActFocusError if the run has no such step or reference.
+    """
     trajectories = run.trajectories(step, reference)
     batch = Batch.of(trajectories)
     compared = compare(batch, credits_of(batch, list(SCHEMES), controls=False))
@@ -79,7 +84,16 @@ def render(run: Run, step: int, reference: str | None = None, *, bootstrap: int 
         rollout.draw(trajectories, batch),
         card.draw(run, step, trajectories, rows, boards, used, bootstrap),
     ]
-    page = templating.html("report.html.j2", run=run.name, sections=sections, limits=LIMITS, version=__version__)
+    page = templating.html(
+        "report.html.j2",
+        run=run.name,
+        light=palette.LIGHT,
+        dark=palette.DARK,
+        channels=palette.channels,
+        sections=sections,
+        limits=LIMITS,
+        version=__version__,
+    )
     facts = {"schemes": [row["scheme"] for row in rows], "unavailable": sorted(missing), "scored": sorted(boards)}
     return str(page), facts
 

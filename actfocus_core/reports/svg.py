@@ -1,6 +1,6 @@
-"""Small charts as SVG text, for files that must open anywhere: no script, no font, no address.
+"""Small charts as SVG, for files that open anywhere: no script, no font, no request to any address.
 
-All text is escaped here. Colours come from the page's style sheet by class.
+Every text is escaped here, so the results are Markup. Colours come from the page's style sheet by class.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from markupsafe import Markup
 
 WIDTH, LABEL, BAR = 720, 190, 20
 LABELLED = 12
-"""Bars that each have their value written under them."""
+"""Largest number of bars that are all labelled with their value."""
 
 
 def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Markup:
-    """Shares of 1 as horizontal bars: (label, part -> share) a row; parts are classes ``fill-PART``."""
+    """Horizontal bars of shares that sum to 1. ``rows``: label and the share of each part; parts have the class ``fill-PART``."""
     span, parts = WIDTH - LABEL - 10, []
     for i, (label, shares) in enumerate(rows):
         y, x = i * BAR, float(LABEL)
@@ -33,7 +33,7 @@ def stacked_bars(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Ma
 
 
 def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_name: str, y_name: str) -> Markup:
-    """Points with axes; ``labels`` show when a point is hovered over."""
+    """Points with axes; a point's label is its tooltip."""
     height, left, bottom = 300, 60, 40
     fx, fy = _scale(x, left, WIDTH - 20), _scale(y, height - bottom, 15)
     points = "".join(
@@ -45,10 +45,10 @@ def scatter(title: str, x: np.ndarray, y: np.ndarray, labels: Sequence[str], x_n
 
 
 def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str, y_name: str) -> Markup:
-    """One line a series over the same x; told apart by their dash and their name at the end."""
+    """One line per series over the same ``x``, distinguished by dashes and by the name at its end."""
     height, left, bottom, right = 260, 60, 40, 110
-    everything = np.concatenate(list(series.values()))
-    fx, fy = _scale(x, left, WIDTH - right), _scale(everything, height - bottom, 15)
+    values = np.concatenate(list(series.values()))
+    fx, fy = _scale(x, left, WIDTH - right), _scale(values, height - bottom, 15)
     parts = []
     for i, (name, y) in enumerate(series.items()):
         known = np.isfinite(y)
@@ -59,13 +59,11 @@ def lines(title: str, x: np.ndarray, series: dict[str, np.ndarray], x_name: str,
             f'<polyline points="{path}" class="line" stroke-dasharray="{("none", "6 3", "2 3")[i % 3]}"/>'
             f'<text x="{WIDTH - right + 6}" y="{fy(y[known][-1]) + 4:.1f}">{escape(name)}</text>'
         )
-    return _chart(
-        title, height, _axes(_ends(x, fx), everything, fy, height, left, bottom, x_name, y_name) + "".join(parts)
-    )
+    return _chart(title, height, _axes(_ends(x, fx), values, fy, height, left, bottom, x_name, y_name) + "".join(parts))
 
 
 def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> Markup:
-    """How often each value occurs: a bar of one width for each where they are few, else equal bins."""
+    """Counts of rollouts by value: one bar per distinct value if there are at most ``bins``, else ``bins`` equal bins."""
     height, left, bottom = 220, 60, 40
     distinct, counts = np.unique(values[np.isfinite(values)], return_counts=True)
     names = [f"{v:.3g}" for v in distinct]
@@ -74,17 +72,17 @@ def histogram(title: str, values: np.ndarray, x_name: str, bins: int = 20) -> Ma
         names = [f"{a:.3g} to {b:.3g}" for a, b in zip(edges, edges[1:])]
     slot = (WIDTH - 20 - left) / max(len(counts), 1)
     fy = _scale(np.append(counts, 0), height - bottom, 15)
-    # A bar of one rollout among thousands is still seen.
+    # At least one pixel, so that one rollout among thousands is visible.
     bars = "".join(
         f'<rect x="{left + k * slot + 1:.1f}" y="{min(fy(n), fy(0) - 1):.1f}" width="{max(slot - 2, 1):.1f}" '
         f'height="{max(fy(0) - fy(n), 1):.1f}" class="fill-bar"><title>{name}: {n}</title></rect>'
         for k, (name, n) in enumerate(zip(names, counts))
         if n
     )
-    told = range(len(names)) if len(names) <= LABELLED else (0, len(names) - 1)
-    marks = {left + (k + 0.5) * slot: names[k] for k in told}
+    labelled = range(len(names)) if len(names) <= LABELLED else (0, len(names) - 1)
+    marks = {left + (k + 0.5) * slot: names[k] for k in labelled}
     return _chart(
-        title, height, _axes(marks, np.append(counts, 0), fy, height, left, bottom, x_name, "rollouts") + bars
+        title, height, _axes(marks, np.append(counts, 0), fy, height, left, bottom, x_name, "number of rollouts") + bars
     )
 
 
@@ -95,7 +93,7 @@ def _scale(values: np.ndarray, start: float, end: float) -> Callable[[float], fl
 
 
 def _ends(x: np.ndarray, fx: Callable[[float], float]) -> dict[float, str]:
-    """The marks of an axis of numbers: its two ends."""
+    """The marks of a numeric axis: its two ends."""
     return {fx(v): f"{v:.3g}" for v in (float(np.nanmin(x)), float(np.nanmax(x)))}
 
 

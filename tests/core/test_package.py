@@ -25,6 +25,8 @@ def test_the_wheel_carries_its_assets(wheel):
         "actfocus_core/assets/tiny-policy/model.safetensors",
         "actfocus_core/assets/runs/frozen-lake/run.json",
         "actfocus_core/assets/smollm2-adapter/adapter_model.safetensors",
+        "actfocus_core/reports/templates/sections/schemes.html.j2",
+        "actfocus_core/interop/templates/verl.sh.j2",
         "app/token_view/view.js",
     ):
         assert wanted in names
@@ -80,3 +82,9 @@ def test_the_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "mine/run.json").is_file()
+    for arguments in (["report", "mine", "--bootstrap", "10"], ["export", "mine", "--format", "verl"]):
+        result = subprocess.run(
+            [python, "-m", "actfocus_core.cli", *arguments], env=env, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "mine.verl.sh").is_file()

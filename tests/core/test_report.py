@@ -73,18 +73,18 @@ def test_what_a_real_run_can_show_is_there_and_the_rest_says_why(run, tmp_path):
     assert "actfocus" in facts["schemes"] and "vineppo" in facts["unavailable"]
     for said in (
         "Settings",
-        "Schemes",
+        "Credit schemes",
         "Action bottleneck",
         "Reporting card",
-        "Under 8 groups",
+        "Correlations need at least 8 groups",
         *LIMITS,
         "Unit and estimand",
         "Effective state",
         "Source of intervention",
         "Downstream protocol",
         "Support and uncertainty",
-        "Optimisation interface",
-        "Unavailable: `actfocus oracle` adds it",
+        "Optimization interface",
+        "Unavailable, as no true values are recorded: `actfocus oracle` adds it",
     ):
         assert said in text
     assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
@@ -97,13 +97,13 @@ def test_with_values_the_scoreboard_stands_in_it(tmp_path):
     html, facts = render(make_run(tmp_path, ts), 0, bootstrap=20)
     text = "".join(Page(html).text)
     assert facts["scored"] == ["perfect play", "the policy's advantage"] and not facts["unavailable"]
-    for said in ("ActFocus, shuffle", "EMPG, reversed", "the truth itself", "no ranking", "noise floor"):
+    for said in ("ActFocus, shuffle", "EMPG, reversed", "ground truth", "no ranking", "Noise floor"):
         assert said in text
-    # The null controls are folded away, and every number has its interval under it.
-    board = html[html.index("Against perfect play") :].split("</section>")[0]
+    # The null controls are collapsed, and every number has its interval under it.
+    board = html[html.index("Scoreboard against perfect play") :].split("</section>")[0]
     assert (
         board.index("ActFocus<")
-        < board.index("the truth itself")
+        < board.index(">ground truth<")
         < board.index("<details>")
         < board.index("ActFocus, shuffle")
     )
@@ -131,7 +131,7 @@ def test_a_run_of_many_steps_shows_them(tmp_path):
         t.id, t.step = f"later {t.id}", 1
     run.add_trajectories(1, later)
     html, _ = render(run, 1, bootstrap=20)
-    assert "Over training" in html and html.count("<polyline") == 2
+    assert "Training curves" in html and html.count("<polyline") == 2
 
 
 def test_few_different_returns_have_a_bar_of_one_width_each():

@@ -52,7 +52,8 @@ for name in done:
 reply = "<think>left is open</think><answer>Left</answer>"
 spans = span_rule("think_answer").find(reply, False)
 assert span_rule("think_answer").actions(reply, spans) == ["Left"]
-loaded = {"torch", "transformers", "pandas", "scipy", "gradio", "plotly", "typer"} & set(sys.modules)
+assert trajectories[0]._repr_html_().count("<i class=") > 100
+loaded = {"torch", "transformers", "pandas", "scipy", "gradio", "plotly", "typer", "jinja2"} & set(sys.modules)
 assert not loaded, loaded
 print("small", len(trajectories))
 """

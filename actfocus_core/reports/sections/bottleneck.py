@@ -1,4 +1,4 @@
-"""The action bottleneck: how the spread of a prompt's returns correlates with its mean signals."""
+"""The action bottleneck: the correlation of the standard deviation of a prompt's returns with its mean signals."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _chart(groups: list[dict[str, Any]]) -> Markup:
     if not groups:
         return Markup()
     return svg.scatter(
-        "Each prompt's spread of returns and its mean action energy",
+        "Standard deviation of returns against mean action energy, one point per prompt",
         np.array([g["energy_action"] for g in groups]),
         np.array([g["sigma"] for g in groups]),
         [g["group"] for g in groups],
-        "mean energy of action tokens",
-        "sigma of the returns",
+        "mean energy of action tokens (nats)",
+        "standard deviation of returns",
     )
 
 

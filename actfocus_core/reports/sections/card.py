@@ -40,7 +40,7 @@ def draw(
         policy=run.metadata.model_name or "not recorded",
         reference=reference or "none",
         bootstrap=bootstrap,
-        truth=", ".join(f"{name} ({'exact' if b.exact else 'Monte-Carlo'})" for name, b in boards.items()),
+        truth=", ".join(f"{name} ({'exact' if b.exact else 'Monte Carlo'})" for name, b in boards.items()),
         noise_floors={
             name: "unknown" if b.noise_floor is None else f"{b.noise_floor:.3g}" for name, b in boards.items()
         },

@@ -27,7 +27,7 @@ def summary(run: Run, step: int, trajectories: list[Trajectory], reference: str 
         rollouts=len(trajectories),
         prompts=len({t.group for t in trajectories}),
         success=f"{success:.1%}",
-        response_tokens=response_tokens,
+        response_tokens=f"{response_tokens:,}",
         actions=f"{actions:.1%}",
         reference=reference or "none",
     )
@@ -50,13 +50,16 @@ def settings(run: Run, reference: str | None) -> Markup:
 
 def returns(run: Run, trajectories: list[Trajectory]) -> Markup:
     """A histogram of the batch's returns and, for a run of several steps, their mean at each step."""
-    charts = [svg.histogram("Returns of this step's rollouts", np.array([t.ret for t in trajectories]), "return")]
+    charts = [svg.histogram("Returns of the rollouts of this step", np.array([t.ret for t in trajectories]), "return")]
     index = run.index()
     if index["step"].nunique() > 1:
         by_step = index.groupby("step")
-        means = {name: by_step[name].mean().to_numpy(float) for name in ("success", "return")}
+        means = {
+            "success rate": by_step["success"].mean().to_numpy(float),
+            "mean return": by_step["return"].mean().to_numpy(float),
+        }
         steps = np.array(sorted(by_step.groups), float)
-        charts.append(svg.lines("Over training", steps, means, "step", "mean of the rollouts"))
+        charts.append(svg.lines("Training curves", steps, means, "training step", "mean over rollouts"))
     return html("sections/returns.html.j2", charts=charts)
 
 

@@ -26,7 +26,8 @@ def draw(compared: dict[str, Any], rows: list[dict[str, Any]], missing: dict[str
     return html(
         "sections/schemes.html.j2",
         kinds=RESPONSE_KINDS,
-        chart=svg.stacked_bars("Effective credit by kind of token, every scheme on the same rollouts", shares),
+        chart=svg.stacked_bars("Effective credit by token kind; every scheme on the same rollouts", shares),
+        response_tokens=f"{rows[0]['tokens']:,}" if rows else "0",
         rows=[_row(r, compared["spearman"][r["scheme"]]["uniform"]) for r in rows],
         unavailable=[
             {"title": SCHEMES[name].title, "needs": ", ".join(needs), "cure": HOW_TO_GET[needs[0]]}
@@ -44,7 +45,7 @@ def _row(row: dict[str, Any], with_uniform: float | None) -> list[str]:
         ", ".join(f"{name} {value}" for name, value in row["params"].items() if value is not None) or "none",
         percentage(row["kinds"]["action"]["mass_share"]),
         percentage(row["credit"]["kinds"]["action"]["mass_share"]),
-        f"{row['credit']['effective_tokens']:.0f}",
+        f"{row['credit']['effective_tokens']:,.0f}",
         percentage(row["sign_flips"]),
         decimal(with_uniform),
     ]

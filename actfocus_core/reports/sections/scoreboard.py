@@ -9,22 +9,22 @@ from actfocus_core.credit import HOW_TO_GET, SCHEMES
 from actfocus_core.reports.templating import html
 
 HEADS = {
-    "where_advantage": "where: rho with |A|",
-    "where_advantage_tau": "where: tau with |A|",
-    "where_advantage_auroc": "where: AUROC, top |A|",
-    "where_criticality": "where: rho with criticality",
-    "where_criticality_tau": "where: tau with criticality",
-    "where_criticality_auroc": "where: AUROC, top criticality",
-    "right_group": "right: rho in the group",
-    "right_within": "right: rho in the rollout",
-    "right_sign": "right: same sign",
-    "luck": "mass on luck",
+    "where_advantage": "ranking: rho with |A|",
+    "where_advantage_tau": "ranking: tau with |A|",
+    "where_advantage_auroc": "ranking: AUROC, top |A|",
+    "where_criticality": "ranking: rho with criticality",
+    "where_criticality_tau": "ranking: tau with criticality",
+    "where_criticality_auroc": "ranking: AUROC, top criticality",
+    "right_group": "credit: rho with A in the group",
+    "right_within": "credit: rho with A in the rollout",
+    "right_sign": "credit: same sign as A",
+    "luck": "credit: share on luck",
 }
 """Short names of the scoreboard's columns."""
 
 
 def draw(truth: str, board: Scoreboard) -> Markup:
-    """The section of one ground truth, called ``truth``; null controls are folded away."""
+    """The section of one ground truth, called ``truth``; null controls are collapsed."""
     schemes = [*(row for row in board.rows if ":" not in row.name), *([board.ceiling] if board.ceiling else [])]
     return html(
         "sections/scoreboard.html.j2",
@@ -34,7 +34,7 @@ def draw(truth: str, board: Scoreboard) -> Markup:
         schemes=[_cells(row) for row in schemes],
         controls=[_cells(row) for row in board.rows if ":" in row.name],
         board=board,
-        noise_floor="unknown, there is no replica" if board.noise_floor is None else f"{board.noise_floor:.3g}",
+        noise_floor="unknown (no replica)" if board.noise_floor is None else f"{board.noise_floor:.3g}",
         threshold=f"{board.threshold:.3g}",
         least_distinct=LEAST_DISTINCT,
         meanings=[{"head": HEADS[column], "text": text} for column, text in COLUMNS.items()],
@@ -53,7 +53,7 @@ def _cells(row: Row) -> list[str]:
 def _title(name: str) -> str:
     """The label of a scoreboard's row: a scheme, a null control of one, or the ceiling."""
     if name == "ceiling":
-        return "the truth itself"
+        return "ground truth"
     control, _, scheme = name.rpartition(":")
     return f"{SCHEMES[scheme].title}, {control}" if control else SCHEMES[scheme].title
 
