@@ -71,7 +71,7 @@ def score(
     _check(trajectories, reference)
     split = SplitModel(reference.model)
     done = 0
-    for batch in _batches(trajectories, tokens_per_batch, split.shares):
+    for batch in _batches(trajectories, tokens_per_batch, split.shares_prefixes):
         _score_batch(batch, split, reference, top_k)
         done += len(batch)
         if on_progress:
@@ -98,9 +98,12 @@ def _batches(trajectories: list[Trajectory], tokens: int, shared: bool) -> Itera
     """Trajectories of like length, padded to about ``tokens`` tokens a batch; where a model reads once what neighbours
     begin alike with (``shared``), those that do, and so many tokens without what they share."""
     if shared:
-        from actfocus_core.policy.tiny_cpu.forest import alike
+        from actfocus_core.policy.tiny_cpu.prefix_tree import batches_by_prefix
 
-        yield from ([trajectories[i] for i in chosen] for chosen in alike([t.token_ids for t in trajectories], tokens))
+        yield from (
+            [trajectories[i] for i in chosen]
+            for chosen in batches_by_prefix([t.token_ids for t in trajectories], tokens)
+        )
         return
     batch: list[Trajectory] = []
     for t in sorted(trajectories, key=len):

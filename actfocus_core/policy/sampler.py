@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.loading import Policy
-from actfocus_core.policy.tiny_cpu.decoder import Decoder, fits
+from actfocus_core.policy.tiny_cpu import fast_model
 
 
 @dataclass
@@ -78,6 +78,7 @@ class CachedSampler:
 
     def __init__(self, policy: Policy, temperature: float = 1.0):
         self.model, self.device = policy.model, policy.device
+        self.fast = fast_model(policy.model)
         self.temperature = check_temperature(temperature)
         self.stop = torch.tensor(policy.chat.stop_ids(), device=self.device)
         self.windows = _windows(policy)
@@ -90,7 +91,8 @@ class CachedSampler:
         """Tokens in the cache, by row."""
         self.pending: list[list[int]] = [[] for _ in range(rows)]
         """The last sampled token of each stream, not read by the model yet."""
-        self.decoder = Decoder(self.model) if fits(self.model) else None
+        # A new one for every batch of episodes: it copies the weights, which training changes.
+        self.decoder = self.fast.decoder() if self.fast else None
 
     def keep(self, rows: list[int]) -> None:
         number = torch.full((len(self.pending),), -1)

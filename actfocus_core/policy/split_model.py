@@ -8,19 +8,23 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy.tiny_cpu import trunk
+from actfocus_core.policy.tiny_cpu import fast_model
 
 
 class SplitModel:
     """The hidden states of a model, and its logits from them.
 
-    Logits of a whole batch at a large vocabulary are the largest tensor by far; who needs
-    only a number a position makes them a few positions at a time. Raises ActFocusError where
-    the two halves do not give the model's own logits (checked on a few tokens).
+    Logits of a whole batch at a large vocabulary are the largest tensor by far; who needs only a number a position makes
+    them a few positions at a time. Raises ActFocusError where the two halves do not give the model's own logits (checked
+    on a few tokens).
+
+    ``fast``: whether a small model on a CPU may be read by ``tiny_cpu``'s forward pass, in float32. That is decided here
+    for good, so add adapters and switch on gradient checkpointing before.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, fast: bool = True):
         self.model = model
+        self.fast = fast_model(model) if fast else None
         self.backbone = model.get_decoder()
         self.head = model.get_output_embeddings()
         config = model.config.get_text_config()
@@ -36,9 +40,9 @@ class SplitModel:
         self._check(model)
 
     @property
-    def shares(self) -> bool:
-        """Whether what rows begin alike with is read once where they are neighbours in a batch."""
-        return trunk.fits(self.model)
+    def shares_prefixes(self) -> bool:
+        """Whether the forward pass computes a shared prefix of adjacent rows once."""
+        return self.fast is not None
 
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
         """[B, T] token ids -> [B, T, d] last hidden states; pads, if any, stand on the right.
@@ -51,8 +55,8 @@ class SplitModel:
 
     def hidden_at(self, ids_BT: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """[n, d] last hidden states at these n places alone, as ``hidden`` has them."""
-        if trunk.fits(self.model):
-            return trunk.Trunk(self.model).read(ids_BT, rows, columns)
+        if self.fast is not None:
+            return self.fast.hidden_at(ids_BT, rows, columns)
         hidden: torch.Tensor = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
         return hidden[rows, columns]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from actfocus_core.envs.base import stable_seed
-from actfocus_core.policy.tiny_cpu.forest import alike
+from actfocus_core.policy.tiny_cpu.prefix_tree import batches_by_prefix
 from actfocus_core.trajectory import Trajectory, response_mask
 
 PADDING = 64
@@ -83,7 +83,7 @@ class TrainingBatch:
     ) -> Iterator[MicroBatch]:
         """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
 
-        ``shared``: for a model that reads once what neighbours begin alike with (``SplitModel.shares``): sorted by their tokens
+        ``shared``: for a model that reads once what neighbours begin alike with (``SplitModel.shares_prefixes``): sorted by their tokens
         instead, and counted without padding and without what is shared. ``read``: trajectory -> its first tokens that are
         read elsewhere; they count, for their keys are held here too. On a CPU, where the next is so much longer that the
         others would be padded with more than PADDING tokens, they go alone.
@@ -93,7 +93,9 @@ class TrainingBatch:
         if shared:
             # The last response token is predicted, never read.
             read_of = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in written]
-            yield from (self._micro([written[k] for k in chosen], device) for chosen in alike(read_of, tokens))
+            yield from (
+                self._micro([written[k] for k in chosen], device) for chosen in batches_by_prefix(read_of, tokens)
+            )
             return
         # The last response token is predicted, never read: nothing from there on is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in written}

@@ -54,7 +54,6 @@ class Learner:
     def __init__(self, config: TrainConfig, policy: Policy, on_progress: Progress | None = None):
         self.config, self.policy = config, policy
         self.progress = on_progress or (lambda phase, done, total: None)
-        self.model = SplitModel(policy.model)
         policy.model.requires_grad_(True)
         self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
@@ -67,6 +66,7 @@ class Learner:
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
         self.half = in_half(config.precision, policy.device)
+        self.model = SplitModel(policy.model, fast=not self.half)
         self.player = half(policy) if self.half and config.sampler == "transformers" else policy
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
@@ -223,7 +223,7 @@ class Learner:
             self.policy.device,
             self.config.precision,
             (2,),
-            shared=self.model.shares,
+            shared=self.model.shares_prefixes,
         )
         sampled, again = (
             np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])

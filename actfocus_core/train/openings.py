@@ -57,7 +57,7 @@ class SharedOpenings:
         firsts = [batch.where[i][0] for i in rows if len(batch.where[i])]
         groups = {batch.trajectories[i].group for i in rows}
         return (
-            not model.shares
+            not model.shares_prefixes
             and model.full_attention
             and not model.backbone.training
             and len(groups) < len(rows) == len(firsts)

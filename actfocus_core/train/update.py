@@ -161,7 +161,7 @@ def policy_gradient(
         with autocast(device, config.precision):
             openings = SharedOpenings(model, batch, rows, config.micro_tokens, device)
     for micro in batch.micro_batches(
-        rows, config.micro_tokens, device, openings.read if openings else None, model.shares
+        rows, config.micro_tokens, device, openings.read if openings else None, model.shares_prefixes
     ):
         with autocast(device, config.precision):
             loss, parts = _losses(model, micro, openings, z, config, tokens)
@@ -244,7 +244,7 @@ def gradient_by_kind(
     parameters, device = list(adam.named.values()), model.head.weight.device
     gradients = {kind: [torch.zeros_like(p) for p in parameters] for kind in RESPONSE_KINDS}
     rows = rows[~batch.without_gradient()[rows]]
-    for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares):
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares_prefixes):
         with autocast(device, config.precision):
             logprobs, _ = forward(model, micro)
             losses = {

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from actfocus_core.policy.sampler import CachedSampler, SlotCache
-from actfocus_core.policy.tiny_cpu.decoder import Decoder, fits
+from actfocus_core.policy.tiny_cpu import fast_model
 
 SHAPE = dict(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=3, max_position_embeddings=64)
 MODELS = {
@@ -56,8 +56,9 @@ def random(make):
 @torch.no_grad()
 def test_streams_of_different_lengths_get_the_models_own_logits(kind):
     model = random(MODELS[kind])
-    assert fits(model)
-    decoder, cache, lengths = Decoder(model), SlotCache(3, 4), torch.tensor([3, 9, 1, 6])
+    fast = fast_model(model)
+    assert fast is not None
+    decoder, cache, lengths = fast.decoder(), SlotCache(3, 4), torch.tensor([3, 9, 1, 6])
     ids = torch.randint(0, 50, (4, 15))
     read = torch.arange(9).expand(4, -1)
     cache.aim(read)
@@ -98,13 +99,16 @@ def test_weights_changed_in_place_are_read_at_the_next_beginning(policy):
 
 def test_other_models_keep_their_own_forward():
     other = MistralForCausalLM(MistralConfig(**SHAPE, num_attention_heads=4, num_key_value_heads=2, sliding_window=8))
-    assert not fits(other)
-    assert not fits(MODELS["biases"]().to(torch.bfloat16))
-    assert not fits(LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, hidden_act="gelu")))
-    assert not fits(LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, attention_bias=True, mlp_bias=True)))
+    assert fast_model(other) is None
+    assert fast_model(MODELS["biases"]().to(torch.bfloat16)) is None
+    assert fast_model(LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, hidden_act="gelu"))) is None
+    assert (
+        fast_model(LlamaForCausalLM(LlamaConfig(**SHAPE, num_attention_heads=4, attention_bias=True, mlp_bias=True)))
+        is None
+    )
 
 
 def test_adapters_keep_the_models_own_forward():
     model = MODELS["grouped heads"]()
     peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["q_proj", "v_proj"]), model)
-    assert not fits(model)
+    assert fast_model(model) is None

@@ -6,8 +6,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.policy import split_model
 from actfocus_core.policy.split_model import SplitModel
-from actfocus_core.policy.tiny_cpu import trunk
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset, resume, train
 from actfocus_core.train.presets import ROWS, SIZES
@@ -55,7 +55,7 @@ def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, half, m
 
     # The difference of two lengths takes away what does not grow with the tokens: copies of the weights.
     quick = (a_layer(96) - a_layer(32)) / (2 * 64)
-    monkeypatch.setattr(trunk, "fits", lambda model: False)
+    monkeypatch.setattr(split_model, "fast_model", lambda model: None)
     measured = (a_layer(96) - a_layer(32)) / (2 * 64)
     three, two = (Shape.of(_model(n, **shape).config).activations(half, False) for n in (3, 2))
     assert quick <= three - two == measured

@@ -11,9 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
-from actfocus_core.policy import Policy
+from actfocus_core.policy import Policy, split_model
 from actfocus_core.policy.split_model import SplitModel
-from actfocus_core.policy.tiny_cpu import trunk
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import PADDING, TrainingBatch, minibatches
@@ -435,7 +434,7 @@ def test_a_bandit_whose_best_arm_is_known_is_learned(scheme, params):
 def test_an_opening_read_once_gives_the_gradient_of_every_row_read_whole(learner, rollouts, monkeypatch):
     """With few micro-batches and with many, and with an entropy term; a model's own forward."""
     batch = training_batch(rollouts)
-    monkeypatch.setattr(trunk, "fits", lambda model: False)
+    monkeypatch.setattr(split_model, "fast_model", lambda model: None)
     for config in (CONFIG, TrainConfig(entropy_coef=0.1, micro_tokens=512, minibatch=100)):
         assert SharedOpenings.worth_it(SplitModel(learner), batch, np.arange(len(rollouts)))
         once = gradient(learner, batch, config)
@@ -446,7 +445,7 @@ def test_an_opening_read_once_gives_the_gradient_of_every_row_read_whole(learner
 
 def test_replies_that_begin_alike_are_read_once_too(learner, rollouts, monkeypatch):
     """Two groups as they were sampled, and one whose rollouts are one and the same; a model's own forward."""
-    monkeypatch.setattr(trunk, "fits", lambda model: False)
+    monkeypatch.setattr(split_model, "fast_model", lambda model: None)
     same = [replace(rollouts[8], id=f"same-{k}", group="same", reward=float(k > 0)) for k in range(3)]
     trajectories = [*rollouts[:8], *same]
     batch, rows, device = training_batch(trajectories), np.arange(len(trajectories)), torch.device("cpu")
@@ -473,7 +472,7 @@ def test_a_small_model_reads_what_rollouts_have_in_common_once(learner, rollouts
     for config in (CONFIG, TrainConfig(entropy_coef=0.1, kl_coef=0.05, kl_kind="k3", micro_tokens=512, minibatch=100)):
         once = gradient(learner, batch, config)
         with monkeypatch.context() as patch:
-            patch.setattr(trunk, "fits", lambda model: False)
+            patch.setattr(split_model, "fast_model", lambda model: None)
             patch.setattr(SharedOpenings, "worth_it", staticmethod(lambda *a: False))
             close(once, gradient(learner, batch, config))
     rows = np.arange(len(batch.trajectories))

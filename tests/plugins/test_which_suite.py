@@ -63,7 +63,7 @@ def on(root: Path) -> list[str]:
 )
 def test_the_suite_whose_files_changed_is_run_every_day_until_twenty_commits_later(path, suite, commit, tmp_path):
     commit("README.md")
-    commit(path, "actfocus_core/policy/tiny_cpu/trunk.py")
+    commit(path, "actfocus_core/policy/tiny_cpu/forward.py")
     commit("a name with a\nbreak and ümlaut", "actfocus_core/train/ppo.py", times=ENOUGH - 1)
     assert on(tmp_path) == [suite] * 6
     assert "changed its files and no other's" in choose(tmp_path, DAYS[0])[1]
@@ -88,7 +88,7 @@ def test_of_several_that_changed_each_has_its_day(commit, tmp_path):
 
 def test_files_that_several_use_decide_nothing(commit, tmp_path):
     commit(
-        "actfocus_core/policy/tiny_cpu/trunk.py",
+        "actfocus_core/policy/tiny_cpu/forward.py",
         "actfocus_core/plugins/batch.py",
         "actfocus_core/plugins/signatures.py",
         "actfocus_core/plugins/mirror.py",

@@ -79,5 +79,5 @@ def _logprobs_of(learner: Learner, kept: list[Trajectory]) -> list[np.ndarray]:
         device,
         learner.config.precision,
         read=openings.read if openings else None,
-        shared=learner.model.shares,
+        shared=learner.model.shares_prefixes,
     )

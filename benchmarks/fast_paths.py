@@ -1,0 +1,118 @@
+"""What the fast passes for small models on a CPU save: python benchmarks/fast_paths.py
+
+The embedded policy plays, is scored and takes the policy gradient of one training step of the quick preset, with the
+passes of ``actfocus_core/policy/tiny_cpu`` and with the model's own forward pass, in turns on the same rollouts. Seconds are
+those of this process on the CPU, with one thread. Prints for each part of the step the median seconds of both and the
+median and range of their ratio over the pairs, own over fast, and the share of the whole step that is saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+
+from actfocus_core.policy import load_policy, sampler, split_model
+from actfocus_core.policy.sampler import CachedSampler
+from actfocus_core.rollout import collect
+from actfocus_core.signals import score
+from actfocus_core.train import TrainConfig, preset
+from actfocus_core.train.learner import Learner
+from actfocus_core.train.update import policy_gradient
+
+
+@contextmanager
+def own_forward_pass() -> Iterator[None]:
+    """Models that are set up meanwhile get no fast passes."""
+    with (
+        mock.patch.object(split_model, "fast_model", lambda model: None),
+        mock.patch.object(sampler, "fast_model", lambda model: None),
+    ):
+        yield
+
+
+def parts_of_a_step(config: TrainConfig) -> dict[str, Callable[[], object]]:
+    """name -> a part of one training step, on rollouts collected here."""
+    policy = load_policy(config.model, device="cpu")
+
+    def play() -> list:
+        return collect(
+            policy,
+            config.env,
+            prompts=config.prompts,
+            rollouts=config.rollouts,
+            sampler=CachedSampler(policy),
+            env_options=config.env_options,
+        )
+
+    rollouts = score(play(), policy)
+
+    def update() -> None:
+        learner = Learner(config, policy)
+        batch, credit = learner.credit(rollouts)
+        tokens = learner.batch(rollouts, batch, credit, credit.advantage)
+        for rows, normaliser in learner.minibatches(tokens, credit, 1, 0):
+            policy_gradient(learner.model, tokens, rows, normaliser, config)
+        policy.model.zero_grad(set_to_none=True)
+
+    return {
+        "sampling": play,
+        "scoring": lambda: score(rollouts, policy, tokens_per_batch=config.micro_tokens),
+        "update": update,
+    }
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def measure(config: TrainConfig, pairs: int) -> dict[str, dict]:
+    """Seconds of every part by both ways, the order changing from pair to pair."""
+    parts = parts_of_a_step(config)
+    seconds: dict[str, dict[str, list[float]]] = {name: {"fast": [], "own": []} for name in parts}
+    for pair in range(pairs + 1):
+        for name, work in parts.items():
+            for way in ("fast", "own") if pair % 2 else ("own", "fast"):
+                if way == "fast":
+                    found = cpu_seconds(work)
+                else:
+                    with own_forward_pass():
+                        found = cpu_seconds(work)
+                if pair:  # the first warms up
+                    seconds[name][way].append(found)
+    return {name: summary(both["fast"], both["own"]) for name, both in seconds.items()}
+
+
+def summary(fast: list[float], own: list[float]) -> dict:
+    ratios = [b / a for a, b in zip(fast, own)]
+    return {
+        "fast_seconds": round(statistics.median(fast), 3),
+        "own_seconds": round(statistics.median(own), 3),
+        "own_over_fast": round(statistics.median(ratios), 2),
+        "range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "saved": round(1 - 1 / statistics.median(ratios), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", default="frozen_lake")
+    parser.add_argument("--pairs", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    config = TrainConfig.of(**{**preset("quick", options.env), "scheme": "actfocus"})
+    parts = measure(config, options.pairs)
+    fast, own = (sum(part[f"{way}_seconds"] for part in parts.values()) for way in ("fast", "own"))
+    print(json.dumps({"env": options.env, **parts, "saved_of_a_step": round(1 - fast / own, 2)}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
