@@ -27,7 +27,7 @@ from playwright.sync_api import Page, sync_playwright
 from actfocus_core.runs import Run
 from actfocus_core.train.control import the_only_trainer, write_status
 from actfocus_core.train.metrics import METRICS
-from app.main import build, serve
+from actfocus_studio.main import build, serve
 
 SCHEMES = ("uniform", "actfocus")
 EVALUATE = 50

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from actfocus_core.paths import assets
-from app.main import build, serve
+from actfocus_studio.main import build, serve
 
 PICTURES = {"trace-light": "light", "trace-dark": "dark"}
 READY = "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted"

@@ -1,7 +1,7 @@
 """Tables of the documentation that are made of the code itself: a hook of mkdocs."""
 
 from actfocus_core.train.metrics import EVALUATION, METRICS
-from app.learn.facts import FACTS
+from actfocus_studio.pages.learn.facts import FACTS
 
 
 def _table(head: tuple[str, ...], rows) -> str:

@@ -1,6 +1,6 @@
 """The ``actfocus`` command. Heavy imports stand inside the commands: ``--help`` is quick."""
 
-from actfocus_core.cli import studio, rollouts, credit, oracle, exchange, training, whatif  # noqa: F401, I001 - in the order of --help
+from actfocus_core.cli import rollouts, credit, oracle, exchange, training, whatif  # noqa: F401, I001 - in the order of --help
 from actfocus_core.cli.base import app, main
 
 __all__ = ["app", "main"]

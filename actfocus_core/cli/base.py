@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from actfocus_core import __version__
+from actfocus_core.cli.installed import InstalledCommands
 from actfocus_core.cli.show import clean
 from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.processes import end_on_signals_as_on_interrupt
 
 app = typer.Typer(
+    cls=InstalledCommands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -48,7 +48,7 @@ def runs_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def studio(runs_dir) -> str:
     """The address of a running studio over ``runs_dir``; its first run is ``plain``."""
-    from app.main import build, serve
+    from actfocus_studio.main import build, serve
 
     demo = serve(build([runs_dir / "plain"], runs_dir))
     yield demo.local_url.rstrip("/")

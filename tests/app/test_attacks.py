@@ -15,10 +15,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from actfocus_core.runs import Run
-from app import transfers
-from app.guard import HEADERS, WRONG_LOGINS, Guard
-from app.main import build, serve
-from app.static import TRACKERS
+from actfocus_studio.main import build, serve
+from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.security import HEADERS, WRONG_LOGINS, Guard
+from actfocus_studio.server.static import TRACKERS
 from tests.app.sample import make_run
 
 SECRET = "the-secret-of-another-folder"
@@ -385,7 +385,7 @@ UP = ("../", "%2e%2e%2f", "..%2f", "....//", "..\\", "..%5c", "..%252f")
 
 
 def test_no_file_of_this_machine_is_served(server):
-    code = Path(__file__).parents[2] / "app" / "guard.py"
+    code = Path(__file__).parents[2] / "app/actfocus_studio/server/security.py"
     files = [
         Path("/etc/passwd"),
         code,

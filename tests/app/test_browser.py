@@ -10,8 +10,8 @@ from actfocus_core.credit import signal_stats, token_weights
 from actfocus_core.oracle import trajectory_values
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
-from app.payload import env_options
-from app.play import play
+from actfocus_studio.data.serialize import env_options
+from actfocus_studio.pages.trace.play import play
 from tests.app.sample import HOSTILE
 
 pytestmark = pytest.mark.browser

@@ -17,13 +17,13 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind, response_mask
-from app.catalog import Catalog
-from app.compare.credits import Batches, Compared, boards, table, token_credit
-from app.jobs import Signals
-from app.pages.compare import tell
-from app.requests import answer
-from app.studio import Studio
-from app.url import COMPARED, View
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.view import COMPARED, View
+from actfocus_studio.jobs.rollouts import Signals
+from actfocus_studio.pages.compare.credits import Batches, Compared, boards, table, token_credit
+from actfocus_studio.pages.compare.page import tell
+from actfocus_studio.shell.requests import answer
+from actfocus_studio.shell.studio import Studio
 from tests.app.sample import make_run
 from tests.core.command import actfocus
 

@@ -6,7 +6,7 @@ import pytest
 
 from actfocus_core.interop import import_run
 from actfocus_core.runs import Run
-from app import transfers
+from actfocus_studio.server import uploads as transfers
 from tests.conftest import make_tokenizer
 from tests.interop.files import records, same, write
 

@@ -13,7 +13,7 @@ import pytest
 from actfocus_core import processes
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
-from app.races import RaceRequest, Races
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.app.test_races import GOOD, wait
 from tests.core.test_processes import ended, stranger  # noqa: F401 - a fixture
 
@@ -56,8 +56,8 @@ def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psuti
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         words = child.cmdline()
-        found |= {name: child for name in ("train", "rollout", "app.whatif.worker") if name in words}
-    assert set(found) == {"train", "rollout", "app.whatif.worker"}
+        found |= {name: child for name in ("train", "rollout", "actfocus_studio.jobs.whatif.worker") if name in words}
+    assert set(found) == {"train", "rollout", "actfocus_studio.jobs.whatif.worker"}
     return found
 
 
@@ -69,7 +69,7 @@ def test_a_studio_that_is_told_to_end_ends_what_it_began(studio, stranger, numbe
     assert not stranger.exists(), f"{stranger.read_text().split()} of the working folder was imported"
     process.send_signal(number)
     assert process.wait(30) == 0
-    for name in ("rollout", "app.whatif.worker"):
+    for name in ("rollout", "actfocus_studio.jobs.whatif.worker"):
         assert ended(children[name].pid, 5), name
     assert ended(children["train"].pid, 120)
     (training,) = (path.parent for path in runs.glob("*/status.json"))
@@ -82,10 +82,10 @@ def test_a_child_that_ends_without_a_word_is_reported_and_not_started_again(tmp_
     """As one does that imports another program in place of ours: it ends with 0, and has no run."""
     started = []
     monkeypatch.setattr(
-        Races, "_command", lambda self, race, run: started.append(run["name"]) or [sys.executable, "-c", ""]
+        Experiments, "_command", lambda self, race, run: started.append(run["name"]) or [sys.executable, "-c", ""]
     )
-    races = Races(tmp_path)
-    id = races.start(RaceRequest(**GOOD))
+    races = Experiments(tmp_path)
+    id = races.start(ExperimentRequest(**GOOD))
     wait(lambda: [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"])
     wait(lambda: not races.look(id, {})["going"])
     message = races.look(id, {})["runs"][0]["message"]
@@ -103,12 +103,13 @@ def test_neither_is_one_that_should_have_gone_on_with_a_run(tmp_path, monkeypatc
     from actfocus_core.train.control import write_status
 
     started = []
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     with monkeypatch.context() as waiting:
-        waiting.setattr(Races, "_work", lambda self: None)
-        id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
+        waiting.setattr(Experiments, "_work", lambda self: None)
+        id = races.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
     monkeypatch.setattr(
-        "app.races.queue.processes.python", lambda *words: started.append(words) or [sys.executable, "-c", ""]
+        "actfocus_studio.jobs.experiments.queue.processes.python",
+        lambda *words: started.append(words) or [sys.executable, "-c", ""],
     )
     run = Run.create(tmp_path / f"{id}-uniform-s0", {"command": "train"})
     write_status(run.path, state="running" if before == "killed" else before, step=3)

@@ -17,18 +17,18 @@ from actfocus_core.interop.exporting import Selection, export_run
 from actfocus_core.interop.formats.native import to_record
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
-from app import transfers
-from app.catalog import Catalog
-from app.exchange import Exchange, _selection
-from app.guard import BODY_MAX, Guard
-from app.requests import answer as answer_to
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.panels.import_export.job import ImportExport, _selection
+from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.security import BODY_MAX, Guard
+from actfocus_studio.shell.requests import answer as answer_to
 from tests.conftest import make_tokenizer
 from tests.interop.files import records, same, write
 
 
 @pytest.fixture
 def exchange(run, tmp_path):
-    made = Exchange(Catalog([run.path], tmp_path / "runs"))
+    made = ImportExport(Catalog([run.path], tmp_path / "runs"))
     yield made
     made.cancel()
 
@@ -228,7 +228,7 @@ def test_long_rows_are_read_a_few_at_a_time(tmp_path, monkeypatch):
 
 
 def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp_path, monkeypatch):
-    monkeypatch.setattr("app.exchange.TOKENS_MAX", 50)
+    monkeypatch.setattr("actfocus_studio.panels.import_export.job.TOKENS_MAX", 50)
     (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
     ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
     job = done(exchange)["job"]
@@ -326,7 +326,7 @@ def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchang
 def test_the_tokenizers_of_the_runs_and_of_the_start_are_offered(run, model_folder, tmp_path):
     Run.create(tmp_path / "runs" / "mine", {"tokenizer": str(model_folder)})
     Run.create(tmp_path / "runs" / "other", {}, {"name": "/nowhere/at/all"})
-    exchange = Exchange(Catalog([run.path], tmp_path / "runs"), ["Some/Model"])
+    exchange = ImportExport(Catalog([run.path], tmp_path / "runs"), ["Some/Model"])
     offered = exchange.tokenizers("mine")
     assert offered[:3] == ["Some/Model", str(model_folder), "tiny"] and "/nowhere/at/all" not in offered
 

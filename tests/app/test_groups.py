@@ -11,13 +11,13 @@ from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.train.groups import keep_groups
-from app.batch import BatchCache, constants
-from app.catalog import Catalog
-from app.groups import diagnosis as module
-from app.groups.diagnosis import diagnose, diagnosis, ribbons
-from app.latest import Latest
-from app.pages import groups as page_groups
-from app.requests import answer
+from actfocus_studio.data.batch_cache import BatchCache, constants
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.pages.groups import diagnosis as module
+from actfocus_studio.pages.groups import page as page_groups
+from actfocus_studio.pages.groups.diagnosis import diagnose, diagnosis, ribbons
+from actfocus_studio.shell.requests import answer
 from tests.app.sample import HOSTILE, make_run
 
 STATE = "ActFocus.groups.state"
@@ -31,7 +31,9 @@ class Shared:
 
 
 def told(studio, **request) -> dict:
-    return json.loads(answer(json.dumps({"number": 1, **request}), lambda one: page_groups.tell(studio, Latest(), one)))
+    return json.loads(
+        answer(json.dumps({"number": 1, **request}), lambda one: page_groups.tell(studio, LruCache(), one))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +67,10 @@ def test_kept_is_what_training_would_keep_of_each_step(run, share):
 
 def test_a_long_run_is_diagnosed_by_its_last_steps(run, monkeypatch):
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 80)
-    found = diagnosis(run, None, "scripted", Latest()).told(0.25)
+    found = diagnosis(run, None, "scripted", LruCache()).told(0.25)
     assert found["steps"] == [1, 2, 2, 3] and len(found["rollouts"]["return"]) == 72
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 1)
-    assert diagnosis(run, None, "scripted", Latest()).told(0.25)["steps"] == [2, 2, 1, 3]
+    assert diagnosis(run, None, "scripted", LruCache()).told(0.25)["steps"] == [2, 2, 1, 3]
 
 
 def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
@@ -122,7 +124,7 @@ def test_a_ribbon_is_what_the_policy_wrote(run):
 )
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     studio = Shared(tmp_path)
-    got = json.loads(answer(text, lambda one: page_groups.tell(studio, Latest(), one)))
+    got = json.loads(answer(text, lambda one: page_groups.tell(studio, LruCache(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
-from app.catalog import Catalog
-from app.hosted import settings
-from app.jobs import Signals
-from app.main import build, serve
-from app.races import RaceRequest, Races
-from app.whatif.panel import Panel
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
+from actfocus_studio.jobs.rollouts import Signals
+from actfocus_studio.main import build, serve
+from actfocus_studio.panels.whatif.panel import Panel
+from actfocus_studio.server.hosted import settings
 
 
 def test_what_the_variables_say(tmp_path):
@@ -63,13 +63,13 @@ def test_what_is_missing_is_one_line(variables, says):
 
 
 def test_nothing_is_begun_where_it_is_read_only(tmp_path):
-    races = Races(tmp_path / "runs", read_only=True)
+    races = Experiments(tmp_path / "runs", read_only=True)
     panel = Panel(SimpleNamespace(catalog=Catalog([], tmp_path / "runs"), read_only=True), None)
 
     def whatif(op):
         panel.tell({"op": op, "kind": "replay", "run": "frozen-lake"})
 
-    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
+    asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
     run, signals = Run.create(tmp_path / "run", {}, {}), Signals(read_only=True)
     for work in (
         lambda: races.start(asked),

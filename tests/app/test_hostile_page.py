@@ -9,7 +9,7 @@ from actfocus_core.interop.exporting import export_run
 from actfocus_core.reports.html import render
 from actfocus_core.runs import Run
 from actfocus_core.train.control import write_status
-from app.races import RaceRequest
+from actfocus_studio.jobs.experiments import ExperimentRequest
 from tests.hostile import CORPUS, LINES, MARKUP, MEGABYTE, NAME, hostile_run
 
 pytestmark = pytest.mark.browser
@@ -36,10 +36,10 @@ def hostile(tmp_path_factory):
 @pytest.fixture(scope="module")
 def studio(hostile):
     """The address of a studio over the hostile runs alone; a race of them is among them."""
-    from app.main import build, serve
+    from actfocus_studio.main import build, serve
 
     folder = hostile["folder"]
-    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
+    asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
     name = "race-x-1-uniform-s0"
     race = {
         "id": "race-x-1",

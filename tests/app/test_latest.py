@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actfocus_core.runs import Run
-from app.catalog import Catalog, locate
-from app.latest import Latest
-from app.pages import trace
-from app.studio import Studio
-from app.url import View
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.catalog import Catalog, locate
+from actfocus_studio.data.view import View
+from actfocus_studio.pages.trace import page as trace
+from actfocus_studio.shell.studio import Studio
 from tests.app.sample import make_run
 
 
 @given(st.lists(st.text("ab", max_size=5), max_size=40), st.integers(1, 12))
 def test_what_is_kept_never_weighs_more_and_the_oldest_goes_first(asked, size):
-    latest, made, kept = Latest(size, len), [], OrderedDict()
+    latest, made, kept = LruCache(size, len), [], OrderedDict()
     for text in asked:
         assert latest.get((text,), lambda text=text: made.append(text) or text) == text
         if text in kept:
@@ -33,7 +33,7 @@ def test_what_is_kept_never_weighs_more_and_the_oldest_goes_first(asked, size):
 
 
 def test_what_is_there_is_given_while_another_is_made_and_none_is_made_twice():
-    latest, begun, go, made = Latest(8), threading.Event(), threading.Event(), []
+    latest, begun, go, made = LruCache(8), threading.Event(), threading.Event(), []
 
     def slow() -> str:
         begun.set()

@@ -12,11 +12,11 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.train.control import write_status
 from actfocus_core.trajectory import TokenKind
-from app.learn.facts import FACTS, Loaded
-from app.learn.judge import judge
-from app.learn.lessons import Choice, Comparison, Question, load_lessons
-from app.races import RaceRequest, Races
-from app.url import View
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
+from actfocus_studio.pages.learn.facts import FACTS, Loaded
+from actfocus_studio.pages.learn.judge import judge
+from actfocus_studio.pages.learn.lessons import Choice, Comparison, Question, load_lessons
 from tests.app.sample import make_run
 
 GOOD = """\
@@ -294,9 +294,9 @@ def test_every_question_of_ours_can_be_answered_on_the_example_run():
 
 
 def test_a_race_tells_its_last_evaluations_once_all_of_its_runs_have_some(tmp_path):
-    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 2, "30 seconds")
+    asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 2, "30 seconds")
     last = {"race-1-uniform-s0": 0.5, "race-1-uniform-s1": 0.75, "race-1-actfocus-s0": 0.25, "race-1-actfocus-s1": 0.5}
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     races.folder.mkdir(parents=True)
     runs = [{"name": name, "scheme": name.split("-")[2], "seed": int(name[-1])} for name in last]
     (races.folder / "race-1.json").write_text(

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from app import models
-from app.jobs import Request, Rollouts
+from actfocus_studio.data import models
+from actfocus_studio.jobs.rollouts import Request, Rollouts
 
 ASKED = ("Sokoban", 1, 2, 0, 1.0)
 

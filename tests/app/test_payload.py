@@ -2,25 +2,24 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import app.token_view
 from actfocus_core.advantages import grpo_advantages
 from actfocus_core.credit import signal_stats, token_weights
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
-from app.batch import BatchCache, constants
-from app.catalog import Catalog, locate
-from app.payload import columns, env_options, trace_payload, trajectory_payload
-from app.url import View
+from actfocus_studio.data.batch_cache import BatchCache, constants
+from actfocus_studio.data.catalog import Catalog, locate
+from actfocus_studio.data.serialize import columns, env_options, trace_payload, trajectory_payload
+from actfocus_studio.data.view import View
+from actfocus_studio.server.static import PACKAGE
 from tests import machine
 from tests.app.sample import make_run
 
-WEIGHTS_JS = Path(app.token_view.__file__).with_name("weights.js")
+WEIGHTS_JS = PACKAGE / "web/trace/weights.js"
 
 
 @pytest.fixture(scope="module")

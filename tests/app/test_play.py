@@ -7,8 +7,8 @@ import pytest
 from actfocus_core.envs import ENVS, make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
-from app.payload import env_options
-from app.play import answer, play
+from actfocus_studio.data.serialize import env_options
+from actfocus_studio.pages.trace.play import answer, play
 from tests.app.sample import make_run
 
 

@@ -19,9 +19,9 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import preset, read_status
 from actfocus_core.trajectory import TokenKind
-from app.pages.train import tell
-from app.races import LANGUAGE_RATES, RaceRequest, Races
-from app.train.prompt import over_time
+from actfocus_studio.jobs.experiments import LANGUAGE_RATES, ExperimentRequest, Experiments
+from actfocus_studio.pages.train.page import tell
+from actfocus_studio.pages.train.prompt import over_time
 from tests.core.command import actfocus
 
 GOOD = {
@@ -58,11 +58,11 @@ GOOD = {
 )
 def test_a_request_is_checked(change, says):
     with pytest.raises(ActFocusError, match=says):
-        RaceRequest(**{**GOOD, **change})
+        ExperimentRequest(**{**GOOD, **change})
 
 
 def test_ids_from_a_page_never_reach_the_file_system(tmp_path):
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     for id in ("../../etc/passwd", "", "a" * 200, "x/y", None, 7, "race\n"):
         with pytest.raises(ActFocusError):
             races.look(id, {})
@@ -71,7 +71,7 @@ def test_ids_from_a_page_never_reach_the_file_system(tmp_path):
 
 
 def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     races.folder.mkdir()
     (races.folder / "race-x-1.json").write_text("{")
     (races.folder / "race-x-2.json").write_text(
@@ -84,9 +84,9 @@ def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
 
 
 def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
-    races = Races(tmp_path)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    long = RaceRequest(
+    races = Experiments(tmp_path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    long = ExperimentRequest(
         **{**GOOD, "seeds": 5, "time": "5 minutes", "schemes": ["uniform", "actfocus", "role_only", "energy_only"]}
     )
     started = [races.start(long), races.start(long)]
@@ -99,10 +99,10 @@ def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("policy", ["--help", "../policy", "Qwen/absent", "", "/etc"])
 def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
-    races = Races(tmp_path / "runs")
+    races = Experiments(tmp_path / "runs")
     asked = {**GOOD, "policy": policy}
     with pytest.raises(ActFocusError, match="unknown policy"):
-        races.start(RaceRequest(**asked))
+        races.start(ExperimentRequest(**asked))
     with pytest.raises(ActFocusError, match="unknown policy"):
         tell(races, {"op": "estimate", "request": asked})
     assert not (tmp_path / "runs").exists()
@@ -133,14 +133,14 @@ def test_a_language_model_is_trained_quickly_in_another_way(tmp_path):
 
 def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
     """The policy's folder stands in the command, the time that may pass follows what is expected, and the page is told a name."""
-    races = Races(tmp_path)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
+    races = Experiments(tmp_path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
     folder = tmp_path / "first-one" / "policy"
     shutil.copytree(assets() / "tiny-policy", folder)
     names = dict(tell(races, {"op": "policies"})["policies"])
     assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
-    monkeypatch.setattr("app.races.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
-    id = races.start(RaceRequest(**{**GOOD, "policy": str(folder)}))
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
+    id = races.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))
     look = races.look(id, {})
     assert look["policy"] == "first-one" and races.races()[0]["policy"] == "first-one"
     command = shlex.split(races.log(id, look["runs"][0]["name"])["command"])
@@ -151,7 +151,7 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
         "--steps": "4",
         "--time-budget": str(4 * (4 * 50 + 5 * 10)),
     }
-    plain = races.look(races.start(RaceRequest(**GOOD)), {})
+    plain = races.look(races.start(ExperimentRequest(**GOOD)), {})
     assert plain["policy"] == "tiny" and "--policy" not in races.log(plain["id"], plain["runs"][0]["name"])["command"]
 
 
@@ -165,9 +165,9 @@ def wait(check, seconds=300):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Races of four steps and little evaluation: what is tested is the queue, not the learning."""
-    monkeypatch.setattr("app.races.request.TIMES", {"30 seconds": 8})
-    arguments = Races._arguments
+    """Experiments of four steps and little evaluation: what is tested is the queue, not the learning."""
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.request.TIMES", {"30 seconds": 8})
+    arguments = Experiments._arguments
 
     def smaller(self, race, run, out):
         return [
@@ -188,12 +188,12 @@ def short(monkeypatch):
             "900",
         ]
 
-    monkeypatch.setattr(Races, "_arguments", smaller)
+    monkeypatch.setattr(Experiments, "_arguments", smaller)
 
 
 def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, short):
-    races = Races(tmp_path)
-    id = races.start(RaceRequest(**GOOD))
+    races = Experiments(tmp_path)
+    id = races.start(ExperimentRequest(**GOOD))
     seen, most = {}, 0
     cursors: dict[str, int] = {}
 
@@ -245,29 +245,29 @@ def check_what_repeats_a_run(races, id, name):
 
 
 def test_places_in_the_queue_count_all_races_before(tmp_path, monkeypatch):
-    races = Races(tmp_path)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    first, second = races.start(RaceRequest(**GOOD)), races.start(RaceRequest(**GOOD))
+    races = Experiments(tmp_path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    first, second = races.start(ExperimentRequest(**GOOD)), races.start(ExperimentRequest(**GOOD))
     assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[1, 2], [3, 4]]
     races.ask(first, "stop")
     assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[None, None], [1, 2]]
 
 
 def test_a_full_disk_begins_nothing_and_says_why(tmp_path, monkeypatch):
-    races = Races(tmp_path)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    id = races.start(RaceRequest(**GOOD))
+    races = Experiments(tmp_path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    id = races.start(ExperimentRequest(**GOOD))
     monkeypatch.undo()
-    monkeypatch.setattr("app.races.store.DISK_FREE", 1 << 60)
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.store.DISK_FREE", 1 << 60)
     races._loop()
     assert races.look(id, {})["going"] is False and races.look(id, {})["runs"][0]["state"] == "waiting"
-    for attempt in (lambda: races.ask(id, "go"), lambda: races.start(RaceRequest(**GOOD))):
+    for attempt in (lambda: races.ask(id, "go"), lambda: races.start(ExperimentRequest(**GOOD))):
         with pytest.raises(ActFocusError, match="MB are free where the runs are kept"):
             attempt()
 
 
 def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     (step, evaluation), measured = races.rates("sudoku", "ppo", "tiny")
     assert not measured and step > 0 and evaluation > 0
     run = Run.create(
@@ -281,9 +281,9 @@ def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
     assert races.rates("frozen_lake", "grpo", "tiny") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
     # Another policy has its own rates, a language model much slower ones until it was trained here.
     assert races.rates("frozen_lake", "grpo", "smollm2") == (LANGUAGE_RATES, False)
-    slow = races.estimate(RaceRequest(**{**GOOD, "policy": "smollm2"}))
+    slow = races.estimate(ExperimentRequest(**{**GOOD, "policy": "smollm2"}))
     assert slow["steps"] == 4 and slow["seconds"] == 2 * (4 * LANGUAGE_RATES[0] + 5 * LANGUAGE_RATES[1])
-    found = races.estimate(RaceRequest(**{**GOOD, "time": "2 minutes"}))
+    found = races.estimate(ExperimentRequest(**{**GOOD, "time": "2 minutes"}))
     assert found["steps"] == int((120 - 7 * 3) / 0.5) and found["measured"] and found["runs"] == 2
     assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), (
         "a last evaluation may be added"
@@ -317,8 +317,8 @@ def check_a_prompt_over_time(path, scheme):
 
 
 def test_stop_pause_go_and_a_killed_process(tmp_path, short):
-    races = Races(tmp_path)
-    id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
+    races = Experiments(tmp_path)
+    id = races.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
     name = races.look(id, {})["runs"][0]["name"]
     path = tmp_path / name
     wait(lambda: read_status(path).get("step", 0) >= 1)
@@ -338,13 +338,13 @@ def test_stop_pause_go_and_a_killed_process(tmp_path, short):
 def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path):
     """The studio is killed: the training goes on, a new studio shows it and begins no second one."""
     code = (
-        f"import time, json\nfrom pathlib import Path\nfrom app.races import *\nimport app.races.request\n"
-        f"app.races.request.TIMES = {{'30 seconds': 40}}\n"
-        f"races = Races(Path({str(tmp_path)!r}))\nprint(races.start(RaceRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
+        f"import time, json\nfrom pathlib import Path\nfrom actfocus_studio.jobs.experiments import *\nimport actfocus_studio.jobs.experiments.request\n"
+        f"actfocus_studio.jobs.experiments.request.TIMES = {{'30 seconds': 40}}\n"
+        f"races = Experiments(Path({str(tmp_path)!r}))\nprint(races.start(ExperimentRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
     )
     studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     id = studio.stdout.readline().strip()
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     running = wait(lambda: [r for r in races.look(id, {})["runs"] if r["state"] == "running" and r["step"] >= 1])
     studio.kill()
     studio.wait()
@@ -365,7 +365,7 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
 
     config = {"command": command, "env": "frozen_lake", "algorithm": "grpo", "scheme": "actfocus"}
     params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     with (made := RunMirror(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")

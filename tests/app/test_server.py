@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from app.main import is_loopback, launch
+from actfocus_studio.main import is_loopback, launch
 
 
 def ask(studio: str, method: str, path: str, body: str | None = None, headers: dict | None = None):
@@ -107,7 +107,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
 
 def test_the_app_process_loads_no_model_library():
     code = (
-        "import sys, app.main; app.main.build(); "
+        "import sys, actfocus_studio.main; actfocus_studio.main.build(); "
         "print([m for m in ('torch', 'transformers', 'safetensors') if m in sys.modules])"
     )
     done = subprocess.run(

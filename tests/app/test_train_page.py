@@ -12,7 +12,7 @@ import pytest
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from actfocus_core.train.control import the_only_trainer, write_status
-from app import models
+from actfocus_studio.data import models
 
 pytestmark = pytest.mark.browser
 
@@ -24,14 +24,16 @@ ROWS = 250
 @pytest.fixture
 def short(monkeypatch):
     """Twenty steps a run, of two prompts each: what is shown is the page, not the learning."""
-    from app.races import Races
+    from actfocus_studio.jobs.experiments import Experiments
 
-    monkeypatch.setattr(Races, "rates", lambda self, env, algorithm, policy: ((1.0, 0.0), False))
-    monkeypatch.setattr("app.races.request.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300})
-    arguments = Races._arguments
+    monkeypatch.setattr(Experiments, "rates", lambda self, env, algorithm, policy: ((1.0, 0.0), False))
+    monkeypatch.setattr(
+        "actfocus_studio.jobs.experiments.request.TIMES", {"30 seconds": 20, "2 minutes": 120, "5 minutes": 300}
+    )
+    arguments = Experiments._arguments
     small = ("prompts=2", "rollouts=4", "eval_prompts=2", "eval_rollouts=2", "mass_every=0")
     monkeypatch.setattr(
-        Races,
+        Experiments,
         "_arguments",
         lambda self, race, run, out: [
             *arguments(self, race, run, out),
@@ -45,10 +47,10 @@ def short(monkeypatch):
 @pytest.fixture
 def long_race(runs_dir):
     """A race whose two runs have more rows than one answer brings; the second one is still being trained."""
-    from app.races import RaceRequest
+    from actfocus_studio.jobs.experiments import ExperimentRequest
 
     names = [{"name": f"race-long-1-{scheme}-s0", "scheme": scheme, "seed": 0} for scheme in ("uniform", "actfocus")]
-    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 1, "5 minutes")
+    asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 1, "5 minutes")
     races = runs_dir / ".races"
     races.mkdir(exist_ok=True)
     file = races / "race-long-1.json"
@@ -79,7 +81,7 @@ def row(step, rng):
 
 
 def test_a_long_run_is_sent_once_and_then_only_what_is_new(page, studio, runs_dir, long_race, monkeypatch):
-    monkeypatch.setattr("app.races.races.ROWS_MAX", 100)
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.experiments.ROWS_MAX", 100)
     answers = []
     page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
     page.goto(f"{studio}/?tab=train&race=race-long-1")
@@ -297,11 +299,11 @@ def test_a_killed_run_says_so_with_the_end_of_its_log(page, studio, runs_dir, sh
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     import json
 
-    from app.pages.train import tell
-    from app.races import Races
-    from app.requests import answer
+    from actfocus_studio.jobs.experiments import Experiments
+    from actfocus_studio.pages.train.page import tell
+    from actfocus_studio.shell.requests import answer
 
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     got = json.loads(answer(text, lambda asked: tell(races, asked)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
     assert list(tmp_path.iterdir()) == []

@@ -10,12 +10,12 @@ from actfocus_core.credit import Batch, get_scheme, signal_stats, token_weights
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from app.batch import BatchCache
-from app.catalog import Catalog
-from app.latest import Latest
-from app.pages import tune
-from app.requests import answer
-from app.tune.distribution import BINS, QUANTILES, distributions
+from actfocus_studio.data.batch_cache import BatchCache
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.pages.tune import page as tune
+from actfocus_studio.pages.tune.distribution import BINS, QUANTILES, distributions
+from actfocus_studio.shell.requests import answer
 from tests.app.sample import make_run
 
 STATE = "ActFocus.tune.state"
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 def told(run, **request) -> dict:
     studio = Shared(run.path.parent)
     return json.loads(
-        answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.tell(studio, Latest(), one))
+        answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.tell(studio, LruCache(), one))
     )
 
 
@@ -91,7 +91,7 @@ def test_what_was_not_recorded_or_does_not_vary(run):
     ],
 )
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
-    got = json.loads(answer(text, lambda one: tune.tell(Shared(tmp_path), Latest(), one)))
+    got = json.loads(answer(text, lambda one: tune.tell(Shared(tmp_path), LruCache(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

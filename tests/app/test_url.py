@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.url import COLOURS, FILTERS, SCOPES, View
+from actfocus_studio.data.view import COLOURS, FILTERS, SCOPES, View
 
 
 def test_a_view_survives_its_query_string():

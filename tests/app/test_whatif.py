@@ -18,12 +18,12 @@ from actfocus_core.counterfactual.walkthrough import slow_motion
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
-from app.catalog import Catalog
-from app.requests import answer
-from app.url import View
-from app.whatif import asking
-from app.whatif.panel import Panel
-from app.whatif.process import BUSY, WhatIfProcess
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.whatif.process import BUSY, WhatIfProcess
+from actfocus_studio.panels.whatif import requests as asking
+from actfocus_studio.panels.whatif.panel import Panel
+from actfocus_studio.shell.requests import answer
 
 STATE = "ActFocus.whatif.state"
 PATIENCE = 180_000
@@ -498,7 +498,7 @@ def breathe(met):
         found = []
         for p in psutil.Process().children():
             with suppress(psutil.NoSuchProcess):  # It may have ended already.
-                found += [p] if "app.whatif.worker" in p.cmdline() else []
+                found += [p] if "actfocus_studio.jobs.whatif.worker" in p.cmdline() else []
         return found
 
     end = time.monotonic() + PATIENCE / 1000

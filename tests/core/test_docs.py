@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actfocus_core.train.metrics import EVALUATION, METRICS
-from app.learn.facts import FACTS
-from app.learn.lessons import load_lessons
+from actfocus_studio.pages.learn.facts import FACTS
+from actfocus_studio.pages.learn.lessons import load_lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -27,7 +27,7 @@ def test_the_wheel_carries_its_assets(wheel):
         "actfocus_core/assets/smollm2-adapter/adapter_model.safetensors",
         "actfocus_core/reports/templates/sections/schemes.html.j2",
         "actfocus_core/interop/templates/verl.sh.j2",
-        "app/token_view/view.js",
+        "actfocus_studio/pages/trace/page.js",
     ):
         assert wanted in names
     assert not [n for n in names if n.startswith(("tests", "assets"))]
@@ -66,7 +66,11 @@ def test_the_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
     # A second site folder through PYTHONPATH runs no .pth files, so the editable checkout stays out.
     env = {"PYTHONPATH": sysconfig.get_path("purelib"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     where = subprocess.run(
-        [python, "-c", "import actfocus_core, app; print(actfocus_core.__file__, app.__file__)"],
+        [
+            python,
+            "-c",
+            "import actfocus_core, actfocus_studio; print(actfocus_core.__file__, actfocus_studio.__file__)",
+        ],
         env=env,
         cwd=tmp_path,
         capture_output=True,

@@ -15,9 +15,9 @@ from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import Evaluation, External, Import, Other, Rollouts, RunInfo, Training
 from actfocus_core.train import TrainConfig, config_of
-from app.exchange import _tokenizer
-from app.payload import _run
-from app.whatif import asking
+from actfocus_studio.data.serialize import _run
+from actfocus_studio.panels.import_export.job import _tokenizer
+from actfocus_studio.panels.whatif import requests as asking
 
 OPTIONS = {"max_turns": 4}
 TRAINED = {"command": "train", **TrainConfig.of(model="/models/own", env_options=OPTIONS).model_dump(mode="json")}

@@ -8,8 +8,8 @@ import pytest
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, train
 from actfocus_core.trajectory import Trajectory
-from app.latest import stamp
-from app.races import RaceRequest, Races
+from actfocus_studio.data.cache import stamp
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.faults.kills import CONFIG
 
 HOUR = 3600.0
@@ -37,10 +37,11 @@ def test_a_run_takes_as_long_and_ends_as_it_would(tmp_path, backwards):
 
 
 def test_races_stand_in_the_order_they_were_started_in(tmp_path, backwards, monkeypatch):
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    races = Races(tmp_path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    races = Experiments(tmp_path)
     ids = [
-        races.start(RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")) for _ in range(3)
+        races.start(ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds"))
+        for _ in range(3)
     ]
     assert [race["id"] for race in races.races()] == ids[::-1]
 

@@ -12,7 +12,7 @@ from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, train
 from actfocus_core.train.checkpoint import checkpoints
-from app.races import RaceRequest, Races
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.core.command import actfocus
 from tests.faults.kills import CONFIG, rows
 from tests.whatifs import BRANCHED
@@ -139,15 +139,15 @@ def test_annotations_and_what_ifs_of_before_stay(disk, rollouts, room):
 
 def test_the_studio_says_so_and_goes_on(disk, monkeypatch):
     """Both where it sees that little is free, and where the disk fills at that moment."""
-    asked = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
-    races = Races(disk.path)
+    asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
+    races = Experiments(disk.path)
     disk.fill()
     with pytest.raises(ActFocusError, match="MB are free where the runs are kept"):
         races.start(asked)
-    monkeypatch.setattr("app.races.store.DISK_FREE", 0)
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.store.DISK_FREE", 0)
     with pytest.raises(ActFocusError, match="cannot be written .No space left"):
         races.start(asked)
     assert races.races() == [] and not [name for name in disk.files() if name.endswith((".json", ".part"))]
     disk.empty()
-    monkeypatch.setattr(Races, "_work", lambda self: None)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
     assert races.look(races.start(asked), {})["runs"][0]["state"] == "queued"

@@ -9,8 +9,8 @@ import pytest
 
 from actfocus_core.train import read_status
 from actfocus_core.train.checkpoint import checkpoints
-from app.jobs import Worker
-from app.races import RaceRequest, Races
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
+from actfocus_studio.jobs.rollouts import Worker
 from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
 from tests.faults.kills import CONFIG
 
@@ -46,10 +46,10 @@ train(TrainConfig.of(**values), {str(path)!r}, watch)
 
 
 def test_a_trainer_that_is_killed_before_it_can_say_anything(tmp_path, monkeypatch):
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", DIE])
-    races = Races(tmp_path)
-    id = races.start(RaceRequest(**GOOD))
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    monkeypatch.setattr(Experiments, "_command", lambda self, race, run: [sys.executable, "-S", "-c", DIE])
+    races = Experiments(tmp_path)
+    id = races.start(ExperimentRequest(**GOOD))
     races._begin_next()
     look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] == "failed" and found)
     assert look["message"].startswith("its process was killed (SIGKILL)") and "memory was spent" in look["message"]
@@ -75,16 +75,16 @@ def test_the_kernel_ends_a_trainer_and_the_studio_says_so_and_goes_on(tmp_path, 
         pytest.skip("a limit that the kernel enforces is a memory control group (v1), which only root may make")
     try:
         (GROUP / "memory.limit_in_bytes").write_text(str(300 << 20))
-        races = Races(tmp_path)
-        command = Races._command
+        races = Experiments(tmp_path)
+        command = Experiments._command
         shell = f'echo $$ > {GROUP}/cgroup.procs; exec "$@"'
         races._command = lambda race, run: ["sh", "-c", shell, "sh", *command(races, race, run)]
-        id = races.start(RaceRequest(**{**GOOD, "schemes": ["uniform"]}))
+        id = races.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
         look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("failed", "killed") and found)
         assert "SIGKILL" in look["message"] and "memory was spent" in look["message"]
         wait(lambda: not races.look(id, {})["going"] or races._thread is None or not races._thread.is_alive())
         del races._command
-        again = Races(tmp_path)
+        again = Experiments(tmp_path)
         again.ask(id, "go")
         wait(lambda: again.look(id, {})["runs"][0]["state"] == "finished")
     finally:

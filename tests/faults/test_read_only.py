@@ -12,30 +12,30 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, request, resume, train
-from app.batch import BatchCache
-from app.catalog import Catalog
-from app.jobs import Signals
-from app.latest import Latest
-from app.pages import trace
-from app.races import RaceRequest, Races
-from app.url import View
+from actfocus_studio.data.batch_cache import BatchCache
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
+from actfocus_studio.jobs.rollouts import Signals
+from actfocus_studio.pages.trace import page as trace
 from tests.core.command import actfocus
 from tests.faults.kills import CONFIG
 
 LAKE = assets() / "runs/frozen-lake"
-ASKED = RaceRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
+ASKED = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
 
 
 def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_path, monkeypatch):
     shutil.copytree(LAKE, disk.path / "lake")
     train(TrainConfig.of(**CONFIG, steps=1), disk.path / "trained")
-    races = Races(disk.path)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    monkeypatch.setattr("app.races.store.DISK_FREE", 0)
+    races = Experiments(disk.path)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.store.DISK_FREE", 0)
     id = races.start(ASKED)
     disk.read_only()
     listed, run = disk.files(), Run.open(disk.path / "lake")
-    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache(), trajectories=Latest())
+    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache(), trajectories=LruCache())
     told = trace.payload(studio, View(run="lake"), restore=False)
     assert json.loads(told)["trajectory"]["id"] in set(run.index()["id"])
     assert actfocus("diagnose", str(run.path)).returncode == 0

@@ -16,8 +16,8 @@ from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.control import clear, requested, the_only_trainer
-from app.catalog import Catalog
-from app.races import RaceRequest, Races
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.app.test_races import GOOD
 from tests.core.command import actfocus
 from tests.fuzz.test_run_folder import RACE, base
@@ -113,7 +113,7 @@ def look(runs) -> str:
         )
     )
     said += [repr(read_status(runs / "r")), requested(runs / "r")]
-    races = Races(runs)
+    races = Experiments(runs)
     for reads in (
         races.races,
         races._busy,
@@ -137,16 +137,16 @@ def write(runs, monkeypatch) -> None:
         with the_only_trainer(runs / "r"):
             clear(runs / "r")
 
-    races = Races(runs)
-    monkeypatch.setattr(Races, "_work", lambda self: None)
-    monkeypatch.setattr(Races, "_command", lambda self, race, run: ["true"])
+    races = Experiments(runs)
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
+    monkeypatch.setattr(Experiments, "_command", lambda self, race, run: ["true"])
     tried(
         lambda: request(runs / "r", "pause"),
         train_alone,
         lambda: Run.open(runs / "r").log({"step": 9}),
         lambda: races.ask(RACE, "stop"),
         lambda: races.ask(RACE, "go"),
-        lambda: races.start(RaceRequest(**GOOD)),
+        lambda: races.start(ExperimentRequest(**GOOD)),
     )
     races._going = [race["id"] for race in races._all() if race["id"] != RACE][:1]
     if races._going:
@@ -224,9 +224,9 @@ def test_the_folder_of_races_that_is_a_link(whole, tmp_path):
     (runs / ".races").rename(elsewhere)
     (runs / ".races").symlink_to(elsewhere)
     before = names(elsewhere)
-    races = Races(runs)
+    races = Experiments(runs)
     with pytest.raises(ActFocusError, match="is a link"):
-        races.start(RaceRequest(**GOOD))
+        races.start(ExperimentRequest(**GOOD))
     assert races.races()[0]["id"] == "r" and names(elsewhere) == before
 
 

@@ -9,17 +9,17 @@ import pytest
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
-from app.races import RaceRequest, Races
+from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
 from tests.whatifs import BRANCHED
 
-ASKED = RaceRequest(**{**GOOD, "schemes": ["uniform"]})
+ASKED = ExperimentRequest(**{**GOOD, "schemes": ["uniform"]})
 
 
 @pytest.fixture
 def idle(monkeypatch):
-    """Races that are queued and never begun by themselves."""
-    monkeypatch.setattr(Races, "_work", lambda self: None)
+    """Experiments that are queued and never begun by themselves."""
+    monkeypatch.setattr(Experiments, "_work", lambda self: None)
 
 
 def at_once(*works) -> None:
@@ -43,7 +43,7 @@ def at_once(*works) -> None:
 
 
 def test_races_started_at_the_same_moment_are_all_kept(tmp_path, idle):
-    studios, ids = [Races(tmp_path), Races(tmp_path)], []
+    studios, ids = [Experiments(tmp_path), Experiments(tmp_path)], []
     for _ in range(8):
         at_once(*(lambda studio=studio: ids.append(studio.start(ASKED)) for studio in studios))
     assert len(set(ids)) == 16 and [{race["id"] for race in studio.races()} for studio in studios] == [set(ids)] * 2
@@ -52,9 +52,9 @@ def test_races_started_at_the_same_moment_are_all_kept(tmp_path, idle):
 def test_the_slot_is_taken_once_and_freed_by_the_end_of_the_process(tmp_path, idle, monkeypatch):
     """Whoever begins, and even where the studio that began it is gone."""
     monkeypatch.setattr(
-        Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
+        Experiments, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
     )
-    studios = [Races(tmp_path), Races(tmp_path)]
+    studios = [Experiments(tmp_path), Experiments(tmp_path)]
     for studio in studios:
         studio.start(ASKED)
 
@@ -81,8 +81,8 @@ def test_the_slot_is_taken_once_and_freed_by_the_end_of_the_process(tmp_path, id
 
 
 def test_go_in_both_trains_once_and_stop_in_the_other_one_stops(tmp_path, short):  # noqa: F811
-    first, second = Races(tmp_path), Races(tmp_path)
-    id = first.start(RaceRequest(**GOOD))
+    first, second = Experiments(tmp_path), Experiments(tmp_path)
+    id = first.start(ExperimentRequest(**GOOD))
     second.ask(id, "go")
     begun = wait(lambda: [run for run in second.look(id, {})["runs"] if run["state"] == "running" and run["step"] >= 1])
     second.ask(id, "stop")
@@ -102,9 +102,9 @@ def test_a_stop_that_comes_before_the_run_listens_is_kept(tmp_path, idle, monkey
     from actfocus_core.train.control import requested, the_only_trainer, write_status
 
     monkeypatch.setattr(
-        Races, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
+        Experiments, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
     )
-    races = Races(tmp_path)
+    races = Experiments(tmp_path)
     id = races.start(ASKED)
     races._begin_next()
     races.ask(id, "stop")

@@ -17,7 +17,7 @@ MODULES = ("parsers", "url", "lessons", "run_folder", "importers")
 
 def main() -> None:
     # What is looked into, before anything imports it: our own code alone.
-    with atheris.instrument_imports(include=["actfocus_core", "app"]):
+    with atheris.instrument_imports(include=["actfocus_core", "actfocus_studio"]):
         for name in MODULES:
             __import__(f"tests.fuzz.test_{name}")
     name, *options = sys.argv[1:] or [""]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from app.learn import lessons
-from app.learn.facts import FACTS
-from app.url import View
+from actfocus_studio.data.view import View
+from actfocus_studio.pages.learn import lessons
+from actfocus_studio.pages.learn.facts import FACTS
 from tests.fuzz.cases import answered, fuzz
 from tests.fuzz.damage import damaged_bytes, damaged_value
 

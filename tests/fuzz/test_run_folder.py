@@ -22,12 +22,13 @@ from actfocus_core.train import config_of, read_status
 from actfocus_core.train.checkpoint import SECONDS, checkpoints, load_checkpoint, save_checkpoint
 from actfocus_core.train.control import STATES, requested, write_status
 from actfocus_core.trajectory import Alternatives, Trajectory, Turn
-from app.batch import BatchCache
-from app.catalog import Catalog
-from app.latest import Latest
-from app.pages import trace, train
-from app.races import Races
-from app.url import View
+from actfocus_studio.data.batch_cache import BatchCache
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.experiments import Experiments
+from actfocus_studio.pages.trace import page as trace
+from actfocus_studio.pages.train import page as train
 from tests.fuzz.cases import answered, fuzz
 from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_value
 from tests.whatifs import BRANCHED
@@ -175,7 +176,7 @@ def tables() -> None:
 def page(view: View) -> None:
     """What the Trace page is sent: JSON, with one clear line where the run cannot be shown."""
     studio = SimpleNamespace(
-        catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=Latest()
+        catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=LruCache()
     )
     told = json.loads(trace.payload(studio, view, restore=True))
     assert told
@@ -207,7 +208,7 @@ def status() -> None:
 
 def race() -> None:
     """The Train page's list and its race."""
-    races = Races(base())
+    races = Experiments(base())
     assert answered(lambda: train.tell(races, {"op": "list"})) is not None, "a broken race is left out of the list"
     told = answered(lambda: train.tell(races, {"op": "look", "id": RACE, "cursors": {}}))
     json.dumps(told, allow_nan=False)

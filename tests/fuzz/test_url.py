@@ -6,9 +6,7 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import QueryParams
 
-from app.pages.trace import _request
-from app.requests import answer
-from app.url import (
+from actfocus_studio.data.view import (
     COLOURS,
     EXPORTS,
     FILTERS,
@@ -21,6 +19,8 @@ from app.url import (
     TABS,
     View,
 )
+from actfocus_studio.pages.trace.page import _request
+from actfocus_studio.shell.requests import answer
 from tests.fuzz.cases import clear, fuzz
 from tests.fuzz.damage import DEEP, Choices, damaged_bytes
 

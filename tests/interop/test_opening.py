@@ -109,7 +109,7 @@ def test_what_cannot_be_opened_is_one_line_and_nothing_is_written(arguments, say
 
 def test_the_command_opens_the_studio_on_the_import(tokenizer, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr("app.main.launch", lambda runs, **how: opened.append((runs, how)))
+    monkeypatch.setattr("actfocus_studio.main.launch", lambda runs, **how: opened.append((runs, how)))
     path = write("trl", tmp_path, records("trl", tokenizer))
     arguments = ["app", str(path), "--tokenizer", "tiny", "--runs-dir", str(tmp_path / "runs"), "--no-browser"]
     first = CliRunner().invoke(command, [*arguments, "--json"])

@@ -584,7 +584,7 @@ def test_types_that_a_parquet_file_brings_are_not_made(evil, marker, tmp_path):
     ],
 )
 def test_a_lesson_makes_no_objects(text, marker, tmp_path):
-    from app.learn.lessons import load_lessons
+    from actfocus_studio.pages.learn.lessons import load_lessons
 
     (tmp_path / "a.yaml").write_text(text.replace("MARKER", str(marker)))
     with pytest.raises(ActFocusError) as error:

@@ -20,9 +20,9 @@ from actfocus_core.interop.formats.trl import explains
 from actfocus_core.runs import Run
 from actfocus_core.train.groups import keep_groups
 from actfocus_core.trajectory import TokenKind
-from app.batch import constants
-from app.groups.diagnosis import diagnosis
-from app.latest import Latest
+from actfocus_studio.data.batch_cache import constants
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.pages.groups.diagnosis import diagnosis
 from tests.interop.files import FIRST, REPLIES, messages, records, same, write
 
 
@@ -335,7 +335,7 @@ def test_a_rollout_counts_once_in_its_group_whatever_its_branches(tokenizer, tok
     assert (group["rollouts"], group["mean_return"], group["sigma"], group["success"]) == (2, 0.5, 0.5, 0.5)
     # Counted by trajectory, the returns of the second group would spread more.
     assert {t.group for t in keep_groups(ts, 0.5)} == {ts[0].group}
-    assert diagnosis(run, None, None, Latest(1)).found["rollouts"]["return"] == [1, 0, 0.9, 0]
+    assert diagnosis(run, None, None, LruCache(1)).found["rollouts"]["return"] == [1, 0, 0.9, 0]
     told = CliRunner().invoke(
         command,
         [

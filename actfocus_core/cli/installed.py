@@ -1,0 +1,60 @@
+"""Commands that other packages bring: the entry points of the group ``actfocus.commands``.
+
+The name of an entry point is the command's, its value a function with Typer's annotations. ``actfocus --help`` imports
+the function's module, so heavy imports belong inside the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from actfocus_core.errors import ActFocusError
+
+GROUP = "actfocus.commands"
+STUDIO = "app"
+"""The studio's command; without the studio it says how to install it."""
+INSTALL = "install it with `pip install actfocus`, or in a checkout with `pip install --editable .`"
+
+
+class InstalledCommands(TyperGroup):
+    """The library's own commands behind those of installed packages, which are looked for when one is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        own = super().list_commands(ctx)
+        installed = {STUDIO, *(point.name for point in entry_points(group=GROUP))}
+        return [*sorted(installed - set(own)), *own]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or _installed(cmd_name)
+
+
+def _installed(name: str) -> Any:
+    """The command of this name that a package brings; None where there is none."""
+    point = next(iter(entry_points(group=GROUP, name=name)), None)
+    if point is None:
+        return _missing(name, f"the studio is not installed here; {INSTALL}") if name == STUDIO else None
+    try:
+        return _command(name, point.load())
+    except ImportError as error:
+        return _missing(name, f"`actfocus {name}` is not fully installed ({error}); {INSTALL}")
+
+
+def _command(name: str, work: Callable[..., Any], **settings: Any) -> Any:
+    holder = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    holder.command(name, **settings)(work)
+    return typer.main.get_command(holder)
+
+
+def _missing(name: str, message: str) -> Any:
+    """A command that raises ActFocusError with this message, whatever its arguments are."""
+
+    def refuse() -> None:
+        raise ActFocusError(message)
+
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+    return _command(name, refuse, help="Not installed.", add_help_option=False, context_settings=anything)

@@ -1,0 +1,171 @@
+"""What the page needs to know of a whole batch, in a handful of numbers.
+
+The batch is one training step. For any alpha and beta the gradient mass by kind and the
+effective number of tokens follow in closed form from sums that do not depend on them:
+with w = 1 + beta * s on actions, sum w = n + beta * S1 and sum w^2 = n + 2 beta S1 + beta^2 S2,
+and the same with |A| under every sum. So the page can follow a slider without the tokens of
+the batch and without the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from actfocus_core.advantages import grpo_advantages
+from actfocus_core.credit.weights import EPSILON, sigmoid
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
+from actfocus_studio.data.cache import LruCache, stamp
+from actfocus_studio.data.view import SCOPES
+
+
+@dataclass(frozen=True)
+class ScopeSums:
+    """One signal standardised within one scope."""
+
+    mean: np.ndarray
+    """float64 [cells]: mu of each cell, a cell being the batch, a group or a trajectory"""
+    std: np.ndarray
+    """float64 [cells]"""
+    count: np.ndarray
+    """int64 [cells], action tokens"""
+    sums: dict[str, float]
+    """over the action tokens of the batch: s, s2 of the sigmoid; a1, a2 and b2 with |A| and A^2"""
+
+
+@dataclass(frozen=True)
+class BatchConstants:
+    """Everything about the batch that no slider changes."""
+
+    size: int
+    advantages: dict[str, float | None]
+    """trajectory id -> GRPO advantage; None where the rollout was never scored"""
+    kinds: dict[str, dict[str, float]]
+    """kind -> n tokens, sum of |A|, sum of A^2"""
+    cells: dict[str, dict[str, int]]
+    """scope -> trajectory id -> its cell"""
+    scopes: dict[str, dict[str, ScopeSums] | None]
+    """signal -> scope -> sums; None where an action token lacks the signal"""
+    ranges: dict[str, tuple[float, float] | None]
+    """signal -> 1st and 99th percentile over the response tokens"""
+
+    def of(self, trajectory: Trajectory) -> dict:
+        """The batch as this trajectory's page reads it: plain JSON."""
+        signals = {
+            name: scopes and {scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
+            for name, scopes in self.scopes.items()
+        }
+        top = max((abs(a) for a in self.advantages.values() if a is not None), default=0.0)
+        return {
+            "trajectories": self.size,
+            "kinds": self.kinds,
+            "signals": signals,
+            "ranges": self.ranges,
+            "advantage": self.advantages[trajectory.id],
+            "advantage_max": top,
+        }
+
+    def _scope(self, scope: str, sums: ScopeSums, id: str) -> dict:
+        cell = self.cells[scope][id]
+        return {
+            "mu": float(sums.mean[cell]),
+            "sigma": float(sums.std[cell]),
+            "count": int(sums.count[cell]),
+            "sums": sums.sums,
+        }
+
+
+class BatchCache:
+    """The constants of the steps looked at last; reading a whole step takes half a second."""
+
+    def __init__(self, size: int = 32):
+        self._latest: LruCache[BatchConstants] = LruCache(size)
+
+    def get(self, run: Run, step: int, reference: str | None) -> BatchConstants:
+        """The constants of a step under a reference; read once until the run's files change."""
+        return self._latest.get((reference, stamp(run, [step])), lambda: constants(run.trajectories(step, reference)))
+
+
+def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
+    """GRPO advantages among the rollouts that were scored; another trainer may have left some out, which get 0."""
+    returns = np.array([t.ret for t in trajectories])
+    scored, advantages = np.isfinite(returns), np.zeros(len(returns), np.float32)
+    counted = [t for t, there in zip(trajectories, scored) if there]
+    advantages[scored] = grpo_advantages(
+        returns[scored], [t.group for t in counted], rollouts=[t.rollout_key for t in counted]
+    )
+    return advantages
+
+
+def constants(trajectories: list[Trajectory]) -> BatchConstants:
+    """The constants of a batch that is given."""
+    advantages = _advantages(trajectories)
+    lengths = [len(t) for t in trajectories]
+    kinds = np.concatenate([t.kinds for t in trajectories])
+    index = np.repeat(np.arange(len(trajectories)), lengths)
+    size_A = np.abs(advantages.astype(np.float64))[index]
+    groups = {name: i for i, name in enumerate(dict.fromkeys(t.group for t in trajectories))}
+    cells = {
+        "batch": dict.fromkeys((t.id for t in trajectories), 0),
+        "group": {t.id: groups[t.group] for t in trajectories},
+        "trajectory": {t.id: i for i, t in enumerate(trajectories)},
+    }
+    signals = {
+        name: np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64) for name in SIGNALS
+    }
+    action, response = kinds == TokenKind.ACTION, kinds >= TokenKind.REASONING
+    cell_of = {
+        scope: (np.array([cells[scope][t.id] for t in trajectories])[index][action], max(cells[scope].values()) + 1)
+        for scope in SCOPES
+    }
+    return BatchConstants(
+        len(trajectories),
+        {t.id: float(a) if np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
+        {kind.name.lower(): _counts(size_A[kinds == kind]) for kind in RESPONSE_KINDS},
+        cells,
+        {name: _scopes(values[action], size_A[action], cell_of) for name, values in signals.items()},
+        {name: _range(values[response]) for name, values in signals.items()},
+    )
+
+
+def _counts(size_A: np.ndarray) -> dict[str, float]:
+    return {"n": len(size_A), "a1": float(size_A.sum()), "a2": float((size_A**2).sum())}
+
+
+def _scopes(values: np.ndarray, size_A: np.ndarray, cell_of: dict) -> dict | None:
+    if not np.isfinite(values).all():
+        return None
+    return {scope: _sums(values, size_A, *cell) for scope, cell in cell_of.items()}
+
+
+def _sums(values: np.ndarray, size_A: np.ndarray, cell: np.ndarray, cells: int) -> ScopeSums:
+    """mu and sigma of every cell as ``signal_stats`` has them, and the sums they give."""
+    count = np.bincount(cell, minlength=cells)
+    n = np.maximum(count, 1)
+    mean = np.bincount(cell, values, cells) / n
+    variance = np.bincount(cell, (values - mean[cell]) ** 2, cells) / n
+    std = np.where(count > 0, np.sqrt(variance + EPSILON), 1.0)
+    s = sigmoid((values - mean[cell]) / std[cell])
+    return ScopeSums(
+        mean,
+        std,
+        count,
+        {
+            "s1": float(s.sum()),
+            "s2": float((s**2).sum()),
+            "a1": float((size_A * s).sum()),
+            "b1": float((size_A**2 * s).sum()),
+            "b2": float((size_A**2 * s**2).sum()),
+        },
+    )
+
+
+def _range(values: np.ndarray) -> tuple[float, float] | None:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = np.percentile(values, [1, 99])
+    return float(low), float(high)

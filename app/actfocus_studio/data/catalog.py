@@ -1,0 +1,201 @@
+"""Which runs a person can open, and which trajectory a request of the page means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.paths import assets, when_written
+from actfocus_core.runs import Run
+from actfocus_core.runs import stamp as file_stamp
+from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.view import View
+
+FIRST_RUN = "frozen-lake"
+"""The baked run that opens where nothing else was asked for."""
+
+
+class Catalog:
+    """The runs by name: those given, those baked into the product, those in ``runs_dir``.
+
+    Runs are only ever opened by a name of this list, never by a path that came from a page.
+    """
+
+    def __init__(self, given: list[Path], runs_dir: Path):
+        self.given = [Path(path).resolve() for path in given]
+        self.runs_dir = Path(runs_dir).resolve()
+        self._open: LruCache[Run] = LruCache(16)
+
+    def paths(self) -> dict[str, Path]:
+        """Name -> folder; of two folders of one name the later one's name gets a number."""
+        found: dict[str, Path] = {}
+        made = _run_folders(self.runs_dir)
+        inside = [path for run in made for path in _evaluations(run)]
+        for path in dict.fromkeys([*self.given, *_run_folders(assets() / "runs"), *made, *inside]):
+            name, number = path.name if path not in inside else f"{path.parents[1].name} evaluation {path.name}", 2
+            while name in found:
+                name, number = f"{path.name} ({number})", number + 1
+            found[name] = path
+        return found
+
+    def default(self) -> str:
+        """The first run given, else the baked one, else the newest one."""
+        paths = self.paths()
+        if not paths:
+            raise ActFocusError(
+                "there is no run to show yet: make one under \u201cNew rollouts\u201d, or start "
+                "the studio with `actfocus app RUN`"
+            )
+        if self.given:
+            return next(name for name, path in paths.items() if path == self.given[0])
+        if FIRST_RUN in paths:
+            return FIRST_RUN
+        return max(paths, key=lambda name: when_written(paths[name] / "run.json"))
+
+    def open(self, name: str) -> Run:
+        """The run of this name. Raises ActFocusError where there is none or it is broken."""
+        path = self.paths().get(name)
+        if path is None:
+            raise ActFocusError(f"there is no run \u201c{name}\u201d here; choose one from the list")
+        try:
+            key = (path, file_stamp(path / "run.json"))
+        except ActFocusError:
+            return Run.open(path)  # which says what is wrong with it
+        # An open run keeps its index.
+        return self._open.get(key, lambda: Run.open(path))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One trajectory within its run: what the picker shows around it."""
+
+    id: str
+    step: int
+    steps: list[int]
+    position: int | None
+    """Of this trajectory among those the filter keeps; None where it is not among them."""
+    counts: dict[str, int]
+    """filter -> how many trajectories of the run it keeps"""
+    previous: str | None
+    next: str | None
+    group: str
+    group_position: int
+    group_count: int
+    group_previous: str | None
+    group_next: str | None
+    members: list[dict]
+    """The rollouts of the group: id, rollout, return, success, malformed, and if the filter keeps it."""
+
+
+def locate(run: Run, view: View) -> tuple[Place, list[str]]:
+    """The trajectory a view means, and one line for everything it asked for that is not there."""
+    index = run.index()
+    if index.empty:
+        raise ActFocusError(f"the run \u201c{run.name}\u201d has no trajectories yet")
+    notes: list[str] = []
+    masks = _masks(index)
+    kept = np.flatnonzero(masks[view.filter])
+    at = _position(index, view, kept, notes)
+    ids, steps, names = (index[column].to_numpy() for column in ("id", "step", "group"))
+    in_step = np.flatnonzero(steps == steps[at])
+    members: dict[str, list[int]] = {}
+    for i, name in zip(in_step.tolist(), names[in_step].tolist()):
+        members.setdefault(name, []).append(i)
+    groups = list(members)
+    g = groups.index(names[at])
+
+    def head(k: int) -> str | None:
+        """The first rollout of a group of this step, where there is such a group."""
+        return ids[members[groups[k]][0]] if 0 <= k < len(groups) else None
+
+    here = int(np.searchsorted(kept, at))
+    among = here < len(kept) and kept[here] == at
+    after = here + 1 if among else here
+    own = members[groups[g]]
+    return Place(
+        id=ids[at],
+        step=int(steps[at]),
+        steps=run.steps(),
+        position=here if among else None,
+        counts={name: int(mask.sum()) for name, mask in masks.items()},
+        previous=ids[kept[here - 1]] if here else None,
+        next=ids[kept[after]] if after < len(kept) else None,
+        group=names[at],
+        group_position=g,
+        group_count=len(groups),
+        group_previous=head(g - 1),
+        group_next=head(g + 1),
+        members=_members(index, own, masks[view.filter]),
+    ), notes
+
+
+def _masks(index: pd.DataFrame) -> dict[str, np.ndarray]:
+    success = index["success"].to_numpy(bool)
+    return {
+        "all": np.ones(len(index), bool),
+        "success": success,
+        "failure": ~success,
+        "malformed": (index["n_valid"] < index["n_turns"]).to_numpy(bool),
+    }
+
+
+def _position(index: pd.DataFrame, view: View, kept: np.ndarray, notes: list[str]) -> int:
+    """The row of the trajectory asked for; else the first one of the step that the filter keeps."""
+    if view.trajectory:
+        hits = np.flatnonzero(index["id"].to_numpy() == view.trajectory)
+        if len(hits):
+            return int(hits[0])
+        notes.append(f"There is no trajectory \u201c{view.trajectory}\u201d in this run; this is its first one.")
+    if view.step is not None:
+        in_step = np.flatnonzero(index["step"].to_numpy() == view.step)
+        if len(in_step):
+            both = np.intersect1d(in_step, kept)
+            return int((both if len(both) else in_step)[0])
+        notes.append(f"There is no step {view.step} in this run.")
+    if view.filter == "all":
+        return _telling(index)
+    if len(kept):
+        return int(kept[0])
+    notes.append(f"No trajectory of this run is \u201c{view.filter}\u201d; this is the first one of all.")
+    return 0
+
+
+def _telling(index: pd.DataFrame) -> int:
+    """A trajectory to begin with: several turns, a success, in a group where others failed."""
+    spread = index.groupby(["step", "group"])["return"].transform(lambda r: r.max() > r.min())
+    good = index["success"] & spread & index["n_turns"].between(2, 4) & (index["n_valid"] == index["n_turns"])
+    for candidates in (good, spread & (index["n_turns"] > 1)):
+        if candidates.any():
+            return int(candidates.to_numpy(bool).argmax())
+    return 0
+
+
+def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dict]:
+    columns = [
+        index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "success", "n_valid", "n_turns")
+    ]
+    return [
+        {
+            "id": id,
+            "rollout": int(rollout),
+            "return": float(ret) if np.isfinite(ret) else None,
+            "success": bool(success),
+            "malformed": bool(n_valid < n_turns),
+            "kept": bool(kept[i]),
+        }
+        for i, id, rollout, ret, success, n_valid, n_turns in zip(rows, *columns)
+    ]
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    return sorted(file.parent.resolve() for file in folder.glob("*/run.json") if not file.parent.name.startswith("."))
+
+
+def _evaluations(run: Path) -> list[Path]:
+    """The evaluations of a training run: runs inside its folder, where no link is followed."""
+    folder = run / "evaluation"
+    return [] if folder.is_symlink() else [path for path in _run_folders(folder) if path.parent == folder]

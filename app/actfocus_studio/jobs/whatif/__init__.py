@@ -1,0 +1,1 @@
+"""The process that answers what-ifs, and the answers that are kept."""

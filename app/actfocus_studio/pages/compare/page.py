@@ -1,0 +1,228 @@
+"""Compare: credit schemes side by side on the same rollouts, and against the truth where it is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from actfocus_core.analysis.scoreboard import COLUMNS
+from actfocus_core.credit import CONTROLS, HOW_TO_GET, SCHEMES
+from actfocus_core.errors import ActFocusError
+from actfocus_core.reports.html import render
+from actfocus_core.runs import ANNOTATIONS, Run, slug
+from actfocus_studio.data.catalog import Place, locate
+from actfocus_studio.data.serialize import dump, env_options, finite, played, texts
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.rollouts import REFERENCES, VALUES
+from actfocus_studio.pages.compare.credits import boards, table, token_credit
+from actfocus_studio.shell.components import Ask, PageView
+from actfocus_studio.shell.requests import PRIVATE, answer
+from actfocus_studio.shell.studio import Studio
+
+NAME, TITLE = "compare", "Compare"
+PLACES_MAX = 200
+"""Steps and runs offered for the same prompt."""
+FROM_REFERENCE = ("energy", "entropy", "centred_energy", "shift")
+"""What scoring with a reference model brings."""
+FROM_ORACLE = {"optimal": "oracle-optimal", "policy": "oracle-policy", "answers": "oracle-answers"}
+"""Of VALUES, what each brings."""
+
+
+def build(studio: Studio) -> None:
+    """The page is built by its script; requests and answers are JSON strings."""
+    PageView("compare", menu=menu())
+    asked = Ask("compare")
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE
+    )
+
+
+def menu() -> str:
+    """What does not depend on a run: the schemes and where each comes from."""
+    facts = ("title", "description", "source", "read", "cost", "unit", "evidence", "needs")
+    return dump(
+        {
+            "schemes": {name: {fact: getattr(scheme, fact) for fact in facts} for name, scheme in SCHEMES.items()},
+            "controls": CONTROLS,
+            "how": HOW_TO_GET,
+            "columns": COLUMNS,
+            "from_reference": list(FROM_REFERENCE),
+            "references": list(REFERENCES),
+            "values": {
+                signal: value for value, annotation in FROM_ORACLE.items() for signal in ANNOTATIONS[annotation]
+            },
+            "options": {value: " ".join(options) for value, options in VALUES.items()},
+        }
+    )
+
+
+def tell(studio: Studio, asked: dict) -> dict:
+    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+    view = View.parse(asked)
+    what = asked.get("op")
+    if what == "job":
+        return {"job": vars(studio.signals.status())}
+    if what == "cancel":
+        studio.signals.cancel()
+        return {"job": vars(studio.signals.status())}
+    if not isinstance(what, str) or what not in ANSWERS:
+        raise ActFocusError("the page asked for something unknown; reload it")
+    name = view.run or studio.catalog.default()
+    run = studio.catalog.open(name)
+    place, _ = locate(run, view)
+    return ANSWERS[what](studio, replace(view, run=name), run, place, asked)
+
+
+def panes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """The tokens of the trajectory, and of the other one beside it, if there is one."""
+    left = pane(run, view.run, place.id, view)
+    right, notes = None, []
+    if view.other:
+        try:
+            right = pane(*other(studio, view, run), view.other, view)
+        except ActFocusError as error:
+            notes.append(f"{error}; the trajectory itself stands on both sides.")
+    same = right is None or (right["run"], right["id"]) == (left["run"], left["id"])
+    return {
+        "left": left,
+        "right": None if same else right,
+        "notes": notes,
+        "view": {"scheme_a": view.scheme_a, "scheme_b": view.scheme_b, "controls": view.controls},
+    }
+
+
+def other(studio: Studio, view: View, run: Run) -> tuple[Run, str]:
+    """The run of the other trajectory and its name. Raises ActFocusError for one that is not in the list."""
+    if view.other_run in ("", view.run):
+        return run, view.run
+    return studio.catalog.open(view.other_run), view.other_run
+
+
+def pane(run: Run, name: str, id: str, view: View) -> dict:
+    """One trajectory in columns. Raises ActFocusError for an id that the run does not have."""
+    t = run.trajectory(id)
+    return {
+        "run": name,
+        "id": t.id,
+        "step": t.step,
+        "rollout": t.rollout,
+        "return": finite(t.ret),
+        "success": t.success,
+        "text": texts(t),
+        "kind": t.kinds.tolist(),
+        "turn": t.turns.tolist(),
+        "turns": played(t),
+    }
+
+
+def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """The credit of both panes' tokens, A on the left, B on the right, on one scale."""
+    batch = studio.compared.get(run, place.step, reference(run, place.step, view))
+    a, top_a = token_credit(batch, view.scheme_a, view, place.id)
+    id = place.id
+    if view.other:
+        run, _ = other(studio, view, run)
+        id = view.other
+        step = step_of(run, id)
+        batch = studio.compared.get(run, step, reference(run, step, view))
+    b, top_b = token_credit(batch, view.scheme_b, view, id)
+    return {"a": a, "b": b, "top": max(top_a, top_b) or 1.0}
+
+
+def places(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """Where else the same prompt was played: other rollouts, steps and runs."""
+    own = {"run": view.run, "step": place.step, "members": place.members}
+    index = run.index()
+    row = index[index["id"] == place.id].iloc[0]
+    found = [own, *_played(run, view.run, int(row["seed"]), place.step)] if _task(run) else [own]
+    for name in studio.catalog.paths() if _task(run) else ():
+        if name == view.run or len(found) >= PLACES_MAX:
+            continue
+        try:
+            there = studio.catalog.open(name)
+            if _task(there) == _task(run):
+                found += _played(there, name, int(row["seed"]))
+        except ActFocusError:
+            # A broken run says so where it is opened.
+            continue
+    return {"places": found[:PLACES_MAX]}
+
+
+def _task(run: Run) -> tuple | None:
+    """The environment and how it was made; None where the run does not say, and prompts are not comparable."""
+    env = run.metadata.env
+    return (env, dump(env_options(run))) if env else None
+
+
+def _played(run: Run, name: str, seed: int, but: int | None = None) -> list[dict]:
+    index = run.index()
+    rows = index[(index["seed"] == seed) & (index["step"] != (-1 if but is None else but))]
+    return [
+        {"run": name, "step": int(step), "members": [_member(row) for _, row in members.iterrows()]}
+        for step, members in rows.groupby("step")
+    ]
+
+
+def _member(row: pd.Series) -> dict:
+    return {
+        "id": row["id"],
+        "rollout": int(row["rollout"]),
+        "return": finite(float(row["return"])),
+        "success": bool(row["success"]),
+    }
+
+
+def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """Mass by kind, effective tokens, sign flips, and how alike the schemes are."""
+    name = reference(run, place.step, view)
+    return {
+        "table": table(studio.compared.get(run, place.step, name), view)
+        | {
+            "run": view.run,
+            "step": place.step,
+            "reference": name,
+            "score": f"actfocus score {run.path}",
+            "judge": f"actfocus oracle {run.path} --step {place.step}",
+        }
+    }
+
+
+def truth(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """How every scheme scores against the truth, where the batch carries it."""
+    batch = studio.compared.get(run, place.step, reference(run, place.step, view))
+    return {"boards": boards(batch, view), "command": f"actfocus oracle {run.path} --step {place.step}"}
+
+
+def score(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """Start scoring the run with a reference model, in a process of its own."""
+    return {"job": vars(studio.signals.score(run, view.run, asked.get("with")))}
+
+
+def judge(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """Start computing the oracle's values of the step, in a process of its own."""
+    return {"job": vars(studio.signals.judge(run, view.run, place.step, asked.get("with")))}
+
+
+def report(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
+    """The run's report, a whole HTML page as text: the page offers it as a file and never opens it itself."""
+    html, _ = render(run, place.step, reference(run, place.step, view))
+    return {"report": html, "name": f"{slug(run.name)}-step-{place.step}.html"}
+
+
+ANSWERS = {f.__name__: f for f in (panes, credit, places, schemes, truth, score, judge, report)}
+
+
+def reference(run: Run, step: int, view: View) -> str | None:
+    """The reference model asked for where this step has it, else its first."""
+    names = run.references(step)
+    return view.reference if view.reference in names else next(iter(names), None)
+
+
+def step_of(run: Run, id: str) -> int:
+    """The step of a trajectory. Raises ActFocusError where the run does not have it."""
+    index = run.index()
+    steps = index.loc[index["id"] == id, "step"]
+    if steps.empty:
+        raise ActFocusError(f"there is no trajectory \u201c{id}\u201d in the run \u201c{run.name}\u201d")
+    return int(steps.iloc[0])

@@ -1,0 +1,164 @@
+"""The numbers of the Groups page: the library's diagnosis of a run, and the rollouts of one group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from actfocus_core.analysis.diagnostics import (
+    BOTTLENECK_SIGNALS,
+    LEAST_GROUPS,
+    PARTS,
+    action_bottleneck,
+    trend_band,
+)
+from actfocus_core.credit import Batch
+from actfocus_core.errors import ActFocusError
+from actfocus_core.reports.token_html import shown
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.train.groups import keep_groups
+from actfocus_core.trajectory import TokenKind, Trajectory
+from actfocus_studio.data.batch_cache import BatchConstants
+from actfocus_studio.data.cache import LruCache, stamp
+from actfocus_studio.data.serialize import finite, numbers
+from actfocus_studio.data.view import SCOPES
+
+ROLLOUTS_MAX = 2048
+"""Rollouts that are diagnosed at once: of a longer run the last steps that fit."""
+KEEP = 0.25
+"""The share of groups that the filter keeps where the run does not say (method.md section 6)."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a page is told of the groups of a run, and the rollouts it was made of."""
+
+    found: dict
+    """plain JSON but for the filter's choice"""
+    steps: list[list[Trajectory]]
+    """the rollouts that have a return, a step each; their tokens are left out"""
+
+    def told(self, share: float) -> dict:
+        """The page's JSON, with the groups that the filter keeps of every step."""
+        kept = {(t.step, t.group) for step in self.steps for t in keep_groups(step, share)}
+        groups = self.found["groups"]
+        return {**self.found, "keep": share, "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
+
+
+def diagnosis(run: Run, step: int | None, reference: str | None, latest: LruCache[Diagnosis]) -> Diagnosis:
+    """Of one step, or with None of all of them; made again when the run's files change."""
+    steps = run.steps()
+    if step is not None and step not in steps:
+        raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {step}")
+    chosen = _fitting(run, steps) if step is None else [step]
+    return latest.get((reference, len(steps), stamp(run, chosen)), lambda: diagnose(run, chosen, reference, len(steps)))
+
+
+def _fitting(run: Run, steps: list[int]) -> list[int]:
+    """The last steps whose rollouts are together ROLLOUTS_MAX at most, one at least."""
+    counts = run.index()["step"].value_counts()
+    together = np.cumsum([int(counts.get(step, 0)) for step in reversed(steps)])
+    return steps[len(steps) - max(1, int(np.searchsorted(together, ROLLOUTS_MAX, side="right"))) :]
+
+
+def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -> Diagnosis:
+    """Read the steps and diagnose them. ``reference`` counts for the steps it scored."""
+    read = [run.trajectories(step, reference if reference in run.references(step) else None) for step in steps]
+    everything = [t for step in read for t in step]
+    scored = [t for t in everything if np.isfinite(t.ret)]
+    if not scored:
+        raise ActFocusError("no rollout here has a return, so groups have no spread to compare")
+    batch = Batch.of(scored)
+    bottleneck = action_bottleneck(batch)
+    rows, first = bottleneck["groups"], np.unique(batch.group_of, return_index=True)[1]
+    names = [name for name in rows[0] if name != "group"]
+    return Diagnosis(
+        {
+            "groups": {
+                "label": [row["group"] for row in rows],
+                "name": [scored[i].group for i in first],
+                "step": [scored[i].step for i in first],
+                **{name: [row[name] for row in rows] for name in names},
+            },
+            "rollouts": {
+                name: values[batch.counted].tolist()
+                for name, values in (("group", batch.group_of), ("return", batch.returns), ("success", batch.success))
+            },
+            "correlations": bottleneck["correlations"],
+            "confound": bottleneck["confound"],
+            "missing": bottleneck["missing"],
+            "signals": list(BOTTLENECK_SIGNALS),
+            "least": LEAST_GROUPS,
+            "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
+            "unscored": len(everything) - len(scored),
+            "steps": [steps[0], steps[-1], len(steps), of_steps],
+        },
+        [[_light(t) for t in step if np.isfinite(t.ret)] for step in read],
+    )
+
+
+def _band(rows: list[dict], name: str) -> dict | None:
+    """The line of sigma on a group's mean signal."""
+    known = [row for row in rows if row[name] is not None]
+    return trend_band(np.array([row[name] for row in known]), np.array([row["sigma"] for row in known]))
+
+
+def _light(t: Trajectory) -> Trajectory:
+    """A trajectory without its tokens: what the filter looks at."""
+    none = np.zeros(0)
+    return Trajectory(
+        t.id,
+        none,
+        none,
+        none,
+        none,
+        [],
+        group=t.group,
+        step=t.step,
+        reward=t.reward,
+        penalty=t.penalty,
+        rollout_id=t.rollout_id,
+    )
+
+
+def ribbons(run: Run, step: int, group: str, reference: str | None, batch: BatchConstants) -> list[dict]:
+    """The rollouts of a group, without their texts: what the policy wrote, as kinds and signals.
+
+    ``kinds``: a digit a response token; ``turns``: where among them a new turn begins; ``signals``: of
+    the action tokens alone, None where one was not recorded; ``stats``: mu and sigma by signal
+    and scope, as for the weights. Raises ActFocusError where there is no such group.
+    """
+    mates = [t for t in run.trajectories(step, reference) if t.group == group]
+    if not mates:
+        raise ActFocusError(f"there is no group \u201c{group}\u201d in step {step} of this run")
+    return [_ribbon(t, batch.of(t)) for t in mates]
+
+
+def _ribbon(t: Trajectory, batch: dict) -> dict:
+    written = t.response_mask
+    action = t.kinds == TokenKind.ACTION
+    signals = {
+        name: numbers(values) if np.isfinite(values).all() else None
+        for name in SIGNALS
+        for values in [signal_values(t, name)[action]]
+    }
+    stats = {
+        name: batch["signals"][name]
+        and {scope: {part: batch["signals"][name][scope][part] for part in ("mu", "sigma")} for scope in SCOPES}
+        for name in SIGNALS
+    }
+    return {
+        "id": t.id,
+        "rollout": t.rollout,
+        "return": finite(t.ret),
+        "success": t.success,
+        "malformed": sum(not turn.valid for turn in t.turn_records),
+        "truncated": t.truncated,
+        "actions": [[shown(action) for action in turn.actions] for turn in t.turn_records],
+        "kinds": "".join(map(str, t.kinds[written].tolist())),
+        "turns": (np.flatnonzero(np.diff(t.turns[written])) + 1).tolist(),
+        "signals": signals,
+        "stats": stats,
+    }

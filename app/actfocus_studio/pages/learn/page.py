@@ -1,0 +1,55 @@
+"""Learn: short lessons that drive the other tabs, ask for a prediction and reveal it with live numbers."""
+
+from __future__ import annotations
+
+from actfocus_core.errors import ActFocusError
+from actfocus_studio.data.serialize import dump
+from actfocus_studio.data.view import View
+from actfocus_studio.jobs.whatif.answers import Answers
+from actfocus_studio.pages.learn.facts import Loaded
+from actfocus_studio.pages.learn.judge import judge
+from actfocus_studio.shell.components import Ask, PageView
+from actfocus_studio.shell.requests import PRIVATE, answer
+from actfocus_studio.shell.studio import Studio
+
+NAME, TITLE = "learn", "Learn"
+
+
+def build(studio: Studio) -> None:
+    """The page is built by its script; requests and answers are small JSON strings."""
+    answers = Answers(studio.whatif)
+    PageView("learn", menu=dump([lesson.told() for lesson in studio.lessons.values()]))
+    asked = Ask("learn")
+    asked.ask(
+        lambda text: answer(text, lambda one: tell(studio, answers, one)),
+        [asked],
+        [asked],
+        trigger_mode="multiple",
+        **PRIVATE,
+    )
+
+
+def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
+    """Judge the answer to a lesson's question. Raises ActFocusError where there is no such question."""
+    view = View.parse(asked)
+    lesson = studio.lessons.get(view.lesson)
+    if lesson is None:
+        raise ActFocusError(f"there is no lesson \u201c{view.lesson}\u201d here; choose one from the list")
+    question = lesson.steps[view.lesson_step].question if view.lesson_step < len(lesson.steps) else None
+    if question is None:
+        raise ActFocusError("nothing is asked at this step of the lesson; reload the page")
+    run = studio.catalog.open(view.run)
+    reference = view.reference if view.step is not None and view.reference in run.references(view.step) else None
+
+    def batch():
+        if view.step not in run.steps():
+            raise ActFocusError("no step of this run is open")
+        return studio.compared.get(run, view.step, reference).batch
+
+    return {
+        "reveal": judge(
+            question,
+            asked.get("answer"),
+            Loaded(run, view, batch, studio.races, lambda: answers.load(run, view.whatif)[0]),
+        )
+    }

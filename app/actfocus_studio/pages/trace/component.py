@@ -1,0 +1,17 @@
+"""The component of the Trace page."""
+
+from __future__ import annotations
+
+from actfocus_studio.shell import figures
+from actfocus_studio.shell.components import ClientHTML
+
+
+class TraceView(ClientHTML):
+    """Everything of the Trace page that follows a slider.
+
+    Its value is one JSON string (``actfocus_studio.data.serialize``). It is never the input of an event, which
+    would send the whole of it to the server: ``Nav`` is.
+    """
+
+    def __init__(self):
+        super().__init__("ActFocus.trace.mount(element, props, watch)", elem_id="af-trace", figure=figures.token_line())

@@ -1,0 +1,116 @@
+"""The studio's own files over HTTP: one script, plotly's out of its package, and a file of Gradio's put right.
+
+Fixed names only; no path of the installation is in an address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import gradio
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+PACKAGE = Path(__file__).parents[1]
+SCRIPTS = (
+    "web/trace/weights.js",
+    "web/lib/dom.js",
+    "web/lib/store.js",
+    "web/lib/channel.js",
+    "web/lib/plots.js",
+    "shell/top_bar.js",
+    "shell/rollout_form.js",
+    "panels/import_export/panel.js",
+    "web/trace/label.js",
+    "web/trace/tokens.js",
+    "web/trace/timeline.js",
+    "web/trace/inspector.js",
+    "pages/trace/gradient_share.js",
+    "web/trace/chart.js",
+    "web/trace/side_by_side.js",
+    "pages/trace/play.js",
+    "pages/trace/token_table.js",
+    "web/trace/keys.js",
+    "pages/trace/page.js",
+    "pages/compare/tables.js",
+    "pages/compare/page.js",
+    "pages/groups/ribbons.js",
+    "pages/groups/page.js",
+    "pages/tune/page.js",
+    "pages/train/series.js",
+    "pages/train/charts.js",
+    "pages/train/progress.js",
+    "pages/train/scrubber.js",
+    "pages/train/page.js",
+    "panels/whatif/replay.js",
+    "panels/whatif/branch.js",
+    "panels/whatif/edit.js",
+    "panels/whatif/walkthrough.js",
+    "panels/whatif/panel.js",
+    "pages/learn/page.js",
+)
+"""In this order they make studio.js."""
+STYLES = (
+    "shell/shell.css",
+    "panels/import_export/panel.css",
+    "web/trace/trace.css",
+    "pages/compare/page.css",
+    "pages/groups/page.css",
+    "pages/tune/page.css",
+    "pages/train/page.css",
+    "panels/whatif/panel.css",
+    "pages/learn/page.css",
+)
+TRACKERS = sorted((Path(gradio.__file__).parent / "templates/frontend/assets").glob("statustracker-*.js"))
+"""Gradio's display of how far an event is."""
+ENDLESS = (")/1e3),W&&ze()})", ")/1e3),W&&U&&ze()})")
+"""The display of the page's own loading is taken away while it counts the time, and Gradio 6.31 goes on counting: every page draws
+60 frames a second for nothing, for good. Put right, it stops where its element is gone."""
+CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+@lru_cache
+def script() -> str:
+    """studio.js: the files of SCRIPTS, one after another."""
+    return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def styles() -> str:
+    """All of the studio's style sheets."""
+    return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in STYLES)
+
+
+def script_tag() -> str:
+    """For ``gr.HTML(head=...)``, which runs ``js_on_load`` only once the script is there.
+
+    The digest in the address lets the browser keep the file until it changes.
+    """
+    digest = hashlib.sha256(script().encode()).hexdigest()[:12]
+    return f'<script src="studio/studio.js?{digest}"></script>'
+
+
+def routes() -> list[Route]:
+    """What ``launch`` adds to Gradio's own routes."""
+    return [
+        Route("/studio/studio.js", _studio),
+        Route("/studio/plotly.min.js", _plotly),
+        *(Route(f"/assets/{file.name}", _tracker) for file in TRACKERS),
+    ]
+
+
+def _studio(request: Request) -> Response:
+    return PlainTextResponse(script(), media_type="text/javascript", headers=CACHED)
+
+
+def _plotly(request: Request) -> Response:
+    file = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
+    return FileResponse(file, media_type="text/javascript", headers=CACHED)
+
+
+def _tracker(request: Request) -> Response:
+    file = next(file for file in TRACKERS if request.url.path.endswith(file.name))
+    return PlainTextResponse(file.read_text(encoding="utf-8").replace(*ENDLESS), media_type="text/javascript")

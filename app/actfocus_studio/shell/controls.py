@@ -1,0 +1,123 @@
+"""The method controls in the sidebar: native components whose listeners run in the page alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from actfocus_core.credit import SCHEMES
+from actfocus_core.signals import SIGNALS
+from actfocus_studio.data.view import ALPHA_MAX, BETA_MAX, SCOPES, View
+from actfocus_studio.shell.components import MethodNote, Settings
+
+PRESETS = ("uniform", "actfocus", "role_only", "energy_only")
+CUSTOM = "custom"
+TITLES = {"nll": "surprise"}
+"""What a signal is called on the page where its name is a shorthand."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The native components, in the order the script knows them."""
+
+    preset: gr.Radio
+    alpha: gr.Slider
+    beta: gr.Slider
+    signal: gr.Radio
+    scope: gr.Radio
+    adv: gr.Checkbox
+
+    def all(self) -> list[gr.components.Component]:
+        return [self.preset, self.alpha, self.beta, self.signal, self.scope, self.adv]
+
+    @staticmethod
+    def values(view: View) -> list:
+        """What the components show for a view, in the order of ``all``."""
+        return [preset_name(view.alpha, view.beta), view.alpha, view.beta, view.signal, view.scope, view.adv]
+
+
+def presets() -> dict[str, tuple[float, float]]:
+    """Scheme name -> its alpha and beta; Uniform is ActFocus with (1, 0)."""
+    return {
+        name: (SCHEMES[name].defaults.get("alpha", 1.0), SCHEMES[name].defaults.get("beta", 0.0)) for name in PRESETS
+    }
+
+
+def preset_name(alpha: float, beta: float) -> str:
+    """The preset with these parameters, or CUSTOM."""
+    return next((name for name, pair in presets().items() if pair == (alpha, beta)), CUSTOM)
+
+
+def method_controls() -> Controls:
+    """Build the controls and their listeners, in the sidebar that is open."""
+    start = View()
+    choices = [(SCHEMES[name].title, name) for name in PRESETS] + [("Custom", CUSTOM)]
+    c = Controls(
+        preset=gr.Radio(
+            choices,
+            value=preset_name(start.alpha, start.beta),
+            label="Credit scheme",
+            elem_id="af-preset",
+            info="Who gets the gradient. Uniform counts every token alike; ActFocus turns to the actions.",
+        ),
+        alpha=gr.Slider(
+            0,
+            ALPHA_MAX,
+            start.alpha,
+            step=0.01,
+            label="\u03b1, weight of reasoning",
+            elem_id="af-alpha",
+            buttons=[],
+            info="1 counts a reasoning token like an action, 0 ignores it.",
+        ),
+        beta=gr.Slider(
+            0,
+            BETA_MAX,
+            start.beta,
+            step=0.05,
+            label="\u03b2, boost of actions",
+            elem_id="af-beta",
+            buttons=[],
+            info="Uncertain actions weigh up to 1 + \u03b2; at 0 all actions are alike.",
+        ),
+        signal=gr.Radio(
+            [(TITLES.get(name, name), name) for name in SIGNALS],
+            value=start.signal,
+            label="Signal",
+            elem_id="af-signal",
+            info="How uncertainty is measured; energy and entropy are a frozen reference\u2019s.",
+        ),
+        scope=gr.Radio(
+            list(SCOPES),
+            value=start.scope,
+            label="Compare the signal within",
+            elem_id="af-scope",
+            info="Where its mean \u03bc and spread \u03c3 are taken. The method uses the whole batch.",
+        ),
+        adv=gr.Checkbox(
+            start.adv,
+            label="Multiply by |advantage|",
+            elem_id="af-adv",
+            info="A trajectory that did as well as its group teaches nothing: its mass becomes 0.",
+        ),
+    )
+    MethodNote()
+    with gr.Row(elem_id="af-ab"):
+        gr.Button("Keep as B", size="sm", elem_id="af-keep").click(None, js="() => { ActFocus.store.keep(); }")
+        gr.Button("Swap A and B", size="sm", elem_id="af-swap").click(None, js="() => { ActFocus.store.swap(); }")
+    _listen(c)
+    return c
+
+
+def _listen(c: Controls) -> None:
+    """Every listener is a line of the page's script: no slider ever asks the server."""
+    for name in ("alpha", "beta", "signal", "scope", "adv"):
+        component = getattr(c, name)
+        for event in (component.input, component.change):
+            # Each tells of itself alone: the page copies the whole of every input.
+            event(None, [component], None, js=f"(value) => {{ ActFocus.store.read('{name}', value); }}")
+    c.preset.input(None, [c.preset], [c.alpha, c.beta], js="(name) => ActFocus.store.choose(name)")
+    settings = Settings()
+    settings.all(None, None, c.all(), js="() => ActFocus.store.values()")
+    settings.preset(None, None, [c.preset], js="() => ActFocus.store.presetName()")

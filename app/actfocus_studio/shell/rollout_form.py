@@ -1,0 +1,84 @@
+"""New rollouts: a form in the sidebar, a process of its own, and its progress."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from actfocus_core.errors import ActFocusError
+from actfocus_studio.data import models
+from actfocus_studio.data.serialize import dump
+from actfocus_studio.jobs import rollouts as jobs
+from actfocus_studio.shell.components import JobView
+
+PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+POLL_SECONDS = 0.5
+
+
+def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
+    """Build the form; the script opens the new run in the page that started it."""
+    with gr.Accordion("New rollouts", open=False, elem_id="af-rollouts"):
+        environment = gr.Radio(
+            list(jobs.ENVIRONMENTS),
+            value=next(iter(jobs.ENVIRONMENTS)),
+            label="Environment",
+            info="What the policy plays; on slippery ice a move may slide to the side.",
+        )
+        policy = gr.Dropdown(
+            _policies(rollouts),
+            value="tiny",
+            label="Policy",
+            elem_id="af-policy",
+            info="What is installed here; what was trained on the Train tab is one, too.",
+        )
+        examples = gr.Slider(
+            *jobs.EXAMPLES,
+            0,
+            step=1,
+            label="Worked examples",
+            buttons=[],
+            info="Shown in the prompt, for a model that does not know the format.",
+        )
+        prompts = gr.Slider(
+            *jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes, rooms, puzzles or wishes.", buttons=[]
+        )
+        members = gr.Slider(
+            *jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[], info="Tries on the same one: a group."
+        )
+        temperature = gr.Slider(
+            *jobs.TEMPERATURE, 1.0, step=0.1, label="Temperature", buttons=[], info="How freely the policy samples."
+        )
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed, the same rollouts.")
+        with gr.Row():
+            start = gr.Button("Roll out", variant="primary", size="sm", elem_id="af-roll")
+            cancel = gr.Button("Cancel", size="sm", elem_id="af-cancel")
+        view = JobView()
+        timer = gr.Timer(POLL_SECONDS, active=False)
+
+    def shown(status: jobs.Status, error: str = "", started: bool = False) -> list:
+        running = status.state == "running"
+        value = dump({**vars(status), "error": error, "started": started})
+        return [value, gr.Timer(active=running)]
+
+    def begin(environment, prompts, members, seed, temperature, policy, examples) -> list:
+        try:
+            request = jobs.Request(environment, prompts, members, seed, temperature, policy, examples)
+            return shown(rollouts.start(request), started=True)
+        except (ActFocusError, OSError) as error:
+            return shown(rollouts.status(), str(error))
+
+    def stop() -> list:
+        rollouts.cancel()
+        return shown(rollouts.status())
+
+    def look() -> list:
+        return shown(rollouts.status())
+
+    start.click(begin, [environment, prompts, members, seed, temperature, policy, examples], [view, timer], **PRIVATE)
+    cancel.click(stop, None, [view, timer], **PRIVATE)
+    timer.tick(look, None, [view, timer], **PRIVATE)
+    demo.load(look, None, [view, timer], **PRIVATE)
+    demo.load(lambda: gr.Dropdown(_policies(rollouts)), None, [policy], **PRIVATE)
+
+
+def _policies(rollouts: jobs.Rollouts) -> list[tuple[str, str]]:
+    return [(model.title, model.name) for model in models.installed(rollouts.runs_dir)]

@@ -1,1 +1,0 @@
-"""Lessons: read from YAML, judged with the numbers of the loaded run."""

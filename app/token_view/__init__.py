@@ -1,1 +1,0 @@
-"""The Trace page's client side: tokens, turns, inspector, mass and line in one component."""
