@@ -36,7 +36,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from actfocus_core import processes
 from actfocus_core.runs import Run
-from actfocus_studio.jobs.rollouts import give_way
+from actfocus_studio.jobs.worker import give_way
 
 GOAL_MS = 300
 ACTIONS = ("step", "turn", "drag")

@@ -20,11 +20,11 @@ from actfocus_core.errors import ActFocusError
 from actfocus_studio.data.catalog import Catalog, locate
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import Experiments
-from actfocus_studio.jobs.rollouts import Rollouts, Signals
+from actfocus_studio.jobs.rollouts import Rollouts
+from actfocus_studio.jobs.signals import Signals
 from actfocus_studio.pages.compare import page as compare
 from actfocus_studio.pages.groups import page as groups
 from actfocus_studio.pages.learn import page as learn
-from actfocus_studio.pages.learn.lessons import load_lessons
 from actfocus_studio.pages.trace import page as trace
 from actfocus_studio.pages.train import page as train
 from actfocus_studio.pages.tune import page as tune
@@ -58,7 +58,6 @@ def build(
     ``lessons``: files of lessons besides our own. Raises ActFocusError for the first that is not right.
     ``read_only``: nothing is trained, rolled out, scored, imported or exported from the page.
     """
-    known = load_lessons(lessons)
     catalog = Catalog(list(runs), runs_dir)
     with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as demo:
         TopBar()
@@ -74,7 +73,7 @@ def build(
             controls,
             Experiments(runs_dir, read_only),
             signals=Signals(read_only),
-            lessons=known,
+            lessons=lessons,
             read_only=read_only,
         )
         whatif_panel(studio)

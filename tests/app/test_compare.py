@@ -18,9 +18,10 @@ from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind, response_mask
 from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.scored_batches import ScoredBatch, ScoredBatches
 from actfocus_studio.data.view import COMPARED, View
-from actfocus_studio.jobs.rollouts import Signals
-from actfocus_studio.pages.compare.credits import Batches, Compared, boards, table, token_credit
+from actfocus_studio.jobs.signals import Signals
+from actfocus_studio.pages.compare.credits import boards, table, token_credit
 from actfocus_studio.pages.compare.page import tell
 from actfocus_studio.shell.requests import answer
 from actfocus_studio.shell.studio import Studio
@@ -81,7 +82,7 @@ def asked(desk, op, **view):
 
 
 def test_the_table_is_numpys_own(plain):
-    compared = Compared.of(plain, 1, None)
+    compared = ScoredBatch.of(plain, 1, None)
     got = table(compared, View(alpha=0.3, beta=1.2, signal="entropy"))
     trajectories = plain.trajectories(1)
     kinds = np.concatenate([t.kinds for t in trajectories])
@@ -106,14 +107,14 @@ def test_the_table_is_numpys_own(plain):
 
 
 def test_controls_stand_in_the_table_where_they_change_anything(plain):
-    names = [row["scheme"] for row in table(Compared.of(plain, 0, None), View(controls=True))["schemes"]]
+    names = [row["scheme"] for row in table(ScoredBatch.of(plain, 0, None), View(controls=True))["schemes"]]
     assert "shuffle:actfocus" in names and "reversed:top_entropy" in names and "random:gtpo" in names
     assert "shuffle:uniform" not in names and names.index("shuffle:actfocus") == names.index("actfocus") + 1
 
 
 @pytest.mark.parametrize("name", ["uniform", "actfocus", "gigpo", "shuffle:energy_only"])
 def test_token_credit_is_the_effective_credit_in_units_of_the_advantage(plain, name):
-    compared = Compared.of(plain, 0, None)
+    compared = ScoredBatch.of(plain, 0, None)
     id = compared.batch.ids[5]
     got, top = token_credit(compared, name, View(), id)
     whole = get_scheme(name).compute(compared.batch).effective() * compared.batch.response.sum()
@@ -124,7 +125,7 @@ def test_token_credit_is_the_effective_credit_in_units_of_the_advantage(plain, n
 
 
 def test_what_is_missing_gives_no_credit(runs_dir, plain):
-    unscored = Compared.of(Run.open(runs_dir / "unscored"), 0, None)
+    unscored = ScoredBatch.of(Run.open(runs_dir / "unscored"), 0, None)
     assert token_credit(unscored, "actfocus", View(), unscored.batch.ids[0]) == (
         {"credit": None, "missing": ["energy"]},
         0.0,
@@ -138,18 +139,18 @@ def test_rollouts_without_a_return_are_left_out_and_counted(tmp_path, plain):
     batch = plain.trajectories(0)
     batch[:3] = [replace(t, reward=math.nan) for t in batch[:3]]
     run.add_trajectories(0, batch)
-    compared = Batches().get(run, 0, None)
+    compared = ScoredBatches().get(run, 0, None)
     assert compared.unscored == 3 and len(compared.batch.ids) == len(batch) - 3
     assert token_credit(compared, "uniform", View(), batch[0].id)[0]["credit"] is None
     json.dumps(table(compared, View()), allow_nan=False)
     none = Run.create(tmp_path / "none", plain.info["config"])
     none.add_trajectories(0, [replace(t, reward=math.nan) for t in batch])
     with pytest.raises(ActFocusError, match="no rollout of step 0 has a return"):
-        Compared.of(none, 0, None)
+        ScoredBatch.of(none, 0, None)
 
 
 def test_a_step_scored_again_is_read_again(tmp_path):
-    run, cache = make_run(tmp_path / "run", prompts=2), Batches()
+    run, cache = make_run(tmp_path / "run", prompts=2), ScoredBatches()
     first = cache.get(run, 0, "scripted")
     assert cache.get(run, 0, "scripted") is first
     batch = run.trajectories(0)
@@ -254,7 +255,7 @@ def test_what_the_run_does_not_say_cannot_be_judged(tmp_path):
 
 
 def test_the_setting_kept_as_b_is_a_scheme_of_its_own(plain):
-    compared = Compared.of(plain, 0, None)
+    compared = ScoredBatch.of(plain, 0, None)
     id = compared.batch.ids[3]
     view = View.parse({"kept": "0.3,1.2,entropy,batch,0", "scheme_b": "kept", "alpha": 0.7})
     assert view.scheme_b == "kept" and View.parse(dict(parse_qsl(view.query()))) == view

@@ -12,7 +12,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from actfocus_studio.jobs.rollouts import Signals
+from actfocus_studio.jobs.signals import Signals
 from actfocus_studio.main import build, serve
 from actfocus_studio.panels.whatif.panel import Panel
 from actfocus_studio.server.hosted import settings
@@ -79,7 +79,7 @@ def test_nothing_is_begun_where_it_is_read_only(tmp_path):
     ):
         with pytest.raises(ActFocusError, match="for looking only"):
             work()
-    assert races.races() == [] and not (tmp_path / "runs").exists()
+    assert races.listing() == [] and not (tmp_path / "runs").exists()
 
 
 def test_a_read_only_studio_behind_a_login(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_studio.data import models
-from actfocus_studio.jobs.rollouts import Request, Rollouts
+from actfocus_studio.jobs.rollouts import RolloutRequest, Rollouts
 
 ASKED = ("Sokoban", 1, 2, 0, 1.0)
 
@@ -47,7 +47,7 @@ def test_a_large_model_is_refused_where_there_is_no_gpu(hub, monkeypatch):
     with pytest.raises(
         ActFocusError, match="Qwen/large: has about 3.0 billion parameters and needs a GPU; there is none here"
     ):
-        Rollouts(hub / "runs").start(Request(*ASKED, policy="Qwen/large"))
+        Rollouts(hub / "runs").start(RolloutRequest(*ASKED, policy="Qwen/large"))
     monkeypatch.setattr(models, "has_gpu", lambda: True)
     assert models.chosen("Qwen/large", hub / "runs").parameters == 3_000_000_000
     assert not (hub / "runs").exists()
@@ -57,11 +57,11 @@ def test_a_large_model_is_refused_where_there_is_no_gpu(hub, monkeypatch):
 def test_only_a_policy_of_the_list_is_rolled_out(tmp_path, name):
     rollouts = Rollouts(tmp_path / "runs")
     with pytest.raises(ActFocusError, match="unknown policy"):
-        rollouts.start(Request(*ASKED, policy=name))
+        rollouts.start(RolloutRequest(*ASKED, policy=name))
     assert rollouts.status().state == "idle"
 
 
 @pytest.mark.parametrize("examples", [-1, 3, 0.5, True, "1", None])
 def test_the_number_of_examples_is_checked(examples):
     with pytest.raises(ActFocusError, match="examples must be a whole number from 0 to 2"):
-        Request(*ASKED, examples=examples)
+        RolloutRequest(*ASKED, examples=examples)

@@ -77,7 +77,7 @@ def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
     (races.folder / "race-x-2.json").write_text(
         json.dumps({"id": "race-x-2", "request": GOOD, "runs": [{"name": "../../x"}]})
     )
-    assert races.races() == []
+    assert races.listing() == []
     for id in ("race-x-1", "race-x-2"):
         with pytest.raises(ActFocusError, match="not the file of a race"):
             races.look(id, {})
@@ -92,7 +92,7 @@ def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
     started = [races.start(long), races.start(long)]
     with pytest.raises(ActFocusError, match="minutes of training are in the queue"):
         races.start(long)
-    assert [race["id"] for race in races.races()] == started[::-1]
+    assert [race["id"] for race in races.listing()] == started[::-1]
     races.ask(started[0], "stop")
     races.start(long)
 
@@ -142,7 +142,7 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
     monkeypatch.setattr("actfocus_studio.jobs.experiments.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
     id = races.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))
     look = races.look(id, {})
-    assert look["policy"] == "first-one" and races.races()[0]["policy"] == "first-one"
+    assert look["policy"] == "first-one" and races.listing()[0]["policy"] == "first-one"
     command = shlex.split(races.log(id, look["runs"][0]["name"])["command"])
     value = {name: command[command.index(name) + 1] for name in ("--policy", "--preset", "--steps", "--time-budget")}
     assert value == {
@@ -219,7 +219,7 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
         Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]
     ]
     assert first[0] == first[1]
-    assert races.races()[0]["states"] == ["finished", "finished"]
+    assert races.listing()[0]["states"] == ["finished", "finished"]
     wait(lambda: not races.look(id, {})["going"])
     for run in races.look(id, {})["runs"]:
         check_a_prompt_over_time(races.path(id, run["name"]), run["scheme"])
@@ -370,7 +370,7 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")
         made.log(1, {"loss/policy": 0.5}, seconds=2.0)
-        (listed,) = races.races()
+        (listed,) = races.listing()
         assert (listed["id"], listed["states"]) == ("My_Cluster", ["running"]) and "frozen_lake" in listed["request"][
             "environment"
         ]
@@ -387,6 +387,6 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
     assert "My_Cluster" in races.log("My_Cluster", "My_Cluster")["command"]
     # Rollouts that nobody trains on are no race.
     Run.create(tmp_path / "played", {"command": "rollout", "env": "frozen_lake"})
-    assert [race["id"] for race in races.races()] == ["My_Cluster"]
+    assert [race["id"] for race in races.listing()] == ["My_Cluster"]
     with pytest.raises(ActFocusError):
         races.look("../My_Cluster", {})

@@ -43,7 +43,7 @@ def test_races_stand_in_the_order_they_were_started_in(tmp_path, backwards, monk
         races.start(ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds"))
         for _ in range(3)
     ]
-    assert [race["id"] for race in races.races()] == ids[::-1]
+    assert [race["id"] for race in races.listing()] == ids[::-1]
 
 
 def test_what_was_written_again_is_read_again_however_old_it_says_it_is(tmp_path, rollouts):

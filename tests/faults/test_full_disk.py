@@ -147,7 +147,7 @@ def test_the_studio_says_so_and_goes_on(disk, monkeypatch):
     monkeypatch.setattr("actfocus_studio.jobs.experiments.store.DISK_FREE", 0)
     with pytest.raises(ActFocusError, match="cannot be written .No space left"):
         races.start(asked)
-    assert races.races() == [] and not [name for name in disk.files() if name.endswith((".json", ".part"))]
+    assert races.listing() == [] and not [name for name in disk.files() if name.endswith((".json", ".part"))]
     disk.empty()
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
     assert races.look(races.start(asked), {})["runs"][0]["state"] == "queued"

@@ -10,7 +10,7 @@ import pytest
 from actfocus_core.train import read_status
 from actfocus_core.train.checkpoint import checkpoints
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from actfocus_studio.jobs.rollouts import Worker
+from actfocus_studio.jobs.worker import Worker
 from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
 from tests.faults.kills import CONFIG
 

@@ -17,7 +17,7 @@ from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from actfocus_studio.jobs.rollouts import Signals
+from actfocus_studio.jobs.signals import Signals
 from actfocus_studio.pages.trace import page as trace
 from tests.core.command import actfocus
 from tests.faults.kills import CONFIG

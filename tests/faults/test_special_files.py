@@ -227,7 +227,7 @@ def test_the_folder_of_races_that_is_a_link(whole, tmp_path):
     races = Experiments(runs)
     with pytest.raises(ActFocusError, match="is a link"):
         races.start(ExperimentRequest(**GOOD))
-    assert races.races()[0]["id"] == "r" and names(elsewhere) == before
+    assert races.listing()[0]["id"] == "r" and names(elsewhere) == before
 
 
 def test_a_run_folder_that_is_itself_a_link_is_opened(whole, tmp_path):

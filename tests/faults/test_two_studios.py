@@ -46,7 +46,7 @@ def test_races_started_at_the_same_moment_are_all_kept(tmp_path, idle):
     studios, ids = [Experiments(tmp_path), Experiments(tmp_path)], []
     for _ in range(8):
         at_once(*(lambda studio=studio: ids.append(studio.start(ASKED)) for studio in studios))
-    assert len(set(ids)) == 16 and [{race["id"] for race in studio.races()} for studio in studios] == [set(ids)] * 2
+    assert len(set(ids)) == 16 and [{race["id"] for race in studio.listing()} for studio in studios] == [set(ids)] * 2
 
 
 def test_the_slot_is_taken_once_and_freed_by_the_end_of_the_process(tmp_path, idle, monkeypatch):

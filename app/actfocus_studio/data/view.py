@@ -24,6 +24,8 @@ MEASURES = ("energy", "centred_energy", "entropy", "policy_entropy")
 KEEPS = ("", "0.1", "0.25", "0.5", "0.75")
 RIBBONS = ("kind", "weight")
 EXPORTS = ("python", "command", "trl", "verl")
+TUNED = "actfocus"
+"""The scheme that follows the controls in the sidebar; all others have their own defaults."""
 KEPT = "kept"
 """The scheme of a pane that is ActFocus as it was kept as B."""
 COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
@@ -137,6 +139,10 @@ class View:
         """Parameters of ActFocus as it was kept as B; those of now where nothing was kept."""
         alpha, beta, signal, *_ = self.kept.split(",") if self.kept else (self.alpha, self.beta, self.signal)
         return {"alpha": float(alpha), "beta": float(beta), "signal": signal}
+
+    def scheme_params(self) -> dict[str, dict]:
+        """Scheme -> the parameters in which it departs from its defaults."""
+        return {TUNED: {"alpha": self.alpha, "beta": self.beta, "signal": self.signal}}
 
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""

@@ -8,6 +8,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_studio.data import models
 from actfocus_studio.data.serialize import dump
 from actfocus_studio.jobs import rollouts as jobs
+from actfocus_studio.jobs.worker import Status
 from actfocus_studio.shell.components import JobView
 
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -54,14 +55,14 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
         view = JobView()
         timer = gr.Timer(POLL_SECONDS, active=False)
 
-    def shown(status: jobs.Status, error: str = "", started: bool = False) -> list:
+    def shown(status: Status, error: str = "", started: bool = False) -> list:
         running = status.state == "running"
         value = dump({**vars(status), "error": error, "started": started})
         return [value, gr.Timer(active=running)]
 
     def begin(environment, prompts, members, seed, temperature, policy, examples) -> list:
         try:
-            request = jobs.Request(environment, prompts, members, seed, temperature, policy, examples)
+            request = jobs.RolloutRequest(environment, prompts, members, seed, temperature, policy, examples)
             return shown(rollouts.start(request), started=True)
         except (ActFocusError, OSError) as error:
             return shown(rollouts.status(), str(error))

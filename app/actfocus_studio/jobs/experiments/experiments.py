@@ -17,7 +17,8 @@ from actfocus_studio.jobs.experiments.columns import columns
 from actfocus_studio.jobs.experiments.log import LOG_MAX, tail
 from actfocus_studio.jobs.experiments.queue import Queue
 from actfocus_studio.jobs.experiments.request import ExperimentRequest
-from actfocus_studio.jobs.rollouts import ENVIRONMENTS, READ_ONLY
+from actfocus_studio.jobs.rollouts import ENVIRONMENTS
+from actfocus_studio.jobs.worker import READ_ONLY
 
 QUEUE_MAX = 4 * 3600
 """Seconds of training that may stand in the queue."""
@@ -103,7 +104,7 @@ class Experiments(Queue):
             self.store.demand_disk()
         self._work()
 
-    def races(self) -> list[dict]:
+    def listing(self) -> list[dict]:
         """All races, the newest first: id, when it was made, what was asked for, and the state of each run."""
         found = []
         for race in [*self._all(), *self.store.alone()]:

@@ -19,7 +19,8 @@ from actfocus_studio.jobs.experiments.estimate import expected, rates
 from actfocus_studio.jobs.experiments.request import ExperimentRequest
 from actfocus_studio.jobs.experiments.state import state_of
 from actfocus_studio.jobs.experiments.store import Store
-from actfocus_studio.jobs.rollouts import ENVIRONMENTS, give_way
+from actfocus_studio.jobs.rollouts import ENVIRONMENTS
+from actfocus_studio.jobs.worker import give_way
 
 POLL = 0.5
 """Seconds between looks at the slot."""

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from actfocus_studio.jobs.experiments.log import LOG_TAIL, tail
-from actfocus_studio.jobs.rollouts import how_it_ended
+from actfocus_studio.jobs.worker import how_it_ended
 
 
 def state_of(

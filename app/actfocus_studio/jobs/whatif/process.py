@@ -16,8 +16,8 @@ from pathlib import Path
 from actfocus_core import processes
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
-from actfocus_studio.jobs.rollouts import Status, how_it_ended
 from actfocus_studio.jobs.whatif.worker import FIRST, spare_of
+from actfocus_studio.jobs.worker import Status, how_it_ended
 
 BUSY = "another what-if is being worked on, perhaps from another page; wait for it or cancel it"
 

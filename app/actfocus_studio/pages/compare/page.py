@@ -14,7 +14,7 @@ from actfocus_core.runs import ANNOTATIONS, Run, slug
 from actfocus_studio.data.catalog import Place, locate
 from actfocus_studio.data.serialize import dump, env_options, finite, played, texts
 from actfocus_studio.data.view import View
-from actfocus_studio.jobs.rollouts import REFERENCES, VALUES
+from actfocus_studio.jobs.signals import REFERENCES, VALUES
 from actfocus_studio.pages.compare.credits import boards, table, token_credit
 from actfocus_studio.shell.components import Ask, PageView
 from actfocus_studio.shell.requests import PRIVATE, answer
@@ -118,14 +118,14 @@ def pane(run: Run, name: str, id: str, view: View) -> dict:
 
 def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
     """The credit of both panes' tokens, A on the left, B on the right, on one scale."""
-    batch = studio.compared.get(run, place.step, reference(run, place.step, view))
+    batch = studio.scored.get(run, place.step, reference(run, place.step, view))
     a, top_a = token_credit(batch, view.scheme_a, view, place.id)
     id = place.id
     if view.other:
         run, _ = other(studio, view, run)
         id = view.other
         step = step_of(run, id)
-        batch = studio.compared.get(run, step, reference(run, step, view))
+        batch = studio.scored.get(run, step, reference(run, step, view))
     b, top_b = token_credit(batch, view.scheme_b, view, id)
     return {"a": a, "b": b, "top": max(top_a, top_b) or 1.0}
 
@@ -177,7 +177,7 @@ def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> 
     """Mass by kind, effective tokens, sign flips, and how alike the schemes are."""
     name = reference(run, place.step, view)
     return {
-        "table": table(studio.compared.get(run, place.step, name), view)
+        "table": table(studio.scored.get(run, place.step, name), view)
         | {
             "run": view.run,
             "step": place.step,
@@ -190,7 +190,7 @@ def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> 
 
 def truth(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
     """How every scheme scores against the truth, where the batch carries it."""
-    batch = studio.compared.get(run, place.step, reference(run, place.step, view))
+    batch = studio.scored.get(run, place.step, reference(run, place.step, view))
     return {"boards": boards(batch, view), "command": f"actfocus oracle {run.path} --step {place.step}"}
 
 

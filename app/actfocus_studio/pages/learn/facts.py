@@ -40,10 +40,10 @@ class Loaded:
         run: Run,
         view: View,
         batch: Callable[[], Batch],
-        races: Experiments | None = None,
+        experiments: Experiments | None = None,
         whatif: Callable[[], WhatIf] | None = None,
     ):
-        self.run, self.view, self._batch, self.races, self._whatif = run, view, batch, races, whatif
+        self.run, self.view, self._batch, self.experiments, self._whatif = run, view, batch, experiments, whatif
 
     @cached_property
     def batch(self) -> Batch:
@@ -106,11 +106,11 @@ class Loaded:
 
     def race(self, scheme: str) -> float | None:
         """Mean over seeds of the last evaluation of a scheme's runs."""
-        if self.races is None or not self.view.race:
+        if self.experiments is None or not self.view.race:
             return None
         last = [
             [value for value in run["columns"].get(EVALUATED, ()) if value is not None]
-            for run in self.races.look(self.view.race, {})["runs"]
+            for run in self.experiments.look(self.view.race, {})["runs"]
             if run["scheme"] == scheme and run["state"] == "finished"
         ]
         return float(np.mean([values[-1] for values in last])) if last and all(last) else None

@@ -8,6 +8,7 @@ from actfocus_studio.data.view import View
 from actfocus_studio.jobs.whatif.answers import Answers
 from actfocus_studio.pages.learn.facts import Loaded
 from actfocus_studio.pages.learn.judge import judge
+from actfocus_studio.pages.learn.lessons import Lesson, load_lessons
 from actfocus_studio.shell.components import Ask, PageView
 from actfocus_studio.shell.requests import PRIVATE, answer
 from actfocus_studio.shell.studio import Studio
@@ -16,12 +17,16 @@ NAME, TITLE = "learn", "Learn"
 
 
 def build(studio: Studio) -> None:
-    """The page is built by its script; requests and answers are small JSON strings."""
+    """The page is built by its script; requests and answers are small JSON strings.
+
+    Raises ActFocusError for the first file of lessons that is not right.
+    """
     answers = Answers(studio.whatif)
-    PageView("learn", menu=dump([lesson.told() for lesson in studio.lessons.values()]))
+    lessons = load_lessons(studio.lessons)
+    PageView("learn", menu=dump([lesson.told() for lesson in lessons.values()]))
     asked = Ask("learn")
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio, answers, one)),
+        lambda text: answer(text, lambda one: tell(studio, lessons, answers, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -29,10 +34,10 @@ def build(studio: Studio) -> None:
     )
 
 
-def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
+def tell(studio: Studio, lessons: dict[str, Lesson], answers: Answers, asked: dict) -> dict:
     """Judge the answer to a lesson's question. Raises ActFocusError where there is no such question."""
     view = View.parse(asked)
-    lesson = studio.lessons.get(view.lesson)
+    lesson = lessons.get(view.lesson)
     if lesson is None:
         raise ActFocusError(f"there is no lesson \u201c{view.lesson}\u201d here; choose one from the list")
     question = lesson.steps[view.lesson_step].question if view.lesson_step < len(lesson.steps) else None
@@ -44,12 +49,12 @@ def tell(studio: Studio, answers: Answers, asked: dict) -> dict:
     def batch():
         if view.step not in run.steps():
             raise ActFocusError("no step of this run is open")
-        return studio.compared.get(run, view.step, reference).batch
+        return studio.scored.get(run, view.step, reference).batch
 
     return {
         "reveal": judge(
             question,
             asked.get("answer"),
-            Loaded(run, view, batch, studio.races, lambda: answers.load(run, view.whatif)[0]),
+            Loaded(run, view, batch, studio.experiments, lambda: answers.load(run, view.whatif)[0]),
         )
     }

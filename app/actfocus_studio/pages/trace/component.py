@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actfocus_studio.shell import figures
+from actfocus_studio.pages.trace import figures
 from actfocus_studio.shell.components import ClientHTML
 
 

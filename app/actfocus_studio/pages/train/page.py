@@ -15,14 +15,14 @@ from actfocus_studio.data import models
 from actfocus_studio.data.serialize import dump
 from actfocus_studio.jobs.experiments import ALGORITHMS, CHOICES, SEEDS_MAX, TIMES, ExperimentRequest, Experiments
 from actfocus_studio.jobs.rollouts import ENVIRONMENTS
+from actfocus_studio.pages.train import figures
 from actfocus_studio.pages.train.prompt import over_time
-from actfocus_studio.shell import figures
 from actfocus_studio.shell.components import Ask, PageView
 from actfocus_studio.shell.requests import PRIVATE, answer
 from actfocus_studio.shell.studio import Studio
 
 NAME, TITLE = "train", "Train"
-RACES_MAX = 50
+EXPERIMENTS_MAX = 50
 """Listed in the page."""
 EVALUATION = "t1"
 """The evaluation that is looked into: temperature 1 shows differences that 0.5 hides."""
@@ -33,7 +33,7 @@ def build(studio: Studio) -> None:
     PageView("train", menu=menu())
     asked = Ask("train")
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio.races, one)),
+        lambda text: answer(text, lambda one: tell(studio.experiments, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -51,7 +51,7 @@ def menu() -> str:
             "schemes": [[name, SCHEMES[name].title] for name in CHOICES],
             "signals": list(SIGNALS),
             "seeds": SEEDS_MAX,
-            "figure": json.loads(figures.race_chart()),
+            "figure": json.loads(figures.experiment_chart()),
             "metrics": {name: text for name, text in metrics.METRICS.items() if name not in ("step", "seconds/elapsed")}
             | {
                 f"eval/{t}/success": f"success on the evaluation prompts at temperature {t[1:]}" for t in ("t1", "t0.5")
@@ -60,37 +60,41 @@ def menu() -> str:
     )
 
 
-def tell(races: Experiments, asked: dict) -> dict:
+def tell(experiments: Experiments, asked: dict) -> dict:
     """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
     what, id = asked.get("op"), asked.get("id")
     if what == "list":
-        return {"races": races.races()[:RACES_MAX]}
+        return {"races": experiments.listing()[:EXPERIMENTS_MAX]}
     if what == "policies":
-        return {"policies": [[model.name, model.title] for model in models.installed(races.runs_dir)]}
+        return {"policies": [[model.name, model.title] for model in models.installed(experiments.runs_dir)]}
     if what == "look":
-        return {"race": races.look(id, _cursors(asked.get("cursors")))}
+        return {"race": experiments.look(id, _cursors(asked.get("cursors")))}
     if what == "ask":
-        races.ask(id, asked.get("what"))
+        experiments.ask(id, asked.get("what"))
         return {"done": True}
     if what == "log":
-        return races.log(id, asked.get("name"))
+        return experiments.log(id, asked.get("name"))
     if what == "evaluation":
-        return {"evaluation": evaluation(races, id, asked.get("name"))}
+        return {"evaluation": evaluation(experiments, id, asked.get("name"))}
     if what == "prompt":
-        return {"prompt": prompt(races, id, asked.get("name"), asked.get("seed"))}
+        return {"prompt": prompt(experiments, id, asked.get("name"), asked.get("seed"))}
     if what in ("estimate", "start"):
         try:
             request = ExperimentRequest(**asked["request"])
         except (LookupError, TypeError):
             raise ActFocusError("the form could not be read; reload the page") from None
-        models.chosen(request.policy, races.runs_dir)
-        return {"estimate": races.estimate(request)} if what == "estimate" else {"started": races.start(request)}
+        models.chosen(request.policy, experiments.runs_dir)
+        return (
+            {"estimate": experiments.estimate(request)}
+            if what == "estimate"
+            else {"started": experiments.start(request)}
+        )
     raise ActFocusError("the page asked for something unknown; reload it")
 
 
-def evaluation(races: Experiments, id: str, name: str) -> dict | None:
+def evaluation(experiments: Experiments, id: str, name: str) -> dict | None:
     """Success of every evaluation prompt at every evaluated step, and a trajectory to open for each."""
-    path = races.path(id, name)
+    path = experiments.path(id, name)
     stored = Run.open(path).evaluation(EVALUATION) if path.is_dir() else None
     if stored is None:
         return None
@@ -109,9 +113,9 @@ def evaluation(races: Experiments, id: str, name: str) -> dict | None:
     }
 
 
-def prompt(races: Experiments, id: str, name: str, seed: object) -> dict:
+def prompt(experiments: Experiments, id: str, name: str, seed: object) -> dict:
     """One evaluation prompt at every evaluated step."""
-    path = races.path(id, name)
+    path = experiments.path(id, name)
     if type(seed) is not int:
         raise ActFocusError("the prompt must be one of the evaluation's seeds")
     run = Run.open(path)

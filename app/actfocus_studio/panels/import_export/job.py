@@ -16,7 +16,7 @@ from actfocus_core.signals import SIGNALS
 from actfocus_core.spans import PATTERN, RULES, span_rule
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.data.view import FILTERS, NAME_MAX, View
-from actfocus_studio.jobs.rollouts import Worker
+from actfocus_studio.jobs.worker import Worker
 from actfocus_studio.server.uploads import SEND, TOKENS_MAX, check, transfers
 
 PATTERN_MAX = 200

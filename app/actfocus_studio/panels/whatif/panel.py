@@ -12,9 +12,9 @@ from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data.catalog import locate
 from actfocus_studio.data.serialize import dump
 from actfocus_studio.data.view import View
-from actfocus_studio.jobs.rollouts import READ_ONLY
 from actfocus_studio.jobs.whatif.answers import Answers
 from actfocus_studio.jobs.whatif.process import WhatIfProcess
+from actfocus_studio.jobs.worker import READ_ONLY
 from actfocus_studio.panels.whatif import requests as asking
 from actfocus_studio.panels.whatif import serialize as telling
 from actfocus_studio.shell.components import Ask, PageView

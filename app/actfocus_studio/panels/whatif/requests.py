@@ -17,7 +17,6 @@ from actfocus_core.runs.info import Training
 from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data.serialize import env_options
 from actfocus_studio.data.view import View
-from actfocus_studio.pages.compare.credits import params
 
 RECORDED = ("energy", "entropy", "centred_energy", "shift", "nll", "policy_entropy", "state_key", "turn_reward")
 """What a scheme may need and a replay has: rollouts record it, or the reference is asked."""
@@ -122,7 +121,7 @@ def replay(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
         or any(name not in CHOICES for name in schemes)
     ):
         raise ActFocusError(f"schemes: choose one to {SCHEMES_MAX} of {', '.join(CHOICES)}, each once")
-    tuned = {name: given for name, given in params(view).items() if name in schemes}
+    tuned = {name: given for name, given in view.scheme_params().items() if name in schemes}
     made = {
         "schemes": schemes,
         "match": _one_of(asked, "match", MATCHES),
@@ -177,7 +176,7 @@ def edit(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
         "text": text,
         "model": reference_of(run),
         "schemes": ["uniform", "actfocus"],
-        "params": params(view),
+        "params": view.scheme_params(),
     }
     if asked.get("first") is None:
         return {**made, "turn": _whole(asked, "turn", 0, len(t.turn_records) - 1)}

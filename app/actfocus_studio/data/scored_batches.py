@@ -1,0 +1,41 @@
+"""A step's rollouts as the batch that schemes give credit to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from actfocus_core.credit import Batch
+from actfocus_core.errors import ActFocusError
+from actfocus_core.runs import Run
+from actfocus_studio.data.cache import LruCache, stamp
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """One step's batch, without the rollouts that another trainer never scored: they have no advantage."""
+
+    batch: Batch
+    unscored: int
+    """rollouts left out"""
+
+    @classmethod
+    def of(cls, run: Run, step: int, reference: str | None) -> ScoredBatch:
+        """Raises ActFocusError where not one rollout has a return."""
+        trajectories = run.trajectories(step, reference)
+        scored = [t for t in trajectories if np.isfinite(t.ret)]
+        if not scored:
+            raise ActFocusError(f"no rollout of step {step} has a return, so no scheme gives credit")
+        return cls(Batch.of(scored), len(trajectories) - len(scored))
+
+
+class ScoredBatches:
+    """The batches that were read last."""
+
+    def __init__(self, size: int = 4):
+        self._latest: LruCache[ScoredBatch] = LruCache(size)
+
+    def get(self, run: Run, step: int, reference: str | None) -> ScoredBatch:
+        """The batch of a step under a reference; read once until the run's files change."""
+        return self._latest.get((reference, stamp(run, [step])), lambda: ScoredBatch.of(run, step, reference))
