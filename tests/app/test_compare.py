@@ -22,7 +22,7 @@ from actfocus_studio.data.scored_batches import ScoredBatch, ScoredBatches
 from actfocus_studio.data.view import COMPARED, View
 from actfocus_studio.jobs.signals import Signals
 from actfocus_studio.pages.compare.credits import boards, table, token_credit
-from actfocus_studio.pages.compare.page import tell
+from actfocus_studio.pages.compare.page import handle
 from actfocus_studio.shell.requests import answer
 from actfocus_studio.shell.studio import Studio
 from tests.app.sample import make_run
@@ -75,7 +75,9 @@ def desk(extra):
 
 
 def asked(desk, op, **view):
-    return json.loads(answer(json.dumps({"op": op, "number": 7, "run": "plain", **view}), lambda one: tell(desk, one)))
+    return json.loads(
+        answer(json.dumps({"op": op, "number": 7, "run": "plain", **view}), lambda one: handle(desk, one))
+    )
 
 
 # --- the server -----------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_the_other_trajectory_of_the_address_is_checked(desk):
     ],
 )
 def test_a_bad_request_gives_one_clear_line(desk, text):
-    got = json.loads(answer(text, lambda one: tell(desk, one)))
+    got = json.loads(answer(text, lambda one: handle(desk, one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

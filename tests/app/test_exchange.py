@@ -41,7 +41,7 @@ def client():
 
 
 def ask(exchange, **request) -> dict:
-    answer = json.loads(answer_to(json.dumps({"number": 3, **request}), exchange.tell))
+    answer = json.loads(answer_to(json.dumps({"number": 3, **request}), exchange.handle))
     assert answer.pop("number") == 3
     return answer
 
@@ -286,7 +286,7 @@ def test_hostile_requests_get_one_line(request_, says, exchange):
 
 @pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', "x" * 9000])
 def test_requests_that_are_none(text, exchange):
-    assert json.loads(answer_to(text, exchange.tell)) == {
+    assert json.loads(answer_to(text, exchange.handle)) == {
         "error": "the page's request could not be read; reload it",
         "number": 0,
     }

@@ -32,7 +32,7 @@ class Shared:
 
 def told(studio, **request) -> dict:
     return json.loads(
-        answer(json.dumps({"number": 1, **request}), lambda one: page_groups.tell(studio, LruCache(), one))
+        answer(json.dumps({"number": 1, **request}), lambda one: page_groups.handle(studio, LruCache(), one))
     )
 
 
@@ -45,7 +45,7 @@ def run(tmp_path_factory):
 
 
 def test_the_diagnosis_is_the_library_s(run):
-    found = diagnose(run, [0, 1], "scripted", 3).told(0.25)
+    found = diagnose(run, [0, 1], "scripted", 3).summary(0.25)
     expected = action_bottleneck(Batch.of(run.trajectories(0) + run.trajectories(1)))
     for name in ("correlations", "confound", "missing"):
         assert found[name] == expected[name]
@@ -58,7 +58,7 @@ def test_the_diagnosis_is_the_library_s(run):
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 1.0])
 def test_kept_is_what_training_would_keep_of_each_step(run, share):
-    found = diagnose(run, [0, 1, 2], "scripted", 3).told(share)
+    found = diagnose(run, [0, 1, 2], "scripted", 3).summary(share)
     kept = {(t.step, t.group) for step in (0, 1, 2) for t in keep_groups(run.trajectories(step), share)}
     groups = found["groups"]
     assert {pair for pair, keep in zip(zip(groups["step"], groups["name"]), found["kept"]) if keep} == kept
@@ -67,10 +67,10 @@ def test_kept_is_what_training_would_keep_of_each_step(run, share):
 
 def test_a_long_run_is_diagnosed_by_its_last_steps(run, monkeypatch):
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 80)
-    found = diagnosis(run, None, "scripted", LruCache()).told(0.25)
+    found = diagnosis(run, None, "scripted", LruCache()).summary(0.25)
     assert found["steps"] == [1, 2, 2, 3] and len(found["rollouts"]["return"]) == 72
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 1)
-    assert diagnosis(run, None, "scripted", LruCache()).told(0.25)["steps"] == [2, 2, 1, 3]
+    assert diagnosis(run, None, "scripted", LruCache()).summary(0.25)["steps"] == [2, 2, 1, 3]
 
 
 def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
@@ -80,7 +80,7 @@ def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
     batch[5].reward = float("nan")
     other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
     other.add_trajectories(0, batch)
-    found = diagnose(other, [0], None, 1).told(0.25)
+    found = diagnose(other, [0], None, 1).summary(0.25)
     assert found["unscored"] == 5 and len(found["groups"]["label"]) == 8 and found["groups"]["rollouts"][0] == 3
     json.dumps(found, allow_nan=False)
 
@@ -124,7 +124,7 @@ def test_a_ribbon_is_what_the_policy_wrote(run):
 )
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     studio = Shared(tmp_path)
-    got = json.loads(answer(text, lambda one: page_groups.tell(studio, LruCache(), one)))
+    got = json.loads(answer(text, lambda one: page_groups.handle(studio, LruCache(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

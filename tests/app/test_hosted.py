@@ -67,7 +67,7 @@ def test_nothing_is_begun_where_it_is_read_only(tmp_path):
     panel = Panel(SimpleNamespace(catalog=Catalog([], tmp_path / "runs"), read_only=True), None)
 
     def whatif(op):
-        panel.tell({"op": op, "kind": "replay", "run": "frozen-lake"})
+        panel.handle({"op": op, "kind": "replay", "run": "frozen-lake"})
 
     asked = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform"], 1, "30 seconds")
     run, signals = Run.create(tmp_path / "run", {}, {}), Signals(read_only=True)

@@ -20,7 +20,7 @@ from actfocus_core.signals import score
 from actfocus_core.train import preset, read_status
 from actfocus_core.trajectory import TokenKind
 from actfocus_studio.jobs.experiments import LANGUAGE_RATES, ExperimentRequest, Experiments
-from actfocus_studio.pages.train.page import tell
+from actfocus_studio.pages.train.page import handle
 from actfocus_studio.pages.train.prompt import over_time
 from tests.core.command import actfocus
 
@@ -104,7 +104,7 @@ def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
     with pytest.raises(ActFocusError, match="unknown policy"):
         races.start(ExperimentRequest(**asked))
     with pytest.raises(ActFocusError, match="unknown policy"):
-        tell(races, {"op": "estimate", "request": asked})
+        handle(races, {"op": "estimate", "request": asked})
     assert not (tmp_path / "runs").exists()
 
 
@@ -137,7 +137,7 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
     folder = tmp_path / "first-one" / "policy"
     shutil.copytree(assets() / "tiny-policy", folder)
-    names = dict(tell(races, {"op": "policies"})["policies"])
+    names = dict(handle(races, {"op": "policies"})["policies"])
     assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
     monkeypatch.setattr("actfocus_studio.jobs.experiments.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
     id = races.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))

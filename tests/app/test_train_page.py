@@ -300,11 +300,11 @@ def test_a_bad_request_gives_one_clear_line(text, tmp_path):
     import json
 
     from actfocus_studio.jobs.experiments import Experiments
-    from actfocus_studio.pages.train.page import tell
+    from actfocus_studio.pages.train.page import handle
     from actfocus_studio.shell.requests import answer
 
     races = Experiments(tmp_path)
-    got = json.loads(answer(text, lambda asked: tell(races, asked)))
+    got = json.loads(answer(text, lambda asked: handle(races, asked)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
     assert list(tmp_path.iterdir()) == []
 

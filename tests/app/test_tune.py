@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 def told(run, **request) -> dict:
     studio = Shared(run.path.parent)
     return json.loads(
-        answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.tell(studio, LruCache(), one))
+        answer(json.dumps({"number": 1, "run": run.name, **request}), lambda one: tune.handle(studio, LruCache(), one))
     )
 
 
@@ -91,7 +91,7 @@ def test_what_was_not_recorded_or_does_not_vary(run):
     ],
 )
 def test_a_bad_request_gives_one_clear_line(text, tmp_path):
-    got = json.loads(answer(text, lambda one: tune.tell(Shared(tmp_path), LruCache(), one)))
+    got = json.loads(answer(text, lambda one: tune.handle(Shared(tmp_path), LruCache(), one)))
     assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
 
 

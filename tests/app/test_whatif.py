@@ -55,7 +55,7 @@ def panel(folder):
 
 
 def told(panel, op, run="lake", **request) -> dict:
-    return json.loads(answer(json.dumps({"number": 1, "op": op, "run": run, **request}), panel.tell))
+    return json.loads(answer(json.dumps({"number": 1, "op": op, "run": run, **request}), panel.handle))
 
 
 def finished(panel) -> dict:

@@ -58,7 +58,7 @@ def check(data: bytes) -> None:
         lessons.OURS = ours
     for name, lesson in (found or {}).items():
         assert re.fullmatch(r"[a-z0-9-]{1,60}", name) and lesson.steps
-        json.dumps(lesson.told(), allow_nan=False)
+        json.dumps(lesson.summary(), allow_nan=False)
         for step in lesson.steps:
             assert View.parse(step.view) == View(**step.view)
             facts = [step.question.number] if step.question and step.question.number else []

@@ -209,8 +209,8 @@ def status() -> None:
 def race() -> None:
     """The Train page's list and its race."""
     races = Experiments(base())
-    assert answered(lambda: train.tell(races, {"op": "list"})) is not None, "a broken race is left out of the list"
-    told = answered(lambda: train.tell(races, {"op": "look", "id": RACE, "cursors": {}}))
+    assert answered(lambda: train.handle(races, {"op": "list"})) is not None, "a broken race is left out of the list"
+    told = answered(lambda: train.handle(races, {"op": "look", "id": RACE, "cursors": {}}))
     json.dumps(told, allow_nan=False)
     answered(lambda: races.rates("frozen_lake", "grpo", "tiny"))
     answered(races._busy)

@@ -1,4 +1,4 @@
-"""The command that trains a race's run, resumes it or repeats it, and the same in Python."""
+"""The command that trains an experiment's run, resumes it or repeats it, and the same in Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUIET = ("--progress", "lines", "--json")
 
 
 def training(race: dict, run: dict, out: Path) -> list[str]:
-    """Arguments of the ``actfocus`` command that trains a run of the race into the folder ``out``."""
+    """Arguments of the ``actfocus`` command that trains a run of the experiment into the folder ``out``."""
     asked, steps = race["request"], race["steps"]
     env, options = ENVIRONMENTS[asked["environment"]]
     own = SCHEMES[run["scheme"]].defaults
@@ -73,7 +73,7 @@ def python(path: Path, again: Path) -> str:
 
 
 def of_lone_run(path: Path, again: Path, trainer: str) -> tuple[list[str], str]:
-    """Arguments and Python for a run that belongs to no race.
+    """Arguments and Python for a run that belongs to no experiment.
 
     ``trainer``: the command that its config names. What ``train`` began is resumed, or trained once more into the
     folder ``again``; of TRL's and verl's the rollouts are exported, and the run is opened.

@@ -1,4 +1,4 @@
-"""How long a race takes: from the rates that this machine was measured at, or from a first guess."""
+"""How long an experiment takes: from the rates that this machine was measured at, or from a first guess."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROWS_READ = 1000
 
 
 def expected(asked: ExperimentRequest, step: float, evaluation: float) -> dict:
-    """Steps of each run and seconds of the whole race, where a step and an evaluation take so many seconds.
+    """Steps of each run and seconds of the whole experiment, where a step and an evaluation take so many seconds.
 
     ``rate``: seconds a step, its share of the evaluations included.
     """

@@ -1,4 +1,4 @@
-"""What the Train page asks of the races: start them, watch them, pause, stop and resume them."""
+"""What the Train page asks of the experiments: start them, watch them, pause, stop and resume them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ROWS_MAX = 1000
 
 
 class Experiments(Queue):
-    """All races in a folder of runs, and the one slot in which their runs are trained."""
+    """All experiments in a folder of runs, and the one slot in which their runs are trained."""
 
     def __init__(self, runs_dir: Path, read_only: bool = False):
         super().__init__(runs_dir)
         self.read_only = read_only
 
     def start(self, asked: ExperimentRequest) -> str:
-        """Put a race into the queue and return its id. Raises ActFocusError where queue or disk are nearly full,
+        """Put an experiment into the queue and return its id. Raises ActFocusError where queue or disk are nearly full,
         for a policy that cannot be trained here, and in a studio that is read only."""
         self._demand_writable()
         models.chosen(asked.policy, self.runs_dir)
@@ -73,7 +73,7 @@ class Experiments(Queue):
         return id
 
     def ask(self, id: str, what: str) -> None:
-        """``pause``, ``go`` or ``stop`` a race; ``go`` resumes what was stopped, killed or left behind."""
+        """``pause``, ``go`` or ``stop`` an experiment; ``go`` resumes what was stopped, killed or left behind."""
         self._demand_writable()
         race = self.store.race(id)
         if what not in ("pause", "go", "stop"):
@@ -83,7 +83,7 @@ class Experiments(Queue):
                 raise ActFocusError(f"{id} was not begun by this studio: go on with it where it was begun")
             return request(self.runs_dir / id, what)
         with self._lock, self.store.writing():
-            # Another studio may keep the race going: it looks for this file.
+            # Another studio may keep the experiment going: it looks for this file.
             demand_no_link(self.folder)
             if what == "stop":
                 create_empty(self.store.stop_file(id))
@@ -105,7 +105,7 @@ class Experiments(Queue):
         self._work()
 
     def listing(self) -> list[dict]:
-        """All races, the newest first: id, when it was made, what was asked for, and the state of each run."""
+        """All experiments, the newest first: id, when it was made, what was asked for, and the state of each run."""
         found = []
         for race in [*self._all(), *self.store.alone()]:
             states = [self._state(race, run)["state"] for run in race["runs"]]
@@ -121,7 +121,7 @@ class Experiments(Queue):
         return sorted(found, key=lambda race: race["made"], reverse=True)
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
-        """A race as it stands, with each run's metrics since its cursor, as columns."""
+        """An experiment as it stands, with each run's metrics since its cursor, as columns."""
         race = self.store.race(id)
         runs, queue = [], self._queue()
         for run in race["runs"]:
@@ -165,7 +165,7 @@ class Experiments(Queue):
         }
 
     def path(self, id: str, name: str) -> Path:
-        """The folder of a race's run. Raises ActFocusError for any other name."""
+        """The folder of an experiment's run. Raises ActFocusError for any other name."""
         if name not in {run["name"] for run in self.store.race(id)["runs"]}:
             raise ActFocusError(f"the race {id} has no run of that name")
         return self.runs_dir / name
@@ -176,5 +176,5 @@ class Experiments(Queue):
 
 
 def _policy(race: dict) -> str:
-    """The name that a page shows for the policy that a race begins with."""
+    """The name that a page shows for the policy that an experiment begins with."""
     return models.short(race["request"].get("policy", "tiny"))

@@ -1,4 +1,4 @@
-"""The queue of races, and the one slot in which their runs are trained, each in a process of its own."""
+"""The queue of experiments, and the one slot in which their runs are trained, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLL = 0.5
 
 
 class Queue:
-    """The races that this studio keeps going, and the processes it has begun for them."""
+    """The experiments that this studio keeps going, and the processes it has begun for them."""
 
     def __init__(self, runs_dir: Path):
         self.store = Store(runs_dir)
@@ -53,7 +53,7 @@ class Queue:
                     process.terminate()
 
     def estimate(self, asked: ExperimentRequest) -> dict:
-        """Steps of each run and seconds of the whole race (``estimate.expected``), from the rates measured last."""
+        """Steps of each run and seconds of the experiment (``estimate.expected``), from the rates measured last."""
         (step, evaluation), measured = self.rates(ENVIRONMENTS[asked.environment][0], asked.algorithm, asked.policy)
         return {**expected(asked, step, evaluation), "measured": measured}
 
@@ -82,7 +82,7 @@ class Queue:
                         self.store.demand_disk()
                         self._begin_next()
                 except (ActFocusError, OSError):
-                    # The races wait: who presses Go on is told why.
+                    # The experiments wait: who presses Go on is told why.
                     self._going.clear()
                     return
                 if not self._going and not stopping:
@@ -113,7 +113,7 @@ class Queue:
             self._spawn(self.store.race(id), pending[0], slot)
 
     def _waiting(self) -> float:
-        """Seconds of training still to be done in the races that are kept going."""
+        """Seconds of training still to be done in the experiments that are kept going."""
         total = 0.0
         for id in list(self._going):
             if left := len(self._pending(id)):
@@ -122,7 +122,7 @@ class Queue:
         return total
 
     def _pending(self, id: str) -> list[dict]:
-        """The runs of a race that are not done: not begun, stopped or killed, and what is being trained."""
+        """The runs of an experiment that are not done: not begun, stopped or killed, and what is being trained."""
         try:
             race = self.store.race(id)
         except ActFocusError:

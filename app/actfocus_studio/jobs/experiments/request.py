@@ -1,4 +1,4 @@
-"""What a page may ask for when it starts a race."""
+"""What a page may ask for when it starts an experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALGORITHMS = ("grpo", "ppo")
 CHOICES = ("uniform", "actfocus", "role_only", "energy_only")
 """Schemes a page may ask for."""
 SEEDS_MAX = 5
-"""Seeds that each scheme of a race is trained with, at most."""
+"""Seeds that each scheme of an experiment is trained with, at most."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ExperimentRequest:
     beta: float = 0.5
     signal: str = "energy"
     policy: str = "tiny"
-    """One of ``models.installed``; which of them are there is checked where a race is started."""
+    """One of ``models.installed``; which of them are there is checked where an experiment is started."""
 
     def __post_init__(self):
         for name, value, allowed in (

@@ -12,10 +12,10 @@ from actfocus_studio.jobs.worker import how_it_ended
 def state_of(
     status: dict, steps: int, process: subprocess.Popen | None, before: object, going: bool, log: Path
 ) -> dict:
-    """queued, waiting (nobody keeps the race going), starting, or what the run says of itself.
+    """queued, waiting (nobody keeps the experiment going), starting, or what the run says of itself.
 
     ``status``: the run's, read before its ``process`` is asked whether it lives; ``before``: the process that
-    wrote the status before ours was started; ``going``: whether this studio keeps the race going.
+    wrote the status before ours was started; ``going``: whether this studio keeps the experiment going.
     """
     alive = process is not None and process.poll() is None
     state = status.get("state") or ("starting" if alive else "queued" if going else "waiting")

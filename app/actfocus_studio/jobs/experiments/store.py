@@ -1,4 +1,4 @@
-"""The folder of races: the file of each, and the runs that belong to none."""
+"""The folder of experiments: the file of each, and the runs that belong to none."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from actfocus_studio.jobs.experiments.request import ExperimentRequest
 DISK_FREE = 500_000_000
 """Bytes that must be free before a run is begun."""
 RACE_MAX = 1 << 20
-"""Bytes of a race's file, at most."""
+"""Bytes of an experiment's file, at most."""
 _ID = re.compile(r"[a-z0-9-]{1,60}")
 
 
 class Store:
-    """What the folder of runs holds of races: ``.races/ID.json``, beside it ``ID.stop`` and the logs."""
+    """What the folder of runs holds of experiments: ``.races/ID.json``, beside it ``ID.stop`` and the logs."""
 
     def __init__(self, runs_dir: Path):
         self.runs_dir = Path(runs_dir).resolve()
         self.folder = self.runs_dir / ".races"
 
-    # --- races ---------------------------------------------------------------------------
+    # --- experiments ---------------------------------------------------------------------------
 
     def all(self) -> list[dict]:
-        """Every race whose file is whole."""
+        """Every experiment whose file is whole."""
         found = []
         for file in sorted(self.folder.glob("*.json")):
             with suppress(ActFocusError):
@@ -47,7 +47,7 @@ class Store:
         return found
 
     def alone(self) -> list[dict]:
-        """The runs that were trained here and belong to no race, each as a race of its own."""
+        """The runs that were trained here and belong to no experiment, each as an experiment of its own."""
         found = []
         for id in sorted(self._trained() - {run["name"] for race in self.all() for run in race["runs"]}):
             with suppress(ActFocusError):
@@ -55,7 +55,10 @@ class Store:
         return found
 
     def race(self, id: str) -> dict:
-        """The race of this id, or the run of this name. Raises ActFocusError where there is none, or its file is broken."""
+        """The experiment of this id, or the run of this name.
+
+        Raises ActFocusError where there is none, or its file is broken.
+        """
         known = isinstance(id, str) and _ID.fullmatch(id) is not None
         if not (known and (self.folder / f"{id}.json").exists()) and isinstance(id, str) and id in self._trained():
             return race_of_one(self.runs_dir / id)
@@ -64,12 +67,12 @@ class Store:
         return read_race(self.folder, id)
 
     def write(self, race: dict) -> None:
-        """Put a race's file into the folder, whole or not at all."""
+        """Put an experiment's file into the folder, whole or not at all."""
         with appearing(self.folder / f"{race['id']}.json") as part:
             part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
 
     def free_id(self, stem: str) -> str:
-        """A name that no race and no run has yet."""
+        """A name that no experiment and no run has yet."""
         taken = {path.stem for path in self.folder.glob("*.json")} | {path.name for path in self.runs_dir.iterdir()}
         return next(
             f"{stem}-{n}"
@@ -80,7 +83,7 @@ class Store:
     # --- the folder ----------------------------------------------------------------------
 
     def stop_file(self, id: str) -> Path:
-        """Where this file is, the race was stopped."""
+        """Where this file is, the experiment was stopped."""
         return self.folder / f"{id}.stop"
 
     def log(self, name: str) -> Path:
@@ -89,7 +92,7 @@ class Store:
 
     @contextmanager
     def locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
-        """A file of the folder of races, locked for the block; None where another process holds it and ``wait`` is false."""
+        """A file of the folder, locked for the block; None where another process holds it and ``wait`` is false."""
         demand_no_link(self.folder)
         with locked(self.folder / name, wait=wait) as file:
             yield file
@@ -120,7 +123,7 @@ class Store:
 
 
 def read_race(folder: Path, id: str) -> dict:
-    """The file of a race, checked. Raises ActFocusError where there is none or it is no race's."""
+    """The file of an experiment, checked. Raises ActFocusError where there is none or it is no experiment's."""
     try:
         demand_no_link(folder)
         race = read_json(folder / f"{id}.json", RACE_MAX)
@@ -156,7 +159,7 @@ def read_race(folder: Path, id: str) -> dict:
 
 
 def race_of_one(path: Path) -> dict:
-    """A training run as a race of its own. Raises ActFocusError for a run of another kind."""
+    """A training run as an experiment of its own. Raises ActFocusError for a run of another kind."""
     run = Run.open(path)
     told, status = run.metadata, read_status(run.path)
     if not isinstance(told.config, Training | External):

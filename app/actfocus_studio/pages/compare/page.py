@@ -34,7 +34,7 @@ def build(studio: Studio) -> None:
     PageView("compare", menu=menu())
     asked = Ask("compare")
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE
+        lambda text: answer(text, lambda one: handle(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE
     )
 
 
@@ -57,8 +57,8 @@ def menu() -> str:
     )
 
 
-def tell(studio: Studio, asked: dict) -> dict:
-    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+def handle(studio: Studio, asked: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
     view = View.parse(asked)
     what = asked.get("op")
     if what == "job":

@@ -40,7 +40,7 @@ class Diagnosis:
     steps: list[list[Trajectory]]
     """the rollouts that have a return, a step each; their tokens are left out"""
 
-    def told(self, share: float) -> dict:
+    def summary(self, share: float) -> dict:
         """The page's JSON, with the groups that the filter keeps of every step."""
         kept = {(t.step, t.group) for step in self.steps for t in keep_groups(step, share)}
         groups = self.found["groups"]

@@ -21,7 +21,7 @@ def build(studio: Studio) -> None:
     asked = Ask("groups")
     latest: LruCache[Diagnosis] = LruCache()
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio, latest, one)),
+        lambda text: answer(text, lambda one: handle(studio, latest, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -29,8 +29,8 @@ def build(studio: Studio) -> None:
     )
 
 
-def tell(studio: Studio, latest: LruCache[Diagnosis], asked: dict) -> dict:
-    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+def handle(studio: Studio, latest: LruCache[Diagnosis], asked: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
     view = View.parse(asked)
     run = studio.catalog.open(view.run)
     if asked.get("op") == "groups":
@@ -39,7 +39,7 @@ def tell(studio: Studio, latest: LruCache[Diagnosis], asked: dict) -> dict:
             raise ActFocusError("step: give the number of a step of this run")
         found = diagnosis(run, step, view.reference or None, latest)
         own = _share(run)
-        return {"groups": {**found.told(float(view.keep) if view.keep else own or KEEP), "own": own is not None}}
+        return {"groups": {**found.summary(float(view.keep) if view.keep else own or KEEP), "own": own is not None}}
     if asked.get("op") == "ribbons" and view.step is not None and view.group:
         reference = view.reference if view.reference in run.references(view.step) else None
         batch = studio.batches.get(run, view.step, reference)

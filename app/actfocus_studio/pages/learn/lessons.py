@@ -76,7 +76,7 @@ class Lesson:
     about: str
     steps: tuple[Step, ...]
 
-    def told(self) -> dict:
+    def summary(self) -> dict:
         """What the page needs: everything but what is right."""
         return {
             "name": self.name,

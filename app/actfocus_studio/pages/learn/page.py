@@ -23,10 +23,10 @@ def build(studio: Studio) -> None:
     """
     answers = Answers(studio.whatif)
     lessons = load_lessons(studio.lessons)
-    PageView("learn", menu=dump([lesson.told() for lesson in lessons.values()]))
+    PageView("learn", menu=dump([lesson.summary() for lesson in lessons.values()]))
     asked = Ask("learn")
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio, lessons, answers, one)),
+        lambda text: answer(text, lambda one: handle(studio, lessons, answers, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -34,7 +34,7 @@ def build(studio: Studio) -> None:
     )
 
 
-def tell(studio: Studio, lessons: dict[str, Lesson], answers: Answers, asked: dict) -> dict:
+def handle(studio: Studio, lessons: dict[str, Lesson], answers: Answers, asked: dict) -> dict:
     """Judge the answer to a lesson's question. Raises ActFocusError where there is no such question."""
     view = View.parse(asked)
     lesson = lessons.get(view.lesson)

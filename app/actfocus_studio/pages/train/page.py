@@ -1,4 +1,4 @@
-"""Train: start a race of schemes and seeds, and watch it; every run is a process of its own."""
+"""Train: start an experiment of schemes and seeds, and watch it; every run is a process of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(studio: Studio) -> None:
     PageView("train", menu=menu())
     asked = Ask("train")
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio.experiments, one)),
+        lambda text: answer(text, lambda one: handle(studio.experiments, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -60,8 +60,8 @@ def menu() -> str:
     )
 
 
-def tell(experiments: Experiments, asked: dict) -> dict:
-    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+def handle(experiments: Experiments, asked: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
     what, id = asked.get("op"), asked.get("id")
     if what == "list":
         return {"races": experiments.listing()[:EXPERIMENTS_MAX]}

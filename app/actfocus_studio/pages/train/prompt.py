@@ -24,7 +24,8 @@ def reference(name: str) -> Policy:
 def over_time(run: Run, stored: Run, seed: int) -> dict:
     """The first rollout of an evaluation prompt at every evaluated step, weighted by the run's own scheme.
 
-    ``stored``: the run's evaluation. The rollouts are scored here, by the race's reference; mu and sigma are over these rollouts alone.
+    ``stored``: the run's evaluation. The rollouts are scored here, by the run's reference; mu and sigma are over these
+    rollouts alone.
     ``weight`` is null where the scheme gives none (it needs more than these rollouts). Raises ActFocusError where no
     such prompt was evaluated.
     """

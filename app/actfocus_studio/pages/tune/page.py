@@ -35,7 +35,7 @@ def build(studio: Studio) -> None:
     asked = Ask("tune")
     latest: LruCache[dict] = LruCache()
     asked.ask(
-        lambda text: answer(text, lambda one: tell(studio, latest, one)),
+        lambda text: answer(text, lambda one: handle(studio, latest, one)),
         [asked],
         [asked],
         trigger_mode="multiple",
@@ -43,8 +43,8 @@ def build(studio: Studio) -> None:
     )
 
 
-def tell(studio: Studio, latest: LruCache[dict], asked: dict) -> dict:
-    """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+def handle(studio: Studio, latest: LruCache[dict], asked: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
     view = View.parse(asked)
     run = studio.catalog.open(view.run)
     if asked.get("op") == "batch" and view.step is not None:

@@ -46,8 +46,8 @@ class ImportExport(Worker):
 
     # --- what a page asks for ------------------------------------------------------------
 
-    def tell(self, asked: dict) -> dict:
-        """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+    def handle(self, asked: dict) -> dict:
+        """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
         op = asked.get("op")
         work = self._OPS.get(op) if isinstance(op, str) else None
         if work is None:

@@ -28,4 +28,4 @@ def drawer(exchange: ImportExport) -> None:
         ),
     )
     asked = Ask("drawer")
-    asked.ask(lambda text: answer(text, exchange.tell), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, exchange.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)

@@ -27,7 +27,7 @@ def whatif_panel(studio: Studio) -> None:
     PageView("whatif", menu=menu())
     asked = Ask("whatif")
     panel = Panel(studio, studio.whatif)
-    asked.ask(lambda text: answer(text, panel.tell), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, panel.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:
@@ -50,8 +50,8 @@ class Panel:
     def __init__(self, studio: Studio, process: WhatIfProcess):
         self.studio, self.process, self.answers = studio, process, Answers(process)
 
-    def tell(self, asked: dict) -> dict:
-        """What a request asks for. Raises ActFocusError where it is not there or makes no sense."""
+    def handle(self, asked: dict) -> dict:
+        """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
         op = asked.get("op")
         if op == "look":
             return {"job": asdict(self.process.status())}
