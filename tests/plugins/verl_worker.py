@@ -8,7 +8,7 @@ def gradient_of(policy, rows, data, ranks: int, tokens: int) -> dict:
     from verl.trainer.ppo.core_algos import get_policy_loss_fn
 
     from actfocus_core.plugins import verl as plugin
-    from tests.plugins.test_verl import Config
+    from tests.plugins.verl_batches import Config
 
     model = policy.model.requires_grad_(True)
     scaled = plugin.weighted(TensorDict(data, batch_size=len(rows)))["advantages"]

@@ -26,7 +26,7 @@ OWN = {
     "verl": (
         "actfocus_core/plugins/verl/*.py",
         "actfocus_core/plugins/verl_ray.py",
-        "tests/plugins/test_verl.py",
+        "tests/plugins/test_verl*.py",
         "tests/plugins/verl_*.py",
         "constraints-verl.txt",
     ),
