@@ -53,23 +53,49 @@ def last_of_rollout(groups: Sequence[str], rollouts: Sequence[str] | None) -> np
     return np.array([last[key] for key in keys], np.int64)
 
 
-def gae(rewards: np.ndarray, values: np.ndarray, gamma: float = 1.0, lam: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Generalised advantage estimation over one trajectory's response tokens, in order.
+def gae(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    gamma: float = 1.0,
+    lam: float = 1.0,
+    sequence: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Generalised advantage estimation over one trajectory's response tokens, in order, or over many at once.
 
     ``rewards``: [n], the return at the last token and 0 before (or paid where it was earned);
-    ``values``: [n], the critic's value before each token. The episode ends after the last token:
-    nothing is bootstrapped. Returns advantages and the critic's targets (the return-to-go at
-    lam = 1), float32 [n] each. Raises ActFocusError where the lengths differ or gamma or lam is
-    outside [0, 1]. Source: arXiv 1506.02438; gamma = lam = 1 in the paper.
+    ``values``: [n], the critic's value before each token. ``sequence``: [n], ascending, the trajectory of each entry;
+    None: all of one. An episode ends after its last token: nothing is bootstrapped. Returns advantages and the critic's
+    targets (the return-to-go at lam = 1), float32 [n] each. Raises ActFocusError where the lengths differ or gamma or
+    lam is outside [0, 1]. Source: arXiv 1506.02438; gamma = lam = 1 in the paper.
     """
+    advantages = gae_float64(rewards, values, gamma, lam, sequence)
+    return advantages.astype(np.float32), (advantages + np.asarray(values, np.float64)).astype(np.float32)
+
+
+def gae_float64(
+    rewards: np.ndarray, values: np.ndarray, gamma: float, lam: float, sequence: np.ndarray | None = None
+) -> np.ndarray:
+    """The advantages of ``gae`` before rounding, float64 [n]."""
     rewards, values = np.asarray(rewards, np.float64), np.asarray(values, np.float64)
-    if rewards.shape != values.shape:
-        raise ActFocusError(f"{rewards.shape} rewards for {values.shape} values; they must be as many")
+    sequence = np.zeros(len(rewards), np.int64) if sequence is None else sequence
+    if not rewards.shape == values.shape == sequence.shape:
+        raise ActFocusError(
+            f"{rewards.shape} rewards for {values.shape} values and {sequence.shape} numbers of sequences; "
+            "they must be as many"
+        )
     if not (0 <= gamma <= 1 and 0 <= lam <= 1):
         raise ActFocusError(f"gamma={gamma}, lam={lam}: must lie in [0, 1]")
-    deltas = rewards + gamma * np.append(values[1:], 0.0) - values
-    advantages, running = np.zeros_like(deltas), 0.0
-    for t in range(len(deltas) - 1, -1, -1):
-        running = deltas[t] + gamma * lam * running
-        advantages[t] = running
-    return advantages.astype(np.float32), (advantages + values).astype(np.float32)
+    last = np.append(sequence[1:] != sequence[:-1], True)[: len(sequence)]
+    following = np.where(last, 0.0, np.append(values[1:], 0.0)[: len(values)])
+    advantages: np.ndarray = rewards + gamma * following - values
+    if gamma * lam == 0 or not len(advantages):
+        return advantages
+    # All sequences are stepped through at once, from their ends, the longest first.
+    ends = np.flatnonzero(last)
+    sizes = np.diff(ends, prepend=-1)
+    order = np.argsort(-sizes, kind="stable")
+    ends, sizes = ends[order], sizes[order]
+    for back in range(1, int(sizes[0])):
+        here = ends[: np.searchsorted(-sizes, -back)] - back
+        advantages[here] += gamma * lam * advantages[here + 1]
+    return advantages

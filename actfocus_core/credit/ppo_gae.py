@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from actfocus_core.advantages import gae_float64
 from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
-from actfocus_core.errors import ActFocusError
 
 EPSILON = 1e-8
 _COMMON = {"gamma": Parameter(1.0, 0, 1, text="discount"), "lam": Parameter(1.0, 0, 1, text="of the GAE")}
@@ -32,7 +32,9 @@ class PPOGAE(Scheme):
         last = np.append(row[1:] != row[:-1], True)[: len(row)]
         rewards = np.where(last, batch.returns[row], 0.0)
         advantage = np.zeros(len(batch.kinds))
-        advantage[batch.response] = flat_gae(rewards, batch.signals["value"][batch.response], row, p["gamma"], p["lam"])
+        advantage[batch.response] = gae_float64(
+            rewards, batch.signals["value"][batch.response], p["gamma"], p["lam"], row
+        )
         return tokens_credit(batch, advantage, p)
 
 
@@ -56,31 +58,7 @@ class TurnGAE(Scheme):
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         assert batch.turn_rewards is not None  # One of the needs.
-        a = flat_gae(batch.turn_rewards, batch.turn_signal("value"), batch.turn_owner, p["gamma"], p["lam"])
+        a = gae_float64(batch.turn_rewards, batch.turn_signal("value"), p["gamma"], p["lam"], batch.turn_owner)
         if p["whiten"] == "yes" and a.size:
             a = (a - a.mean()) / np.sqrt(a.var() + EPSILON)
         return tokens_credit(batch, batch.spread(a), p)
-
-
-def flat_gae(rewards: np.ndarray, values: np.ndarray, owner: np.ndarray, gamma: float, lam: float) -> np.ndarray:
-    """GAE of many sequences that stand one after another, float64 [M].
-
-    ``owner`` [M], ascending: the sequence of an entry. All sequences are stepped through at once,
-    from their ends. Same as ``advantages.gae`` on each.
-    """
-    if len(rewards) != len(values) or len(values) != len(owner):
-        raise ActFocusError(f"{len(rewards)} rewards, {len(values)} values, {len(owner)} owners; must be as many")
-    values = np.asarray(values, np.float64)
-    last = np.append(owner[1:] != owner[:-1], True)[: len(owner)]
-    following = np.where(last, 0.0, np.append(values[1:], 0.0)[: len(values)])
-    out: np.ndarray = rewards + gamma * following - values
-    if gamma * lam == 0 or not len(out):
-        return out
-    ends = np.flatnonzero(last)
-    sizes = np.diff(ends, prepend=-1)
-    order = np.argsort(-sizes, kind="stable")
-    ends, sizes = ends[order], sizes[order]
-    for back in range(1, int(sizes[0])):
-        here = ends[: np.searchsorted(-sizes, -back)] - back
-        out[here] += gamma * lam * out[here + 1]
-    return out
