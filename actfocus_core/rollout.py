@@ -58,39 +58,6 @@ def collect(
     return play_on(episodes, sampler, policy.context, batch_size, on_progress)
 
 
-def branch(
-    policy: Policy,
-    trajectory: Trajectory,
-    turn: int,
-    rollouts: int = 8,
-    *,
-    env_options: dict[str, Any],
-    keep_answer: bool = False,
-    temperature: float = 1.0,
-    seed: int = 0,
-    sampler: Sampler | None = None,
-    batch_size: int = 128,
-) -> list[Trajectory]:
-    """Play a stored trajectory on from one of its turns, ``rollouts`` times, with fresh dice.
-
-    The state is restored and the stream continues its exact ids. ``keep_answer``: the stored
-    answer of that turn is given again, and the policy goes on after it. ``env_options``: those
-    of the run. Rewards and penalties of the earlier turns stay part of the return. Raises
-    ActFocusError for a turn the trajectory does not have.
-    """
-    if not 0 <= turn < len(trajectory.turn_records):
-        raise ActFocusError(f"{trajectory.id}: has no turn {turn}; it has 0 to {len(trajectory.turn_records) - 1}")
-    template = make_env(trajectory.env, **env_options)
-    episodes = []
-    for r in range(rollouts):
-        env = template.clone()
-        env.restore(trajectory.turn_records[turn].state)
-        # The environment's dice are those of a rollout that never was.
-        env.rollout = stable_seed("branch", seed, trajectory.id, turn, r) >> 11
-        episodes.append(Episode.resume(env, policy, trajectory, turn, seed, keep_answer))
-    return play_on(episodes, sampler or CachedSampler(policy, temperature), policy.context, batch_size)
-
-
 def play_on(
     episodes: list[Episode],
     sampler: Sampler,
@@ -159,9 +126,9 @@ class Episode:
 
     @classmethod
     def resume(
-        cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int, keep_answer: bool
+        cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int, keep_answer: bool = False
     ) -> Episode:
-        """A stored trajectory at one of its turns, before its answer or after it."""
+        """A stored trajectory at one of its turns: before its reply, or with ``keep_answer`` after it."""
         written = np.flatnonzero((t.turns == turn) & (t.kinds >= TokenKind.REASONING))
         first, end = int(written[0]), int(written[-1]) + 1
         episode = cls(

@@ -44,11 +44,6 @@ class Estimate:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
-    @property
-    def noise(self) -> float:
-        """The noise floor: how far the replica is from it. A smaller difference says nothing."""
-        return abs(self.value - self.replica)
-
 
 def policy_values(
     env: Env,

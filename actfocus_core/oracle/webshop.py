@@ -78,21 +78,6 @@ class ShopValues:
         result = self.env.purchase(target)
         return self.value(target, turns - 1) if result is None else self.env.payout(result)
 
-    def turns_needed(self, at: Location, action: str, turns: int) -> int:
-        """With how few actions, this one among them, its value Q* can be had: to break ties.
-
-        Turns cost nothing, so walking to and fro is as good as going straight until they run out.
-        """
-        wanted = self.action_value(at, action, turns)
-        enough = (few for few in range(1, turns) if self.action_value(at, action, few) >= wanted)
-        return next(enough, turns)
-
-    def best_action(self, at: Location, actions: list[str], turns: int) -> str:
-        """The action of highest value; among equals the quickest, then the first listed."""
-        return min(
-            actions, key=lambda action: (-self.action_value(at, action, turns), self.turns_needed(at, action, turns))
-        )
-
     # --- the arrays ----------------------------------------------------------------------
 
     @cached_property

@@ -15,6 +15,7 @@ import torch
 from actfocus_core.analysis.scoreboard import Truth
 from actfocus_core.cli import app
 from actfocus_core.cli.oracle import _show
+from actfocus_core.counterfactual.branch import branch
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
@@ -23,7 +24,7 @@ from actfocus_core.oracle import stored as stored_truth
 from actfocus_core.oracle.policy import position_values
 from actfocus_core.oracle.turns import restored
 from actfocus_core.oracle.values import UNSOLVED, add_answers, add_optimal, add_policy, solutions
-from actfocus_core.rollout import branch, collect
+from actfocus_core.rollout import collect
 from actfocus_core.runs import ANNOTATIONS, Run
 from actfocus_core.signals import score
 from actfocus_core.trajectory import Trajectory, Turn
@@ -198,14 +199,17 @@ def test_where_nothing_is_left_to_chance_q_is_reward_plus_the_next_value(dry):
     assert all(len(values) == 1 for values in first.values()), "a group begins alike: one value"
 
 
-def test_the_models_values_are_those_of_other_rollouts(tiny, slippery, options):
-    """V and Q of a turn against rollouts of another seed, made by another function."""
+def test_the_models_values_are_those_of_other_rollouts(tiny, slippery, options, tmp_path):
+    """V and Q of a turn against the branches of the stored trajectory, rollouts of another seed."""
     o, n = options[True], 20
-    t = next(t for t in slippery if len(t.turn_records) > 2)
+    t = next(t for t in slippery if len(t.turn_records) > 2 and t.turn_records[-2].valid)
     k = len(t.turn_records) - 2
+    run = Run.create(tmp_path / "run", {"env": "frozen_lake", "env_options": o})
+    run.add_trajectories(0, slippery)
+    said = " || ".join(t.turn_records[k].actions)
     v, q = position_values([(t, k, False), (t, k, True)], tiny, n, env_options=o)
-    for one, keep in ((v, False), (q, True)):
-        others = np.array([b.ret for b in branch(tiny, t, k, n, env_options=o, keep_answer=keep, seed=9)])
+    for one, action in ((v, None), (q, said)):
+        others = np.array([b.ret for b in branch(run, t.id, tiny, k, rollouts=n, action=action, seed=9).trajectories])
         others -= sum(r.reward + r.penalty for r in t.turn_records[:k])
         spread = max(others.std(ddof=1), 0.2)
         assert abs(others.mean() - (one.value + one.replica) / 2) < 3.5 * spread * math.sqrt(1 / n + 1 / (2 * n))

@@ -13,7 +13,6 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.sources import Record, check_text, is_deep
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
-_ARRAYS = ("token_ids", "kinds", "turns", "texts")
 _TURN_TEXTS = ("observation", "response", "state_key")
 
 

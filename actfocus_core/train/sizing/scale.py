@@ -64,8 +64,3 @@ def plan(shape: Shape, gpu: float = GPU) -> Plan:
         gpus *= 2
     forward = 2 * p * TOKENS / (gpus * USED * PEAK)
     return Plan(p, 16 * p, 2 * p, local, gpus, 2 * 2 * shape.layers * shape.kv_heads * shape.head, forward, 4 * forward)
-
-
-def whole_logits(shape: Shape, tokens: int = MICRO) -> int:
-    """Bytes a trainer needs that holds the logits of a micro-batch at once, as TRL and verl do, in place of a chunk's."""
-    return tokens * shape.vocabulary * LOGIT
