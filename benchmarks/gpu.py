@@ -277,12 +277,12 @@ def schemes(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
     def step(learner: Learner) -> Callable[[], None]:
         def run() -> None:
             # New returns, so that every group has a gradient, and no signals of an earlier turn.
-            kept = rollouts(policy, o)
-            for t in kept:
+            selected = rollouts(policy, o)
+            for t in selected:
                 t.reward = float(dice.random())
-            made = prepare_grpo(learner, kept)
+            prepared = prepare_grpo(learner, selected)
             with learner.updating():
-                update_grpo(learner, made, 1)
+                update_grpo(learner, prepared, 1)
 
         return run
 

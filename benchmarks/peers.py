@@ -38,7 +38,7 @@ from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.train import TrainConfig
 from actfocus_core.train.batch import TrainingBatch
-from actfocus_core.train.learner import half
+from actfocus_core.train.learner import bf16_copy
 from actfocus_core.train.update import Adam, forward, per_token, policy_step
 from actfocus_core.trajectory import TokenKind, Trajectory
 from benchmarks.sampling import GenerateSampler
@@ -68,7 +68,7 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
     model = SplitModel(policy.model)
     policy.model.requires_grad_(True)
     adam = Adam(policy.model.named_parameters(), LR, 0, 1.0)
-    player = policy if config.precision == "float32" else half(policy)
+    player = policy if config.precision == "float32" else bf16_copy(policy)
     sampler = CachedSampler(player)
     if not o.dialogues:
         sampler.stop = sampler.stop[:0]

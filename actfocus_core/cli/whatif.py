@@ -125,7 +125,14 @@ def branch(
             help="The turn ends after the text, or the policy writes on.", show_default="ends without --token"
         ),
     ] = None,
-    same_dice: Annotated[bool, typer.Option("--same-dice", help="The environment's dice fall as they did.")] = False,
+    common_random_numbers: Annotated[
+        bool,
+        typer.Option(
+            "--common-random-numbers",
+            "--same-dice",
+            help="The environment draws the random numbers of the stored trajectory.",
+        ),
+    ] = False,
     temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     policy: Annotated[
@@ -162,7 +169,7 @@ def branch(
             action=action,
             text=text,
             end=end,
-            same_dice=same_dice,
+            common_random_numbers=common_random_numbers,
             temperature=temperature,
             seed=seed,
             on_progress=show("rollout"),

@@ -1,1 +1,1 @@
-"""What would have happened: an update replayed, a turn branched, a reply edited."""
+"""Counterfactuals: an update replayed, a turn branched, a reply edited."""

@@ -1,7 +1,7 @@
-"""A stored trajectory played on from one of its turns or tokens: the tree of what might have come.
+"""Counterfactual branches of a stored trajectory: it is continued from one of its turns or tokens, and the outcomes form a tree.
 
-The environment is restored from the stored state and the stream continues its exact ids. What is
-forced is tokenised alone and put in its place; what the policy says after it is sampled.
+The environment is restored from the stored state, and the token stream continues from its exact ids. Forced text is
+tokenised separately and inserted; the policy samples what follows.
 """
 
 from __future__ import annotations
@@ -47,29 +47,28 @@ def branch(
     action: str | None = None,
     text: str | None = None,
     end: bool | None = None,
-    same_dice: bool = False,
+    common_random_numbers: bool = False,
     temperature: float = 1.0,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> WhatIf:
-    """Play a trajectory on from a turn, ``rollouts`` times.
+    """Continue a trajectory from a turn, ``rollouts`` times.
 
-    ``token``: the index in the stream of a response token; what the policy wrote before it stays, it and
-    all that followed are written anew. ``action``: the turn's answer says this instead, the thoughts
-    stay. ``text``: the reply is this, or goes on with this at ``token``; ``end``: the turn ends after it (by
-    default where no token is given), else the policy writes on. ``same_dice``: the environment's dice fall
-    as they did; without it each rollout has its own. ``policy``: that of the step is
-    ``history.policy_before``; another must share its tokenizer.
+    ``token``: the index in the stream of a response token; the response up to it is kept, and everything from it on is
+    sampled again. ``action``: replaces the answer of the turn and keeps its reasoning. ``text``: replaces the reply, or
+    continues it at ``token``; ``end``: whether the turn ends after it (by default where no token is given) or the policy
+    continues. ``common_random_numbers``: the environment draws the random numbers of the stored trajectory; otherwise
+    each rollout draws its own. ``policy``: the one that sampled the step is ``history.policy_before``; another must share
+    its tokenizer.
 
     The result: ``to_go`` (return from this turn on), ``return`` and ``success`` with 95 % intervals (Student's t;
-    Wilson); ``earlier``, what was earned before; ``original``, what was done in the stored trajectory;
-    ``optimal``: perfect play's value of the state and of every legal action, None where the environment
-    has no oracle; ``tree``: a node for every different outcome of the turn (actions, validity, the state
-    they led to), the most frequent first: ``actions, valid, count, share, to_go, return, success, ids, ended,
-    optimal`` (exact V* before, Q* of the actions, V* after), and the nodes of the next turn in ``children``.
-    ``to_go`` of a node counts from its own turn. Trajectories are the outcomes; what was forced has the policy's own
-    log-probs. Raises ActFocusError for a turn, token or action that is not there, or a policy of another
-    tokenizer. Nothing is written.
+    Wilson); ``earlier``, the return before this turn; ``original``, the turn as it was stored; ``optimal``: the value of
+    the state and of every legal action under optimal play, None where the environment has no oracle; ``tree``: a node
+    for every distinct outcome of the turn (actions, validity, next state), the most frequent first: ``actions, valid,
+    count, share, to_go, return, success, ids, ended, optimal`` (exact V* before, Q* of the actions, V* after), and the
+    nodes of the next turn in ``children``. ``to_go`` of a node counts from its own turn. The trajectories are the
+    outcomes; forced tokens have the log-probs of the policy. Raises ActFocusError for a turn, token or action that is not
+    there, or a policy with another tokenizer. Nothing is written.
     """
     t, env = _state(run, id, policy)
     turn, token = _place(t, turn, token)
@@ -78,23 +77,22 @@ def branch(
     if action is not None and (text is not None or token is not None):
         raise ActFocusError("an action replaces the whole answer of a turn; leave text and token away")
     env.restore(t.turn_records[turn].state)
-    demand_tokenizer(t, policy)
-    given = _given(t, turn, token, action, text, token is None if end is None else end, policy, env)
-    forced = "" if given is None else "".join(policy.chat.texts(given.ids))
+    check_tokenizer(t, policy)
+    forced = _forced_reply(t, turn, token, action, text, token is None if end is None else end, policy, env)
     episodes = []
     for r in range(rollouts):
         copy = env.clone()
-        # Dice of a rollout that never was; the environment's own may be put back.
+        # A rollout index that no stored rollout has, so the environment draws fresh random numbers.
         copy.rollout = stable_seed("branch", seed, t.id, turn, r) >> 11
-        episode = Episode.resume(copy, policy, t, turn, seed, keep_answer=False)
-        if same_dice:
+        episode = Episode.resume(copy, policy, t, turn, seed)
+        if common_random_numbers:
             copy.rollout = t.rollout
-        if given is not None:
-            episode.give(given, policy.context)
+        if forced is not None:
+            episode.give(forced, policy.context)
         episodes.append(episode)
     outcomes = play_on(episodes, CachedSampler(policy, temperature), policy.context, on_progress=on_progress)
     outcomes = [replace(o, id=f"{t.id}~{r}", group=t.group, rollout=r) for r, o in enumerate(outcomes)]
-    _recall(outcomes, t, turn, given, policy)
+    _fill_signals(outcomes, t, turn, forced, policy)
     earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
     own = t.turn_records[turn]
     request = {
@@ -105,14 +103,14 @@ def branch(
         "text": text,
         "end": end,
         "rollouts": rollouts,
-        "same_dice": same_dice,
+        "same_dice": common_random_numbers,
         "temperature": temperature,
         "seed": seed,
         "policy": policy.fingerprint,
     }
     result = {
         "policy": policy.name,
-        "forced": forced,
+        "forced": "" if forced is None else "".join(policy.chat.texts(forced.ids)),
         "earlier": earlier,
         **_figures(outcomes, turn),
         "original": {
@@ -129,41 +127,22 @@ def branch(
     return WhatIf("branch", request, result, outcomes)
 
 
-def again(run: Run, id: str, policy: Policy, turn: int) -> Trajectory:
-    """A trajectory from a turn on with its own answers and its own dice: it must be as it is stored.
-
-    Of the policy only the tokenizer is asked. Raises as ``branch`` does.
-    """
-    t, env = _state(run, id, policy)
-    turn, _ = _place(t, turn, None)
-    env.restore(t.turn_records[turn].state)
-    episode = Episode.resume(env, policy, t, turn, 0, keep_answer=True)
-    for later in range(turn + 1, len(t.turn_records)):
-        where = _written(t, later)
-        ids = t.token_ids[where].tolist()
-        episode.take(
-            Reply(ids, t.logprobs[where], np.full(len(ids), np.nan, np.float32), ids[-1] in policy.chat.stop_ids()),
-            policy.context,
-        )
-    return replace(episode.trajectory(), id=t.id, group=t.group, model=t.model)
-
-
 def env_of(run: Run, t: Trajectory, policy: Policy) -> Env:
-    """The environment of a trajectory, with the run's options. Raises ActFocusError where there is none."""
+    """The environment of a trajectory, with the options of its run. Raises ActFocusError where there is none."""
     metadata = run.metadata
     stored = metadata.env_options
     if stored is not None and not metadata.config.adds_to_model_options:
         return make_env(t.env, **stored)
-    # The policy's options are the best guess where a run of another program says nothing, or the model that training
-    # began with is gone.
+    # The policy's options are the best guess where the run of another program has none, or the initial model of the
+    # training is gone.
     own = policy.env_options
     if stored is not None and metadata.model_name:
         own = trained_options(metadata.model_name) or own
     return make_env(t.env, **own.get(t.env, {}) | (stored or {}))
 
 
-def demand_tokenizer(t: Trajectory, policy: Policy) -> None:
-    """Raise ActFocusError where the policy's tokenizer reads a trajectory's replies otherwise than they are stored."""
+def check_tokenizer(t: Trajectory, policy: Policy) -> None:
+    """Raise ActFocusError where the policy's tokenizer decodes the responses of a trajectory to other text than is stored."""
     where = np.flatnonzero(t.response_mask)
     known = t.token_ids.max() < policy.model.get_input_embeddings().weight.shape[0]
     if not known or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
@@ -173,7 +152,7 @@ def demand_tokenizer(t: Trajectory, policy: Policy) -> None:
 
 
 def encoded(text: str, policy: Policy) -> tuple[list[int], list[str]]:
-    """The ids and texts of a piece of a reply. Raises ActFocusError where it holds a token of the template."""
+    """The ids and texts of a part of a reply. Raises ActFocusError where it contains a token of the chat template."""
     segment = encode_parts(policy.tokenizer, [[(text, TokenKind.FORMAT)]])[0]
     foreign = [piece for id, piece in zip(segment.ids, segment.texts) if id in template_ids(policy.tokenizer)]
     if foreign:
@@ -198,7 +177,7 @@ def _state(run: Run, id: str, policy: Policy) -> tuple[Trajectory, Env]:
 
 
 def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int | None]:
-    """The turn, and the token unless it is the turn's first."""
+    """The turn, and the token or None if it is the first of the turn."""
     if token is not None:
         if not 0 <= token < len(t) or not t.response_mask[token]:
             raise ActFocusError(
@@ -217,14 +196,14 @@ def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int
 
 
 def _written(t: Trajectory, turn: int) -> np.ndarray:
-    """int64: where the response tokens of a turn stand."""
+    """int64: the positions of the response tokens of a turn."""
     return np.flatnonzero((t.turns == turn) & t.response_mask)
 
 
-# --- what is forced --------------------------------------------------------------------------
+# --- the forced reply ------------------------------------------------------------------------
 
 
-def _given(
+def _forced_reply(
     t: Trajectory,
     turn: int,
     token: int | None,
@@ -234,12 +213,12 @@ def _given(
     policy: Policy,
     env: Env,
 ) -> Reply | None:
-    """The beginning of the turn's reply, or all of it; None: the policy writes it all."""
+    """The forced beginning of the turn's reply, or all of it; None: the policy samples everything."""
     if token is None and action is None and text is None:
         return None
     where = _written(t, turn)
-    kept = where[where < token].tolist() if token is not None else []
-    ids = t.token_ids[kept].tolist()
+    before = where[where < token].tolist() if token is not None else []
+    ids = t.token_ids[before].tolist()
     if action is not None:
         ids, closed = _with_action(t, where, action, policy, env), True
     else:
@@ -253,12 +232,12 @@ def _given(
         raise ActFocusError(f"text: the reply would have {len(ids)} tokens; there is room for {limit}")
     unknown = np.full(len(ids), np.nan, np.float32)
     logprobs = unknown.copy()
-    logprobs[: len(kept)] = t.logprobs[kept]
+    logprobs[: len(before)] = t.logprobs[before]
     return Reply(ids, logprobs, unknown, closed)
 
 
 def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, env: Env) -> list[int]:
-    """The stored reply with another answer: its other ids stay where the answer is made of whole tokens."""
+    """The ids of the stored reply with another answer; the other ids are kept where the answer consists of whole tokens."""
     wanted = split_actions(action)
     wrong = [one for one in wanted if env.parse(one) is None]
     if wrong or not wanted:
@@ -273,7 +252,7 @@ def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, 
         new = [*ids[: inside[0]], *encoded(action, policy)[0], *ids[inside[-1] + 1 :]]
         if _answer(policy, new) == action:
             return new
-    # No answer, or one that shares a token with its tags: the reply is written anew around the thoughts.
+    # There is no answer, or it shares a token with its tags: the reply is rebuilt around the reasoning.
     text, opened = "".join(texts), policy.chat.opens_thinking
     thought = find_spans(text, opened).reasoning
     head = text[: thought[1]] if thought else "" if opened else THINK[0]
@@ -286,18 +265,18 @@ def _answer(policy: Policy, ids: list[int]) -> str | None:
     return text[slice(*found)] if found else None
 
 
-def _recall(outcomes: list[Trajectory], t: Trajectory, turn: int, given: Reply | None, policy: Policy) -> None:
-    """Entropies of the stored beginning, and the policy's own numbers of what was forced; in place."""
+def _fill_signals(outcomes: list[Trajectory], t: Trajectory, turn: int, forced: Reply | None, policy: Policy) -> None:
+    """Fill in the stored entropies before the turn, and the policy's log-probs and entropies of forced tokens; in place."""
     first = int(_written(t, turn)[0])
     known = t.signals.get("entropy", np.full(len(t), np.nan, np.float32))[:first]
-    forced = slice(first, first + len(given.ids) if given else first)
-    scored = score([replace(outcomes[0], signals={})], policy)[0] if given else None
+    span = slice(first, first + len(forced.ids) if forced else first)
+    scored = score([replace(outcomes[0], signals={})], policy)[0] if forced else None
     for o in outcomes:
         o.signals["entropy"][:first] = known
         if scored is not None:
-            missing = np.isnan(o.logprobs[forced])
-            o.logprobs[forced][missing] = scored.signals["ref_logprob"][forced][missing]
-            o.signals["entropy"][forced] = scored.signals["ref_entropy"][forced]
+            missing = np.isnan(o.logprobs[span])
+            o.logprobs[span][missing] = scored.signals["ref_logprob"][span][missing]
+            o.signals["entropy"][span] = scored.signals["ref_entropy"][span]
 
 
 # --- the tree --------------------------------------------------------------------------------
@@ -328,7 +307,7 @@ def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict[str, Any
 
 
 def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
-    """Mean and interval of the return from a turn on, of the whole return, and the rate of success."""
+    """Means and intervals of the return from a turn on, of the whole return, and of the success rate."""
     whole = np.array([t.ret for t in outcomes])
     to_go = np.array([sum(r.reward + r.penalty for r in t.turn_records[turn:]) for t in outcomes])
     wins = sum(t.success for t in outcomes)
@@ -341,7 +320,7 @@ def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
 
 
 def _mean(values: np.ndarray) -> dict[str, float | None]:
-    """Without spread the interval has no width: n rollouts agreed, and that is all it says."""
+    """Mean and interval; if all n values are equal the interval has width 0, which says only that they agree."""
     (mean, low, high), n = mean_interval(values), len(values)
     return {"mean": mean, "low": low if n > 1 else None, "high": high if n > 1 else None, "n": n}
 
@@ -355,7 +334,7 @@ def _optimal(env: Env, state: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _value(env: Env, t: Trajectory, turn: int) -> dict[str, float] | None:
-    """Perfect play's value before a turn, of the turn, and after it."""
+    """The value under optimal play before a turn, of its actions, and after it."""
     if env.name not in ORACLES:
         return None
     env.restore(t.turn_records[turn].state)

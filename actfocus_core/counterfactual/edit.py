@@ -1,6 +1,6 @@
-"""A stored trajectory with other words in one place: scored again, its weights and credit beside the original's.
+"""Counterfactual edits of a stored trajectory: one passage is replaced, and the reference, weights and credit are recomputed.
 
-Nothing is played: the environment is not asked, and what follows the edit stays as it was stored.
+The environment is not run: everything after the edit is kept as it was stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actfocus_core.counterfactual.branch import demand_tokenizer, encoded
+from actfocus_core.counterfactual.branch import check_tokenizer, encoded
 from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import Batch, Credit, get_scheme
 from actfocus_core.credit.base import VALUE_SIGNALS
@@ -25,7 +25,7 @@ from actfocus_core.spans import SpanRule, span_rule
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 
 WEIGHT, CREDIT = "weight", "credit"
-"""Signals of an edit's two trajectories, each with ``:SCHEME``."""
+"""Signals of the two trajectories of an edit, each followed by ``:SCHEME``."""
 NOT_ASKED = "the environment was not asked: what follows the edit is as it was stored"
 
 
@@ -40,22 +40,22 @@ def edit(
     schemes: Sequence[str] = ("uniform", "actfocus"),
     params: dict[str, dict[str, Any]] | None = None,
 ) -> WhatIf:
-    """Put ``text`` in place of a turn's reply, or of the tokens [start, stop) of ``span``, and score again.
+    """Replace the reply of a turn, or the tokens [start, stop) of ``span``, by ``text``, and score the trajectory again.
 
-    The text is tokenised alone; every other id stays. A reply keeps its end-of-turn token. The span lies
-    in one turn and is the policy's or an observation's, never the template's. ``reference`` scores the
-    trajectory; where it has not scored the step, all of it. What only the rollout policy could say (log-probs,
-    entropy, values) is NaN from the edit on, unless the reference is that policy. Weights are those of the
-    step's batch with the edited trajectory in the original's place: mean and spread of the signal follow.
+    The text is tokenised separately; all other ids are kept. A reply keeps its end-of-turn token. A span lies within one
+    turn, in a response or an observation, never in the template. ``reference`` scores the edited trajectory, and the
+    whole step if it has not done so before. Numbers of the rollout policy (log-probs, entropy, values) are NaN from the
+    edit on, unless the reference is that policy. Weights are those of the step's batch with the edited trajectory in place
+    of the original, so the mean and standard deviation of the signal change too.
 
-    The trajectories are the original and the edited one (``ID~edit``), with ``weight:SCHEME`` (keep * weight)
-    and ``credit:SCHEME`` (the effective credit) as signals. The result: ``span`` and ``new_span``; ``replaced``; ``shift``,
-    by how much later tokens moved; ``actions``, what the edited reply says, and ``carried_out``, what was done;
-    ``energy``, means before and after by part (``span``, ``later``); ``schemes``: name -> ``missing``, or the share of the
-    trajectory's weight by kind and its sum of |credit|, each ``[original, edited]``; ``badges``.
+    The trajectories are the original and the edited one (``ID~edit``), with the signals ``weight:SCHEME`` (keep * weight)
+    and ``credit:SCHEME`` (the effective credit). The result: ``span`` and ``new_span``; ``replaced``; ``shift`` of the
+    later tokens; ``actions`` of the edited reply, and ``carried_out``, those of the stored one; ``energy``, means before
+    and after by part (``span``, ``later``); ``schemes``: name -> ``missing``, or the fraction of the trajectory's weight by
+    kind and its sum of |credit|, each ``[original, edited]``; ``badges``.
 
-    Raises ActFocusError for a span that is not there, text with tokens of the template, or a reference of
-    another tokenizer. Nothing is written.
+    Raises ActFocusError for a span that is not there, text with tokens of the template, or a reference with another
+    tokenizer. Nothing is written.
     """
     rule = span_rule(run.metadata.spans)
     t, others = _batch(run, id, reference)
@@ -106,9 +106,9 @@ def edit(
 
 
 def _batch(run: Run, id: str, reference: Policy) -> tuple[Trajectory, list[Trajectory]]:
-    """The trajectory and its whole batch, scored by this reference."""
+    """The trajectory and all trajectories of its step, scored by this reference."""
     asked = run.trajectory(id)
-    demand_tokenizer(asked, reference)
+    check_tokenizer(asked, reference)
     step = asked.step
     own = slug(reference.name) in run.references(step)
     batch = run.trajectories(step, reference.name if own else None)
@@ -173,7 +173,7 @@ def _edited(
     signals = {}
     for name, values in t.signals.items():
         signals[name] = put(values, unknown)
-        # A value of a turn stands on all its tokens; of the others those before the edit still hold.
+        # The value of a turn is stored on all its tokens; other signals still hold before the edit.
         of_turn = name in VALUE_SIGNALS and name != "value"
         signals[name][(turns >= turn) if of_turn else slice(start, None)] = np.nan
     return replace(
@@ -191,13 +191,13 @@ def _edited(
 
 
 def _sampled_by(run: Run, t: Trajectory, reference: Policy) -> bool:
-    """Whether the reference is the policy that sampled: the run's first, and not trained yet."""
+    """Whether the reference is the policy that sampled: the initial model, before any update."""
     metadata = run.metadata
     return not metadata.updates_before(t.step) and reference.fingerprint == metadata.fingerprint
 
 
 def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> list[str]:
-    """What the reply of a turn says."""
+    """The actions that the reply of a turn names."""
     text = "".join(x for x, k, i in zip(t.texts, t.kinds, t.turns) if i == turn and k >= TokenKind.REASONING)
     return rule.actions(text, rule.find(text, reference.chat.opens_thinking))
 
@@ -205,7 +205,7 @@ def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> lis
 def _credit(
     batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict[str, Any]
 ) -> tuple[Credit, np.ndarray]:
-    """The credit of the batch with ``one`` in place of ``t``, and which of its tokens are this one's."""
+    """The credit of the batch with ``one`` in place of ``t``, and the mask of this trajectory's tokens."""
     laid = Batch.of([one if other is t else other for other in batch])
     place = next(i for i, other in enumerate(batch) if other is t)
     return get_scheme(scheme).compute(laid, **params), laid.index == place
@@ -214,7 +214,7 @@ def _credit(
 def _of_scheme(
     name: str, credits: list[tuple[Credit, np.ndarray]], pair: tuple[Trajectory, Trajectory]
 ) -> dict[str, Any]:
-    """Store weight and credit on the two trajectories, and say what became of them."""
+    """Store weight and credit as signals of the two trajectories; the scheme's entry of the result."""
     missing = sorted({m for credit, _ in credits for m in credit.missing})
     if missing:
         return {"missing": missing}

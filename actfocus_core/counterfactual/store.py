@@ -1,11 +1,11 @@
-"""What would have happened: replays, branches and edits, kept beside the run they ask about.
+"""Storage of counterfactuals (what-ifs): replays, branches and edits, beside the run they are about.
 
     NAME/whatif/
-      replay-3fa2c1d0.json       what was asked, and the answer in numbers
-      replay-3fa2c1d0.parquet    its trajectories, with a value a token as signals
+      replay-3fa2c1d0.json       the request, and the result in numbers
+      replay-3fa2c1d0.parquet    its trajectories, with a number per token as signals
 
-The id is made from what was asked: the same question has the same id and one answer. Facts of
-the run are never touched.
+The id is a hash of the request: the same request has the same id and one stored result. The data of the run are never
+changed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from actfocus_core.trajectory import Trajectory
 KINDS = ("replay", "branch", "edit")
 FORMAT = "actfocus-whatif"
 _SIZE_MAX = 64 << 20
-"""Bytes of a stored answer's JSON."""
+"""Largest JSON file of a stored result, in bytes."""
 _ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
 
 
-# What every reader of an answer relies on; a stored one may have been written by anybody.
+# The fields that readers of a result rely on; a stored one may have been written by any program.
 
 
 class _Spread(BaseModel):
@@ -201,27 +201,26 @@ _SHAPES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
 
 @dataclass(frozen=True)
 class WhatIf:
-    """One question to a run, with its answer. Plain JSON but for the trajectories."""
+    """One counterfactual request about a run, with its result. Plain JSON except for the trajectories."""
 
     kind: str
     """one of KINDS"""
     request: dict[str, Any]
-    """all that decides the answer"""
+    """everything that determines the result"""
     result: dict[str, Any]
     trajectories: list[Trajectory] = field(repr=False)
 
     @cached_property
     def id(self) -> str:
-        """KIND and twelve hex digits of the request: it can be linked to."""
+        """KIND and twelve hex digits of a hash of the request; usable in a link."""
         digest = hashlib.blake2b(json.dumps(plain(self.request), sort_keys=True).encode(), digest_size=6)
         return f"{self.kind}-{digest.hexdigest()}"
 
 
 def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
-    """Put a what-if into its run, in place of an earlier answer to the same; the path of the JSON.
+    """Write a what-if to its run, replacing an earlier result of the same request; returns the path of the JSON file.
 
-    ``folder``: instead of the run's own, where that is not to be written. Raises ActFocusError
-    where the folder cannot be written; then nothing is left.
+    ``folder``: in place of the run's. Raises ActFocusError where the folder cannot be written; nothing is left then.
     """
     content = {
         "format": FORMAT,
@@ -235,7 +234,7 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     file = (folder or _folder(run)) / f"{what.id}.json"
     try:
         file.parent.mkdir(exist_ok=True)
-        # Two files that appear together: the second says that they are there.
+        # The JSON file appears last, so a result whose JSON exists is complete.
         with appearing(file) as part:
             part.write_text(text + "\n", encoding="utf-8")
             with appearing(file.with_suffix(".parquet")) as table:
@@ -246,7 +245,7 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
 
 
 def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
-    """A stored what-if. Raises ActFocusError for an id that is not there, or a broken file."""
+    """A stored what-if. Raises ActFocusError for an unknown id or an invalid file."""
     file = (folder or _folder(run)) / f"{id}.json"
     if not is_id(id) or not file.is_file():
         raise ActFocusError(f"{run.path}: has no what-if {id!r}; `actfocus whatif {run.path}` lists them")
@@ -257,14 +256,14 @@ def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
 
 
 def signal(t: Trajectory, name: str) -> np.ndarray:
-    """float32 [T]: what an answer says of a trajectory's tokens. Raises ActFocusError where it does not say it."""
+    """float32 [T]: a signal of a trajectory of a what-if. Raises ActFocusError where it is missing."""
     if name not in t.signals:
         raise ActFocusError(f"the what-if's trajectory {t.id!r} has no {name!r}: it was not stored whole")
     return t.signals[name]
 
 
 def is_id(text: str) -> bool:
-    """Whether a what-if could be called this."""
+    """Whether the text has the form of a what-if's id."""
     return _ID.fullmatch(text) is not None
 
 
@@ -276,7 +275,7 @@ def listing(run: Run, folder: Path | None = None) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: no NaN or infinity (None), no NumPy numbers, no tuples."""
+    """A value as strict JSON: None for NaN and infinity, no NumPy types, no tuples."""
     if isinstance(value, dict):
         return {str(key): plain(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -316,5 +315,5 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _name(key: str | int) -> str:
-    """A key as a message shows it."""
+    """A key as shown in an error message."""
     return str(key) if str(key).isidentifier() or isinstance(key, int) else repr(key[:40])

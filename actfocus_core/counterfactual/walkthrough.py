@@ -1,4 +1,4 @@
-"""One replayed update walked through on one trajectory. Reads what a replay stored; no model is needed."""
+"""A walkthrough of one replayed update on one trajectory, read from a stored replay; no model is needed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind
 
 BEFORE, AFTER, WEIGHT, ADVANTAGE = "logprob_before", "logprob_after", "weight", "advantage"
-"""Signals of a replay's trajectories; all but the first with ``:SCHEME``."""
+"""Signals of the trajectories of a replay; all but the first are followed by ``:SCHEME``."""
 
 
-def slow_motion(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
-    """One update walked through on one trajectory: exactly the numbers it was made of, step by step.
+def walkthrough(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
+    """The numbers of one update on one trajectory, stage by stage.
 
-    Lists are over the trajectory's T tokens, None where the policy sampled nothing. ``rollout``: texts,
-    kinds, turns, log-probs; ``rewards``: a row a turn, the return, and the returns of the group;
-    ``advantages``; ``energies``: the signal, where the scheme reads one; ``z``: (signal - mean) / std on
-    action tokens, with mean, std and the number of action tokens of the batch; ``weights``, with what of
-    each action's weight is the sigmoid; ``loss``: -w A / Z, the token's term at ratio 1, and Z;
-    ``mass``: |w A| as a share of the batch's; ``logprobs``: before, after and the change. Raises
+    Lists are over the trajectory's T tokens, None outside the responses. ``rollout``: texts, kinds, turns, log-probs;
+    ``rewards``: a row per turn, the return, and the returns of the group; ``advantages``; ``energies``: the signal, where
+    the scheme reads one; ``z``: (signal - mean) / std on action tokens, with mean, std and the number of action tokens of
+    the batch; ``weights``, with the sigmoid part of each action token's weight; ``loss``: -w A / Z, the token's term at
+    ratio 1, and Z; ``mass``: |w A| as a fraction of the batch's sum; ``logprobs``: before, after and the change. Raises
     ActFocusError for a trajectory or a scheme that is not in the replay.
     """
     by_id = {t.id: t for t in replayed.trajectories}

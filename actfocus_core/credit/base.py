@@ -335,6 +335,16 @@ class Scheme(ABC):
     def compute(self, batch: Batch, **params: Any) -> Credit:
         """Credit for every token; ``missing`` says what the batch lacks. Raises ActFocusError for an
         unknown parameter or one out of range."""
+        p = self.checked(params)
+        missing = tuple(name for name in self.required(p) if not batch.has(name))
+        if missing:
+            nothing = np.where(batch.response, np.float32(np.nan), np.float32(0))
+            return tokens_credit(batch, batch.grpo(), p, weight=nothing, missing=missing)
+        return self.credit(batch, p)
+
+    def checked(self, params: dict[str, Any]) -> dict[str, Any]:
+        """All parameters: the given ones, and the defaults of the others. Raises ActFocusError for an unknown
+        parameter or one out of range."""
         unknown = set(params) - set(self.parameters)
         if unknown:
             raise ActFocusError(
@@ -343,11 +353,7 @@ class Scheme(ABC):
         p = {**self.defaults, **params}
         for name, value in p.items():
             self.parameters[name].check(name, value)
-        missing = tuple(name for name in self.required(p) if not batch.has(name))
-        if missing:
-            nothing = np.where(batch.response, np.float32(np.nan), np.float32(0))
-            return tokens_credit(batch, batch.grpo(), p, weight=nothing, missing=missing)
-        return self.credit(batch, p)
+        return p
 
     def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         """What is needed under these parameters."""

@@ -1,4 +1,4 @@
-"""Training: GRPO and PPO with any credit scheme. ``train`` begins a run, ``resume`` goes on with one.
+"""Training: GRPO and PPO with any credit scheme. ``train`` begins a run, ``resume`` continues one.
 
 Importing this package does not import torch.
 """
@@ -27,25 +27,24 @@ Progress = Callable[[str, int, int], None]
 
 
 def train(config: TrainConfig, out: str | Path, on_progress: Progress | None = None) -> Run:
-    """Begin a run in the new folder ``out`` and train until its steps or its time are spent.
+    """Train in the new folder ``out`` until the steps or the time budget of the config are spent.
 
-    Everything can be watched in the folder while it grows: metrics.jsonl, trajectories/,
-    status.json. ``request(out, "stop")`` or SIGINT ends it after the step it is in, and ``resume``
-    goes on. The trained policy is ``out/policy``, an ordinary Hugging Face folder. Raises
-    ActFocusError for a bad config before anything is written, and where training cannot go on
-    (a gradient that is not a number, a full disk): the last checkpoint is then kept.
+    The folder can be read while it grows: metrics.jsonl, trajectories/, status.json. ``request(out, "stop")`` or SIGINT
+    ends the run after the current step, and ``resume`` continues it. The trained policy is ``out/policy``, an ordinary
+    Hugging Face folder. Raises ActFocusError for an invalid config before anything is written, and where training cannot
+    continue (a gradient that is not finite, a full disk); the last checkpoint is then kept.
     """
     out = Path(out)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
-    _demand_room(config)
+    _check_memory(config)
     policy = _policy(config)
     if Path(config.model).is_dir():
         config = config.model_copy(update={"model": str(Path(config.model).resolve())})
     _check(config, policy)
     run = Run.create(
         out,
-        {"command": "train", **config.model_dump(mode="json")},
+        {"command": "train", **config.as_stored()},
         {"name": policy.name, "fingerprint": policy.fingerprint},
     )
     return _work(config, policy, run, on_progress)
@@ -58,26 +57,25 @@ def resume(
     on_progress: Progress | None = None,
     on_warning: Callable[[str], None] | None = None,
 ) -> Run:
-    """Go on with a run that was stopped or killed, exactly as it would have gone on.
+    """Continue a run that was stopped or killed; the result equals that of a run that was never interrupted.
 
-    ``steps``, ``time_budget``: instead of those it was begun with. It goes on from the newest whole
-    checkpoint, or from an older one if a step after that lacks its rollouts, signals or metrics.
-    ``on_warning`` gets a line for each checkpoint that is skipped and for whatever is missing;
-    status.json says the same. Raises ActFocusError where the
-    folder is no training run, the model it started from is not the same any more, it is
-    finished already, or cannot fit this device.
+    ``steps``, ``time_budget``: in place of the stored ones. Training continues from the newest whole checkpoint, or from
+    an older one if a later step lacks its rollouts, signals or metrics. ``on_warning`` is called with a line for each
+    checkpoint that is skipped and for everything that is missing; status.json has the same lines. Raises ActFocusError
+    where the folder is not a training run, the initial model has changed, the run is finished already, or it does not
+    fit this device.
     """
     run = Run.open(path)
     changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
     config = TrainConfig.of(**{**config_of(run).model_dump(), **changes})
     if not changes and read_status(run.path).get("state") == "finished":
         raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
-    _demand_room(config)
+    _check_memory(config)
     return _work(config, first_policy(run, config), run, on_progress, on_warning)
 
 
 def config_of(run: Run) -> TrainConfig:
-    """What a training run is made of. Raises ActFocusError for a run that is none."""
+    """The config of a training run. Raises ActFocusError for any other run."""
     metadata = run.metadata
     if not isinstance(metadata.config, Training):
         raise ActFocusError(f"{run.path}: is not a training run; `actfocus train --out` begins one")
@@ -85,7 +83,7 @@ def config_of(run: Run) -> TrainConfig:
 
 
 def first_policy(run: Run, config: TrainConfig) -> Policy:
-    """The policy a run began with. Raises ActFocusError where it is not the same any more."""
+    """The policy a run began with. Raises ActFocusError where the model has changed since."""
     policy = _policy(config)
     if policy.fingerprint != run.metadata.fingerprint:
         raise ActFocusError(
@@ -102,48 +100,43 @@ def _policy(config: TrainConfig) -> Policy:
     return load_policy(config.model, config.device, "float32")
 
 
-def _demand_room(config: TrainConfig) -> None:
-    """Raise ActFocusError where the run cannot fit the device; before any weight is read."""
+def _check_memory(config: TrainConfig) -> None:
+    """Raise ActFocusError where the run cannot fit the device; no weight is read."""
     import psutil
     import torch
 
     from actfocus_core.policy.loading import device_of, load_config
-    from actfocus_core.train.sizing.memory import Shape, demand_room
-    from actfocus_core.train.update import in_half
+    from actfocus_core.train.sizing.memory import Shape, check_memory
+    from actfocus_core.train.update import uses_bf16
 
     device = torch.device(device_of(config.device))
     loaded = load_config(config.model)
     if not hasattr(loaded.get_text_config(), "intermediate_size"):
-        return  # Not of the kinds the arithmetic knows.
+        return  # Memory is computed for models of the Llama and Qwen2 kind only.
     shape = Shape.of(loaded)
     available, total = (
         torch.cuda.mem_get_info(device) if device.type == "cuda" else (psutil.virtual_memory().available, 0)
     )
-    demand_room(config, shape, in_half(config.precision, device), available, total)
+    check_memory(config, shape, uses_bf16(config.precision, device), available, total)
 
 
 def _check(config: TrainConfig, policy: Policy) -> None:
-    """Raise ActFocusError for a wrong option of the environment or the scheme, or a missing extra."""
+    """Raise ActFocusError for an invalid option of the environment or the scheme, or a missing extra."""
     import numpy as np
 
     from actfocus_core.credit import Batch, get_scheme
     from actfocus_core.envs import make_env
     from actfocus_core.extras import demand
-    from actfocus_core.train.tracking import demand_trackers
+    from actfocus_core.train.tracking import require_trackers
     from actfocus_core.trajectory import Trajectory
 
-    demand_trackers(config.track)
+    require_trackers(config.track)
     if config.sampler == "vllm":
         demand("vllm", "vllm")
     if config.lora_rank:
         demand("peft", "lora")
     make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})
     scheme = get_scheme(config.scheme)
-    unknown = set(config.scheme_params) - set(scheme.defaults)
-    if unknown:
-        raise ActFocusError(
-            f"{scheme.name}: unknown parameter {min(unknown)!r}; there are {', '.join(scheme.defaults) or 'none'}"
-        )
     none = np.zeros(3)
     sample = Trajectory("sample", none, np.array([3, 4, 5]), none, none, ["", "", ""], group="sample")
     scheme.compute(Batch.of([sample]), **config.scheme_params)
@@ -156,8 +149,7 @@ def _work(
     on_progress: Progress | None,
     on_warning: Callable[[str], None] | None = None,
 ) -> Run:
-    from actfocus_core.train.grpo import train_grpo
-    from actfocus_core.train.ppo import train_ppo
+    from actfocus_core.train.algorithms import ALGORITHMS
     from actfocus_core.train.session import Session
 
     session = None
@@ -167,7 +159,7 @@ def _work(
             session = Session(config, policy, run, on_progress, on_warning)
             with session.interrupt.listening():
                 session.begin()
-                {"grpo": train_grpo, "ppo": train_ppo}[config.algorithm](session)
+                ALGORITHMS[config.algorithm].loop(session)
                 session.end()
         return run
     except OSError as error:
@@ -187,11 +179,11 @@ def _work(
 
 
 def _failed(session: Session | None, run: Run, reason: str) -> ActFocusError:
-    """The error to raise: what happened, and where training can be taken up again."""
+    """Write the status ``failed``; the error to raise, with the checkpoint that training can be resumed from."""
     from actfocus_core.train.checkpoint import whole_checkpoints
 
     kept, defects = whole_checkpoints(
-        run.path / "checkpoints", list(session.parts()) if session else ["policy", "policy-adam"]
+        run.path / "checkpoints", list(session.learner.state_dict()) if session else ["policy", "policy-adam"]
     )
     if kept:
         hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on"
@@ -204,7 +196,7 @@ def _failed(session: Session | None, run: Run, reason: str) -> ActFocusError:
     try:
         if session:
             session.message = reason
-            session.tell("failed")
+            session.write_status("failed")
     except OSError:
-        pass  # The disk that is full or gone cannot take the news either.
+        pass  # A full or missing disk cannot hold the status either.
     return ActFocusError(f"{run.path}: {reason}; {hope}")

@@ -1,8 +1,7 @@
-"""Kept trajectories as tensors: mini-batches by lot, micro-batches by length.
+"""The selected trajectories as tensors: random mini-batches, and micro-batches of similar length.
 
-A mini-batch is what one optimiser step sees. A micro-batch is what goes through the model at
-once: it decides memory and speed and nothing else, since every loss is a sum over tokens with a
-divisor that belongs to the mini-batch.
+A mini-batch is what one optimiser step sees. A micro-batch is what goes through the model at once: it decides memory and
+speed and nothing else, since every loss is a sum over tokens with a normaliser that belongs to the mini-batch.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from actfocus_core.policy.tiny_cpu.prefix_tree import batches_by_prefix
 from actfocus_core.trajectory import Trajectory, response_mask
 
 PADDING = 64
-"""Tokens about as dear as a pass more on a CPU. A GPU wants large batches more than short ones."""
+"""Cost of one extra forward pass on a CPU, in tokens. On a GPU large batches matter more than little padding."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A few trajectories of like length, padded on the right, and their n response tokens."""
+    """A few trajectories of similar length, padded on the right, and their n response tokens."""
 
     chosen: np.ndarray
     """int64 [B], which trajectories of the batch"""

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors in safetensors, everything else in JSON; a folder that appears whole.
+"""Checkpoints: tensors in safetensors, everything else in JSON, in a folder that is written atomically.
 
     checkpoints/step-00020/
       policy.safetensors       the trained parameters, by name
@@ -9,9 +9,9 @@
 A checkpoint is synced to the disk before it gets its name, and an older one is deleted only after that
 name is on the disk too. So a loss of power at any moment leaves a whole checkpoint.
 
-No generator state is stored, because none is kept: the dice of a step, the order of its
-mini-batches and its boards are functions of the seed and the step alone. So a run that goes on
-from a checkpoint does exactly what it would have done.
+No state of a random generator is stored, because there is none: the random numbers of a step, the order of its
+mini-batches and its prompts are functions of the seed and the step alone. So a resumed run does exactly what the
+uninterrupted one would have done.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from actfocus_core.files import open_regular, open_to_read, read_json, sync
 from actfocus_core.paths import share
 
 SECONDS = ("elapsed", "slowest", "evaluation")
-"""What ``state.json`` holds beside the step: seconds trained, of the longest step, of the longest evaluation."""
+"""The fields of ``state.json`` besides the step: seconds of training, of the longest step, of the longest evaluation."""
 _HEADER_MAX = 100 << 20
-"""Bytes of a header of safetensors, as its library has it."""
+"""Largest header of a safetensors file in bytes, as in the safetensors library."""
 _NAME = re.compile(r"step-(\d{5,})")
 _T = TypeVar("_T")
 
@@ -71,7 +71,7 @@ def save_tensors(named: dict[str, torch.Tensor], file: Path) -> None:
 
 
 def checkpoints(folder: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, in order; they need not be whole. Links and files are none."""
+    """The steps of the checkpoints in a folder, in order, whole or not. Links and files are ignored."""
     return sorted(
         int(m[1])
         for f in folder.glob("step-*")
@@ -92,10 +92,10 @@ def whole_checkpoints(folder: Path, names: Sequence[str]) -> tuple[list[int], di
 
 
 def start_from(whole: list[int], lacking: Collection[int]) -> int:
-    """The step of the checkpoint to go on from, of ``whole`` in order; 0 where there is none.
+    """The step of the checkpoint to resume from, of ``whole`` in order; 0 where there is none.
 
-    It is the newest one from which every step of ``lacking`` is repeated. Steps up to the oldest checkpoint
-    cannot be repeated and are left out of account.
+    It is the newest one from which every step of ``lacking`` is repeated. Steps up to the oldest checkpoint cannot be
+    repeated and are ignored.
     """
     if not whole:
         return 0
@@ -121,11 +121,11 @@ def load_checkpoint(
 
 @contextmanager
 def appearing_folder(path: Path) -> Iterator[Path]:
-    """Yield a hidden folder that takes the place of ``path`` when the block ends well, and else vanishes.
+    """Yield a hidden folder that replaces ``path`` if the block succeeds, and is deleted if it raises.
 
-    The folder is synced to the disk with all its files before it is renamed, and what stood at ``path`` is
-    deleted only after the new name is on the disk. Meanwhile that is ``.NAME.before``, which
-    ``control.clear`` renames back if no new folder has the name.
+    The folder and all its files are synced to the disk before it is renamed, and the previous folder at ``path`` is
+    deleted only after the new name is on the disk. In between it is called ``.NAME.before``, which ``control.clear``
+    renames back if no new folder has the name.
     """
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -164,13 +164,13 @@ def _superseded(folder: Path, step: int, names: Sequence[str], keep: int) -> lis
 
 
 class _NotWhole(Exception):
-    """Which file of a checkpoint cannot be used, and why."""
+    """A file of a checkpoint cannot be used; the message says which and why."""
 
 
 def _defect(folder: Path, step: int, names: Sequence[str]) -> str:
     """What is wrong with a checkpoint; empty for one that is whole."""
     try:
-        _read(_place(folder, step), step, names, _demand_tensors)
+        _read(_place(folder, step), step, names, _check_tensors)
     except _NotWhole as error:
         return str(error)
     return ""
@@ -187,13 +187,13 @@ def _read(
     found = {}
     for name in names:
         with _of(path / f"{name}.safetensors") as file:
-            # The library opens whatever has the name, also a link or a FIFO.
+            # The library would open a link or a FIFO too.
             os.close(open_regular(file))
             found[name] = read(file)
     return found, state
 
 
-def _demand_tensors(file: Path) -> None:
+def _check_tensors(file: Path) -> None:
     """Raise OSError or ValueError for a safetensors file that does not have the size its header announces.
 
     Opening it with the library would map the whole file, which fails where the memory is spent.
@@ -214,7 +214,7 @@ def _demand_tensors(file: Path) -> None:
 
 @contextmanager
 def _of(file: Path) -> Iterator[Path]:
-    """Turn what reading a file raises into _NotWhole."""
+    """Convert the errors of reading a file to _NotWhole."""
     from safetensors import SafetensorError
 
     try:
@@ -236,7 +236,7 @@ def _checked(state: object, step: int) -> dict[str, float]:
 
 
 def _make_parent(part: Path) -> None:
-    # One level at most: a run folder that vanished is not to come back as a husk.
+    # One level only: do not recreate a deleted run folder.
     try:
         part.parent.mkdir()
     except FileExistsError:
@@ -245,7 +245,7 @@ def _make_parent(part: Path) -> None:
 
 
 def _put(part: Path, path: Path) -> None:
-    """Rename a synced folder to ``path``; what was there is deleted once the new name is on the disk."""
+    """Rename a synced folder to ``path``; the previous one is deleted once the new name is on the disk."""
     before = path.with_name(f".{path.name}.before")
     if os.path.lexists(path):
         _delete(before)
@@ -261,7 +261,7 @@ def _put(part: Path, path: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder; under its own name it is there whole or not at all."""
+    """Delete a folder atomically: it is renamed first, so its own name never holds a part of it."""
     hidden = folder.with_name(f".{folder.name}.old")
     _delete(hidden)
     folder.rename(hidden)
@@ -269,7 +269,7 @@ def _remove(folder: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    """Delete a folder, a file or a link; there need be none."""
+    """Delete a folder, a file or a link, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,6 +1,6 @@
-"""Talking to a run that trains in another process: requests to it, and word from it.
+"""Communication with a run that trains in another process: requests to it, and its status.
 
-control.json   {"request": "go" | "pause" | "stop"}     written by whoever watches
+control.json   {"request": "go" | "pause" | "stop"}     written by an observer
 status.json    state, step, phase, message, ...          written by the run
 .lock          held by the one process that trains here; the system frees it with the process
 """
@@ -42,16 +42,16 @@ PAUSE_POLL = 0.3
 LOCK_TRIES, LOCK_PAUSE = 5, 0.05
 """How often a run's lock is tried, and seconds between."""
 _LEFTOVER = re.compile(r"\..+\.(part|old|before)")
-"""Names of what a killed process may leave in a run folder."""
+"""Names of the temporary files that a killed process may leave in a run folder."""
 _WORD_MAX = 1 << 20
 """Bytes of control.json and of status.json."""
 
 
 def request(run: Path, what: Request) -> None:
-    """Ask the run in a folder to pause, go on, or stop; it answers at the end of its step.
+    """Request that a run pauses, continues or stops; it does so at the end of its current step.
 
-    A stopped run can be resumed. Raises ActFocusError for another word, where there is no run, or where
-    its folder cannot be written.
+    A stopped run can be resumed. Raises ActFocusError for any other request, where there is no run, or where its folder
+    cannot be written.
     """
     if what not in get_args(Request):
         raise ActFocusError(f"request {what!r}: must be one of {', '.join(get_args(Request))}")
@@ -66,7 +66,7 @@ def request(run: Path, what: Request) -> None:
 
 
 def requested(run: Path) -> Request:
-    """What is asked of the run now; ``go`` where nothing is or what stands there is not a request."""
+    """The pending request; ``go`` if there is none or the file is not valid."""
     try:
         content: Any = read_json(run / "control.json", _WORD_MAX)
         what = content["request"]
@@ -82,10 +82,9 @@ def write_status(run: Path, **status: object) -> None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """What the run last said of itself; empty where it never did, or where what stands there is no status.
+    """The last status that the run wrote; empty if there is none or the file is not valid.
 
-    A run that says ``running`` or ``paused`` while no process holds its lock was killed: its state
-    reads ``killed``.
+    A status ``running`` or ``paused`` while no process holds the run's lock is returned as ``killed``.
     """
     try:
         status = read_json(Path(run) / "status.json", _WORD_MAX)
@@ -103,7 +102,7 @@ def read_status(run: Path) -> dict[str, Any]:
 
 
 def _fits(value: object, kind: type) -> bool:
-    """Whether a value of a status can be used; a missing one can."""
+    """Whether a value of a status is valid; a missing one is."""
     if kind is float:
         return value is None or (isinstance(value, (int, float)) and -(2.0**63) < value < 2.0**63)
     if kind is int:
@@ -124,15 +123,15 @@ def the_only_trainer(run: Path) -> Iterator[None]:
             if held:
                 yield
                 return
-        # A reader holds it for a moment to see whether a trainer does.
+        # A reader may hold it for a moment, to see whether a trainer does.
         time.sleep(LOCK_PAUSE)
     raise ActFocusError(f"{run}: is being trained by another process; ask it to stop first")
 
 
 def clear(run: Path) -> None:
-    """Take away what a killed process left half done, and a request that was meant for it.
+    """Delete the unfinished files of a killed process, and the request that was meant for it.
 
-    A folder it was replacing, ``.NAME.before``, gets its name back unless the new one has it. Links are not followed.
+    A folder that it was replacing, ``.NAME.before``, is renamed back unless the new one has its name. Links are not followed.
     """
     (run / "control.json").unlink(missing_ok=True)
     for folder, folders, files in os.walk(run):
@@ -158,24 +157,24 @@ def clear(run: Path) -> None:
 
 
 def _is_held(run: Path) -> bool:
-    """Whether a process trains here; where that may not be asked, one is taken to."""
+    """Whether a process trains here; assumed where the lock may not be read."""
     try:
         return is_locked(run / ".lock")
     except PermissionError:
         return True
     except OSError:
-        # A link or a special file: no trainer of ours can have locked it.
+        # A link or a special file: no trainer can have locked it.
         return False
 
 
 class Interrupt:
-    """Whether SIGINT or SIGTERM asked to stop. The second SIGINT is an ordinary KeyboardInterrupt."""
+    """Whether SIGINT or SIGTERM requested a stop. The second SIGINT raises KeyboardInterrupt."""
 
     asked = False
 
     @contextmanager
     def listening(self) -> Iterator[Interrupt]:
-        """Take the two signals over for the time of a block; only the main thread can."""
+        """Handle the two signals within a block; only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return

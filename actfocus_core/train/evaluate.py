@@ -1,4 +1,4 @@
-"""How good a policy is on the fixed evaluation set."""
+"""Evaluation of a policy on the fixed evaluation set."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def evaluate(
     sampler: Sampler | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Trajectory]:
-    """Roll out on the prompts EVALUATION_SEED, EVALUATION_SEED + 1, ...: the same for every run.
+    """Rollouts of the prompts EVALUATION_SEED, EVALUATION_SEED + 1, ...: the same prompts in every run.
 
-    The dice are those of ``step``, the same for every policy. Raises as ``collect`` does.
+    The random numbers depend on ``step``, not on the policy (common random numbers). Raises as ``collect`` does.
     """
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + prompts)
     return collect(
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def summary(trajectories: list[Trajectory]) -> dict[str, float]:
-    """Success with its interval, return, well-formed and legal share of an evaluation.
+    """Success rate with its interval, mean return, and the fractions of well-formed and of legal turns.
 
     ``success_low`` and ``success_high`` bound the mean with 95 % confidence. Rollouts of one prompt
     are not independent, so the interval is over the prompts' means: ``stats.success_interval``, Student's
@@ -75,7 +75,7 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
 
 
 def prompt_means(trajectories: list[Trajectory], values: list[float]) -> np.ndarray:
-    """The mean of a number a trajectory over each prompt, in the order the prompts come."""
+    """Means over the trajectories of each prompt of one number per trajectory, in the order of the prompts."""
     groups: dict[str, list[float]] = {}
     for t, value in zip(trajectories, values):
         groups.setdefault(t.group, []).append(value)
@@ -83,5 +83,5 @@ def prompt_means(trajectories: list[Trajectory], values: list[float]) -> np.ndar
 
 
 def label(temperature: float) -> str:
-    """A temperature in the name of a metric: t0.5, t1."""
+    """A temperature as it appears in the name of a metric: t0.5, t1."""
     return f"t{temperature:g}"

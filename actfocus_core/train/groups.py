@@ -1,4 +1,4 @@
-"""Which groups of a step are trained on. Without torch: the studio shows the same choice."""
+"""The choice of the groups of a step that are trained on. Imports no torch: the studio shows the same choice."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 from actfocus_core.trajectory import Trajectory
 
 
-def keep_groups(trajectories: list[Trajectory], share: float) -> list[Trajectory]:
-    """The trajectories of the share of groups whose returns spread most (StarPO-S, arXiv 2504.20073).
+def filter_groups(trajectories: list[Trajectory], keep_fraction: float) -> list[Trajectory]:
+    """The trajectories of the fraction of groups with the largest spread of returns (StarPO-S, arXiv 2504.20073).
 
-    Groups are ranked by the population standard deviation of their rollouts' returns, ties in the order
-    given; at least one is kept, and the kept ones stay in their order. A group without spread that
-    is kept stays in the batch: its advantages are 0, and its tokens count in the sums of w.
+    Groups are ranked by the population standard deviation of their rollouts' returns, ties in the order given. At least
+    one group is selected, and the order of the trajectories is kept. A selected group without spread stays in the batch:
+    its advantages are 0, and its tokens count in the sums of w.
     """
     returns: dict[str, dict[str, float]] = {}
     for t in trajectories:
         returns.setdefault(t.group, {})[t.rollout_key] = t.ret
     ranked = sorted(returns, key=lambda group: -round(float(np.std([*returns[group].values()])), 12))
-    kept = set(ranked[: number_kept(len(ranked), share)])
-    return [t for t in trajectories if t.group in kept]
+    selected = set(ranked[: number_selected(len(ranked), keep_fraction)])
+    return [t for t in trajectories if t.group in selected]
 
 
-def number_kept(groups: int, share: float) -> int:
-    """How many of so many groups are kept."""
-    return max(1, round(share * groups))
+def number_selected(groups: int, keep_fraction: float) -> int:
+    """The number of groups that ``filter_groups`` selects of so many."""
+    return max(1, round(keep_fraction * groups))

@@ -1,56 +1,58 @@
-"""GRPO with token credit, from top to bottom (method.md section 4)."""
+"""GRPO with token credit (method.md section 4)."""
 
 from __future__ import annotations
 
 from actfocus_core.train import metrics as names
-from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.groups import filter_groups
 from actfocus_core.train.learner import Learner, Prepared
 from actfocus_core.train.session import Session
-from actfocus_core.train.update import policy_step
+from actfocus_core.train.update import PolicyStep, policy_step
 from actfocus_core.trajectory import Trajectory
 
 
-def train_grpo(s: Session) -> None:
-    """Train until the steps or the time are spent, or a stop is asked for.
+def train_grpo(session: Session) -> None:
+    """Train until the steps or the time budget are spent, or a stop is requested.
 
-    A group whose returns are all equal has advantage 0. Unless the filter leaves it out it stays
-    in the batch: its tokens count in sum(w), so it makes the step smaller and bends it nowhere.
+    A group whose returns are all equal has advantage 0. Unless the filter drops it, it stays in the batch: its tokens
+    count in sum(w), so it scales the step down and does not turn it.
     """
-    c = s.config
-    while s.goes_on():
-        step = s.start_step()
-        # P prompts, G rollouts of each under the policy as it is.
-        with s.phase("rollout"):
-            rollouts = s.collect(step)
-        kept = keep_groups(rollouts, c.filter_share)
-        made = prepare_grpo(s, kept)
-        with s.phase("store"):
-            s.store(step, rollouts)
-        metrics = (
-            names.of_rollouts(rollouts, kept) | names.of_credit(made.batch, made.credit) | names.of_reference(kept)
-        )
-        # Clipped updates, one a mini-batch.
-        with s.updating():
-            if c.mass_every and step % c.mass_every == 0:
-                metrics |= s.gradient_by_kind(made, step)
-            updates = update_grpo(s, made, step)
-        s.end_step(step, metrics | names.mean_of(updates))
+    learner, config = session.learner, session.config
+    while session.should_continue():
+        step = session.begin_step()
+        # P prompts, G rollouts of each under the current policy.
+        with learner.phase("rollout"):
+            rollouts = session.collect(step)
+        selected = filter_groups(rollouts, config.keep_fraction)
+        prepared = prepare_grpo(learner, selected)
+        with learner.phase("store"):
+            session.store(step, rollouts)
+        metrics = names.of_rollouts(rollouts, selected) | prepared.metrics
+        with learner.updating():
+            if config.mass_every and step % config.mass_every == 0:
+                metrics |= learner.gradient_by_kind(prepared, step)
+            updates = update_grpo(learner, prepared, step)
+        session.end_step(step, metrics | names.mean_of(updates))
 
 
-def prepare_grpo(s: Learner, kept: list[Trajectory]) -> Prepared:
-    """Everything the update reads of the kept trajectories."""
-    # The frozen reference's signals, where they are needed; advantages and weights from them.
-    with s.phase("score"):
-        batch, credit = s.credit(kept)
-    with s.phase("update"):
-        return Prepared(batch, credit, s.batch(kept, batch, credit, credit.advantage))
+def prepare_grpo(learner: Learner, selected: list[Trajectory]) -> Prepared:
+    """Advantages and token weights, both from the credit scheme; the reference scores the rollouts where it is needed."""
+    return learner.prepare(selected)
 
 
-def update_grpo(s: Learner, made: Prepared, step: int) -> list[dict[str, float]]:
-    """The optimiser steps of a training step, one a mini-batch; the metrics of each."""
-    with s.phase("update"):
-        return [
-            policy_step(s.model, s.adam, made.tokens, rows, z, s.config, step)
-            for epoch in range(s.config.epochs)
-            for rows, z in s.minibatches(made.tokens, made.credit, step, epoch)
-        ]
+def update_grpo(
+    learner: Learner, prepared: Prepared, step: int, policy_step: PolicyStep = policy_step
+) -> list[dict[str, float]]:
+    """One clipped optimiser step per mini-batch, ``epochs`` times over the batch. Returns the metrics of each step.
+
+    ``policy_step`` replaces ``update.policy_step``, for instance by one that records the gradients.
+    """
+    metrics = []
+    with learner.phase("update"):
+        for epoch in range(learner.config.epochs):
+            for rows, normaliser in learner.minibatches(prepared, step, epoch):
+                metrics.append(
+                    policy_step(
+                        learner.model, learner.adam, prepared.training_batch, rows, normaliser, learner.config, step
+                    )
+                )
+    return metrics

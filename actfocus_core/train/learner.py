@@ -1,6 +1,7 @@
-"""What one update needs: the models, their optimisers, the frozen reference, and kept trajectories as a batch.
+"""The state of a training run that an update reads and moves: policy, critic, optimisers and frozen reference.
 
-A training session is a learner with a run folder around it (session.py); a replay is one without (replay).
+A training session has a learner and a run folder (session.py). A replay has one or several learners and no session
+(counterfactual/replay).
 """
 
 from __future__ import annotations
@@ -24,36 +25,44 @@ from actfocus_core.train import metrics as names
 from actfocus_core.train.batch import MicroBatch, TrainingBatch, minibatches
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.critic import Critic
-from actfocus_core.train.groups import number_kept
+from actfocus_core.train.groups import number_selected
 from actfocus_core.train.lora import add_adapters
-from actfocus_core.train.update import Adam, forward, gradient_by_kind, in_half, per_token
+from actfocus_core.train.update import Adam, Tensors, forward, gradient_by_kind, per_token, uses_bf16
 from actfocus_core.trajectory import Trajectory
 
 Progress = Callable[[str, int, int], None]
 """phase, done, total"""
-Tensors = dict[str, torch.Tensor]
-"""by name"""
-Part = tuple[Callable[[], Tensors], Callable[[Tensors], None]]
-"""what gives tensors, and what takes them up"""
+StateDict = dict[str, Tensors]
+"""Name of a checkpoint file, without its ending -> its tensors."""
 _FROM_REFERENCE = frozenset(("energy", "entropy", "centred_energy", "shift"))
-"""Needs of a scheme that only scoring by the reference meets."""
+"""Signals that only the frozen reference provides."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The kept trajectories of a step with all that the update reads of them."""
+    """The selected trajectories of a step, and everything the update reads of them."""
 
     batch: Batch
     credit: Credit
-    tokens: TrainingBatch
+    training_batch: TrainingBatch
+    metrics: dict[str, float]
+    """what was measured on the way"""
 
 
 class Learner:
-    """Policy, critic and optimisers, and how far they are. Trains ``policy.model`` in place."""
+    """Policy, critic and optimisers, and the number of steps they have taken. Trains ``policy.model`` in place."""
 
-    def __init__(self, config: TrainConfig, policy: Policy, on_progress: Progress | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        policy: Policy,
+        on_progress: Progress | None = None,
+        on_phase: Callable[[str], None] | None = None,
+    ):
+        """``on_phase`` is called with the name of every phase of a step when it begins."""
         self.config, self.policy = config, policy
         self.progress = on_progress or (lambda phase, done, total: None)
+        self._on_phase = on_phase or (lambda phase: None)
         policy.model.requires_grad_(True)
         self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
@@ -64,10 +73,10 @@ class Learner:
             )
             enable({"use_reentrant": False})
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
-        # Where the arithmetic is bfloat16 the trained weights are float32, and a copy in bfloat16 plays.
-        self.half = in_half(config.precision, policy.device)
-        self.model = SplitModel(policy.model, fast=not self.half)
-        self.player = half(policy) if self.half and config.sampler == "transformers" else policy
+        # In bfloat16 the trained weights stay float32, and a bfloat16 copy of them plays the episodes.
+        self.bf16 = uses_bf16(config.precision, policy.device)
+        self.model = SplitModel(policy.model, fast=not self.bf16)
+        self.rollout_policy = bf16_copy(policy) if self.bf16 and config.sampler == "transformers" else policy
         self.critic, self.critic_adam = None, None
         if config.algorithm == "ppo":
             self.critic = Critic(policy)
@@ -77,147 +86,86 @@ class Learner:
         self._reference: Policy | None = None
         self.step = 0
         """steps done"""
-        self.notes: dict[str, float] = {}
-        """metrics of the step that are found on the way: seconds by phase, the sampler's KL"""
+        self.seconds: dict[str, float] = {}
+        """phase -> seconds, since they were last reset"""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a part of the step."""
-        began = time.perf_counter()
+        """Report that a phase of the step begins, and time it."""
+        self._on_phase(name)
+        start = time.perf_counter()
         yield
-        self.notes[f"seconds/{name}"] = self.notes.get(f"seconds/{name}", 0.0) + time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def credit(self, kept: list[Trajectory]) -> tuple[Batch, Credit]:
-        """The scheme's credit; the frozen reference scores the rollouts where scheme or KL needs it."""
-        self._old = self._old_logprobs(kept)
-        scheme, batch = get_scheme(self.config.scheme), Batch.of(kept)
-        credit = scheme.compute(batch, **self.config.scheme_params)
-        if credit.missing or self.config.kl_coef:
+    # --- before the update ---------------------------------------------------------------
+
+    def prepare(
+        self, selected: list[Trajectory], advantages: np.ndarray | None = None, **columns: np.ndarray
+    ) -> Prepared:
+        """Credit every token of the selected trajectories, and collect what the update reads.
+
+        ``advantages``, float32 [N]: in place of the scheme's (PPO). ``columns``: further numbers a token, [N]. N counts
+        all tokens of all trajectories, one trajectory after another. Raises ActFocusError where the scheme needs what
+        training does not record.
+        """
+        with self.phase("score"):
+            old_logprobs, sampler_metrics = self._old_logprobs(selected)
+            batch, credit = self._credit(selected)
+        with self.phase("update"):
+            columns = {
+                "old_logprobs": np.concatenate(old_logprobs),
+                "advantages": credit.advantage if advantages is None else advantages,
+                "weights": credit.weight * credit.keep,
+                "keep": credit.keep,
+                "clip_scale": credit.clip_scale,
+                "kinds": batch.kinds,
+                **columns,
+            }
+            if self.config.kl_coef:
+                columns["ref_logprobs"] = np.concatenate([t.signals["ref_logprob"] for t in selected])
+            if credit.ratio_unit != "token":
+                turns = batch.turns if credit.ratio_unit == "turn" else np.zeros_like(batch.turns)
+                columns["units"] = batch.index * (1 << 16) + turns
+            metrics = sampler_metrics | names.of_credit(batch, credit) | names.of_reference(selected)
+            return Prepared(batch, credit, TrainingBatch(selected, columns), metrics)
+
+    def _credit(self, selected: list[Trajectory]) -> tuple[Batch, Credit]:
+        """The scheme's credit; the frozen reference scores the trajectories first, where scheme or KL term needs it."""
+        config, scheme = self.config, get_scheme(self.config.scheme)
+        batch = Batch.of(selected)
+        required = scheme.required(scheme.checked(config.scheme_params))
+        if config.kl_coef or not all(batch.has(name) for name in required):
             score(
-                kept,
+                selected,
                 self.reference,
-                tokens_per_batch=self.config.micro_tokens,
-                on_progress=lambda d, n: self.progress("score", d, n),
+                tokens_per_batch=config.micro_tokens,
+                on_progress=lambda done, total: self.progress("score", done, total),
             )
-            batch = Batch.of(kept)
-            credit = scheme.compute(batch, **self.config.scheme_params)
+            batch = Batch.of(selected)
+        credit = scheme.compute(batch, **config.scheme_params)
         if credit.missing:
             raise ActFocusError(
-                f"scheme {self.config.scheme!r} needs {', '.join(credit.missing)}, which training "
+                f"scheme {config.scheme!r} needs {', '.join(credit.missing)}, which training "
                 "does not record; choose another scheme"
             )
         return batch, credit
 
-    @property
-    def scores_all(self) -> bool:
-        """Whether the reference scores every rollout of a step: scheme or KL needs it, and no group is filtered out."""
-        c, scheme = self.config, get_scheme(self.config.scheme)
-        needed = c.kl_coef or _FROM_REFERENCE & set(scheme.required({**scheme.defaults, **c.scheme_params}))
-        return bool(needed) and number_kept(c.prompts, c.filter_share) == c.prompts
+    def _old_logprobs(self, selected: list[Trajectory]) -> tuple[list[np.ndarray], dict[str, float]]:
+        """Log-probs under the policy that sampled, float32 [T] a trajectory, and the metrics of the sampler.
 
-    def batch(
-        self, kept: list[Trajectory], batch: Batch, credit: Credit, advantages: np.ndarray, **more: np.ndarray
-    ) -> TrainingBatch:
-        """Everything the update knows of the kept trajectories; ``more``: further columns [N]."""
-        columns = {
-            "old_logprobs": np.concatenate(self._old),
-            "advantages": advantages,
-            "weights": credit.weight * credit.keep,
-            "keep": credit.keep,
-            "clip_scale": credit.clip_scale,
-            "kinds": batch.kinds,
-            **more,
-        }
-        if self.config.kl_coef:
-            columns["ref_logprobs"] = np.concatenate([t.signals["ref_logprob"] for t in kept])
-        if credit.ratio_unit != "token":
-            turns = batch.turns if credit.ratio_unit == "turn" else np.zeros_like(batch.turns)
-            columns["units"] = batch.index * (1 << 16) + turns
-        return TrainingBatch(kept, columns)
-
-    def minibatches(
-        self, batch: TrainingBatch, credit: Credit, step: int, epoch: int
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(rows, z) of every optimiser step of an epoch; z as ``losses.normalisers`` gives it."""
-        parts = minibatches(len(batch.trajectories), self.config.minibatch, self.config.seed, step, epoch)
-        # A normaliser that the config names goes before the scheme's own.
-        z = normalisers(
-            batch.total("weights"),
-            parts,
-            self.config.normaliser or credit.normaliser,
-            None if self.config.normaliser else credit.divisor,
-        )
-        return [(rows, z) for rows in parts]
-
-    @contextmanager
-    def updating(self) -> Iterator[None]:
-        """The policy in training mode where it makes its activations twice; the player follows it."""
-        models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
-        for model in models:
-            model.train(self.config.gradient_checkpointing)
-        yield
-        for model in models:
-            model.eval()
-        if self.player is not self.policy:
-            with torch.no_grad():
-                for mine, new in zip(self.player.model.parameters(), self.policy.model.parameters()):
-                    mine.copy_(new)
-
-    def gradient_by_kind(self, made: Prepared, step: int) -> dict[str, float]:
-        """``update.gradient_by_kind`` of the step's first mini-batch."""
-        with self.phase("measure"):
-            rows, z = self.minibatches(made.tokens, made.credit, step, epoch=0)[0]
-            return gradient_by_kind(self.model, self.adam, made.tokens, rows, z, self.config)
-
-    # --- what the next step depends on ---------------------------------------------------
-
-    def parts(self) -> dict[str, Part]:
-        """File name -> (what gives its tensors, what takes them up)."""
-        parts: dict[str, Part] = {}
-        for name, adam in (("policy", self.adam), ("critic", self.critic_adam)):
-            if adam is not None:
-                parts |= {name: (adam.parameters, adam.restore), f"{name}-adam": (adam.tensors, adam.load)}
-        return parts
-
-    def stored(self) -> dict[str, Tensors]:
-        """File name -> name -> tensor; these are the living tensors, not copies."""
-        return {name: give() for name, (give, _) in self.parts().items()}
-
-    def take_up(self, tensors: dict[str, Tensors]) -> None:
-        """Go on from what ``stored`` gave once."""
-        for name, (_, take) in self.parts().items():
-            take(tensors[name])
-        with self.updating():
-            pass
-
-    # --- the rest ------------------------------------------------------------------------
-
-    @property
-    def reference(self) -> Policy:
-        """The policy as it was before training, frozen; loaded when it is first needed."""
-        if self._reference is None:
-            self._reference = load_policy(
-                self.config.model, str(self.policy.device), "bfloat16" if self.half else "float32"
-            )
-        return self._reference
-
-    def _old_logprobs(self, kept: list[Trajectory]) -> list[np.ndarray]:
-        """Log-probs under the policy that sampled, before it is updated.
-
-        Where the sampler's arithmetic is not the trainer's (bfloat16, vLLM) they are made again, so
-        that the first ratio is 1, and how far the two are apart is noted. Entropies the sampler did not
-        give are made with them.
+        Where the sampler's arithmetic is not the trainer's (bfloat16, vLLM) they are recomputed, so that the first
+        ratio is 1. Entropies that the sampler did not record are filled in from the same pass.
         """
-        if self.player is self.policy and self.config.sampler == "transformers":
-            return [t.logprobs for t in kept]
+        if self.rollout_policy is self.policy and self.config.sampler == "transformers":
+            return [t.logprobs for t in selected], {}
 
         def both(micro: MicroBatch) -> torch.Tensor:
             logprobs, entropies = forward(self.model, micro, entropy=True)
-            assert entropies is not None  # They are asked for.
+            assert entropies is not None  # requested above
             return torch.stack([logprobs, entropies], dim=1)
 
-        made = per_token(
-            kept,
+        recomputed = per_token(
+            selected,
             both,
             self.config.micro_tokens,
             self.policy.device,
@@ -225,17 +173,94 @@ class Learner:
             (2,),
             shared=self.model.shares_prefixes,
         )
+        logprobs = [values[:, 0] for values in recomputed]
+        for t, values in zip(selected, recomputed):
+            t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), values[:, 1], t.signals["entropy"])
         sampled, again = (
-            np.concatenate([values[t.response_mask] for t, values in zip(kept, columns)])
-            for columns in ([t.logprobs for t in kept], [new[:, 0] for new in made])
+            np.concatenate([values[t.response_mask] for t, values in zip(selected, columns)])
+            for columns in ([t.logprobs for t in selected], logprobs)
         )
-        self.notes |= names.of_sampler(sampled, again)
-        for t, new in zip(kept, made):
-            t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), new[:, 1], t.signals["entropy"])
-        return [new[:, 0] for new in made]
+        return logprobs, names.of_sampler(sampled, again)
+
+    @property
+    def scores_every_rollout(self) -> bool:
+        """Whether the reference scores all rollouts of a step: scheme or KL term reads it, and no group is filtered out."""
+        config, scheme = self.config, get_scheme(self.config.scheme)
+        needed = config.kl_coef or _FROM_REFERENCE & set(scheme.required(scheme.checked(config.scheme_params)))
+        return bool(needed) and number_selected(config.prompts, config.keep_fraction) == config.prompts
+
+    # --- the update ----------------------------------------------------------------------
+
+    def minibatches(self, prepared: Prepared, step: int, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(rows, normaliser) of every optimiser step of an epoch.
+
+        ``rows``: int64, the trajectories of the mini-batch. ``normaliser``: float64 [n], the divisor Z of the loss for
+        each of the n trajectories of the whole batch (``losses.normalisers``).
+        """
+        batch, credit, config = prepared.training_batch, prepared.credit, self.config
+        parts = minibatches(len(batch.trajectories), config.minibatch, config.seed, step, epoch)
+        # A normaliser that the config names overrides the scheme's.
+        normaliser = normalisers(
+            batch.total("weights"),
+            parts,
+            config.normaliser or credit.normaliser,
+            None if config.normaliser else credit.divisor,
+        )
+        return [(rows, normaliser) for rows in parts]
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Put the models in training mode where gradient checkpointing asks for it; afterwards update the rollout policy."""
+        models = [self.policy.model, *([self.critic] if self.critic is not None else [])]
+        for model in models:
+            model.train(self.config.gradient_checkpointing)
+        yield
+        for model in models:
+            model.eval()
+        self._sync_rollout_policy()
+
+    def gradient_by_kind(self, prepared: Prepared, step: int) -> dict[str, float]:
+        """``update.gradient_by_kind`` of the first mini-batch of the step."""
+        with self.phase("measure"):
+            rows, normaliser = self.minibatches(prepared, step, epoch=0)[0]
+            return gradient_by_kind(self.model, self.adam, prepared.training_batch, rows, normaliser, self.config)
+
+    def _sync_rollout_policy(self) -> None:
+        """Copy the weights to the policy that samples, where it is another one."""
+        if self.rollout_policy is not self.policy:
+            with torch.no_grad():
+                for target, source in zip(self.rollout_policy.model.parameters(), self.policy.model.parameters()):
+                    target.copy_(source)
+
+    # --- checkpoints ---------------------------------------------------------------------
+
+    def state_dict(self) -> StateDict:
+        """Everything the next step depends on, by checkpoint file. The tensors are references, not copies."""
+        state: StateDict = {"policy": {**self.adam.parameters}, "policy-adam": self.adam.state_dict()}
+        if self.critic_adam is not None:
+            state |= {"critic": {**self.critic_adam.parameters}, "critic-adam": self.critic_adam.state_dict()}
+        return state
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Copy the parameters and optimiser states of a ``state_dict`` into this learner."""
+        self.adam.load_parameters(state["policy"])
+        self.adam.load_state_dict(state["policy-adam"])
+        if self.critic_adam is not None:
+            self.critic_adam.load_parameters(state["critic"])
+            self.critic_adam.load_state_dict(state["critic-adam"])
+        self._sync_rollout_policy()
+
+    @property
+    def reference(self) -> Policy:
+        """The policy as it was before training, frozen; loaded on first use."""
+        if self._reference is None:
+            self._reference = load_policy(
+                self.config.model, str(self.policy.device), "bfloat16" if self.bf16 else "float32"
+            )
+        return self._reference
 
 
-def half(policy: Policy) -> Policy:
+def bf16_copy(policy: Policy) -> Policy:
     """A copy in bfloat16, without gradients."""
     model = copy.deepcopy(policy.model).to(torch.bfloat16).requires_grad_(False).eval()
     return Policy(policy.name, model, policy.tokenizer, policy.env_options)

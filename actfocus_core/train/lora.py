@@ -1,4 +1,4 @@
-"""Low-rank adapters through peft: few parameters are trained, the finished policy is whole again."""
+"""Low-rank adapters through peft: few parameters are trained, and the final policy has them merged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from actfocus_core.extras import demand, outdated_calls
 
 
 def add_adapters(model: Any, rank: int, seed: int) -> Any:
-    """Put adapters into a model, in place, and freeze everything else; the peft model that holds it.
+    """Add adapters to a model in place, freeze all other parameters, and return the peft model that wraps it.
 
-    They start as nothing: the model's outputs do not change. Their first weights are functions of
-    the seed. Raises ActFocusError where peft is not installed. Source: arXiv 2106.09685.
+    The adapters start as the identity, so the model's outputs do not change. Their initial weights depend on the seed
+    alone. Raises ActFocusError where peft is not installed. Source: arXiv 2106.09685.
     """
     peft = demand("peft", "lora")
     with torch.random.fork_rng(devices=[]), outdated_calls():
@@ -24,5 +24,5 @@ def add_adapters(model: Any, rank: int, seed: int) -> Any:
 
 
 def merged(adapted: Any) -> Any:
-    """A copy of the model with its adapters added into the weights: an ordinary model."""
+    """A copy of the model with the adapters merged into the weights: an ordinary model."""
     return copy.deepcopy(adapted).merge_and_unload()

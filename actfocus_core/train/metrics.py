@@ -88,7 +88,7 @@ EVALUATION = {
 
 
 def explain(name: str) -> str:
-    """What a metric means. Raises ActFocusError for a name that is not one."""
+    """The meaning of a metric. Raises ActFocusError for an unknown name."""
     if name in METRICS:
         return METRICS[name]
     group, _, last = name.rpartition("/")
@@ -97,13 +97,13 @@ def explain(name: str) -> str:
     raise ActFocusError(f"unknown metric {name!r}")
 
 
-def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) -> dict[str, float]:
-    """What the rollouts of a step say of the policy, and what the filter kept of them."""
+def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajectory]) -> dict[str, float]:
+    """Metrics of the rollouts of a step, and of those that the filter selected."""
     returns: dict[str, list[float]] = {}
     for t in trajectories:
         returns.setdefault(t.group, []).append(t.ret)
     spread = {group: float(np.std(r)) if np.ptp(r) else 0.0 for group, r in returns.items()}
-    groups = list(dict.fromkeys(t.group for t in kept))
+    groups = list(dict.fromkeys(t.group for t in selected))
     kinds = np.concatenate([t.kinds for t in trajectories])
     entropy = np.concatenate([t.signals["entropy"] for t in trajectories])
     sampled, known = int((kinds >= TokenKind.REASONING).sum()), np.isfinite(entropy)
@@ -119,7 +119,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
         "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]),
         "groups/return_std": np.mean([*spread.values()]),
         "tokens/sampled": sampled,
-        "tokens/trained": sum(int(t.response_mask.sum()) for t in kept),
+        "tokens/trained": sum(int(t.response_mask.sum()) for t in selected),
         "tokens/response_mean": sampled / len(trajectories),
     }
     for name, chosen in (
@@ -133,7 +133,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], kept: Sequence[Trajectory]) 
 
 
 def of_credit(batch: Batch, credit: Credit) -> dict[str, float]:
-    """How the weight divides over the kinds of token, before any advantage."""
+    """How the weight is distributed over the kinds of token, before any advantage."""
     mass = gradient_mass(batch.kinds, credit.weight * credit.keep)
     shares = {f"mass/{kind}": row["mass_share"] for kind, row in mass["kinds"].items() if mass["mass"]}
     return {
@@ -143,16 +143,16 @@ def of_credit(batch: Batch, credit: Credit) -> dict[str, float]:
     }
 
 
-def of_reference(kept: Sequence[Trajectory]) -> dict[str, float]:
+def of_reference(selected: Sequence[Trajectory]) -> dict[str, float]:
     """KL of the policy to the reference over response tokens, where the reference has scored them and log-probs are known."""
-    if not all("ref_logprob" in t.signals for t in kept):
+    if not all("ref_logprob" in t.signals for t in selected):
         return {}
-    shift = np.concatenate([signal_values(t, "shift")[t.response_mask] for t in kept])
+    shift = np.concatenate([signal_values(t, "shift")[t.response_mask] for t in selected])
     return {"kl/reference": mean_kl(shift)} if np.isfinite(shift).all() else {}
 
 
 def of_sampler(sampled: np.ndarray, again: np.ndarray) -> dict[str, float]:
-    """How far the sampler's log-probs of the sampled tokens are from the trainer's, of the same weights."""
+    """Distance between the sampler's and the trainer's log-probs of the sampled tokens, for the same weights."""
     d = np.asarray(sampled, np.float64) - again
     return {
         "kl/rollout": mean_kl(d),
@@ -162,7 +162,7 @@ def of_sampler(sampled: np.ndarray, again: np.ndarray) -> dict[str, float]:
 
 
 def of_critic(values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """How well the critic foresaw the targets, over response tokens."""
+    """How well the critic predicts its targets, over response tokens."""
     spread = float(np.var(targets, dtype=np.float64))
     explained = {"critic/explained": 1 - float(np.var(targets - values, dtype=np.float64)) / spread} if spread else {}
     return {"critic/value_mean": float(values.mean()), **explained}
@@ -181,11 +181,11 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def well_formed(trajectories: Sequence[Trajectory]) -> float:
-    """Share of turns with the demanded thinking and an answer."""
+    """Fraction of turns with the required reasoning and an answer."""
     return sum(len(t.answered) for t in trajectories) / sum(len(t.turn_records) for t in trajectories)
 
 
 def legal(trajectories: Sequence[Trajectory]) -> float:
-    """Share of turns whose answer is well formed and its actions legal."""
+    """Fraction of turns with a well-formed answer whose actions are legal."""
     turns = [turn for t in trajectories for turn in t.turn_records]
     return sum(turn.valid for turn in turns) / len(turns)

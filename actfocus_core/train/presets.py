@@ -23,8 +23,8 @@ SMALL_BYTES = 80_000_000
 
 _PAPER: dict[str, dict[str, Any]] = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
-    "sokoban": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}, "filter_share": 0.25},
-    "sudoku": {"env_options": {"max_turns": 8, "max_actions": 16, "response_tokens": 400}, "filter_share": 0.25},
+    "sokoban": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}, "keep_fraction": 0.25},
+    "sudoku": {"env_options": {"max_turns": 8, "max_actions": 16, "response_tokens": 400}, "keep_fraction": 0.25},
     "webshop": {
         "env_options": {"max_turns": 9, "max_actions": 9, "actions_per_turn": 1},
         "prompts": 16,
@@ -67,7 +67,7 @@ _QUICK = {
     "mass_every": 10,
     "micro_tokens": 1536,
 }
-_QUICK_OF = {"sokoban": {"prompts": 12, "filter_share": 0.5}}
+_QUICK_OF = {"sokoban": {"prompts": 12, "keep_fraction": 0.5}}
 
 _QUICK_LANGUAGE = {
     "prompts": 2,
@@ -107,7 +107,7 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
         values |= {"kl_coef": 0.001, "kl_kind": "k1"}
     # "all (GRPO)" in method.md's table is read as: the filter of the other games under PPO.
     if algorithm == "ppo" and env == "frozen_lake":
-        values |= {"filter_share": 0.25}
+        values |= {"keep_fraction": 0.25}
     return {**values, **_of_size(model)}
 
 

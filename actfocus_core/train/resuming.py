@@ -1,4 +1,4 @@
-"""How a run is resumed: the checkpoint it goes on from, the steps that lack something, and the warnings about both.
+"""Where a run resumes: the checkpoint to load, the steps whose data are incomplete, and the warnings about both.
 
 Nothing here changes the run; the session loads the checkpoint and reports the warnings.
 """
@@ -17,12 +17,12 @@ from actfocus_core.train.config import TrainConfig
 from actfocus_core.trajectory import Trajectory
 
 _NAMED = 5
-"""Steps that a warning names at most."""
+"""Largest number of steps that a warning lists."""
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a run goes on, and what is wrong with what it has stored."""
+    """Where a run resumes, and the problems of its stored data."""
 
     start: int
     """the step of the checkpoint to load; 0 where there is none and training starts at the beginning"""
@@ -31,17 +31,17 @@ class Resumption:
 
 
 def resumption(
-    run: Run, config: TrainConfig, names: Sequence[str], logged: Collection[int], scores_all: bool
+    run: Run, config: TrainConfig, names: Sequence[str], logged: Collection[int], scores_every_rollout: bool
 ) -> Resumption:
     """The newest whole checkpoint, or an older one if a step after that lacks part of what it stores.
 
-    ``names``: the tensor files of a checkpoint; ``logged``: the steps with a row of metrics; ``scores_all``: whether
-    the signals of every stored step are stored too. If no checkpoint is whole, training starts again at step 0: what
-    is random in a step depends on the seed and its number alone, so this is the same run, and what is stored already
-    stays as it is.
+    ``names``: the tensor files of a checkpoint; ``logged``: the steps with a row of metrics; ``scores_every_rollout``: whether
+    the reference's signals of every stored step are stored too. If no checkpoint is whole, training starts again at
+    step 0: the randomness of a step depends on the seed and its number alone, so this is the same run, and what is
+    stored already is left unchanged.
     """
     whole, defects = whole_checkpoints(run.path / "checkpoints", names)
-    found = lacking(run, config, whole[-1], logged, scores_all) if whole else {}
+    found = lacking(run, config, whole[-1], logged, scores_every_rollout) if whole else {}
     start = start_from(whole, found)
     warnings = [
         f"skipped the checkpoint of step {step}: it is not whole ({defects[step]})" for step in defects if step > start
@@ -53,14 +53,20 @@ def resumption(
     return Resumption(start, warnings)
 
 
-def lacking(run: Run, config: TrainConfig, last: int, logged: Collection[int], scores_all: bool) -> dict[int, str]:
-    """Step -> what it lacks of its rollouts, their signals and its row of metrics, for the incomplete steps up to ``last``."""
+def lacking(
+    run: Run, config: TrainConfig, last: int, logged: Collection[int], scores_every_rollout: bool
+) -> dict[int, str]:
+    """Step -> what is missing of its rollouts, their signals and its row of metrics, for the incomplete steps up to ``last``."""
     rollouts = set(run.steps())
     signals = {file.name for file in (run.path / "signals").glob("step-*")}
     found: dict[int, str] = {}
     for step in range(0 if config.eval_every else 1, last + 1):
         lacks = [] if step in logged else ["metrics"]
-        if stores(config, step) and scores_all and f"step-{step:05d}.{slug(config.model)}.parquet" not in signals:
+        if (
+            stores(config, step)
+            and scores_every_rollout
+            and f"step-{step:05d}.{slug(config.model)}.parquet" not in signals
+        ):
             lacks.insert(0, "signals")
         if stores(config, step) and step not in rollouts:
             lacks.insert(0, "rollouts")
@@ -70,7 +76,7 @@ def lacking(run: Run, config: TrainConfig, last: int, logged: Collection[int], s
 
 
 def stores(config: TrainConfig, step: int) -> bool:
-    """Whether the rollouts of a step are stored."""
+    """Whether the rollouts of a step are to be stored."""
     return bool(step and config.store_every) and step % config.store_every == 0
 
 
@@ -86,7 +92,7 @@ def are_stored(run: Run, step: int, trajectories: list[Trajectory]) -> bool:
 
 
 def _warnings_of(steps: list[int], missing: str, start: int) -> list[str]:
-    """Which incomplete steps are repeated, going on from ``start``, and which stay as they are."""
+    """Warnings: which incomplete steps are repeated from ``start``, and which are left unchanged."""
     warnings = []
     again, stay = [s for s in steps if s > start], [s for s in steps if s <= start]
     if again:

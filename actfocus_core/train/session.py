@@ -1,11 +1,10 @@
-"""What GRPO and PPO share around the update: models, rollouts, scores, the run folder, its end."""
+"""A training session: everything around the update that GRPO and PPO share. It has a learner and a run folder."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,8 @@ from actfocus_core.train.tracking import Tracking
 from actfocus_core.trajectory import Trajectory
 
 
-class Session(Learner):
-    """One process's work on one run: what it learns, and what it tells the folder."""
+class Session:
+    """The work of one process on one run: rollouts, evaluation, storage, checkpoints, status and requests."""
 
     def __init__(
         self,
@@ -40,61 +39,55 @@ class Session(Learner):
         on_progress: Progress | None = None,
         on_warning: Callable[[str], None] | None = None,
     ):
-        super().__init__(config, policy, on_progress)
-        self.run = run
+        self.config, self.policy, self.run = config, policy, run
+        self.learner = Learner(config, policy, on_progress, lambda phase: self.write_status("running", phase))
         self.on_warning = on_warning or (lambda line: None)
         self.interrupt = Interrupt()
         self.engine: VllmEngine | None = None
-        """started when it is first needed"""
+        """started on first use"""
         self.ended = ""
-        """why the training is over; empty while it is not"""
+        """the final state of the run; empty while training continues"""
         self.message = ""
-        """a warning about the last step, or why training failed; stands in the status"""
+        """a warning about the last step, or why training failed; shown in the status"""
         self.warnings: list[str] = []
-        """what was wrong with the run when it was resumed; stands in the status to the end"""
+        """problems found when the run was resumed; shown in the status until the end"""
         self._saved = 0
         """the step of the last checkpoint saved or loaded"""
         self._elapsed, self._since = 0.0, time.perf_counter()
-        self._began = 0.0
+        self._step_start = 0.0
         self._slowest = self._evaluation = 0.0
+        """seconds of the longest step and of the longest evaluation so far"""
         self.logged = {row["step"] for row in run.metrics()[0]}
-        self.tracking = Tracking(config.track, run.path, config.model_dump(mode="json"))
-        self._take_up()
+        self.tracking = Tracking(config.track, run.path, config.as_stored())
+        self._load_checkpoint()
 
-    # --- the parts of a step, in their order ----------------------------------------------
+    # --- the parts of a step, in order ----------------------------------------------------
 
-    def goes_on(self) -> bool:
-        """Whether another step is to be done; waits here while the run is paused."""
+    def should_continue(self) -> bool:
+        """Whether to take another step. Waits while the run is paused."""
         while not self.ended:
-            asked = "stop" if self.interrupt.asked else requested(self.run.path)
-            if asked == "stop":
+            request = "stop" if self.interrupt.asked else requested(self.run.path)
+            if request == "stop":
                 self.ended = "stopped"
-            elif self.step >= self.config.steps:
+            elif self.learner.step >= self.config.steps:
                 self.ended = "finished"
-            elif asked == "go":
+            elif request == "go":
                 break
             else:
                 self._pause()
         return not self.ended
 
-    def start_step(self) -> int:
-        """The number of the step that begins now."""
-        self._began = self.elapsed
-        return self.step + 1
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a part of the step, and say in the status that it is being done."""
-        self.tell("running", phase=name)
-        with super().phase(name):
-            yield
+    def begin_step(self) -> int:
+        """The number of the step that begins now, from 1."""
+        self._step_start = self.elapsed
+        return self.learner.step + 1
 
     def collect(self, step: int) -> list[Trajectory]:
-        """The rollouts of a step: P new prompts, G rollouts each."""
-        c = self.config
+        """The rollouts of a step: P new prompts, G rollouts of each."""
+        c, learner = self.config, self.learner
         first = TRAINING_SEED + (step - 1) * c.prompts
         rollouts = collect(
-            self.player,
+            learner.rollout_policy,
             c.env,
             prompts=range(first, first + c.prompts),
             rollouts=c.rollouts,
@@ -103,31 +96,23 @@ class Session(Learner):
             env_options=c.env_options,
             sampler=self._sampler(c.temperature),
             batch_size=c.rollout_batch,
-            on_progress=lambda d, n: self.progress("rollout", d, n),
+            on_progress=lambda done, total: learner.progress("rollout", done, total),
         )
         if self.engine:
             self.engine.rest()
         return rollouts
 
-    @contextmanager
-    def updating(self) -> Iterator[None]:
-        """As the learner's; afterwards vLLM's weights are those of before."""
-        with super().updating():
-            yield
-        if self.engine:
-            self.engine.stale = True
-
     def store(self, step: int, trajectories: list[Trajectory]) -> None:
-        """Put the rollouts of a step into the run folder, with the reference's signals where all have them.
+        """Write the rollouts of a step to the run folder, with the reference's signals if every rollout has them.
 
-        An earlier process that was killed may have stored both, or the rollouts alone.
+        A process that was killed may have stored both already, or the rollouts alone.
         """
         if not resuming.stores(self.config, step):
             return
         scored = all("ref_energy" in t.signals for t in trajectories)
         if step not in self.run.steps():
             self.run.add_trajectories(step, trajectories)
-        elif not scored or slug(self.reference.name) in self.run.references(step):
+        elif not scored or slug(self.learner.reference.name) in self.run.references(step):
             return
         elif not resuming.are_stored(self.run, step, trajectories):
             self.warn(
@@ -136,25 +121,26 @@ class Session(Learner):
             )
             return
         if scored:
-            self.run.annotate(step, self.reference.name, trajectories)
+            self.run.annotate(step, self.learner.reference.name, trajectories)
 
     def end_step(self, step: int, metrics: dict[str, float]) -> None:
-        """Evaluate when it is time, log the step, and make a checkpoint."""
-        c = self.config
-        seconds = self.elapsed - self._began
+        """Evaluate when it is due, log the step, and save a checkpoint."""
+        c, learner = self.config, self.learner
+        if self.engine:
+            self.engine.stale = True  # The update has moved the weights.
+        seconds = self.elapsed - self._step_start
         self._slowest = max(self._slowest, seconds)
         collapsed = metrics["format/well_formed"] < c.format_floor
         last = step >= c.steps or self._time_is_up()
         if c.eval_every and (step % c.eval_every == 0 or last):
             metrics |= self._evaluate(step)
         metrics |= {
-            "grad/lr": self.adam.rate(step),
+            "grad/lr": learner.adam.rate(step),
             "format/collapsed": float(collapsed),
             "tokens/per_second": metrics["tokens/sampled"] / seconds,
-            **self.notes,
-            "seconds/elapsed": self.elapsed,
+            **self._phase_seconds(),
         }
-        self.step, self.notes = step, {}
+        learner.step = step
         self.log(step, metrics)
         if collapsed and c.stop_on_format_collapse:
             self.ended = "stopped"
@@ -167,33 +153,33 @@ class Session(Learner):
             if collapsed
             else ""
         )
-        self.tell("running")
-        self.progress("train", step, c.steps)
+        self.write_status("running")
+        learner.progress("train", step, c.steps)
 
-    # --- beginning and end ---------------------------------------------------------------
+    # --- begin and end -------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Evaluate the policy as it is, before the first step."""
-        if self.step == 0 and 0 not in self.logged and self.config.eval_every:
+        """Evaluate the initial policy, before the first step."""
+        if self.learner.step == 0 and 0 not in self.logged and self.config.eval_every:
             metrics = self._evaluate(0)
-            self.log(0, {**metrics, **self.notes, "seconds/elapsed": self.elapsed})
-        self.notes = {}
+            self.log(0, {**metrics, **self._phase_seconds()})
 
     def end(self) -> None:
-        """Make the run resumable where it stopped, and the policy an ordinary model folder."""
-        if self.step != self._saved:
+        """Save the last checkpoint and the policy, and write the final status."""
+        if self.learner.step != self._saved:
             self.checkpoint()
         self.save_policy()
         self.tracking.close()
-        self.tell(self.ended)
+        self.write_status(self.ended)
 
     def save_policy(self) -> None:
-        """Write ``policy/``: weights, tokenizer, and the options of the environment it was trained in."""
+        """Write ``policy/``, a Hugging Face folder: weights, tokenizer, and the options of the training environment."""
+        learner = self.learner
         with appearing_folder(self.run.path / "policy") as part:
-            model = self.player.model if self.adapted is None else merged(self.adapted)
+            model = learner.rollout_policy.model if learner.adapted is None else merged(learner.adapted)
             try:
                 model.save_pretrained(part)
-                self.player.tokenizer.save_pretrained(part)
+                learner.rollout_policy.tokenizer.save_pretrained(part)
             except Exception as error:  # of safetensors' and tokenizers' own kinds, where a disk is full
                 raise error if isinstance(error, OSError) or out_of_memory(error) else OSError(str(error)) from None
             for file in part.glob("*.safetensors"):
@@ -205,7 +191,7 @@ class Session(Learner):
                         "env_options": options,
                         "trained": {
                             "from": self.config.model,
-                            "steps": self.step,
+                            "steps": learner.step,
                             "scheme": self.config.scheme,
                             "algorithm": self.config.algorithm,
                             "seed": self.config.seed,
@@ -217,23 +203,23 @@ class Session(Learner):
                 encoding="utf-8",
             )
 
-    # --- the folder ----------------------------------------------------------------------
+    # --- the run folder ------------------------------------------------------------------
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Append a row, unless a process that was killed after this step has written it already."""
+        """Append a row of metrics, unless a process that was killed after this step has written it already."""
         if step not in self.logged:
             finite = {k: v for k, v in metrics.items() if np.isfinite(v)}
             self.run.log({"step": step, **finite})
             self.logged.add(step)
             self.tracking.log(step, finite)
 
-    def tell(self, state: str, phase: str = "") -> None:
-        """Replace the run's status."""
+    def write_status(self, state: str, phase: str = "") -> None:
+        """Replace status.json."""
         message = "; ".join(filter(None, (self.message, *self.warnings)))
         write_status(
             self.run.path,
             state=state,
-            step=self.step,
+            step=self.learner.step,
             steps=self.config.steps,
             phase=phase,
             message=message,
@@ -247,47 +233,56 @@ class Session(Learner):
         self.on_warning(line)
 
     def checkpoint(self) -> None:
-        """Store everything the next step depends on."""
+        """Save everything the next step depends on."""
         seconds = dict(zip(SECONDS, (self.elapsed, self._slowest, self._evaluation)))
-        save_checkpoint(self.run.path / "checkpoints", self.step, self.stored(), seconds, self.config.checkpoints_kept)
-        self._saved = self.step
+        learner = self.learner
+        save_checkpoint(
+            self.run.path / "checkpoints", learner.step, learner.state_dict(), seconds, self.config.checkpoints_kept
+        )
+        self._saved = learner.step
 
-    def _take_up(self) -> None:
-        """Go on from the checkpoint that the run can be resumed from, if there is one."""
-        names = list(self.parts())
-        found = resuming.resumption(self.run, self.config, names, self.logged, self.scores_all)
+    def _load_checkpoint(self) -> None:
+        """Load the checkpoint the run resumes from, if there is one."""
+        learner = self.learner
+        files = list(learner.state_dict())
+        found = resuming.resumption(self.run, self.config, files, self.logged, learner.scores_every_rollout)
         for line in found.warnings:
             self.warn(line)
         if found.start:
-            tensors, state = load_checkpoint(self.run.path / "checkpoints", found.start, names)
-            self.take_up(tensors)
-            self.step = self._saved = found.start
-            self._elapsed, self._slowest, self._evaluation = (state[name] for name in SECONDS)
+            tensors, seconds = load_checkpoint(self.run.path / "checkpoints", found.start, files)
+            learner.load_state_dict(tensors)
+            learner.step = self._saved = found.start
+            self._elapsed, self._slowest, self._evaluation = (seconds[name] for name in SECONDS)
 
-    # --- the rest ------------------------------------------------------------------------
+    # --- helpers -------------------------------------------------------------------------
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """All options of the environment, as they hold in this run."""
+        """All options of the environment in this run, defaults included."""
         given = {**self.policy.env_options.get(self.config.env, {}), **self.config.env_options}
         return make_env(self.config.env, **given).options.model_dump(mode="json")
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, pauses left out, over all processes."""
+        """Seconds of training so far over all processes, without pauses."""
         return self._elapsed + time.perf_counter() - self._since
+
+    def _phase_seconds(self) -> dict[str, float]:
+        """Seconds by phase since the last call, and seconds since the training began."""
+        seconds, self.learner.seconds = self.learner.seconds, {}
+        return {**{f"seconds/{phase}": value for phase, value in seconds.items()}, "seconds/elapsed": self.elapsed}
 
     def _time_is_up(self) -> bool:
         budget = self.config.time_budget
         return budget is not None and self.elapsed + self._slowest + self._evaluation > budget
 
     def _evaluate(self, step: int) -> dict[str, float]:
-        c, began = self.config, self.elapsed
+        c, learner, start = self.config, self.learner, self.elapsed
         found: dict[str, float] = {}
-        with self.phase("evaluate"):
+        with learner.phase("evaluate"):
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(
-                    self.player,
+                    learner.rollout_policy,
                     c.env,
                     prompts=c.eval_prompts,
                     rollouts=c.eval_rollouts,
@@ -296,12 +291,12 @@ class Session(Learner):
                     env_options=c.env_options,
                     sampler=self._sampler(temperature),
                     batch_size=c.rollout_batch,
-                    on_progress=lambda d, n: self.progress("evaluate", d, n),
+                    on_progress=lambda done, total: learner.progress("evaluate", done, total),
                 )
                 found |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
                 if c.store_evaluation:
                     self._store_evaluation(step, temperature, trajectories)
-        self._evaluation = max(self._evaluation, self.elapsed - began)
+        self._evaluation = max(self._evaluation, self.elapsed - start)
         return found
 
     def _store_evaluation(self, step: int, temperature: float, trajectories: list[Trajectory]) -> None:
@@ -318,18 +313,18 @@ class Session(Learner):
 
     def _pause(self) -> None:
         self._elapsed = self.elapsed
-        self.tell("paused")
+        self.write_status("paused")
         while requested(self.run.path) == "pause" and not self.interrupt.asked:
             time.sleep(PAUSE_POLL)
         self._since = time.perf_counter()
-        self.tell("running")
+        self.write_status("running")
 
     def _sampler(self, temperature: float) -> Sampler:
-        """What plays the policy as it is now."""
+        """A sampler of the current policy."""
         if self.config.sampler == "transformers":
-            return CachedSampler(self.player, temperature)
+            return CachedSampler(self.learner.rollout_policy, temperature)
         if self.engine is None:
-            self.engine = VllmEngine(self.policy, self.half, self.config.sampler_memory)
+            self.engine = VllmEngine(self.policy, self.learner.bf16, self.config.sampler_memory)
         if self.engine.stale:
             self.engine.sync(self.policy.model)
         return VllmSampler(self.engine, temperature)

@@ -1,4 +1,4 @@
-"""The metrics of a run in the trackers people use, through these trackers' own libraries."""
+"""Logging of the metrics to TensorBoard, Weights & Biases or Trackio, through their own libraries."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from actfocus_core.extras import demand
 
 PROJECT = "actfocus"
 Tracker = tuple[Callable[[int, dict[str, float]], None], Callable[[], None]]
-"""what logs the metrics of a step, and what closes it"""
+"""(log the metrics of a step, close)"""
 
 
 class Tracking:
-    """The trackers a config names; nothing for none. metrics.jsonl stays the record of the run."""
+    """The trackers that a config names. metrics.jsonl remains the record of the run."""
 
     def __init__(self, names: tuple[str, ...], run: Path, config: dict[str, Any]):
         self.opened = [_tensorboard(run) if name == "tensorboard" else _hosted(name, run, config) for name in names]
@@ -30,7 +30,7 @@ class Tracking:
             close()
 
 
-def demand_trackers(names: tuple[str, ...]) -> None:
+def require_trackers(names: tuple[str, ...]) -> None:
     """Raise ActFocusError where the library of a tracker is not installed."""
     for name in names:
         demand("torch.utils.tensorboard" if name == "tensorboard" else name, name)
@@ -48,11 +48,11 @@ def _tensorboard(run: Path) -> Tracker:
 
 
 def _hosted(name: str, run: Path, config: dict[str, Any]) -> Tracker:
-    """wandb, and trackio, which has the same interface."""
+    """Weights & Biases, or Trackio, which has the same interface."""
     library = demand(name, name)
 
     def call(function: Callable[..., object], *arguments: object, **named: object) -> None:
-        # They talk on stdout, which belongs to the command's own answer.
+        # The libraries print to stdout, which is reserved for the result of the command.
         with redirect_stdout(sys.stderr):
             function(*arguments, **named)
 

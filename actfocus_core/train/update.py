@@ -1,4 +1,4 @@
-"""One update: the gradient of a mini-batch, however it is split, and one step of Adam."""
+"""One optimiser step: the gradient of a mini-batch, accumulated over micro-batches, and a step of Adam."""
 
 from __future__ import annotations
 
@@ -15,36 +15,42 @@ from actfocus_core.losses import PolicyLoss, masked_mean, policy_loss, reference
 from actfocus_core.policy.split_model import SplitModel, chunk_rows
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 from actfocus_core.train.config import TrainConfig
-from actfocus_core.train.openings import SharedOpenings
+from actfocus_core.train.prefix import SharedPrefix
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 
 if TYPE_CHECKING:
     from actfocus_core.train.critic import Critic
 
 HELD_LOGITS = 1 << 25
-"""Logits a micro-batch may hold for its backward pass; where there are more they are made twice."""
+"""Logits a micro-batch may hold for its backward pass; more are recomputed in chunks."""
+Tensors = dict[str, torch.Tensor]
+"""by name"""
+PolicyStep = Callable[
+    [SplitModel, "Adam", TrainingBatch, np.ndarray, np.ndarray, TrainConfig, int],
+    dict[str, float],
+]
+"""The signature of ``policy_step``."""
 
 
 class Adam:
-    """Adam (0.9, 0.999) with warm-up and clipping of the gradient's norm."""
+    """Adam (betas 0.9 and 0.999) with warm-up of the learning rate and clipping of the gradient norm."""
 
     def __init__(self, parameters: Iterable[tuple[str, torch.nn.Parameter]], lr: float, warmup: int, max_norm: float):
-        self.named = {name: p for name, p in parameters if p.requires_grad}
+        self.parameters = {name: p for name, p in parameters if p.requires_grad}
+        """the trained parameters by name"""
         self.lr, self.warmup, self.max_norm = lr, warmup, max_norm
-        self.inner = torch.optim.Adam(list(self.named.values()), lr=lr, betas=(0.9, 0.999), fused=True)
-        self.on_gradient: Callable[[], None] = lambda: None
-        """called once a mini-batch, when its gradient is in place and not clipped yet; it may be none"""
+        self.inner = torch.optim.Adam(list(self.parameters.values()), lr=lr, betas=(0.9, 0.999), fused=True)
 
     def rate(self, step: int) -> float:
         """The learning rate of a training step, counted from 1."""
         return self.lr * min(1.0, step / (self.warmup + 1))
 
     def step(self, step: int, what: str) -> float:
-        """Move the parameters by their gradients and clear these; the norm before clipping.
+        """Update the parameters of the model called ``what`` and clear the gradients; returns the norm before clipping.
 
-        Raises ActFocusError, and moves nothing, where the gradient is not finite.
+        Raises ActFocusError, and updates nothing, where the gradient is not finite.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self.named.values(), self.max_norm))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.max_norm))
         if not math.isfinite(norm):
             self.inner.zero_grad()
             raise ActFocusError(
@@ -57,41 +63,38 @@ class Adam:
         self.inner.zero_grad()
         return norm
 
-    def parameters(self) -> dict[str, torch.Tensor]:
-        """The trained parameters by name, to be stored."""
-        return dict(self.named)
+    def load_parameters(self, tensors: Tensors) -> None:
+        """Copy stored values into the trained parameters."""
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(tensors[name])
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The state as named tensors, to be stored."""
+    def state_dict(self) -> Tensors:
+        """The moments and step counts as named tensors, ``PARAMETER|KEY``; references, not copies."""
         return {
             f"{name}|{key}": value
-            for name, p in self.named.items()
+            for name, p in self.parameters.items()
             for key, value in self.inner.state.get(p, {}).items()
         }
 
-    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up stored parameters."""
-        with torch.no_grad():
-            for name, p in self.named.items():
-                p.copy_(tensors[name])
-
-    def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up a stored state, in place of the present one."""
+    def load_state_dict(self, tensors: Tensors) -> None:
+        """Replace the state by a copy of a stored one."""
         self.inner.state.clear()
         for full, value in tensors.items():
             name, key = full.rsplit("|", 1)
-            self.inner.state[self.named[name]][key] = value.to(self.named[name].device, copy=True)
+            self.inner.state[self.parameters[name]][key] = value.to(self.parameters[name].device, copy=True)
 
 
 def forward(
-    model: SplitModel, micro: MicroBatch, entropy: bool = False, openings: SharedOpenings | None = None
+    model: SplitModel, micro: MicroBatch, entropy: bool = False, prefix: SharedPrefix | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probs of the response tokens, float32 [n], and the entropies of their distributions.
 
-    ``openings``: those of the mini-batch, read already; without them every row is read whole. Logits are made at response tokens only. Where a backward pass would have to hold too many of
-    them, each chunk is made again when its gradient is wanted.
+    ``prefix``: the shared prefixes of the mini-batch, computed already; None: every row is computed whole. Logits are
+    computed at response tokens only. Where the backward pass would hold more than HELD_LOGITS of them, they are
+    recomputed chunk by chunk.
     """
-    hidden = openings.hidden(micro) if openings else model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1)
+    hidden = prefix.hidden(micro) if prefix else model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1)
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
         rows = chunk_rows(vocabulary, hidden.device)
@@ -99,97 +102,106 @@ def forward(
         rows = len(micro)
     parts = []
     for h, y in zip(torch.split(hidden, rows), torch.split(micro.targets, rows)):
-        again = hidden.requires_grad and rows < len(micro)
+        recompute = hidden.requires_grad and rows < len(micro)
         parts.append(
-            checkpoint(_of_chunk, model, h, y, entropy, use_reentrant=False)
-            if again
-            else _of_chunk(model, h, y, entropy)
+            checkpoint(_chunk_logprobs, model, h, y, entropy, use_reentrant=False)
+            if recompute
+            else _chunk_logprobs(model, h, y, entropy)
         )
     logprobs, entropies = zip(*parts)
     return torch.cat(logprobs), torch.cat(entropies) if entropy else None
 
 
-def _of_chunk(
+def _chunk_logprobs(
     model: SplitModel, hidden: torch.Tensor, targets: torch.Tensor, entropy: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     logs = model.logits(hidden).log_softmax(-1)
     return logs.gather(1, targets[:, None])[:, 0], -(logs.exp() * logs).sum(-1) if entropy else None
 
 
-def in_half(precision: str, device: torch.device) -> bool:
-    """Whether a config's precision means bfloat16 on this device."""
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a config's ``precision`` means bfloat16 on this device."""
     return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The arithmetic of a forward pass; the parameters stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=in_half(precision, device))
+    """The autocast context of a forward pass; the parameters stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
 def policy_step(
-    model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig, step: int
+    model: SplitModel,
+    adam: Adam,
+    batch: TrainingBatch,
+    rows: np.ndarray,
+    normaliser: np.ndarray,
+    config: TrainConfig,
+    step: int,
 ) -> dict[str, float]:
-    """One optimiser step of the policy on the trajectories ``rows``; ``z`` [n] as ``normalisers`` gives it.
+    """One optimiser step of the policy on the trajectories ``rows``; ``normaliser`` [n] as from ``losses.normalisers``.
 
-    The columns of the batch: ``old_logprobs``, ``advantages``, ``weights``, ``keep``, ``clip_scale``, and
-    where they are used ``ref_logprobs`` and ``units``. Returns the metrics of this step; where
-    nothing in the mini-batch has a gradient, the policy is left as it is.
+    Columns of the batch: ``old_logprobs``, ``advantages``, ``weights``, ``keep``, ``clip_scale``, and where they are
+    used ``ref_logprobs`` and ``units``. Returns the metrics of the step. Where no token of the mini-batch has a
+    gradient, the policy and the optimiser are left unchanged.
     """
-    metrics = policy_gradient(model, batch, rows, z, config)
-    adam.on_gradient()
+    return apply_gradient(adam, policy_gradient(model, batch, rows, normaliser, config), step)
+
+
+def apply_gradient(adam: Adam, metrics: dict[str, float] | None, step: int) -> dict[str, float]:
+    """The optimiser step after ``policy_gradient``, whose result is ``metrics``; returns the metrics of the whole step."""
     if metrics is None:
         return {"loss/skipped": 1.0}
     return {**metrics, "grad/norm": adam.step(step, "policy"), "loss/skipped": 0.0}
 
 
 def policy_gradient(
-    model: SplitModel, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig
+    model: SplitModel, batch: TrainingBatch, rows: np.ndarray, normaliser: np.ndarray, config: TrainConfig
 ) -> dict[str, float] | None:
-    """Add the gradient of a mini-batch to the parameters; its metrics, or None where it is 0.
+    """Accumulate the gradient of a mini-batch in ``parameter.grad``; returns its metrics, or None where it is 0.
 
-    Any ``micro_tokens`` gives the same gradient, to rounding. Without an entropy or KL term a
-    trajectory whose advantages are all 0 has no gradient: it is counted in z and not computed.
+    The gradient does not depend on ``micro_tokens``, up to rounding. Without an entropy or KL term a trajectory whose
+    advantages are all 0 has no gradient: it counts in the normaliser and is not computed.
     """
-    everyone = rows
+    tokens = batch.tokens(rows)
     if not (config.entropy_coef or config.kl_coef):
         rows = rows[~batch.without_gradient()[rows]]
-    tokens, computed = batch.tokens(everyone), batch.tokens(rows)
+    computed = batch.tokens(rows)
     sums: dict[str, float] = {}
     device = model.head.weight.device
-    openings = None
-    if SharedOpenings.worth_it(model, batch, rows):
+    prefix = None
+    if SharedPrefix.worth_it(model, batch, rows):
         with autocast(device, config.precision):
-            openings = SharedOpenings(model, batch, rows, config.micro_tokens, device)
+            prefix = SharedPrefix(model, batch, rows, config.micro_tokens, device)
     for micro in batch.micro_batches(
-        rows, config.micro_tokens, device, openings.read if openings else None, model.shares_prefixes
+        rows, config.micro_tokens, device, prefix.read if prefix else None, model.shares_prefixes
     ):
         with autocast(device, config.precision):
-            loss, parts = _losses(model, micro, openings, z, config, tokens)
+            loss, parts = _losses(model, micro, prefix, normaliser, config, tokens)
         torch.autograd.backward(loss)
-        # Means over the micro-batch become its part of the mean over all that were computed.
-        share = len(micro) / computed
+        # Means over the micro-batch become its part of the mean over all computed tokens.
+        fraction = len(micro) / computed
         for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) * (1 if name in _SUMS else share)
-    if openings:
-        openings.backward()
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) * (1 if name in _SUMS else fraction)
+    if prefix:
+        prefix.backward()
     return sums or None
 
 
 _SUMS = ("loss/policy", "loss/entropy", "loss/kl")
-"""Losses: divided by the mini-batch's own divisor already."""
+"""Losses: divided by the normaliser of the mini-batch already."""
 
 
 def _losses(
     model: SplitModel,
     micro: MicroBatch,
-    openings: SharedOpenings | None,
-    z: np.ndarray,
+    prefix: SharedPrefix | None,
+    normaliser: np.ndarray,
     config: TrainConfig,
     tokens: int,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss of a micro-batch as a part of its mini-batch of ``tokens`` response tokens, and its parts."""
-    logprobs, entropies = forward(model, micro, bool(config.entropy_coef), openings)
-    result = _surrogate(micro, logprobs, micro.columns["weights"], z, config)
+    """The loss of a micro-batch, its part of that of the mini-batch of ``tokens`` response tokens; and its terms by name."""
+    logprobs, entropies = forward(model, micro, bool(config.entropy_coef), prefix)
+    result = _surrogate(micro, logprobs, micro.columns["weights"], normaliser, config)
     loss, ones = result.loss, torch.ones_like(logprobs)
     parts = {
         "loss/policy": result.loss,
@@ -198,7 +210,7 @@ def _losses(
         "clip/high": result.clip_high,
     }
     if config.entropy_coef:
-        assert entropies is not None  # They are asked for.
+        assert entropies is not None  # requested above
         parts["loss/entropy"] = -config.entropy_coef * masked_mean(entropies, ones, tokens)
         loss = loss + parts["loss/entropy"]
     if config.kl_coef:
@@ -209,10 +221,10 @@ def _losses(
 
 
 def _surrogate(
-    micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor, z: np.ndarray, config: TrainConfig
+    micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor, normaliser: np.ndarray, config: TrainConfig
 ) -> PolicyLoss:
-    """The policy loss of a micro-batch, with the given weights."""
-    own = z[micro.chosen]
+    """The clipped policy loss of a micro-batch under the given token weights."""
+    own = normaliser[micro.chosen]
     divisor = float(own[0]) if np.ptp(own) == 0 else torch.from_numpy(own).to(logprobs)[micro.rows]
     columns = micro.columns
     units = columns.get("units")
@@ -233,15 +245,14 @@ def _surrogate(
 
 
 def gradient_by_kind(
-    model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, z: np.ndarray, config: TrainConfig
+    model: SplitModel, adam: Adam, batch: TrainingBatch, rows: np.ndarray, normaliser: np.ndarray, config: TrainConfig
 ) -> dict[str, float]:
-    """How long the policy gradient of each kind of token alone is, and how they point to each other.
+    """Norms of the policy gradients of reasoning, action and format tokens alone, and the cosines between them.
 
-    The three gradients of a mini-batch add up to that of its policy loss. Costs one forward pass and
-    three backward. Parameters and their ``grad`` stay as they are. A cosine with a gradient of
-    length 0 is left out.
+    The three gradients of a mini-batch add up to the gradient of its policy loss. Costs one forward pass and three
+    backward passes. Parameters and their ``grad`` are left unchanged. A cosine with a zero gradient is left out.
     """
-    parameters, device = list(adam.named.values()), model.head.weight.device
+    parameters, device = list(adam.parameters.values()), model.head.weight.device
     gradients = {kind: [torch.zeros_like(p) for p in parameters] for kind in RESPONSE_KINDS}
     rows = rows[~batch.without_gradient()[rows]]
     for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares_prefixes):
@@ -249,7 +260,7 @@ def gradient_by_kind(
             logprobs, _ = forward(model, micro)
             losses = {
                 kind: _surrogate(
-                    micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind), z, config
+                    micro, logprobs, micro.columns["weights"] * (micro.columns["kinds"] == kind), normaliser, config
                 ).loss
                 for kind in RESPONSE_KINDS
             }
@@ -274,7 +285,7 @@ def gradient_by_kind(
 def critic_step(
     critic: Critic, adam: Adam, batch: TrainingBatch, rows: np.ndarray, config: TrainConfig, step: int
 ) -> dict[str, float]:
-    """One optimiser step of the critic on the same mini-batch. Columns: ``values``, ``value_targets``."""
+    """One optimiser step of the critic on a mini-batch. Columns of the batch: ``values``, ``value_targets``."""
     tokens, total = batch.tokens(rows), 0.0
     device = critic.head.weight.device
     for micro in batch.micro_batches(rows, config.micro_tokens, device):
@@ -304,7 +315,7 @@ def per_token(
     read: Mapping[int, int] | None = None,
     shared: bool = False,
 ) -> list[np.ndarray]:
-    """float32 [T, *shape] a trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
+    """float32 [T, *shape] per trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
 
     ``read``, ``shared``: as in ``TrainingBatch.micro_batches``.
     """

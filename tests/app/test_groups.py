@@ -10,7 +10,7 @@ from actfocus_core.credit import Batch, signal_stats, token_weights
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.groups import filter_groups
 from actfocus_studio.data.batch_cache import BatchCache, constants
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog
@@ -59,7 +59,7 @@ def test_the_diagnosis_is_the_library_s(run):
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 1.0])
 def test_kept_is_what_training_would_keep_of_each_step(run, share):
     found = diagnose(run, [0, 1, 2], "scripted", 3).summary(share)
-    kept = {(t.step, t.group) for step in (0, 1, 2) for t in keep_groups(run.trajectories(step), share)}
+    kept = {(t.step, t.group) for step in (0, 1, 2) for t in filter_groups(run.trajectories(step), share)}
     groups = found["groups"]
     assert {pair for pair, keep in zip(zip(groups["step"], groups["name"]), found["kept"]) if keep} == kept
     assert len(kept) == 3 * max(1, round(share * 9))
@@ -194,7 +194,7 @@ def test_the_numbers_on_the_page_are_the_library_s(page, studio, name):
     rows = page.locator(".af-groups section .af-grid tbody tr")
     assert rows.count() == len(found["groups"])
     assert rows.get_by_text("no spread").count() == sum(g["sigma"] == 0 for g in found["groups"])
-    kept = {t.group for t in keep_groups(run.trajectories(0), 0.25)}
+    kept = {t.group for t in filter_groups(run.trajectories(0), 0.25)}
     told = page.evaluate(
         "[...document.querySelectorAll('.af-groups section .af-grid tbody tr')].filter(r => r.lastChild.textContent === 'kept').map(r => r.querySelector('button').textContent)"
     )

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.counterfactual.replay import replay as replayed
-from actfocus_core.counterfactual.walkthrough import slow_motion
+from actfocus_core.counterfactual.walkthrough import walkthrough
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
@@ -282,7 +282,7 @@ def test_an_update_is_replayed_from_tune_and_walked_through_in_slow_motion(page,
     # Slow motion: by key, with its numbers, and the address leads back to the step.
     panel.locator(".af-picker").get_by_role("button", name="ActFocus").click()
     page.wait_for_function(f"{STATE}.motion && {STATE}.motion.done")
-    steps = slow_motion(what, id, "actfocus")
+    steps = walkthrough(what, id, "actfocus")
     assert page.evaluate("Array.from(ActFocus.motion.STAGES)") == list(steps)
     page.locator(".af-whatif h2").focus()
     for _ in range(5):

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from actfocus_core.cli import app
 from actfocus_core.counterfactual import store as whatif
-from actfocus_core.counterfactual.branch import again, branch
+from actfocus_core.counterfactual.branch import branch, env_of
 from actfocus_core.counterfactual.history import policy_before
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import trajectory_values
+from actfocus_core.policy.sampler import Reply
+from actfocus_core.rollout import Episode, play_on
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 
@@ -38,6 +40,26 @@ def long_one(run, turns=3):
     return run.trajectory(index[(index.n_turns >= turns) & (index.n_valid == index.n_turns)].iloc[0]["id"])
 
 
+class StoredReplies:
+    """A sampler of one stream that gives the stored replies of a trajectory, from a turn on."""
+
+    def __init__(self, t, turn, policy):
+        self.t, self.turn, self.stop = t, turn, policy.chat.stop_ids()
+
+    def begin(self, rows):
+        assert rows == 1
+
+    def keep(self, rows):
+        assert rows == [0]
+
+    def reply(self, blocks, limit, dice):
+        where = np.flatnonzero((self.t.turns == self.turn) & self.t.response_mask)
+        ids = self.t.token_ids[where].tolist()
+        assert len(ids) <= limit
+        self.turn += 1
+        return [Reply(ids, self.t.logprobs[where], np.full(len(ids), np.nan, np.float32), ids[-1] in self.stop)]
+
+
 @pytest.mark.parametrize("name", ["frozen-lake", "frozen-lake-slippery", "sokoban", "sudoku", "webshop"])
 def test_the_original_answers_lead_where_they_led(name, tiny):
     """From every turn of a few trajectories, ids and all."""
@@ -46,7 +68,10 @@ def test_the_original_answers_lead_where_they_led(name, tiny):
     for id in index["id"].iloc[[0, len(index) // 2, -1]]:
         stored = run.trajectory(id)
         for turn in range(len(stored.turn_records)):
-            made = again(run, id, tiny, turn)
+            env = env_of(run, stored, tiny)
+            env.restore(stored.turn_records[turn].state)
+            episode = Episode.resume(env, tiny, stored, turn, sampling_seed=0)
+            (made,) = play_on([episode], StoredReplies(stored, turn, tiny), tiny.context)
             assert made.token_ids.tolist() == stored.token_ids.tolist() and made.texts == stored.texts
             assert made.kinds.tolist() == stored.kinds.tolist() and made.turns.tolist() == stored.turns.tolist()
             assert made.turn_records == stored.turn_records
@@ -164,13 +189,13 @@ def test_a_token_is_written_anew_and_all_before_it_stays(lake, tiny):
     assert branch(lake, t.id, tiny, token=int(where[0]), rollouts=1).request["token"] is None
 
 
-def test_the_stored_dice_fall_again(tiny):
-    """On slippery ice: the stored answers of one turn under the stored dice, and under fresh ones."""
+def test_the_stored_random_numbers_are_drawn_again(tiny):
+    """On slippery ice: the stored answers of one turn under the stored random numbers, and under fresh ones."""
     run = Run.open(SAMPLES / "frozen-lake-slippery")
     t = long_one(run, 3)
     said = " || ".join(t.turn_records[0].actions)
     key = t.turn_records[1].state_key
-    same = branch(run, t.id, tiny, 0, action=said, same_dice=True, rollouts=3)
+    same = branch(run, t.id, tiny, 0, action=said, common_random_numbers=True, rollouts=3)
     assert {o.turn_records[1].state_key for o in same.trajectories} == {key}
     fresh = branch(run, t.id, tiny, 0, action=said, rollouts=10)
     assert len(fresh.result["tree"]) > 1

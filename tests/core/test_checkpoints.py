@@ -18,6 +18,7 @@ from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, resume, train
 from actfocus_core.train.checkpoint import (
     SECONDS,
+    appearing_folder,
     checkpoints,
     load_checkpoint,
     save_checkpoint,
@@ -27,7 +28,7 @@ from actfocus_core.train.checkpoint import (
 from actfocus_core.train.control import clear
 from actfocus_core.train.session import Session
 from tests.core.command import actfocus
-from tests.core.test_training import results
+from tests.core.training_runs import results
 from tests.faults.kills import CONFIG
 
 NAMES = ["policy", "policy-adam"]
@@ -329,8 +330,8 @@ def test_signals_are_not_put_beside_other_rollouts_than_theirs(cut):
         ({"scheme": "uniform"}, False),
         ({"scheme": "uniform", "kl_coef": 0.1}, True),
         ({"scheme_params": {"signal": "nll"}}, False),
-        ({"prompts": 2, "filter_share": 0.5}, False),
-        ({"filter_share": 0.5}, True),
+        ({"prompts": 2, "keep_fraction": 0.5}, False),
+        ({"keep_fraction": 0.5}, True),
         ({"scheme": "rest", "scheme_params": {"form": "entropy"}}, False),
     ],
 )
@@ -338,7 +339,7 @@ def test_whether_signals_are_stored_is_known_from_the_config(changes, scores, tm
     run = train(TrainConfig.of(**{**CONFIG, "eval_every": 0, **changes}, steps=1), tmp_path / "run")
     config = TrainConfig.of(**{k: v for k, v in run.info["config"].items() if k != "command"})
     made = Session(config, load_policy("tiny", "cpu", "float32"), run)
-    assert made.scores_all is scores and bool(run.references(1)) is scores and made.warnings == []
+    assert made.learner.scores_every_rollout is scores and bool(run.references(1)) is scores and made.warnings == []
 
 
 def test_steps_whose_rollouts_are_not_stored_lack_nothing(tmp_path):
@@ -346,3 +347,14 @@ def test_steps_whose_rollouts_are_not_stored_lack_nothing(tmp_path):
     train(TrainConfig.of(**{**CONFIG, "store_every": 2, "eval_every": 0}, steps=3), path)
     resume(path, steps=4, on_warning=told.append)
     assert told == [] and Run.open(path).steps() == [2, 4] and [row["step"] for row in results(path)] == [1, 2, 3, 4]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(OSError), appearing_folder(tmp_path / "a") as part:
+        (part / "x").write_text("1")
+        raise OSError
+    assert list(tmp_path.iterdir()) == []
+    for text in ("1", "2"):
+        with appearing_folder(tmp_path / "a") as part:
+            (part / "x").write_text(text)
+    assert (tmp_path / "a/x").read_text() == "2" and [p.name for p in tmp_path.iterdir()] == ["a"]

@@ -11,7 +11,7 @@ from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset, resume, train
 from actfocus_core.train.presets import ROWS, SIZES
-from actfocus_core.train.sizing.memory import GB, QWEN, Shape, demand_room, estimate
+from actfocus_core.train.sizing.memory import GB, QWEN, Shape, check_memory, estimate
 
 SMALL = dict(vocab_size=64, max_position_embeddings=512)
 SHAPES = [
@@ -125,7 +125,7 @@ def test_every_row_of_the_paper_is_a_preset_that_fits_a_gpu(row, algorithm):
     assert (config.env, config.model) == (env, model) and row.rpartition("-")[2] in SIZES
     # A second model of 3B, the critic, with its Adam does not fit 80 GB.
     gpu = 141 * GB if (algorithm, row[-2:]) == ("ppo", "3B") else GPU
-    demand_room(config, QWEN[row.rpartition("-")[2]], half=True, available=gpu)
+    check_memory(config, QWEN[row.rpartition("-")[2]], half=True, available=gpu)
 
 
 @pytest.mark.parametrize(
@@ -147,16 +147,16 @@ def test_what_is_proposed_needs_less(change, less):
 def test_what_cannot_fit_is_refused_with_what_would():
     config = TrainConfig.of(**preset("sokoban-3B", algorithm="ppo"))
     with pytest.raises(ActFocusError, match=r"training needs [\d.]+ GB \(.*Adam 24.7.*24.0 GB are free") as caught:
-        demand_room(config, QWEN["3B"], half=True, available=24 * GB)
+        check_memory(config, QWEN["3B"], half=True, available=24 * GB)
     assert "\n" not in str(caught.value) and "smaller model" in str(caught.value)
     with pytest.raises(ActFocusError, match="--set lora_rank=32 needs ") as caught:
-        demand_room(config.model_copy(update={"algorithm": "grpo"}), QWEN["3B"], half=True, available=40 * GB)
+        check_memory(config.model_copy(update={"algorithm": "grpo"}), QWEN["3B"], half=True, available=40 * GB)
     # What the line proposes is what fits.
     proposed = dict(
         pair.split("=") for pair in str(caught.value).rpartition("free; ")[2].split(" needs")[0].split() if "=" in pair
     )
     changed = TrainConfig.of(**{**config.model_dump(), "algorithm": "grpo", **proposed})
-    demand_room(changed, QWEN["3B"], half=True, available=40 * GB)
+    check_memory(changed, QWEN["3B"], half=True, available=40 * GB)
 
 
 def test_training_is_refused_before_weights_are_read(model_folder, tmp_path, monkeypatch):

@@ -14,14 +14,14 @@ from actfocus_core.counterfactual import replay as replaying
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.counterfactual.history import policy_before, replayable
 from actfocus_core.counterfactual.replay import FRESH, replay
-from actfocus_core.counterfactual.walkthrough import slow_motion
+from actfocus_core.counterfactual.walkthrough import walkthrough
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import load_policy
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
-from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.groups import filter_groups
 from actfocus_core.train.update import Adam
 from actfocus_core.trajectory import TokenKind
 
@@ -52,7 +52,7 @@ def grpo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ppo(tmp_path_factory):
     """Two steps, every second group left out."""
-    config = TrainConfig.of(**SMALL, steps=2, algorithm="ppo", filter_share=0.5)
+    config = TrainConfig.of(**SMALL, steps=2, algorithm="ppo", keep_fraction=0.5)
     return train(config, tmp_path_factory.mktemp("replay") / "ppo")
 
 
@@ -132,21 +132,21 @@ def test_matched_gradients_have_the_first_schemes_length(grpo, second):
 @pytest.mark.parametrize("match", ["rate", "norm"])
 def test_updates_side_by_side_are_those_taken_one_after_another(ppo, monkeypatch, match):
     found = []
-    for lanes in (1, 2):
-        monkeypatch.setattr(replaying, "lanes_of", lambda learner, lanes=lanes: lanes)
+    for workers in (1, 2):
+        monkeypatch.setattr(replaying, "worker_count", lambda learner, workers=workers: workers)
         found.append(replay(ppo, 2, ("uniform", "own", "role_only"), match=match))
     one, two = found
     assert one.result["updates"] == two.result["updates"] and two.result["updates"][1]["own"]
     assert one.result["cosine_update"] == two.result["cosine_update"]
-    # Each lane packs its own groups, so the sums are rounded otherwise.
+    # Each worker packs its own groups, so the sums are rounded otherwise.
     for a, b in zip(one.trajectories, two.trajectories):
         for name in ("logprob_before", "logprob_after:role_only"):
             np.testing.assert_allclose(a.signals[name], b.signals[name], atol=2e-5)
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch, lanes):
-    monkeypatch.setattr(replaying, "lanes_of", lambda learner: lanes)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch, workers):
+    monkeypatch.setattr(replaying, "worker_count", lambda learner: workers)
     firsts, look = [], second.trajectories[-1].id
     whole = replay(grpo, 2, ("own", "uniform", "role_only"), look=look, on_first=firsts.append)
     (first,) = firsts
@@ -168,7 +168,7 @@ def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch
         tokens = [((t.kinds == TokenKind.ACTION) & (t.signals[f"advantage:{row['scheme']}"] > 0)).sum() for t in group]
         assert part["change"]["action"]["up"]["tokens"] == sum(tokens)
     assert first.result["cosine_update"] == whole.result["cosine_update"] == second.result["cosine_update"]
-    whatif.store(grpo, first, whatif_folder := grpo.path.parent / f"first-{lanes}")
+    whatif.store(grpo, first, whatif_folder := grpo.path.parent / f"first-{workers}")
     assert whatif.load(grpo, first.id, whatif_folder).result["so_far"] == 3
     # Of a trajectory that is not there, the first group.
     replay(grpo, 2, look="nobody", on_first=firsts.append)
@@ -176,14 +176,22 @@ def test_the_group_that_is_looked_at_is_answered_first(grpo, second, monkeypatch
 
 
 def test_nobody_waits_for_an_update_that_failed(grpo, monkeypatch):
-    step = Adam.step
+    """The second mini-batch of the run's own scheme fails while the other update waits for its norm."""
+    step, clone, clones, steps = Adam.step, replaying.clone_learner, [], []
+
+    def cloned(learner, state):
+        clones.append(clone(learner, state))
+        return clones[-1]
 
     def fails(self, number, what):
-        if len(self.on_gradient.norms) == 2 and self.on_gradient.tell:
-            raise ActFocusError("the gradient is not a finite number")
+        if self is not clones[0].adam:
+            steps.append(number)
+            if len(steps) == 2:
+                raise ActFocusError("the gradient is not a finite number")
         return step(self, number, what)
 
-    monkeypatch.setattr(replaying, "lanes_of", lambda learner: 2)
+    monkeypatch.setattr(replaying, "worker_count", lambda learner: 2)
+    monkeypatch.setattr(replaying, "clone_learner", cloned)
     monkeypatch.setattr(Adam, "step", fails)
     with pytest.raises(ActFocusError, match="not a finite number"):
         replay(grpo, 2, ("own", "uniform"), match="norm")
@@ -266,15 +274,15 @@ def test_the_evaluation_set_before_and_after(grpo):
     assert rows[0]["reproduced"] <= 1e-6
 
 
-def test_slow_motion_shows_the_numbers_of_the_loss(grpo, second):
+def test_the_walkthrough_shows_the_numbers_of_the_loss(grpo, second):
     """Credit from the stored batch, and the loss summed over a mini-batch, against what the replay says."""
-    kept = keep_groups(score(grpo.trajectories(2), load_policy("tiny", "cpu")), 1.0)
+    kept = filter_groups(score(grpo.trajectories(2), load_policy("tiny", "cpu")), 1.0)
     batch = Batch.of(kept)
     credit = get_scheme("actfocus").compute(batch, beta=0.7)
     energy = batch.signals["energy"][batch.kinds == TokenKind.ACTION].astype(np.float64)
     shares = 0.0
     for i, t in enumerate(kept):
-        steps = slow_motion(second, t.id, "actfocus")
+        steps = walkthrough(second, t.id, "actfocus")
         mask, mine = t.response_mask, batch.index == i
         weights = np.array(steps["weights"]["values"], float)
         np.testing.assert_allclose(weights[mask], credit.weight[mine][mask], atol=1e-5)
@@ -298,11 +306,11 @@ def test_slow_motion_shows_the_numbers_of_the_loss(grpo, second):
         for z in set(divisors.values())
     }
     assert all(z == pytest.approx(weight, rel=1e-5) for z, weight in total.items()) and len(total) == 2
-    json.dumps(slow_motion(second, kept[0].id, "uniform"), allow_nan=False)
-    assert slow_motion(second, kept[0].id, "uniform")["z"] is None
+    json.dumps(walkthrough(second, kept[0].id, "uniform"), allow_nan=False)
+    assert walkthrough(second, kept[0].id, "uniform")["z"] is None
     for wrong in (("nobody", "actfocus"), (kept[0].id, "empg")):
         with pytest.raises(ActFocusError):
-            slow_motion(second, *wrong)
+            walkthrough(second, *wrong)
 
 
 def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
@@ -315,7 +323,7 @@ def test_a_what_if_is_stored_and_found_by_its_id(grpo, second, tmp_path):
     for a, b in zip(again.trajectories, second.trajectories):
         assert a.signals.keys() == b.signals.keys() and a.turn_records == b.turn_records
         np.testing.assert_array_equal(a.signals["logprob_after:uniform"], b.signals["logprob_after:uniform"])
-    assert slow_motion(again, again.trajectories[0].id, "actfocus") == slow_motion(
+    assert walkthrough(again, again.trajectories[0].id, "actfocus") == walkthrough(
         second, again.trajectories[0].id, "actfocus"
     )
     whatif.store(run, second)

@@ -1,14 +1,6 @@
-"""Training runs end to end: what they write, how they end, and that they go on exactly."""
+"""What a training run holds when it has ended."""
 
 import json
-import os
-import resource
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -19,56 +11,12 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import load_policy
 from actfocus_core.rollout import EVALUATION_SEED, TRAINING_SEED
 from actfocus_core.runs import Run
-from actfocus_core.train import TrainConfig, preset, read_status, request, resume, train
-from actfocus_core.train.checkpoint import appearing_folder, checkpoints
-from actfocus_core.train.control import requested, the_only_trainer
+from actfocus_core.train import read_status, resume, train
+from actfocus_core.train.checkpoint import checkpoints
 from actfocus_core.train.evaluate import summary
 from actfocus_core.train.metrics import explain
 from actfocus_core.train.update import policy_step
-
-SMALL = {
-    "prompts": 2,
-    "rollouts": 3,
-    "minibatch": 3,
-    "eval_prompts": 2,
-    "eval_rollouts": 2,
-    "eval_every": 2,
-    "lr": 3e-4,
-    "critic_lr": 1e-3,
-    "mass_every": 2,
-    "scheme": "actfocus",
-    "device": "cpu",
-    "micro_tokens": 1000,
-    "seed": 5,
-}
-
-
-def config(**changes) -> TrainConfig:
-    return TrainConfig.of(**{**SMALL, **changes})
-
-
-def results(path) -> list[dict]:
-    """The rows of a run without what depends on the machine's speed."""
-    return [
-        {k: v for k, v in row.items() if not k.startswith("seconds/") and k != "tokens/per_second"}
-        for row in Run.open(path).metrics()[0]
-    ]
-
-
-@pytest.fixture(scope="module")
-def grpo(tmp_path_factory):
-    """Four steps without interruption."""
-    return train(config(steps=4, store_evaluation=True), tmp_path_factory.mktemp("grpo") / "run")
-
-
-@pytest.fixture(scope="module")
-def ppo(tmp_path_factory):
-    return train(
-        config(steps=3, algorithm="ppo", eval_every=0, filter_share=0.5), tmp_path_factory.mktemp("ppo") / "run"
-    )
-
-
-# --- what a run holds ------------------------------------------------------------------------
+from tests.core.training_runs import config, results
 
 
 def test_a_row_a_step_and_every_name_is_explained(grpo, ppo):
@@ -146,19 +94,6 @@ def test_adapters_train_few_parameters_and_leave_an_ordinary_folder(tmp_path, ti
     assert results(tmp_path / "cut") == results(run.path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "extra"), [({"lora_rank": 4}, "lora"), ({"track": ("tensorboard",)}, "tensorboard")]
-)
-def test_a_missing_extra_is_named_and_leaves_no_folder(changes, extra, tmp_path):
-    """Where it is installed, a child process that cannot import it."""
-    hide = "import sys; sys.modules.update({'peft': None, 'torch.utils.tensorboard': None})\n"
-    code = hide + (
-        f"from actfocus_core.train import *\ntrain(TrainConfig.of(**{ {**SMALL, **changes}!r}), {str(tmp_path / 'run')!r})"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert f"pip install 'actfocus[{extra}]'" in result.stderr and list(tmp_path.iterdir()) == []
-
-
 def test_tensorboard_gets_the_rows(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -170,295 +105,26 @@ def test_tensorboard_gets_the_rows(tmp_path):
     ]
 
 
-def test_a_player_in_half_precision_follows_the_policy(tmp_path):
-    """The copy that samples rounds, log-probs are made again, and updates reach it."""
+def test_the_bf16_copy_that_samples_follows_the_policy(tmp_path):
+    """The copy rounds, log-probs are recomputed, and updates reach it."""
     from actfocus_core.train.session import Session
 
     policy = load_policy("tiny", "cpu", "float32")
     made = config(scheme="uniform", precision="bfloat16", algorithm="ppo", prompts=1, rollouts=2, micro_tokens=64)
-    s = Session(made, policy, Run.create(tmp_path / "run", {}))
-    rollouts = s.collect(1)
-    batch, credit = s.credit(rollouts)
-    tokens = s.batch(rollouts, batch, credit, credit.advantage)
-    assert 1e-9 < s.notes["kl/rollout"] < 1e-2 and s.reference.model.dtype == torch.bfloat16
+    session = Session(made, policy, Run.create(tmp_path / "run", {}))
+    learner, rollouts = session.learner, session.collect(1)
+    prepared = learner.prepare(rollouts)
+    assert 1e-9 < prepared.metrics["kl/rollout"] < 1e-2 and learner.reference.model.dtype == torch.bfloat16
+    batch, response = prepared.training_batch, prepared.batch.response
     new, sampled = (
-        np.concatenate(tokens.columns["old_logprobs"])[batch.response],
-        np.concatenate([t.logprobs for t in rollouts])[batch.response],
+        np.concatenate(batch.columns["old_logprobs"])[response],
+        np.concatenate([t.logprobs for t in rollouts])[response],
     )
     assert 0 < np.abs(new - sampled).max() < 0.5
-    ((rows, z),) = s.minibatches(tokens, credit, 1, 0)
-    tokens.columns["advantages"] = [np.where(t.response_mask, np.float32(1), 0) for t in rollouts]
-    with s.updating():
-        assert policy_step(s.model, s.adam, tokens, rows, z, made, 1)["grad/norm"] > 0
+    ((rows, normaliser),) = learner.minibatches(prepared, 1, 0)
+    batch.columns["advantages"] = [np.where(t.response_mask, np.float32(1), 0) for t in rollouts]
+    with learner.updating():
+        assert policy_step(learner.model, learner.adam, batch, rows, normaliser, made, 1)["grad/norm"] > 0
     assert policy.model.dtype == torch.float32
-    for mine, theirs in zip(s.player.model.parameters(), policy.model.parameters()):
+    for mine, theirs in zip(learner.rollout_policy.model.parameters(), policy.model.parameters()):
         assert torch.equal(mine, theirs.bfloat16())
-
-
-# --- going on --------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_stopped_and_resumed_is_never_stopped(grpo, tmp_path):
-    """A request after step 2, a checkpoint only every third step."""
-    path = tmp_path / "run"
-
-    def watch(phase, done, total):
-        if phase == "train" and done == 2:
-            request(path, "stop")
-
-    train(config(steps=4, store_evaluation=True, checkpoint_every=3), path, watch)
-    assert read_status(path)["state"] == "stopped" and len(results(path)) == 3
-    assert load_policy(str(path / "policy"), device="cpu")
-    resume(path)
-    assert results(path) == results(grpo.path)
-    assert (
-        load_policy(str(path / "policy"), device="cpu").fingerprint
-        == load_policy(str(grpo.path / "policy"), device="cpu").fingerprint
-    )
-    with pytest.raises(ActFocusError, match="is finished; give more steps"):
-        resume(path)
-    resume(path, steps=5)
-    assert [row["step"] for row in results(path)] == [0, 1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("algorithm", ["grpo", pytest.param("ppo", marks=pytest.mark.slow)])
-def test_killed_at_any_moment_and_resumed_is_never_killed(algorithm, grpo, ppo, tmp_path):
-    """SIGKILL in the update of step 2, then while step 3 is logged, with checkpoints two steps apart."""
-    whole, path = {"grpo": grpo, "ppo": ppo}[algorithm], tmp_path / "run"
-    stored = {**whole.info["config"], "checkpoint_every": 2}
-    stored.pop("command")
-    begin = f"from actfocus_core.train import *; train(TrainConfig.of(**{stored!r}), {str(path)!r})"
-    go_on = f"from actfocus_core.train import *; resume({str(path)!r})"
-
-    def killed(code: str, when) -> None:
-        process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": threads()})
-        try:
-            while process.poll() is None and not when():
-                time.sleep(0.002)
-        finally:
-            process.kill()
-        assert process.wait() == -signal.SIGKILL
-
-    def updating(step: int) -> bool:
-        status = read_status(path)
-        return status.get("step") == step - 1 and status.get("phase") == "update"
-
-    def logged(step: int) -> bool:
-        return path.exists() and any(row["step"] == step for row in Run.open(path).metrics()[0])
-
-    killed(begin, lambda: updating(2))
-    assert read_status(path)["state"] == "killed" and checkpoints(path / "checkpoints") == []
-    killed(go_on, lambda: logged(3))
-    assert checkpoints(path / "checkpoints") == [2]
-    # The worst a kill can leave: half a line, half a checkpoint.
-    with open(path / "metrics.jsonl", "a") as file:
-        file.write('{"step": 4, "reward/ret')
-    (path / "checkpoints" / ".step-00004.part").mkdir()
-    subprocess.run([sys.executable, "-c", go_on], check=True, env={**os.environ, "OMP_NUM_THREADS": threads()})
-    assert results(path) == results(whole.path)
-    assert (
-        load_policy(str(path / "policy"), device="cpu").fingerprint
-        == load_policy(str(whole.path / "policy"), device="cpu").fingerprint
-    )
-    assert not list((path / "checkpoints").glob(".*"))
-
-
-def threads() -> str:
-    """As many as this process has: another number would round differently."""
-    return str(torch.get_num_threads())
-
-
-def test_one_process_at_a_time(grpo):
-    with the_only_trainer(grpo.path), pytest.raises(ActFocusError, match="being trained by another process"):
-        resume(grpo.path, steps=9)
-    assert len(results(grpo.path)) == 5
-
-
-def test_a_pause_waits_and_goes_on(tmp_path):
-    path, seen = tmp_path / "run", []
-
-    def watch(phase, done, total):
-        if phase == "train" and done == 1:
-            request(path, "pause")
-            threading.Thread(target=wake).start()
-
-    def wake():
-        while read_status(path).get("state") != "paused":
-            time.sleep(0.01)
-        seen.append(len(results(path)))
-        request(path, "go")
-
-    train(config(steps=2, eval_every=0, mass_every=0), path, watch)
-    assert seen == [1] and len(results(path)) == 2 and read_status(path)["state"] == "finished"
-
-
-def test_sigint_ends_the_run_after_its_step(tmp_path):
-    sent = []
-
-    def watch(phase, done, total):
-        # Once: the second one would not wait.
-        if phase == "rollout" and not sent:
-            sent.append(os.kill(os.getpid(), signal.SIGINT))
-
-    before = signal.getsignal(signal.SIGINT)
-    run = train(config(steps=9, prompts=1, rollouts=2, eval_every=0, mass_every=0), tmp_path / "run", watch)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert len(results(run.path)) == 1 and read_status(run.path)["state"] == "stopped"
-    assert checkpoints(run.path / "checkpoints") == [1]
-
-
-def test_a_time_budget_ends_a_run_in_time(tmp_path):
-    run = train(config(steps=1000, time_budget=4.0, mass_every=0, eval_every=500), tmp_path / "run")
-    rows = run.metrics()[0]
-    assert 2 <= len(rows) < 100 and "eval/t1/success" in rows[-1] and read_status(run.path)["state"] == "finished"
-
-
-# --- ending badly ----------------------------------------------------------------------------
-
-
-def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint(tmp_path):
-    """One good step; then a rate at which the second pass over the batch overflows."""
-    train(config(steps=1, eval_every=0), tmp_path / "run")
-    file = tmp_path / "run" / "run.json"
-    info = json.loads(file.read_text())
-    info["config"] |= {"lr": 1e30, "epochs": 2, "kl_coef": 0.1}
-    file.write_text(json.dumps(info))
-    with pytest.raises(ActFocusError, match=r"step 2: the gradient of the policy .* step 1 is kept") as error:
-        resume(tmp_path / "run", steps=5)
-    assert "\n" not in str(error.value) and checkpoints(tmp_path / "run/checkpoints") == [1]
-    status = read_status(tmp_path / "run")
-    assert status["state"] == "failed" and "gradient" in status["message"]
-
-
-def test_a_full_disk_stops_with_the_last_checkpoint(tmp_path):
-    """A limit on the size of a file stands in for the disk: the same error at the same place."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def watch(phase, done, total):
-        if phase == "train" and done == 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
-
-    try:
-        with pytest.raises(ActFocusError, match="cannot be written.*step 1 is kept"):
-            train(config(steps=3, eval_every=0, mass_every=0), tmp_path / "run", watch)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert checkpoints(tmp_path / "run/checkpoints") == [1] and not list((tmp_path / "run/checkpoints").glob(".*"))
-    assert resume(tmp_path / "run") and [row["step"] for row in results(tmp_path / "run")] == [1, 2, 3]
-
-
-def test_a_folder_that_vanished_is_said_and_does_not_come_back(tmp_path):
-    def watch(phase, done, total):
-        if phase == "train" and done == 1:
-            shutil.rmtree(tmp_path / "run")
-
-    with pytest.raises(ActFocusError, match="cannot be written"):
-        train(config(steps=3, eval_every=0, mass_every=0), tmp_path / "run", watch)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_collapsed_format_is_said_and_stops_if_asked(model_folder, tmp_path):
-    """A model with random weights never answers in the format."""
-    values = dict(
-        model=str(model_folder),
-        env_options={"response_tokens": 8, "max_turns": 2},
-        steps=3,
-        eval_every=0,
-        scheme="uniform",
-        entropy_coef=0.0,
-    )
-    run = train(config(**values, stop_on_format_collapse=True), tmp_path / "stops")
-    (row,) = results(run.path)
-    assert row["format/well_formed"] < 0.1 and row["format/collapsed"] == 1 and row["loss/skipped"] == 1
-    status = read_status(run.path)
-    assert status["state"] == "stopped" and "the format collapses: 0% of the turns" in status["message"]
-    assert len(results(train(config(**values), tmp_path / "goes-on").path)) == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"lr": 0}, "lr=0"),
-        ({"lr": float("nan")}, "lr"),
-        ({"steps": 0}, "steps=0"),
-        ({"algorithm": "dpo"}, "algorithm='dpo'"),
-        ({"filter_share": 1.5}, "filter_share"),
-        ({"colour": 1}, "colour"),
-        ({"eval_temperatures": (1.0, 1.0)}, "each may stand there once"),
-    ],
-)
-def test_a_wrong_config_names_its_field(changes, says):
-    with pytest.raises(ActFocusError, match="training config") as error:
-        config(**changes)
-    assert says in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"scheme": "magic"}, "unknown scheme"),
-        ({"env": "chess"}, "unknown environment"),
-        ({"env_options": {"slip": 1}}, "slip"),
-        ({"scheme_params": {"alpha": 2}}, "alpha=2"),
-        ({"scheme_params": {"gamma": 2}}, "unknown parameter 'gamma'"),
-        ({"scheme": "uniform", "scheme_params": {"alpha": 1}}, "unknown parameter"),
-        ({"model": "nothing"}, "no such policy"),
-    ],
-)
-def test_what_cannot_be_trained_leaves_no_folder(changes, says, tmp_path):
-    with pytest.raises(ActFocusError, match=says):
-        train(config(**changes), tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_is_resumed_only_with_the_model_it_began_with(grpo, run, tmp_path):
-    with pytest.raises(ActFocusError, match="not a training run"):
-        resume(run.path)
-    copied = shutil.copytree(grpo.path, tmp_path / "copy")
-    info = json.loads((copied / "run.json").read_text())
-    info["model"]["fingerprint"] = "0" * 16
-    (copied / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ActFocusError, match="not the model this run began with"):
-        resume(copied, steps=9)
-
-
-# --- small parts -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("env", "algorithm", "wanted"),
-    [
-        ("sokoban", "grpo", {"filter_share": 0.25, "prompts": 8, "rollouts": 16, "kl_coef": 0}),
-        ("frozen_lake", "grpo", {"filter_share": 1, "entropy_coef": 0.001}),
-        ("webshop", "grpo", {"kl_coef": 0.001, "kl_kind": "k1", "prompts": 16, "rollouts": 8, "steps": 100}),
-        ("webshop", "ppo", {"kl_coef": 0, "lr": 1e-6, "critic_lr": 1e-5}),
-    ],
-)
-def test_the_papers_settings(env, algorithm, wanted):
-    made = TrainConfig.of(**preset("paper", env, algorithm, "Qwen/Qwen2.5-3B-Instruct"))
-    assert {name: getattr(made, name) for name in wanted} == wanted and made.gradient_checkpointing
-    with pytest.raises(ActFocusError, match="unknown preset"):
-        preset("slow", env)
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(OSError), appearing_folder(tmp_path / "a") as part:
-        (part / "x").write_text("1")
-        raise OSError
-    assert list(tmp_path.iterdir()) == []
-    for text in ("1", "2"):
-        with appearing_folder(tmp_path / "a") as part:
-            (part / "x").write_text(text)
-    assert (tmp_path / "a/x").read_text() == "2" and [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_requests(grpo, tmp_path):
-    with pytest.raises(ActFocusError, match="request 'fly'"):
-        request(grpo.path, "fly")
-    with pytest.raises(ActFocusError, match="not a run folder"):
-        request(tmp_path, "stop")
-    assert requested(tmp_path) == "go" and read_status(tmp_path) == {}
-    for nonsense in ("", "[]", '{"request": "fly"}', '{"request": []}', "\x00"):
-        (tmp_path / "control.json").write_text(nonsense)
-        assert requested(tmp_path) == "go"

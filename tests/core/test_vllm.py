@@ -193,7 +193,7 @@ def test_training_with_vllm_logs_the_gap_and_hands_every_update_over(wide_folder
             eval_prompts=2,
             eval_rollouts=1,
             mass_every=0,
-            filter_share=0.5,
+            keep_fraction=0.5,
             gradient_checkpointing=algorithm == "ppo",
         ),
         tmp_path / "run",

@@ -18,7 +18,7 @@ from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import export_run
 from actfocus_core.interop.formats.trl import explains
 from actfocus_core.runs import Run
-from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.groups import filter_groups
 from actfocus_core.trajectory import TokenKind
 from actfocus_studio.data.batch_cache import constants
 from actfocus_studio.data.cache import LruCache
@@ -334,7 +334,7 @@ def test_a_rollout_counts_once_in_its_group_whatever_its_branches(tokenizer, tok
     group = action_bottleneck(Batch.of(ts))["groups"][0]
     assert (group["rollouts"], group["mean_return"], group["sigma"], group["success"]) == (2, 0.5, 0.5, 0.5)
     # Counted by trajectory, the returns of the second group would spread more.
-    assert {t.group for t in keep_groups(ts, 0.5)} == {ts[0].group}
+    assert {t.group for t in filter_groups(ts, 0.5)} == {ts[0].group}
     assert diagnosis(run, None, None, LruCache(1)).found["rollouts"]["return"] == [1, 0, 0.9, 0]
     told = CliRunner().invoke(
         command,

@@ -1,33 +1,33 @@
-"""The evaluation set of a replay: the fixed prompts, played before the update and after it with the same dice."""
+"""Evaluation in a replay: the fixed prompts, played before and after the update with common random numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from actfocus_core.counterfactual.replay.lanes import logprobs
+from actfocus_core.counterfactual.replay.parallel import policy_logprobs
 from actfocus_core.stats import gain_interval
 from actfocus_core.train.evaluate import evaluate, prompt_means, summary
 from actfocus_core.train.learner import Learner
 from actfocus_core.trajectory import Trajectory
 
 ROLLOUTS = 4
-"""a prompt"""
+"""per prompt"""
 
 
 class Evaluation:
-    """``prompts`` of them, played by the learner as it is; ``first`` is their ``summary``."""
+    """Rollouts of the first ``prompts`` evaluation prompts before the update; ``first`` is their ``summary``."""
 
-    def __init__(self, learner: Learner, prompts: int, step: int, lanes: int):
+    def __init__(self, learner: Learner, prompts: int, step: int, workers: int):
         self.prompts, self.step = prompts, step
         self.rollouts = self._play(learner)
-        self.logprobs = logprobs(learner, self.rollouts, lanes)
+        self.logprobs = policy_logprobs(learner, self.rollouts, workers)
         self.first = summary(self.rollouts)
 
     def _play(self, learner: Learner) -> list[Trajectory]:
         c = learner.config
         with learner.phase("evaluate"):
             return evaluate(
-                learner.player,
+                learner.rollout_policy,
                 c.env,
                 prompts=self.prompts,
                 rollouts=ROLLOUTS,
@@ -38,9 +38,12 @@ class Evaluation:
             )
 
     def after(self, learner: Learner) -> dict[str, float | None]:
-        """``summary`` of new rollouts; ``gain`` in success with its ``gain_interval`` over prompts, left out for a
-        single one; and the mean change of log-prob of the tokens of earlier rollouts, of those that succeeded
-        and of the others."""
+        """Evaluate the updated policy.
+
+        ``summary`` of new rollouts; ``gain`` in success rate, with its ``gain_interval`` over prompts unless there is only
+        one; ``change_succeeded`` and ``change_failed``, the mean change of the log-probs of the rollouts from before the
+        update, of those that succeeded and of the others.
+        """
         played = self._play(learner)
         found: dict[str, float | None] = {**summary(played)}
         d = prompt_means(played, [t.success for t in played]) - prompt_means(
@@ -49,7 +52,7 @@ class Evaluation:
         found["gain"], low, high = gain_interval(d)
         if len(d) > 1:
             found |= {"gain_low": low, "gain_high": high}
-        changes = [now - then for now, then in zip(logprobs(learner, self.rollouts, lanes=1), self.logprobs)]
+        changes = [now - then for now, then in zip(policy_logprobs(learner, self.rollouts, workers=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
             own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
             found[f"change_{name}"] = float(np.concatenate(own).mean()) if own else None

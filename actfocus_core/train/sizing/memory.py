@@ -96,7 +96,7 @@ class Shape:
         size = 2 if half else 4
         q, kv = self.heads * self.head, self.kv_heads * self.head
         block = (26 if half else 24) * self.width + size * (4 * self.mlp + 2 * q + 2 * kv) + 4 * self.heads + 8
-        # With checkpointing a block keeps its input alone, and one block at a time is made again.
+        # With checkpointing a block keeps its input alone, and one block at a time is recomputed.
         return self.layers * 4 * self.width + block if checkpointing else self.layers * block
 
 
@@ -177,7 +177,7 @@ CHANGES = (
 """What needs less memory, in the order it is proposed; each is added to those before."""
 
 
-def demand_room(config: TrainConfig, shape: Shape, half: bool, available: float, device_memory: float = 0.0) -> None:
+def check_memory(config: TrainConfig, shape: Shape, half: bool, available: float, device_memory: float = 0.0) -> None:
     """Raise ActFocusError, with the arithmetic and what to change, where a run needs more than ``available`` bytes."""
     needed = estimate(config, shape, half, device_memory)
     if needed.total <= available:

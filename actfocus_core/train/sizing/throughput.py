@@ -1,4 +1,4 @@
-"""How slow training is going to be where there is no GPU: measured in a few seconds, said before it starts."""
+"""Estimate of the speed of training without a GPU: measured in a few seconds before it starts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.train.config import TrainConfig
 
 STREAMS, WRITTEN, READ = 8, 8, 128
-"""What is measured: replies side by side, tokens of each, and tokens of the text before and of an update."""
+"""Size of the measurement: parallel replies, tokens per reply, and tokens of the prompt and of the update."""
 SLOW = 20_000_000
-"""Parameters from which a CPU is slow enough to be warned of."""
+"""Number of parameters from which training on a CPU deserves a warning."""
 
 
 def pace(policy: Policy, config: TrainConfig) -> tuple[float, float, float]:
-    """(tokens written a second, tokens learned from a second, seconds a step at most).
+    """(tokens sampled per second, tokens trained on per second, upper bound of the seconds per step).
 
-    At most: every rollout has all turns, every reply its full length. Leaves the policy as it was.
+    The bound assumes that every rollout has all turns and every reply its full length. The policy is not changed.
     """
     sampler = CachedSampler(policy)
     sampler.stop = sampler.stop[:0]
@@ -35,7 +35,7 @@ def pace(policy: Policy, config: TrainConfig) -> tuple[float, float, float]:
     learning = READ / _update(policy)
     options = make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options}).options
     tokens = config.prompts * config.rollouts * options.max_turns * options.response_tokens
-    # The reference reads in a third of the time of an update, which also goes back.
+    # The reference's forward pass takes a third of the time of an update, which has a backward pass too.
     return writing, learning, tokens * (1 / writing + (4 / 3) / learning)
 
 

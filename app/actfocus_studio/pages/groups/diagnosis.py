@@ -18,7 +18,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
-from actfocus_core.train.groups import keep_groups
+from actfocus_core.train.groups import filter_groups
 from actfocus_core.trajectory import TokenKind, Trajectory
 from actfocus_studio.data.batch_cache import BatchConstants
 from actfocus_studio.data.cache import LruCache, stamp
@@ -42,7 +42,7 @@ class Diagnosis:
 
     def summary(self, share: float) -> dict:
         """The page's JSON, with the groups that the filter keeps of every step."""
-        kept = {(t.step, t.group) for step in self.steps for t in keep_groups(step, share)}
+        kept = {(t.step, t.group) for step in self.steps for t in filter_groups(step, share)}
         groups = self.found["groups"]
         return {**self.found, "keep": share, "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
 

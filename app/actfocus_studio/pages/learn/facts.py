@@ -16,7 +16,7 @@ import numpy as np
 from actfocus_core.analysis.diagnostics import action_bottleneck, gradient_mass
 from actfocus_core.analysis.scoreboard import Truth, scoreboard
 from actfocus_core.counterfactual.store import WhatIf
-from actfocus_core.counterfactual.walkthrough import slow_motion
+from actfocus_core.counterfactual.walkthrough import walkthrough
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
@@ -93,7 +93,7 @@ class Loaded:
         """The update that is in slow motion on this trajectory, step by step. Raises ActFocusError where none is."""
         if self._whatif is None or not self.view.motion:
             raise ActFocusError("no update is in slow motion")
-        steps = slow_motion(self._whatif(), self.view.trajectory, self.view.motion)
+        steps = walkthrough(self._whatif(), self.view.trajectory, self.view.motion)
         return {
             name: np.array(steps[step][column], float)
             for name, step, column in (("change", "logprobs", "change"), ("loss", "loss", "values"))

@@ -11,7 +11,7 @@
     ['reasoning, A > 0', ''], ['reasoning, A < 0', '']];
 
   const signed = (x, digits = 3) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x, digits)}` : '–');
-  const TOLERANCE = 1e-6; // as in actfocus_core/counterfactual/replay/answer.py
+  const TOLERANCE = 1e-6; // as in actfocus_core/counterfactual/replay/result.py
 
   const tiny = (x) => (x ? x.toExponential(0).replace('-', '−') : '0');
   const short = (x) => (Number.isFinite(x) ? (x !== 0 && Math.abs(x) < 0.001 ? x.toExponential(1).replace('-', '−') : number(x, 3)) : '–');

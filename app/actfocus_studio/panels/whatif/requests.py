@@ -160,7 +160,7 @@ def branch(run: Run, view: View, asked: dict, t: Trajectory) -> dict:
         "rollouts": _whole(asked, "rollouts", 1, ROLLOUTS_MAX),
         "action": _text(asked, "action"),
         "text": _text(asked, "text"),
-        "same_dice": asked.get("same_dice") is True,
+        "common_random_numbers": asked.get("same_dice") is True,
         "temperature": _number(asked, "temperature", 0, TEMPERATURE_MAX),
         "seed": _whole(asked, "seed", 0, 2**31 - 1),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from actfocus_core.counterfactual.store import WhatIf, signal
-from actfocus_core.counterfactual.walkthrough import ADVANTAGE, AFTER, BEFORE, WEIGHT, slow_motion
+from actfocus_core.counterfactual.walkthrough import ADVANTAGE, AFTER, BEFORE, WEIGHT, walkthrough
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
@@ -117,7 +117,7 @@ def motion(what: WhatIf, run: Run, id: str, scheme: str) -> dict:
         raise ActFocusError(f"{what.id}: slow motion walks through a replayed update, and this is a {what.kind}")
     row = next((row for row in what.result["updates"] if row["scheme"] == scheme), None)
     return {
-        "steps": plain(slow_motion(what, id, scheme)),
+        "steps": plain(walkthrough(what, id, scheme)),
         "pane": pane(run, _pick(what, id)),
         "scheme": scheme,
         "params": row["params"],

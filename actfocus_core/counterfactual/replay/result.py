@@ -1,4 +1,4 @@
-"""What a replay says: a row of numbers an update, and what it did to every token."""
+"""The result of a replay: a row of numbers per update, and the effect of each update on every token."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
 
 FRESH = "a fresh optimiser: this is not an update that happened"
 TOLERANCE = 1e-6
-"""In any parameter or moment, against the stored checkpoint."""
+"""Largest difference in any parameter or moment to the stored checkpoint at which an update counts as reproduced."""
 
 
 @dataclass
-class Updated:
+class UpdateResult:
     """One update that was taken."""
 
     row: dict[str, Any]
-    """what the answer says of it, all but ``change``"""
-    made: Prepared
+    """its row of the result, all but ``change``"""
+    prepared: Prepared
     gradient: torch.Tensor
-    """float64 [P], summed over the mini-batches"""
+    """float64 [P], the sum over the mini-batches"""
     moved: torch.Tensor
     """float64 [P], the change of all parameters"""
     after: dict[int, np.ndarray] = field(default_factory=dict)
-    """trajectory -> float32 [T] log-probs under the policy it made; those that are known"""
+    """trajectory -> float32 [T] log-probs under the updated policy, as far as they are computed"""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The part of an answer that is the same for all updates."""
+class ReplayResult:
+    """The part of the result that all updates share."""
 
     request: dict[str, Any]
     facts: dict[str, Any]
-    kept: list[Trajectory]
+    selected: list[Trajectory]
     before: list[np.ndarray]
-    """float32 [T] a trajectory: log-probs when the step began"""
+    """float32 [T] per trajectory: log-probs when the step began"""
 
     def group(self, look: str | None) -> list[int]:
-        """The trajectories of the group that ``look`` is in, or of the first."""
-        wanted = next((t.group for t in self.kept if t.id == look), self.kept[0].group)
-        return [i for i, t in enumerate(self.kept) if t.group == wanted]
+        """The trajectories of the group that ``look`` is in, else those of the first group."""
+        wanted = next((t.group for t in self.selected if t.id == look), self.selected[0].group)
+        return [i for i, t in enumerate(self.selected) if t.group == wanted]
 
-    def of(self, updates: list[Updated], chosen: Sequence[int], **more: object) -> WhatIf:
-        """The answer about the ``chosen`` trajectories; ``more``: further facts."""
+    def of(self, updates: list[UpdateResult], chosen: Sequence[int], **more: object) -> WhatIf:
+        """The result for the ``chosen`` trajectories; ``more``: further fields."""
         result = {
             "updates": [{**u.row, "change": self._change(u, chosen)} for u in updates],
             **self.facts,
@@ -63,15 +63,15 @@ class Answer:
         }
         return WhatIf("replay", self.request, result, [self._annotated(i, updates) for i in chosen])
 
-    def _change(self, update: Updated, chosen: Sequence[int]) -> dict[str, Any]:
-        """Kind -> sign of the advantage -> tokens, and the mean and mean absolute change of their log-prob."""
+    def _change(self, update: UpdateResult, chosen: Sequence[int]) -> dict[str, Any]:
+        """Kind -> sign of the advantage -> number of tokens, mean and mean absolute change of their log-probs."""
         after, before, advantage, kinds = (
             np.concatenate([values[i] for i in chosen])
             for values in (
                 update.after,
                 self.before,
-                update.made.tokens.columns["advantages"],
-                [t.kinds for t in self.kept],
+                update.prepared.training_batch.columns["advantages"],
+                [t.kinds for t in self.selected],
             )
         )
         change = (after - before).astype(np.float64)
@@ -81,10 +81,11 @@ class Answer:
             for kind in RESPONSE_KINDS
         }
 
-    def _annotated(self, i: int, updates: list[Updated]) -> Trajectory:
-        t, columns = self.kept[i], {BEFORE: self.before[i]}
+    def _annotated(self, i: int, updates: list[UpdateResult]) -> Trajectory:
+        """A trajectory with the signals named in walkthrough.py."""
+        t, columns = self.selected[i], {BEFORE: self.before[i]}
         for u in updates:
-            scheme, known = u.row["scheme"], u.made.tokens.columns
+            scheme, known = u.row["scheme"], u.prepared.training_batch.columns
             columns |= {
                 f"{AFTER}:{scheme}": u.after[i],
                 f"{ADVANTAGE}:{scheme}": known["advantages"][i],
@@ -99,29 +100,33 @@ class Answer:
         )
 
 
-class First:
-    """The answer about a few trajectories, given when the last of ``count`` updates knows them."""
+class PartialResult:
+    """The result for a few trajectories, delivered as soon as all of ``count`` updates have their log-probs.
 
-    def __init__(self, answer: Answer, chosen: list[int], count: int, give: Callable[[WhatIf], None]):
-        self.chosen, self._answer, self._give = chosen, answer, give
-        self._found: list[Updated | None] = [None] * count
+    ``deliver`` is called once, on the thread of the last update. Safe to use from several threads.
+    """
+
+    def __init__(self, result: ReplayResult, chosen: list[int], count: int, deliver: Callable[[WhatIf], None]):
+        self.chosen, self._result, self._deliver = chosen, result, deliver
+        self._updates: list[UpdateResult | None] = [None] * count
         self._lock = threading.Lock()
 
-    def add(self, i: int, update: Updated) -> None:
-        """The ``i``-th update is taken and its log-probs of ``chosen`` are known."""
+    def add(self, i: int, update: UpdateResult) -> None:
+        """Record the ``i``-th update, whose log-probs of the ``chosen`` trajectories are computed."""
         with self._lock:
-            self._found[i] = update
-            known = [found for found in self._found if found is not None]
-        if len(known) == len(self._found):
-            self._give(self._answer.of(known, self.chosen, so_far=len(self.chosen)))
+            self._updates[i] = update
+            known = [other for other in self._updates if other is not None]
+        if len(known) == len(self._updates):
+            self._deliver(self._result.of(known, self.chosen, so_far=len(self.chosen)))
 
 
-def signal_of(made: Prepared) -> dict[str, Any] | None:
-    """What the weights were made from, where the scheme reads a signal of the action tokens."""
-    name = made.credit.params.get("signal")
-    if name is None or not made.credit.params.get("beta") or not made.batch.has(name):
+def signal_of(prepared: Prepared) -> dict[str, Any] | None:
+    """Name and statistics of the signal that the weights were computed from; None where the scheme reads none."""
+    batch, params = prepared.batch, prepared.credit.params
+    name = params.get("signal")
+    if name is None or not params.get("beta") or not batch.has(name):
         return None
-    return {"name": name, **signal_stats(made.batch.kinds, made.batch.signals[name])._asdict()}
+    return {"name": name, **signal_stats(batch.kinds, batch.signals[name])._asdict()}
 
 
 def _mean(change: np.ndarray) -> dict[str, float | None]:
@@ -140,7 +145,7 @@ def _cosines(vectors: list[torch.Tensor]) -> list[list[float | None]]:
     ]
 
 
-def _badges(updates: list[Updated], fresh: bool) -> list[str]:
+def _badges(updates: list[UpdateResult], fresh: bool) -> list[str]:
     badges = [FRESH] if fresh else []
     for u in updates:
         if (u.row["reproduced"] or 0.0) > TOLERANCE:
