@@ -19,10 +19,14 @@ import actfocus_core
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import read_json
 from actfocus_core.paths import appearing
+from actfocus_core.runs.provenance import Provenance
 from actfocus_core.spans import DEFAULT
 
 FORMAT = "actfocus-run"
 VERSION = 1
+"""Of run.json and the folder."""
+SCHEMA = 2
+"""Of the trajectories: the columns that are written. A run that states none is of schema 1."""
 
 # --- types of the entries ----------------------------------------------------------------------
 
@@ -201,6 +205,10 @@ class RunInfo(BaseModel):
     config: AnyConfig
     model: Model
     created: LooseText = None
+    schema_number: int = 1
+    """the columns its trajectories may have: 1, or SCHEMA"""
+    provenance: Provenance = Provenance()
+    """where ids, kinds, mask, groups, rewards and log-probs come from"""
     config_as_written: InstanceOf[dict[str, Any]]
     """all of the config, with the entries that are unknown here"""
 
@@ -208,7 +216,20 @@ class RunInfo(BaseModel):
     def of(cls, info: dict[str, Any], file: Path) -> RunInfo:
         """Raises ActFocusError, with the name of the file, for an entry of the wrong type."""
         config, model = _part(info, "config", file), _part(info, "model", file)
-        stated = {"config": config, "model": model, "created": info.get("created"), "config_as_written": config}
+        number = _schema(info, file)
+        given = info.get("provenance")
+        stated = {
+            "config": config,
+            "model": model,
+            "created": info.get("created"),
+            "config_as_written": config,
+            "schema_number": number,
+            "provenance": Provenance.of(given, str(file))
+            if given is not None
+            else Provenance.all_recorded()
+            if number == 1
+            else Provenance(),
+        }
         try:
             return cls.model_validate(stated)
         except ValidationError as error:
@@ -300,6 +321,17 @@ def _part(info: dict[str, Any], name: str, file: Path) -> dict[str, Any]:
     if not isinstance(part, dict):
         raise ActFocusError(f'{file}: "{name}" must be an object')
     return part
+
+
+def _schema(info: dict[str, Any], file: Path) -> int:
+    number = info.get("schema", 1)
+    if type(number) is not int or number < 1:
+        raise ActFocusError(f'{file}: "schema" is {str(number)[:40]!r}; it must be a whole number from 1 to {SCHEMA}')
+    if number > SCHEMA:
+        raise ActFocusError(
+            f'{file}: "schema" is {str(number)[:40]}, and this actfocus reads up to {SCHEMA}; upgrade actfocus to open the run'
+        )
+    return number
 
 
 # --- the file ----------------------------------------------------------------------------------

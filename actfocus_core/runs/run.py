@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import demand_no_link, open_to_append, open_to_read, sync
-from actfocus_core.runs.index import SCHEMA, Stamp, read_index, stamp
-from actfocus_core.runs.info import FORMAT, VERSION, RunInfo, read_info, versions, write_info
+from actfocus_core.runs.index import Index, read_index, stamp
+from actfocus_core.runs.info import FORMAT, SCHEMA, VERSION, RunInfo, read_info, versions, write_info
 from actfocus_core.runs.metrics import is_row, whole_lines
+from actfocus_core.runs.names import Part, annotations_of, facts_of, slug
 from actfocus_core.runs.parquet import Rows, open_parquet, read_table, write_table
-from actfocus_core.runs.schema import ANNOTATIONS, PROVENANCE, how_to_write_again
+from actfocus_core.runs.provenance import Provenance
+from actfocus_core.runs.schema import ANNOTATIONS, HOW_MADE, how_to_write_again
 from actfocus_core.runs.tables import annotate, annotation_table, facts_table, require_columns, to_trajectories
 from actfocus_core.trajectory import Trajectory
 
@@ -33,25 +30,6 @@ _FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "p
 """What lies in a run folder and is never a link."""
 
 
-_FILE = re.compile(r"step-(\d{5,})(?:\.(.+))?\.parquet$")
-
-
-class _Index:
-    """The scalars and counts of all trajectories of some files."""
-
-    def __init__(self, files: tuple[tuple[Path, Stamp], ...]):
-        self.files = files
-        tables = [read_index(*file) for file in files]
-        self.table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-        self.starts = [0, *np.cumsum([table.num_rows for table in tables]).tolist()]
-        """at which row each file begins"""
-
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """The row of every trajectory, by its id."""
-        return {id: row for row, id in enumerate(self.table["id"].to_pylist())}
-
-
 class Run:
     """A run folder. Make one with ``Run.create``, read one with ``Run.open``."""
 
@@ -59,8 +37,7 @@ class Run:
         self.path = path
         self.info = info
         """The content of run.json, as it is written; ``metadata`` reads it."""
-        self._indexed: _Index | None = None
-        self._frame: tuple[_Index, pd.DataFrame] | None = None
+        self._indexed: Index | None = None
 
     @property
     def name(self) -> str:
@@ -75,11 +52,18 @@ class Run:
         return RunInfo.of(self.info, self.path / "run.json")
 
     @classmethod
-    def create(cls, path: str | Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Run:
+    def create(
+        cls,
+        path: str | Path,
+        config: dict[str, Any],
+        model: dict[str, Any] | None = None,
+        provenance: Provenance | None = None,
+    ) -> Run:
         """Make a new run folder; it appears with its run.json or not at all.
 
         ``config`` is what repeats the run (JSON); ``model`` describes the rollout policy
-        (name, fingerprint). Raises ActFocusError where the path is taken or not writable.
+        (name, fingerprint); ``provenance``: what of the rollouts is recorded, derived or guessed.
+        Raises ActFocusError where the path is taken or not writable.
         """
         path = Path(path)
         if path.exists():
@@ -87,8 +71,10 @@ class Run:
         info = {
             "format": FORMAT,
             "version": VERSION,
+            "schema": SCHEMA,
             "config": config,
             "model": model or {},
+            **({"provenance": provenance.model_dump(exclude_none=True)} if provenance else {}),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
@@ -139,49 +125,65 @@ class Run:
 
     def steps(self) -> list[int]:
         """The steps that have trajectories, ascending."""
-        return sorted(
-            int(m[1]) for f in (self.path / "trajectories").glob("step-*.parquet") if (m := _FILE.search(f.name))
-        )
+        return sorted({part.step for part in facts_of(self.path)})
+
+    def parts(self, step: int | None = None) -> list[Part]:
+        """The files of trajectories of a step, or of all steps, in the order in which they are read."""
+        return [part for part in facts_of(self.path) if step is None or part.step == step]
 
     def add_trajectories(self, step: int, trajectories: list[Trajectory]) -> Path:
-        """Write the trajectories of one step. Facts are never rewritten: once a step."""
-        file = self._facts(step)
-        if file.exists():
+        """Write all trajectories of one step. Facts are never rewritten: once a step. See also ``add_part``."""
+        file = Part(step).facts(self.path)
+        if self.parts(step):
             raise ActFocusError(f"{file}: step {step} is already written; facts are never rewritten")
-        ids = [t.id for t in trajectories]
-        if len(set(ids)) != len(ids):
-            double = next(i for i in ids if ids.count(i) > 1)
-            raise ActFocusError(f"{file}: two trajectories have the id {double!r}; ids are unique in a run")
+        return self._write_facts(Part(step), trajectories, set())
+
+    def add_part(self, step: int, trajectories: list[Trajectory]) -> Path:
+        """Write some trajectories of a step as its next part; what is there of the step stays as it is.
+
+        One process at a time adds parts to a run. Raises ActFocusError for an id that the step has already.
+        """
+        written = self.parts(step)
+        number = max((part.number for part in written), default=-1) + 1
+        return self._write_facts(Part(step, number), trajectories, {id for part in written for id in self._ids(part)})
+
+    def _write_facts(self, part: Part, trajectories: list[Trajectory], taken: set[str]) -> Path:
+        file = part.facts(self.path)
+        for t in trajectories:
+            if t.id in taken:
+                raise ActFocusError(f"{file}: two trajectories have the id {t.id!r}; ids are unique in a run")
+            taken.add(t.id)
         write_table(facts_table(trajectories), file)
         return file
+
+    def _ids(self, part: Part) -> list[str]:
+        file = part.facts(self.path)
+        ids: list[str] = read_index(file, stamp(file))["id"].to_pylist()
+        return ids
 
     def index(self) -> pd.DataFrame:
         """One row a trajectory, ordered by step: scalars and counts, no token is read. Needs pandas.
 
-        Kept until a file is added or changed, so asking again costs nothing.
+        ``success`` is NA where it is not known. Kept until a file is added or changed, so asking again costs nothing.
         """
-        index = self._index()
-        if self._frame is None or self._frame[0] is not index:
-            frame = index.table.to_pandas()
-            frame["return"] = frame["reward"] + frame["penalty"]
-            self._frame = (index, frame)
-        return self._frame[1].copy(deep=False)  # copy-on-write: what the caller changes stays there
+        return self._index().frame.copy(deep=False)  # copy-on-write: what the caller changes stays there
 
-    def _index(self) -> _Index:
+    def _index(self) -> Index:
         """Scalars and counts of all trajectories, of the files as they are now."""
-        files = tuple((f, stamp(f)) for f in map(self._facts, self.steps()))
+        parts = self.parts()
+        files = tuple((f, stamp(f)) for f in (part.facts(self.path) for part in parts))
         if self._indexed is None or self._indexed.files != files:
-            self._indexed = _Index(files)
+            self._indexed = Index(parts, files)
         return self._indexed
 
     def trajectories(self, step: int | None = None, reference: str | None = None) -> list[Trajectory]:
         """All trajectories, or those of one step, with a reference model's signals and all ANNOTATIONS.
 
-        ``reference``: whose signals to add; None takes the only or alphabetically first
-        one. Raises ActFocusError for a step, a reference or a file that is not there or broken.
+        ``reference``: whose signals to add; None takes the only or alphabetically first one of each step. A part of a step
+        that was not annotated yet is read without. Raises ActFocusError for a step, a reference or a file that is not
+        there or broken.
         """
-        steps = self.steps() if step is None else [step]
-        return [t for s in steps for t in self._read_step(s, reference)]
+        return [t for part, names in self._to_read(step, reference) for t in self._read_part(part, names)]
 
     def trajectory(self, id: str, reference: str | None = None) -> Trajectory:
         """One trajectory by its id; reads only the row group that holds it."""
@@ -190,13 +192,40 @@ class Run:
         if row is None:
             raise ActFocusError(f"{self.path}: no trajectory {id!r} in this run")
         place = bisect_right(index.starts, row) - 1
-        return self._read_step(self.steps()[place], reference, row=row - index.starts[place])[0]
+        part = index.parts[place]
+        names = dict(self._to_read(part.step, reference))[part]
+        return self._read_part(part, names, row - index.starts[place])[0]
 
-    def _read_step(self, step: int, reference: str | None, row: int | None = None) -> list[Trajectory]:
-        table = read_table(self._facts(step), row)
-        trajectories = to_trajectories(table, self._facts(step))
-        for name in self._chosen(step, reference):
-            file = self._annotation(step, name)
+    def _to_read(self, step: int | None, reference: str | None) -> list[tuple[Part, list[str]]]:
+        """The files to read, each with its annotations: of every step the reference's, and those of ANNOTATIONS."""
+        found: dict[Part, set[str]] = {}
+        references: dict[int, set[str]] = {}
+        for part, name in annotations_of(self.path):
+            found.setdefault(part, set()).add(name)
+            if name not in ANNOTATIONS:
+                references.setdefault(part.step, set()).add(name)
+        parts = self.parts(step)
+        if step is not None and not parts:
+            return [(Part(step), [])]  # reading it says that it is not there
+        chosen = {
+            part.step: self._chosen(part.step, sorted(references.get(part.step, ())), reference) for part in parts
+        }
+        return [(part, [name for name in chosen[part.step] if name in found.get(part, ())]) for part in parts]
+
+    def _chosen(self, step: int, references: list[str], reference: str | None) -> list[str]:
+        """The annotations that trajectories of a step are read with."""
+        if reference is not None and slug(reference) not in references:
+            raise ActFocusError(
+                f"{self.path}: step {step} has no signals of {reference!r}; "
+                f"it has {references or 'none'}; `actfocus score` adds them"
+            )
+        return [*(references[:1] if reference is None else [slug(reference)]), *sorted(ANNOTATIONS)]
+
+    def _read_part(self, part: Part, names: list[str], row: int | None = None) -> list[Trajectory]:
+        facts = part.facts(self.path)
+        trajectories = to_trajectories(read_table(facts, row), facts)
+        for name in names:
+            file = part.annotation(self.path, name)
             annotate(trajectories, read_table(file, row), file, name)
         return trajectories
 
@@ -213,20 +242,20 @@ class Run:
         ``ids``: only these. ``on_error(id, error)`` is told of a trajectory that is malformed,
         which is then left out; without it the error is raised.
         """
-        for s in self.steps() if step is None else [step]:
-            facts = self._facts(s)
-            files = {name: self._annotation(s, name) for name in self._chosen(s, reference)}
+        for part, names in self._to_read(step, reference):
+            facts = part.facts(self.path)
+            files = {name: part.annotation(self.path, name) for name in names}
             notes = {name: Rows(file) for name, file in files.items()}
             for table in Rows(facts):
                 require_columns(table.column_names, ["id"], facts)
-                parts = {name: rows.take(table.num_rows) for name, rows in notes.items()}
+                taken = {name: rows.take(table.num_rows) for name, rows in notes.items()}
                 for row, id in enumerate(table["id"].to_pylist()):
                     if ids is not None and id not in ids:
                         continue
                     try:
                         one = to_trajectories(table.slice(row, 1), facts)
-                        for name, part in parts.items():
-                            annotate(one, part.slice(row, 1), files[name], name)
+                        for name, of_group in taken.items():
+                            annotate(one, of_group.slice(row, 1), files[name], name)
                     except ActFocusError as error:
                         if on_error is None:
                             raise
@@ -234,47 +263,62 @@ class Run:
                         continue
                     yield one[0]
 
-    def _facts(self, step: int) -> Path:
-        return self.path / "trajectories" / f"step-{step:05d}.parquet"
-
     # --- annotations ---------------------------------------------------------------------
 
     def references(self, step: int | None = None) -> list[str]:
-        """Names of the reference models that annotated this step (or any step)."""
+        """Names of the reference models that annotated this step, or a part of it (or any step)."""
         return sorted(self._annotated(step) - ANNOTATIONS.keys())
 
     def annotations(self, step: int) -> list[str]:
-        """Which of ANNOTATIONS this step has."""
+        """Which of ANNOTATIONS this step has, or a part of it."""
         return sorted(self._annotated(step) & ANNOTATIONS.keys())
+
+    def _annotated(self, step: int | None) -> set[str]:
+        return {name for part, name in annotations_of(self.path) if step is None or part.step == step}
+
+    def annotated_steps(self, name: str) -> set[int]:
+        """The steps with this annotation, of every part where there are several."""
+        has = {part for part, given in annotations_of(self.path) if given == slug(name)}
+        return {part.step for part in has} - {part.step for part in self.parts() if part not in has}
 
     def annotate(
         self, step: int, name: str, trajectories: list[Trajectory], made: dict[str, Any] | None = None
     ) -> Path:
-        """Store what an annotation holds of a step's trajectories, all of them.
+        """Store what an annotation holds of a step's trajectories, all of them, with one file a part; gives the last one.
 
         ``name``: one of ANNOTATIONS, or a reference model, of which ``ref_*`` signals and
         alternatives are stored. ``made``: how it was made (JSON), see ``made``. Annotating again
-        replaces the annotation; facts stay. Raises ActFocusError where a trajectory is left out or
+        replaces the annotation; facts stay. A part none of whose trajectories is given, such as one that was written
+        since they were read, stays as it is. Raises ActFocusError where another trajectory is left out or
         lacks what the annotation holds.
         """
-        facts, name = self._facts(step), slug(name)
-        known = read_index(facts, stamp(facts))["id"].to_pylist()
         by_id = {t.id: t for t in trajectories}
-        if set(by_id) != set(known):
+        known = {part: self._ids(part) for part in self.parts(step) or [Part(step)]}
+        given = {part: ids for part, ids in known.items() if not by_id.keys().isdisjoint(ids)}
+        facts, of_given = Part(step).facts(self.path), [id for ids in given.values() for id in ids]
+        if not given or by_id.keys() != set(of_given):
+            count = len(of_given) if given else sum(map(len, known.values()))
             raise ActFocusError(
-                f"{facts}: an annotation covers all {len(known)} trajectories of a "
-                f"step, {len(set(by_id) & set(known))} were given"
+                f"{facts}: an annotation covers all {count} trajectories of a "
+                f"step, {len(by_id.keys() & set(of_given))} were given"
             )
         lacking = next(
-            ((t.id, signal) for t in trajectories for signal in ANNOTATIONS.get(name, ()) if signal not in t.signals),
+            (
+                (t.id, signal)
+                for t in trajectories
+                for signal in ANNOTATIONS.get(slug(name), ())
+                if signal not in t.signals
+            ),
             None,
         )
         if lacking:
-            raise ActFocusError(f"{facts}: trajectory {lacking[0]!r} has no {lacking[1]}, which {name} holds")
-        # In the order of the facts, so that one row group holds the same trajectories in both.
-        file = self._annotation(step, name)
-        table = annotation_table([by_id[i] for i in known], name)
-        write_table(table.replace_schema_metadata({PROVENANCE: json.dumps(made or {})}), file)
+            raise ActFocusError(f"{facts}: trajectory {lacking[0]!r} has no {lacking[1]}, which {slug(name)} holds")
+        metadata = {HOW_MADE: json.dumps(made or {})}
+        for part, ids in given.items():
+            # In the order of the facts, so that one row group holds the same trajectories in both.
+            table = annotation_table([by_id[id] for id in ids], slug(name))
+            file = part.annotation(self.path, name)
+            write_table(table.replace_schema_metadata(metadata), file)
         return file
 
     def demand_writable(self) -> None:
@@ -289,38 +333,18 @@ class Run:
             ) from None
 
     def made(self, step: int, name: str) -> dict[str, Any]:
-        """How an annotation of this step was made, as ``annotate`` was told."""
-        file = self._annotation(step, name)
-        try:
-            with open_parquet(file) as parquet:
-                found = json.loads((parquet.schema_arrow.metadata or {}).get(PROVENANCE, b"{}"))
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
+        """How an annotation of this step was made, as ``annotate`` was told.
+
+        Raises ActFocusError where there is none, or its parts were made in different ways.
+        """
+        has = sorted(part for part, given in annotations_of(self.path) if part.step == step and given == slug(name))
+        files = [part.annotation(self.path, name) for part in has or [Part(step)]]
+        found = [how_made(file, name) for file in files]
+        if any(made != found[0] for made in found):
             raise ActFocusError(
-                f"{file}: how it was made is not readable JSON; {how_to_write_again(name)} writes it again"
+                f"{files[0]}: other parts of the step were made in another way; {how_to_write_again(name)} writes them again"
             )
-        return found
-
-    def _annotated(self, step: int | None) -> set[str]:
-        return {
-            m[2]
-            for f in (self.path / "signals").glob("step-*.parquet")
-            if (m := _FILE.search(f.name)) and m[2] and (step is None or int(m[1]) == step)
-        }
-
-    def _annotation(self, step: int, name: str) -> Path:
-        return self.path / "signals" / f"step-{step:05d}.{slug(name)}.parquet"
-
-    def _chosen(self, step: int, reference: str | None) -> list[str]:
-        """The annotations that trajectories of a step are read with."""
-        names = self.references(step)
-        if reference is not None and slug(reference) not in names:
-            raise ActFocusError(
-                f"{self.path}: step {step} has no signals of {reference!r}; "
-                f"it has {names or 'none'}; `actfocus score` adds them"
-            )
-        return [*(names[:1] if reference is None else [slug(reference)]), *self.annotations(step)]
+        return found[0]
 
     # --- metrics -------------------------------------------------------------------------
 
@@ -356,6 +380,13 @@ class Run:
         return rows, offset + sum(map(len, lines))
 
 
-def slug(name: str) -> str:
-    """A model's name as part of a file name: letters, digits, dot, dash, underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
+def how_made(file: Path, name: str) -> dict[str, Any]:
+    """How one file of an annotation was made. Raises ActFocusError where it does not say so in JSON."""
+    try:
+        with open_parquet(file) as parquet:
+            found = json.loads((parquet.schema_arrow.metadata or {}).get(HOW_MADE, b"{}"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ActFocusError(f"{file}: how it was made is not readable JSON; {how_to_write_again(name)} writes it again")
+    return found

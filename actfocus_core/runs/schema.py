@@ -24,6 +24,10 @@ SCALARS = {
 }
 
 
+NULLABLE = {"success"}
+"""Of SCALARS: null where it is not known."""
+
+
 COUNTS = {
     "n_turns": pa.int32(),
     "n_valid": pa.int32(),
@@ -58,8 +62,33 @@ COLUMNS = {
 }
 
 
-OPTIONAL = {"columns": pa.string(), "rollout_id": pa.string()}
-"""There where a trajectory has them: its columns as JSON, null for none; null for a rollout of its own."""
+OPTIONAL = {
+    "columns": pa.string(),
+    "rollout_id": pa.string(),
+    "segment": pa.int32(),
+    "parent": pa.struct([("segment", pa.int32()), ("token", pa.int32())]),
+    "agent": pa.string(),
+    "trainable": pa.bool_(),
+    "in_loss": pa.list_(pa.bool_()),
+    "policy_version": pa.list_(pa.int32()),
+    "rewards": pa.list_(pa.struct([("name", pa.string()), ("score", pa.float64()), ("weight", pa.float64())])),
+    "error": pa.string(),
+    "stop_reason": pa.string(),
+    "turn_messages": pa.list_(pa.string()),
+    "turn_tools": pa.list_(pa.string()),
+    "turn_calls": pa.list_(pa.string()),
+}
+"""Written where a trajectory of the file has them; null, or no column, means the default of ``Trajectory``. ``columns`` is
+JSON. The last three have a text of JSON a turn, null for a turn without: they stand beside ``turn_records``, whose type
+stays that of schema 1."""
+
+
+TURN_FIELDS = ("messages", "tools", "calls")
+"""Fields of ``Turn`` stored as ``turn_messages`` and so on."""
+
+
+INDEXED = ("rollout_id", "segment", "agent", "trainable")
+"""Of OPTIONAL, what the index holds too: which rollout and which agent a trajectory belongs to."""
 
 
 ALTERNATIVES = {
@@ -72,7 +101,11 @@ ALTERNATIVES = {
 SIGNAL_PREFIX = "signal:"
 
 
-PROVENANCE = b"actfocus"
+RECORDED_PREFIX = "recorded:"
+
+
+HOW_MADE = b"actfocus"
+"""Key in the metadata of an annotation's file: how it was made, as JSON."""
 
 
 REFERENCE_PREFIX = "ref_"

@@ -11,15 +11,18 @@ import numpy as np
 import pyarrow as pa
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.runs.arrays import float_columns, lacks, ragged
+from actfocus_core.runs.optional import optional_columns, optional_values, turn_values
 from actfocus_core.runs.schema import (
     ALTERNATIVES,
     ANNOTATIONS,
     COLUMNS,
     COUNTS,
-    OPTIONAL,
+    NULLABLE,
     REFERENCE_PREFIX,
     SCALARS,
     SIGNAL_PREFIX,
+    TURN_FIELDS,
     holds,
     how_to_write_again,
 )
@@ -36,17 +39,16 @@ def facts_table(trajectories: list[Trajectory]) -> pa.Table:
         if name != "turn_records"
     }
     columns["turn_records"] = pa.array(
-        [[{**vars(turn), "state": json.dumps(turn.state)} for turn in t.turn_records] for t in trajectories],
+        [[_turn_row(turn) for turn in t.turn_records] for t in trajectories],
         COLUMNS["turn_records"],
     )
-    if any(t.columns for t in trajectories):
-        columns["columns"] = pa.array(
-            [json.dumps(t.columns) if t.columns else None for t in trajectories], OPTIONAL["columns"]
-        )
-    if any(t.rollout_id for t in trajectories):
-        columns["rollout_id"] = pa.array([t.rollout_id or None for t in trajectories], OPTIONAL["rollout_id"])
     own = sorted({s for t in trajectories for s in t.signals if not s.startswith(REFERENCE_PREFIX)})
-    return pa.table(columns | _signal_columns(trajectories, own))
+    return pa.table(columns | optional_columns(trajectories) | _signal_columns(trajectories, own))
+
+
+def _turn_row(turn: Turn) -> dict[str, Any]:
+    row = {name: value for name, value in vars(turn).items() if name not in TURN_FIELDS}
+    return row | {"state": json.dumps(turn.state)}
 
 
 def annotation_table(trajectories: list[Trajectory], name: str) -> pa.Table:
@@ -83,33 +85,20 @@ def to_trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
     require_columns(table.column_names, [*SCALARS, *COLUMNS], file)
     require_types(table, {**SCALARS, **COLUMNS}, file)
     columns = {name: table[name].to_pylist() for name in [*SCALARS, "texts", "turn_records"]}
-    columns |= {name: _ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
+    columns |= {name: ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
     columns["signals"] = _signals(table, file)
-    columns |= _optional(table, file)
+    columns |= optional_values(table, file)
+    more = turn_values(table, [len(turns) for turns in columns["turn_records"]], file)
     try:
         columns["turn_records"] = [
-            [Turn(**{**turn, "state": _object(turn["state"])}) for turn in turns] for turns in columns["turn_records"]
+            [Turn(**{**turn, "state": _object(turn["state"])}, **rest) for turn, rest in zip(turns, own)]
+            for turns, own in zip(columns["turn_records"], more)
         ]
         return [Trajectory(**dict(zip(columns, row))) for row in zip(*columns.values())]
     except (TypeError, ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: a trajectory is malformed ({error})") from None
-
-
-def _optional(table: pa.Table, file: Path) -> dict[str, list[Any]]:
-    """The columns of OPTIONAL that are there. Raises ActFocusError for one of another type, or that is not JSON."""
-    there = [name for name in OPTIONAL if name in table.column_names]
-    for name in there:
-        if table.schema.field(name).type != OPTIONAL[name]:
-            raise ActFocusError(
-                f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {OPTIONAL[name]}"
-            )
-    found = {name: [value or "" for value in table[name].to_pylist()] for name in there}
-    if "columns" in found:
-        try:
-            found["columns"] = [json.loads(text or "{}") for text in found["columns"]]
-        except (ValueError, RecursionError) as error:
-            raise ActFocusError(f"{file}: column 'columns' is not JSON ({error})") from None
-    return found
+    except ActFocusError as error:
+        raise ActFocusError(f"{file}: {error}") from None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -152,7 +141,7 @@ def add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iter
     for name, kind in ALTERNATIVES.items():
         if table.schema.field(name).type != kind:
             raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {kind}")
-    ids, logprobs = _ragged(table["top_ids"]), _ragged(table["top_logprobs"])
+    ids, logprobs = ragged(table["top_ids"]), ragged(table["top_logprobs"])
     for t, row in zip(trajectories, rows):
         top, likely = ids[row], logprobs[row]
         if top is not None:
@@ -172,26 +161,7 @@ def add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iter
 
 def _signals(table: pa.Table, file: Path) -> list[dict[str, np.ndarray]]:
     """The signals of every row. Raises ActFocusError for a column that is not lists of numbers."""
-    rows: list[dict[str, np.ndarray]] = [{} for _ in range(table.num_rows)]
-    for name in table.column_names:
-        if name.startswith(SIGNAL_PREFIX):
-            kind = table.schema.field(name).type
-            if not (pa.types.is_list(kind) and pa.types.is_floating(kind.value_type)):
-                raise ActFocusError(f"{file}: column {name!r} is {kind}; a signal is a list of float a trajectory")
-            for row, values in zip(rows, _ragged(table[name])):
-                if values is not None:
-                    row[name.removeprefix(SIGNAL_PREFIX)] = values
-    return rows
-
-
-def _ragged(column: pa.ChunkedArray) -> list[np.ndarray | None]:
-    """A list column as one NumPy array a row, without a Python object a number."""
-    rows: list[np.ndarray | None] = []
-    for chunk in column.chunks:
-        flat = chunk.values.to_numpy(zero_copy_only=False)
-        offsets, valid = chunk.offsets.to_numpy(), chunk.is_valid().to_numpy(zero_copy_only=False)
-        rows += [flat[a:b] if ok else None for a, b, ok in zip(offsets, offsets[1:], valid)]
-    return rows
+    return float_columns(table, SIGNAL_PREFIX, "a signal", file)
 
 
 def require_columns(present: list[str], wanted: list[str], file: Path, annotation: str | None = None) -> None:
@@ -207,21 +177,12 @@ def require_columns(present: list[str], wanted: list[str], file: Path, annotatio
 
 
 def require_types(table: pa.Table, kinds: dict[str, pa.DataType], file: Path) -> None:
-    """Raises ActFocusError for a column of another type, or with a value that is missing."""
+    """Raises ActFocusError for a column of another type, or with a value that is missing and not of NULLABLE."""
     for name, kind in kinds.items():
         found = table.schema.field(name).type
         if found != kind:
             raise ActFocusError(f"{file}: column {name!r} is {found}; it must be {kind}")
-        if any(map(_lacks, table[name].chunks)):
+        if name not in NULLABLE and any(map(lacks, table[name].chunks)):
             raise ActFocusError(
                 f"{file}: column {name!r} lacks a value; every trajectory has one, and every token of it"
             )
-
-
-def _lacks(array: pa.Array) -> bool:
-    """Whether a value is null, also inside of lists and structures."""
-    if array.null_count:
-        return True
-    if pa.types.is_list(array.type):
-        return _lacks(array.flatten())
-    return pa.types.is_struct(array.type) and any(map(_lacks, array.flatten()))

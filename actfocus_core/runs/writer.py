@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.files import sync
+from actfocus_core.runs.names import Part
 from actfocus_core.runs.parquet import read_table
 from actfocus_core.runs.run import Run
 from actfocus_core.runs.schema import REFERENCE_PREFIX, ROWS_PER_GROUP
@@ -23,22 +27,59 @@ _WAITING_TOKENS = 1 << 21
 
 
 class RunWriter:
-    """Writes a run in pieces, in any order of steps, holding at most _WAITING_TOKENS in memory.
+    """Writes the rollouts of a run as they end: how another trainer makes a run folder that the studio follows.
 
-    For a run that is hidden until it is whole (``appearing_run``). ``ref_*`` signals and
-    alternatives become the annotation ``reference``. Use as a context manager.
+    It needs numpy, pyarrow and pydantic alone. Trajectories may come in any order of steps; what waits in memory is at most
+    _WAITING_TOKENS of them, the rest lies in hidden files. ``flush`` makes all that was added visible: of every step one
+    more part, whole and on the disk, so that a crash loses only what was added since. Without ``flush`` the file of a step
+    appears when the block ends, undivided. Where the block ends with an error, what was not flushed is left out.
+
+    ``ref_*`` signals and alternatives become the annotation ``reference``. One process at a time writes a run.
+
+        from actfocus_core.runs import Run, RunWriter
+        from actfocus_core.trajectory import Trajectory, Turn
+
+        run = Run.create("runs/mine", {"command": "my-trainer", "env": "sums", "model": "my/model-0.5b"})
+        with RunWriter(run) as writer:
+            for rollout, (answer, reward) in enumerate([("4", 1.0), ("5", 0.0)]):
+                writer.add(
+                    Trajectory(
+                        id=f"sum-{rollout}",
+                        group="sum",
+                        rollout=rollout,
+                        step=1,
+                        token_ids=[11, 12, 13 + rollout, 2],
+                        kinds=[1, 2, 4, 5],
+                        turns=[0, 0, 0, 0],
+                        logprobs=[float("nan"), float("nan"), -0.7, -0.1],
+                        texts=["2 + 2 =", " ", answer, "<end>"],
+                        turn_records=[Turn("2 + 2 =", answer, [answer], True, reward, 0.0, "", {})],
+                        reward=reward,
+                        success=reward > 0,
+                        rewards={"right": (reward, 1.0)},
+                        stop_reason="end of turn",
+                    )
+                )
+            writer.flush()
+            run.log({"step": 1, "reward/return": 0.5})
+
+    docs/runs.md lists every column. Fields a trainer does not know keep their defaults, which mean: not recorded.
     """
 
     def __init__(self, run: Run, reference: str = "imported"):
         self.run, self.reference = run, reference
         self._waiting: dict[int, list[Trajectory]] = {}
-        self._files: dict[Path, _GrowingFile] = {}
-        self._ids: set[str] = set()
-        self._annotated: set[int] = set()
+        self._files: dict[int, _Growing] = {}
+        self._in_parts: set[int] = {part.step for part in run.parts()}
+        """steps of which something is visible already, so that what is added becomes a part"""
+        self._ids: set[str] = set(run._index().rows) if self._in_parts else set()
         self._tokens = 0
 
     def add(self, trajectory: Trajectory) -> None:
-        """Raises ActFocusError where a trajectory of this id was added before."""
+        """Take a trajectory; its ``step`` says where it belongs.
+
+        Raises ActFocusError where the run has one of this id.
+        """
         if trajectory.id in self._ids:
             raise ActFocusError(f"two trajectories have the id {trajectory.id!r}; ids are unique in a run")
         self._ids.add(trajectory.id)
@@ -46,28 +87,37 @@ class RunWriter:
         waiting.append(trajectory)
         self._tokens += len(trajectory)
         if len(waiting) >= ROWS_PER_GROUP:
-            self._flush(trajectory.step)
+            self._store(trajectory.step)
         elif self._tokens > _WAITING_TOKENS:
             # Long ones, or many steps at once: the step that most wait for is written.
-            self._flush(max(self._waiting, key=lambda step: len(self._waiting[step])))
+            self._store(max(self._waiting, key=lambda step: len(self._waiting[step])))
 
-    def _flush(self, step: int) -> None:
+    def flush(self) -> None:
+        """Make all that was added visible, of every step as its next part. Raises ActFocusError where it cannot be written."""
+        self._in_parts |= self._files.keys() | self._waiting.keys()
+        self._finish()
+
+    def _finish(self) -> None:
+        for step in sorted(self._waiting):
+            self._store(step)
+        for step in sorted(self._files):
+            part = Part(step)
+            if step in self._in_parts:
+                part = Part(step, max((part.number for part in self.run.parts(step)), default=-1) + 1)
+            self._files.pop(step).appear(part)
+            self._in_parts.add(step)
+
+    def _store(self, step: int) -> None:
+        """Move what waits of a step into its hidden files."""
         trajectories = self._waiting.pop(step)
         self._tokens -= sum(map(len, trajectories))
-        self._file(self.run._facts(step)).append(facts_table(trajectories))
-        if any(
-            t.alternatives is not None or any(s.startswith(REFERENCE_PREFIX) for s in t.signals) for t in trajectories
-        ):
-            self._annotated.add(step)
-        # Row groups of facts and annotation hold the same trajectories: all are written, or none.
-        self._file(self.run._annotation(step, self.reference)).append(annotation_table(trajectories, self.reference))
-
-    def _file(self, path: Path) -> _GrowingFile:
-        file = self._files.setdefault(path, _GrowingFile(path))
-        is_open = [f for f in self._files.values() if f.writer and f is not file]
-        if len(is_open) >= _OPEN_FILES:
+        file = self._files.get(step)
+        if file is None:
+            file = self._files[step] = _Growing(self.run.path, step, self.reference)
+        is_open = [f for f in self._files.values() if f.is_open and f is not file]
+        if 2 * len(is_open) >= _OPEN_FILES:
             is_open[0].close()
-        return file
+        file.append(trajectories)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -76,13 +126,54 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for step in list(self._waiting) if kind is None else []:
-                self._flush(step)
+            if kind is None:
+                self._finish()
         finally:
             for file in self._files.values():
-                file.close()
-        for step in set(self.run.steps()) - self._annotated:
-            self.run._annotation(step, self.reference).unlink(missing_ok=True)
+                file.discard()
+
+
+class _Growing:
+    """The hidden files of trajectories of a step, and of their annotation, until they appear."""
+
+    def __init__(self, run: Path, step: int, reference: str):
+        self.run, self.reference = run, reference
+        mine = f".{Part(step).stem}.{os.getpid()}-{id(self):x}.part"
+        self._facts, self._notes = _GrowingFile(run / "trajectories" / mine), _GrowingFile(run / "signals" / mine)
+        self._annotated = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._facts.writer is not None
+
+    def append(self, trajectories: list[Trajectory]) -> None:
+        self._annotated |= any(
+            t.alternatives is not None or any(s.startswith(REFERENCE_PREFIX) for s in t.signals) for t in trajectories
+        )
+        facts, notes = facts_table(trajectories), annotation_table(trajectories, self.reference)
+        with _writable(self.run):
+            # Row groups of facts and annotation hold the same trajectories: all are written, or none.
+            self._facts.append(facts)
+            self._notes.append(notes)
+
+    def appear(self, part: Part) -> None:
+        """Become a part of the run, durable. The annotation comes first: alone it is not read."""
+        try:
+            with _writable(self.run):
+                self.close()
+                if self._annotated:
+                    self._notes.appear(part.annotation(self.run, self.reference))
+                self._facts.appear(part.facts(self.run))
+        finally:
+            self.discard()
+
+    def close(self) -> None:
+        self._facts.close()
+        self._notes.close()
+
+    def discard(self) -> None:
+        for file in (self._facts, self._notes):
+            file.discard()
 
 
 def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
@@ -155,3 +246,24 @@ class _GrowingFile:
         if self.writer:
             self.writer.close()
             self.writer = None
+
+    def appear(self, path: Path) -> None:
+        """Take this name, with all that was written on the disk."""
+        sync(self.path)
+        self.path.rename(path)
+        sync(path.parent)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            self.close()
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".before").unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(run: Path) -> Iterator[None]:
+    """Make one line of why a run cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ActFocusError(f"{run}: cannot be written ({error.strerror or error})") from None

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.test_run_folder_page import example
+
 ROOT = Path(__file__).parents[2]
 USE = """
 import sys
@@ -73,6 +75,13 @@ def test_runs_kinds_spans_and_credit_need_three_packages(python, tmp_path):
     done = subprocess.run([python, "-c", USE, tmp_path / "run"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("small ")
+
+
+def test_the_example_of_the_writer_needs_no_more(python, tmp_path):
+    code = f"{example()}\nassert len(Run.open('runs/mine').trajectories()) == 2\nprint('written')"
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0 and done.stdout == "written\n", done.stderr[-2000:]
 
 
 def test_what_needs_more_says_so(python):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import struct
+from contextlib import suppress
+
+import pyarrow as pa
 
 DEEP = "[" * 100_000
 """Nested deeper than a parser's stack."""
@@ -165,3 +168,64 @@ def damaged_value(choices: Choices, original, faults: int = 2):
         else:
             parent[last] = choices.value()
     return whole[0]
+
+
+TYPES = [
+    pa.string(),
+    pa.int64(),
+    pa.float64(),
+    pa.bool_(),
+    pa.binary(),
+    pa.null(),
+    pa.list_(pa.string()),
+    pa.list_(pa.int64()),
+    pa.list_(pa.float64()),
+    pa.large_string(),
+    pa.list_(pa.list_(pa.string())),
+    pa.list_(pa.struct([("observation", pa.string()), ("state", pa.string())])),
+    pa.timestamp("us"),
+]
+CELLS = {"s": [None, "", "x", "\x00"], "i": [None, 0, -1, 9, 2**31], "f": [None, float("nan"), float("inf"), 1.0]}
+
+
+def damaged_table(choices: Choices, table: pa.Table) -> pa.Table:
+    """A table with a column lost, renamed, of another type, with values missing or wrong, or with rows lost."""
+    for _ in range(1 + choices.below(2)):
+        column, kind = (
+            choices.pick(table.column_names),
+            choices.pick(["lose", "type", "null", "cells", "cells", "other", "rows", "name"]),
+        )
+        at = table.column_names.index(column)
+        if kind == "lose" and table.num_columns > 1:
+            table = table.drop_columns([column])
+        elif kind == "rows":
+            table = table.slice(choices.below(3), choices.below(3))
+        elif kind == "name":
+            table = table.rename_columns([("signal:x" if n == column else n) for n in table.column_names])
+        elif kind == "other":
+            table = table.set_column(at, column, table[choices.pick(table.column_names)])
+        elif kind == "type":
+            table = table.set_column(at, column, pa.nulls(table.num_rows, choices.pick(TYPES)))
+        else:
+            old = table.schema.field(column).type
+            cell = {which: choices.pick(given) for which, given in CELLS.items()}
+            value = None if kind == "null" else of_type(old, cell, choices.below(15))
+            with suppress(pa.ArrowException, OverflowError):
+                table = table.set_column(at, column, pa.array([value, *table[column].to_pylist()[1:]], old))
+    return table
+
+
+def of_type(kind: pa.DataType, cell: dict, length: int):
+    if pa.types.is_list(kind):
+        return [of_type(kind.value_type, cell, 1)] * length
+    if pa.types.is_struct(kind):
+        return {field.name: of_type(field.type, cell, 1) for field in kind}
+    return (
+        cell["s"]
+        if pa.types.is_string(kind)
+        else cell["f"]
+        if pa.types.is_floating(kind)
+        else cell["i"] != 0
+        if pa.types.is_boolean(kind)
+        else cell["i"]
+    )

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from functools import cache, partial
 from io import StringIO
 from pathlib import Path
@@ -30,7 +30,7 @@ from actfocus_studio.jobs.experiments import Experiments
 from actfocus_studio.pages.trace import page as trace
 from actfocus_studio.pages.train import page as train
 from tests.fuzz.cases import answered, fuzz
-from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_value
+from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_table, damaged_value
 from tests.whatifs import BRANCHED
 
 FACTS, NOTES = "trajectories/step-00000.parquet", "signals/step-00000.tiny.parquet"
@@ -98,6 +98,21 @@ def base() -> Path:
     return folder
 
 
+SEGMENT = dict(
+    rollout_id="r",
+    segment=1,
+    parent=(0, 4),
+    agent="solver",
+    in_loss=[True] * 12,
+    recorded={"value": [0.5] * 12},
+    policy_version=[3] * 12,
+    rewards={"goal": (1.0, 1.0)},
+    error="none",
+    stop_reason="stop",
+)
+"""Optional fields of a trajectory"""
+
+
 def trajectory(rollout: int) -> Trajectory:
     kinds = np.array([0, 2, 1, 2, 5, 3, 3, 5, 4, 5, 2, 2], np.uint8)
     written = np.isin(kinds, (3, 4, 5))
@@ -131,6 +146,7 @@ def trajectory(rollout: int) -> Trajectory:
         model="tiny",
         reward=float(rollout),
         success=bool(rollout),
+        **(SEGMENT if rollout else {}),
     )
 
 
@@ -305,69 +321,11 @@ def test_any_bytes_in_a_table(case):
     read(*case)
 
 
-TYPES = [
-    pa.string(),
-    pa.int64(),
-    pa.float64(),
-    pa.bool_(),
-    pa.binary(),
-    pa.null(),
-    pa.list_(pa.string()),
-    pa.list_(pa.int64()),
-    pa.list_(pa.float64()),
-    pa.large_string(),
-    pa.list_(pa.list_(pa.string())),
-    pa.list_(pa.struct([("observation", pa.string()), ("state", pa.string())])),
-    pa.timestamp("us"),
-]
-CELLS = {"s": [None, "", "x", "\x00"], "i": [None, 0, -1, 9, 2**31], "f": [None, float("nan"), float("inf"), 1.0]}
-
-
 def rewritten(choices: Choices) -> tuple[str, bytes]:
-    """A table with a column lost, renamed, of another type, with values missing or wrong, or with rows lost."""
     name = choices.pick([FACTS, FACTS, NOTES])
-    table = pq.read_table(file(name))
-    for _ in range(1 + choices.below(2)):
-        column, kind = (
-            choices.pick(table.column_names),
-            choices.pick(["lose", "type", "null", "cells", "cells", "other", "rows", "name"]),
-        )
-        at = table.column_names.index(column)
-        if kind == "lose" and table.num_columns > 1:
-            table = table.drop_columns([column])
-        elif kind == "rows":
-            table = table.slice(choices.below(3), choices.below(3))
-        elif kind == "name":
-            table = table.rename_columns([("signal:x" if n == column else n) for n in table.column_names])
-        elif kind == "other":
-            table = table.set_column(at, column, table[choices.pick(table.column_names)])
-        elif kind == "type":
-            table = table.set_column(at, column, pa.nulls(table.num_rows, choices.pick(TYPES)))
-        else:
-            old = table.schema.field(column).type
-            cell = {which: choices.pick(given) for which, given in CELLS.items()}
-            value = None if kind == "null" else of_type(old, cell, choices.below(15))
-            with suppress(pa.ArrowException, OverflowError):
-                table = table.set_column(at, column, pa.array([value, *table[column].to_pylist()[1:]], old))
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    pq.write_table(damaged_table(choices, pq.read_table(file(name))), sink)
     return name, sink.getvalue().to_pybytes()
-
-
-def of_type(kind: pa.DataType, cell: dict, length: int):
-    if pa.types.is_list(kind):
-        return [of_type(kind.value_type, cell, 1)] * length
-    if pa.types.is_struct(kind):
-        return {field.name: of_type(field.type, cell, 1) for field in kind}
-    return (
-        cell["s"]
-        if pa.types.is_string(kind)
-        else cell["f"]
-        if pa.types.is_floating(kind)
-        else cell["i"] != 0
-        if pa.types.is_boolean(kind)
-        else cell["i"]
-    )
 
 
 @fuzz("columns", case=rewritten)

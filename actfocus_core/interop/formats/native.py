@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.formats.segments import segment_fields, segment_record, turn_column
 from actfocus_core.interop.sources import Record, check_text, is_deep
+from actfocus_core.runs.schema import TURN_FIELDS
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
 _TURN_TEXTS = ("observation", "response", "state_key")
@@ -46,9 +48,9 @@ def to_record(t: Trajectory) -> dict[str, Any]:
         "texts": t.texts,
         "logprobs": _numbers(t.logprobs),
         "signals": {name: _numbers(values) for name, values in t.signals.items()},
-        "turn_records": [vars(turn) for turn in t.turn_records],
+        "turn_records": [_turn_record(turn) for turn in t.turn_records],
     }
-    record |= {name: value for name in ("columns", "rollout_id") if (value := getattr(t, name))}
+    record |= segment_record(t)
     if t.alternatives is not None:
         record["alternatives"] = {
             "ids": t.alternatives.ids.tolist(),
@@ -56,6 +58,10 @@ def to_record(t: Trajectory) -> dict[str, Any]:
             "logprobs": [_numbers(row) for row in t.alternatives.logprobs],
         }
     return record
+
+
+def _turn_record(turn: Turn) -> dict[str, Any]:
+    return {name: value for name, value in vars(turn).items() if value is not None or name not in TURN_FIELDS}
 
 
 def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
@@ -71,7 +77,7 @@ def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
             turns=_small(record, "turns", length, -1, 2**15 - 1),
             logprobs=record.floats("logprobs", length),
             texts=_texts(record, "texts", length),
-            turn_records=[_turn(turn) for turn in record.records("turn_records")] if "turn_records" in record else [],
+            turn_records=_turns(record),
             signals=_signals(record, length),
             alternatives=_alternatives(record, length),
             group=record.text("group", ""),
@@ -82,11 +88,11 @@ def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
             model=record.text("model", ""),
             reward=record.number("reward", float("nan")),
             penalty=record.number("penalty", 0.0),
-            success=record.flag("success", False),
+            success=record.flag("success", None),
             terminated=record.flag("terminated", False),
             truncated=record.flag("truncated", False),
             columns=_columns(record),
-            rollout_id=record.text("rollout_id", ""),
+            **segment_fields(record, length),
         )
     except ActFocusError as error:
         if str(error).startswith(record.where):
@@ -124,6 +130,16 @@ def _columns(record: Record) -> dict[str, Any]:
         except (ValueError, RecursionError):
             raise record.error("'columns'", "is not JSON; it must be an object") from None
     return columns
+
+
+def _turns(record: Record) -> list[Turn]:
+    if "turn_records" not in record:
+        return []
+    turns = [_turn(turn) for turn in record.records("turn_records")]
+    for field in TURN_FIELDS:
+        for turn, value in zip(turns, turn_column(record, field, len(turns))):
+            setattr(turn, field, value)
+    return turns
 
 
 def _turn(record: Record) -> Turn:
