@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from actfocus_core.credit import CONTROLS, SCHEMES, Batch, get_scheme
-from actfocus_core.credit.base import VALUE_SIGNALS
+from actfocus_core.credit.batch import VALUE_SIGNALS
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 GROUP, PROMPT = 8, 60

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch
+from actfocus_core.credit.batch import Batch
 from actfocus_core.errors import ActFocusError
+from actfocus_core.outcomes import numbers
 from actfocus_core.stats import (
+    Interval,
     line_values,
     once,
     partial_spearman,
@@ -64,7 +66,8 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
     Returns plain values:
 
     * ``groups``: a row each: ``group, rollouts, sigma`` (population standard deviation of the
-      returns), ``mean_return, success`` (rate), and ``SIGNAL_PART``: the mean over the group's tokens of
+      returns), ``mean_return, success`` (rate), both over the rollouts of which they are known, with ``unknown_returns``
+      and ``unknown_success``, the numbers of the others; None where none is known; and ``SIGNAL_PART``: the mean over the group's tokens of
       that part (all, reasoning, action), None where it has none. Signals: energy and entropy of the
       reference, and ours, those that are recorded;
     * ``correlations``: a row for each signal and part: ``signal, part, n`` groups, Spearman's ``rho``
@@ -74,14 +77,17 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
       is None;
     * ``confound``: ``rho_success``: of sigma with the success rate; ``rho_spread``: with p (1 - p);
       ``binary``: returns take two values at most, then sigma is a function of the success rate, the
-      second partial correlation does not exist, and the first leaves what is not monotone;
+      second partial correlation does not exist, and the first leaves what is not monotone. Correlations with and
+      given the success rate are None where it is unknown in a group;
     * ``missing``: signals that are not recorded.
 
     Source: paper, the Action Bottleneck; the success rate beside it is ours.
     """
     groups = _group_rows(batch)
-    sigma, p = (np.array([g[name] for g in groups]) for name in ("sigma", "success"))
-    enough = len(groups) >= LEAST_GROUPS
+    sigma, p = (numbers(g[name] for g in groups) for name in ("sigma", "success"))
+    known = np.isfinite(sigma) & np.isfinite(p)
+    enough = known.sum() >= LEAST_GROUPS
+    returns = batch.returns[batch.counted]
     draws = np.random.default_rng(seed)
     present = [s for s in BOTTLENECK_SIGNALS if batch.has(s)]
     rows = [
@@ -95,9 +101,9 @@ def action_bottleneck(batch: Batch, *, bootstrap: int = 1000, seed: int = 0) -> 
         "groups": groups,
         "correlations": rows,
         "confound": {
-            "rho_success": _number(spearman(sigma, p)[0]) if enough else None,
-            "rho_spread": _number(spearman(sigma, p * (1 - p))[0]) if enough else None,
-            "binary": len(np.unique(batch.returns.round(9))) <= 2,
+            "rho_success": _number(spearman(sigma[known], p[known])[0]) if enough else None,
+            "rho_spread": _number(spearman(sigma[known], (p * (1 - p))[known])[0]) if enough else None,
+            "binary": 0 < len(np.unique(returns[np.isfinite(returns)].round(9))) <= 2,
         },
         "missing": [s for s in BOTTLENECK_SIGNALS if s not in present],
     }
@@ -122,7 +128,6 @@ def trend_band(
 
 def _group_rows(batch: Batch) -> list[dict[str, Any]]:
     rows = []
-    sizes = np.bincount(batch.group_of[batch.counted])
     names = list(dict.fromkeys(batch.groups))
     means = {
         (signal, part): _group_means(batch, signal, kinds)
@@ -132,15 +137,20 @@ def _group_rows(batch: Batch) -> list[dict[str, Any]]:
     }
     for g, name in enumerate(names):
         own = (batch.group_of == g) & batch.counted
-        returns = batch.returns[own]
+        if not own.any():
+            continue  # an agent that is not trained
+        returns, success = batch.returns[own], batch.success[own]
+        known, told = returns[np.isfinite(returns)], success[np.isfinite(success)]
         # Equal returns have no spread, whatever their rounding.
         rows.append(
             {
                 "group": name,
-                "rollouts": int(sizes[g]),
-                "sigma": float(returns.std()) if np.ptp(returns) else 0.0,
-                "mean_return": float(returns.mean()),
-                "success": float(batch.success[own].mean()),
+                "rollouts": len(returns),
+                "sigma": (float(known.std()) if np.ptp(known) else 0.0) if len(known) else None,
+                "mean_return": float(known.mean()) if len(known) else None,
+                "success": float(told.mean()) if len(told) else None,
+                "unknown_returns": len(returns) - len(known),
+                "unknown_success": len(success) - len(told),
                 **{f"{signal}_{part}": _number(values[g]) for (signal, part), values in means.items()},
             }
         )
@@ -159,7 +169,7 @@ def _group_means(batch: Batch, signal: str, kinds: tuple[TokenKind, ...]) -> np.
 def _bottleneck_row(
     signal: str, part: str, x: np.ndarray, sigma: np.ndarray, p: np.ndarray, bootstrap: int, draws: np.random.Generator
 ) -> dict[str, Any]:
-    known = np.isfinite(x)
+    known = np.isfinite(x) & np.isfinite(sigma)
     x, sigma, p = x[known], sigma[known], p[known]
     row: dict[str, Any] = {"signal": signal, "part": part, "n": int(known.sum())} | dict.fromkeys(
         ("rho", "p", "low", "high", "rho_success", "partial", "partial_low", "partial_high", "partial_spread")
@@ -174,17 +184,22 @@ def _bottleneck_row(
             if np.ptp(sigma) == 0
             else "the signal is the same in every group"
         }
-    partial = percentile_interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
+    told = bool(np.isfinite(p).all())
+    partial = (
+        percentile_interval(partial_spearman(x, sigma, [p])[0], partial_spearman(x, sigma, [p], counts))
+        if told
+        else Interval(np.nan, np.nan, np.nan)
+    )
     numbers = {
         "rho": rho.value,
         "p": spearman_p(rho.value, len(x)),
         "low": rho.low,
         "high": rho.high,
-        "rho_success": spearman(x, p)[0],
+        "rho_success": spearman(x, p)[0] if told else np.nan,
         "partial": partial.value,
         "partial_low": partial.low,
         "partial_high": partial.high,
-        "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0],
+        "partial_spread": partial_spearman(x, sigma, [p, p * (1 - p)])[0] if told else np.nan,
     }
     return row | {name: _number(value) for name, value in numbers.items()} | {"why": ""}
 

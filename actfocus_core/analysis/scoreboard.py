@@ -93,10 +93,10 @@ class Score:
     value: float | None
     low: float | None
     high: float | None
-    """95 % bootstrap interval over trajectories, drawn anew within each group; of ``right_group`` over
+    """95 % bootstrap interval over rollouts, drawn anew within each group with all their segments; of ``right_group`` over
     groups, since rollouts drawn twice would bias the rank correlation inside a small group"""
     n: int
-    """turns, groups or trajectories it is over"""
+    """turns, groups or rollouts it is over"""
     why: str = ""
 
 
@@ -119,7 +119,7 @@ COLUMNS = {
     "where_criticality_tau": "Kendall's tau-b of the weight with criticality, all turns",
     "where_criticality_auroc": "AUROC of the weight for the top tenth of criticality",
     "right_group": "Spearman of the signed credit with A, mean over groups",
-    "right_within": "Spearman of the signed credit with A, mean over trajectories",
+    "right_within": "Spearman of the signed credit with A, mean over rollouts",
     "right_sign": "share of turns with the sign of A, where |A| is above the threshold",
     "luck": "share of the credit's mass that lies on luck",
 }
@@ -141,7 +141,7 @@ class Scoreboard:
     left_out: int
     """turns without action tokens"""
     skipped: int
-    """trajectories with fewer than LEAST_DISTINCT different true values: they rank nothing"""
+    """rollouts with fewer than LEAST_DISTINCT different true values: they rank nothing"""
     unscored: dict[str, tuple[str, ...]]
     """scheme -> what it lacks"""
 
@@ -182,7 +182,7 @@ def scoreboard(
         threshold,
         turns,
         int((~acted).sum()),
-        len(batch.returns) - len(judge.trajectories),
+        int(batch.counted.sum()) - len(judge.rollouts),
         {name: c.missing for name, c in credits.items() if c.missing},
     )
 
@@ -224,7 +224,7 @@ def _of_turns(batch: Batch, credit: Credit) -> tuple[np.ndarray, np.ndarray, np.
 
 
 _Unit = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A group or a trajectory: see ``_Judge._units``."""
+"""A group or a rollout: see ``_Judge._units``."""
 
 
 class _Judge:
@@ -235,20 +235,23 @@ class _Judge:
         self.owner = batch.turn_owner[acted]
         self.group = batch.group_of[self.owner]
         draws = np.random.default_rng(seed)
-        # [1 + B, n]: how often each trajectory was drawn; the first row is the batch itself.
-        counts = np.vstack([once(len(batch.group_of)), stratified_resamples(batch.group_of, bootstrap, draws)])
+        _, first = np.unique(batch.rollout_of, return_index=True)
+        stratum = batch.group_of[first]
+        # [1 + B, rollouts]: how often each rollout was drawn; the first row is the batch itself.
+        counts = np.vstack([once(len(stratum)), stratified_resamples(stratum, bootstrap, draws)])
         groups = int(batch.group_of.max()) + 1
         group_counts = np.vstack([once(groups), resamples(bootstrap, groups, draws)])
-        self.turn_counts = counts[:, self.owner]
+        rollout = batch.rollout_of[self.owner]
+        self.turn_counts = counts[:, rollout]
         self.a = rounded(truth.advantage[acted])
         self.targets = {"advantage": np.abs(self.a)}
         if truth.criticality is not None:
             self.targets["criticality"] = rounded(truth.criticality[acted])
         self.target_ranks = {name: midranks(values, self.turn_counts) for name, values in self.targets.items()}
-        self.groups, self.trajectories = self._units(self.group, group_counts), self._units(self.owner, counts)
+        self.groups, self.rollouts = self._units(self.group, group_counts), self._units(rollout, counts)
 
     def _units(self, unit: np.ndarray, counts: np.ndarray) -> list[_Unit]:
-        """Groups or trajectories with enough different true values: their turns, the ranks of these
+        """Groups or rollouts with enough different true values: their turns, the ranks of these
         values, and how often each resample drew them."""
         order = np.argsort(unit, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(unit[order])) + 1) if len(unit) else []
@@ -263,7 +266,7 @@ class _Judge:
         asked = np.abs(self.a) > self.threshold
         scores = self._where(focus) | {
             "right_group": self._mean_over(self.groups, credit),
-            "right_within": self._mean_over(self.trajectories, credit),
+            "right_within": self._mean_over(self.rollouts, credit),
             "right_sign": self._share(
                 np.sign(credit) == np.sign(self.a),
                 asked.astype(float),
@@ -292,7 +295,7 @@ class _Judge:
         return scores
 
     def _mean_over(self, units: list[_Unit], credit: np.ndarray) -> Score:
-        """Mean over groups or trajectories of Spearman's rho, each as often as it was drawn."""
+        """Mean over groups or rollouts of Spearman's rho, each as often as it was drawn."""
         if not units:
             return _none(f"none has {LEAST_DISTINCT} different true values")
         ranked = [unit for unit in units if np.ptp(credit[unit[0]]) > 0]

@@ -197,7 +197,8 @@ class _Doctor:
     def examine(self, t: Trajectory) -> None:
         self.trajectories += 1
         self.tokens += len(t)
-        self.returns[t.group][t.rollout_key] = t.ret
+        if t.trainable:
+            self.returns[t.group][t.rollout_key] = t.ret
         for check in _of_stream(t):
             self.note(check, t.id)
         if not len(t):
@@ -303,7 +304,8 @@ def _of_stream(t: Trajectory) -> Iterator[str]:
     if (np.diff(t.turns) < 0).any() or t.turns.max() >= max(len(t.turn_records), 1) or t.turns.min() < -1:
         yield "turn-order"
     if not np.isfinite(t.ret):
-        yield "reward-nan"
+        if t.trainable:
+            yield "reward-nan"
     elif t.turn_records and not np.isclose(sum(r.reward for r in t.turn_records), t.reward, atol=1e-6):
         yield "return-turns"
 

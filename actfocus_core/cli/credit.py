@@ -162,5 +162,8 @@ def _bottleneck_table(found: dict[str, Any]) -> None:
         f"{plain(confound['rho_spread'])} with p(1-p)"
         + ("; returns take two values, so sigma is a function of p" if confound["binary"] else "")
     )
+    returns, success = (sum(g[name] for g in found["groups"]) for name in ("unknown_returns", "unknown_success"))
+    if returns or success:
+        print(f"not known, and left out: the return of {returns} rollouts, the success of {success}")
     if found["missing"]:
         print(f"not recorded: {', '.join(found['missing'])}; `actfocus score` adds what comes from a reference")

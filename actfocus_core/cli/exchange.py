@@ -101,7 +101,7 @@ def import_(
             "steps": len(run.steps()),
             "tokens": int(index["n_tokens"].sum()),
             "action_tokens": int(index["n_action"].sum()),
-            "success": float(_once(index, config.format)["success"].mean()),
+            **_success(index, json_),
             **({"doctor": report.as_dict()} if report and json_ else {}),
         },
     )
@@ -124,9 +124,13 @@ def _of_import(config: Import, as_json: bool) -> dict[str, Any]:
     return told
 
 
-def _once(index: pd.DataFrame, format: str | None) -> pd.DataFrame:
-    """One row a rollout, its last. A file of our own may number its rollouts in any way, so each of its rows is one."""
-    return index if format in ("jsonl", "parquet") else index.drop_duplicates(["step", "group", "rollout"], keep="last")
+def _success(index: pd.DataFrame, as_json: bool) -> dict[str, Any]:
+    """The share of the rollouts that succeeded, and of how many that is not known."""
+    from actfocus_core.outcomes import mean_known, rollout_rows
+
+    told = rollout_rows(index)["success"]
+    found = mean_known(told.to_numpy(float, na_value=float("nan")))
+    return {"success": found.value, "success_unknown": found.unknown} if as_json else {"success": str(found)}
 
 
 @app.command()

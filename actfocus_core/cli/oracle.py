@@ -75,7 +75,7 @@ def oracle(
     with progress_bars(progress) as show:
         for one in opened.steps() if all_ else [last]:
             trajectories = opened.trajectories(one, reference)
-            if again or not wanted <= set(opened.annotations(one)):
+            if again or any(one not in opened.annotated_steps(name) for name in wanted):
                 opened.demand_writable()
             stored.ensure_optimal(opened, one, trajectories, show, again)
             made = {}

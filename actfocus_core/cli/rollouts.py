@@ -58,6 +58,7 @@ def rollout(
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
     given = key_values(option or []) | catalogue_option(env, catalogue)
     make_env(env, **given)
+    from actfocus_core.outcomes import success_rate
     from actfocus_core.rollout import collect
     from actfocus_core.signals import score as score_
     from actfocus_core.train.metrics import legal, well_formed
@@ -101,7 +102,7 @@ def rollout(
             "run": str(run.path),
             "trajectories": len(trajectories),
             "groups": prompts,
-            "success": sum(t.success for t in trajectories) / len(trajectories),
+            "success": success_rate(trajectories).mean,
             "well_formed": well_formed(trajectories),
             "legal": legal(trajectories),
             "reference": loaded.name if score else None,

@@ -310,7 +310,7 @@ def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
     """Means and intervals of the return from a turn on, of the whole return, and of the success rate."""
     whole = np.array([t.ret for t in outcomes])
     to_go = np.array([sum(r.reward + r.penalty for r in t.turn_records[turn:]) for t in outcomes])
-    wins = sum(t.success for t in outcomes)
+    wins = sum(t.success is True for t in outcomes)
     rate, low, high = wilson_interval(wins / len(outcomes), len(outcomes))
     return {
         "to_go": _mean(to_go),

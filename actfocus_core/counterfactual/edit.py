@@ -15,7 +15,7 @@ import numpy.typing as npt
 from actfocus_core.counterfactual.branch import check_tokenizer, encoded
 from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import Batch, Credit, get_scheme
-from actfocus_core.credit.base import VALUE_SIGNALS
+from actfocus_core.credit.batch import VALUE_SIGNALS
 from actfocus_core.dialogue import response_kinds
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy import Policy

@@ -3,7 +3,8 @@
 from actfocus_core.credit.a2tgpo import A2TGPO
 from actfocus_core.credit.actfocus import ActFocus
 from actfocus_core.credit.aem import AEM
-from actfocus_core.credit.base import HOW_TO_GET, Batch, Credit, Parameter, Scheme
+from actfocus_core.credit.base import Credit, Parameter, Scheme
+from actfocus_core.credit.batch import HOW_TO_GET, Batch
 from actfocus_core.credit.carl import CARL
 from actfocus_core.credit.controls import CONTROLS, Control
 from actfocus_core.credit.dr_grpo import DrGRPO

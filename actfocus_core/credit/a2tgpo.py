@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 from actfocus_core.credit.gtpo import standardised
 from actfocus_core.credit.weights import sigmoid
 
@@ -56,6 +57,5 @@ def information_gain(batch: Batch) -> np.ndarray:
 
 
 def turn_numbers(batch: Batch) -> np.ndarray:
-    """int64 [K]: the how-manieth turn of its trajectory."""
-    first = np.searchsorted(batch.turn_owner, np.arange(len(batch.returns)))
-    return np.arange(len(batch.turn_owner)) - first[batch.turn_owner]
+    """int64 [K]: how many turns of its rollout stand before a turn."""
+    return batch.place_in_rollout(batch.turn_owner)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actfocus_core.credit.base import Batch, Cost, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Cost, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 from actfocus_core.credit.weights import token_weights
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 
 
 class CARL(Scheme):
     """V(node) = mean over its children, V(leaf) = R; the turn between them gets V(child) - V(parent).
 
     A node is a sequence of states; every rollout that goes on from it is a child, so V is the mean
-    return of the rollouts that pass through. Only turns taken from a node with more than one
+    return of the rollouts that pass through, each counted once. A segment starts a path of its own. Only turns taken from a node with more than one
     rollout are trained on. No division by a deviation. The method grows its tree by forking
     fresh rollouts at uncertain states (C3); here the states that plain rollouts share are the forks.
     """
@@ -29,12 +30,14 @@ class CARL(Scheme):
     needs = ("state_key",)
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
-        node = prefixes(batch)
-        total = np.bincount(node, batch.returns[batch.turn_owner])
-        count = np.bincount(node)
+        node, returns = prefixes(batch), batch.returns[batch.last]
+        # Segments of one rollout may pass through a node more than once.
+        _, first = np.unique(node * len(returns) + batch.rollout_of[batch.turn_owner], return_index=True)
+        total = np.bincount(node[first], returns[batch.turn_owner[first]])
+        count = np.bincount(node[first])
         value = (total / np.maximum(count, 1))[node]
         # After the last turn comes the leaf, a rollout of its own.
-        following = np.where(batch.turn_last, batch.returns[batch.turn_owner], np.append(value[1:], 0)[: len(value)])
+        following = np.where(batch.turn_last, returns[batch.turn_owner], np.append(value[1:], 0)[: len(value)])
         shared = batch.spread(count[node] > 1)
         return tokens_credit(batch, batch.spread(following - value), p, keep=shared)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme
+from actfocus_core.credit.base import Credit, Parameter, Scheme
+from actfocus_core.credit.batch import Batch
 from actfocus_core.stats import rounded
 from actfocus_core.trajectory import TokenKind
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 
 
 class DrGRPO(Scheme):
-    """A = R - mean_group R; the loss is a sum over tokens divided by n trajectories * ``length``."""
+    """A = R - mean_group R; the loss is a sum over tokens divided by n rollouts * ``length``."""
 
     name = "dr_grpo"
     title = "Dr.GRPO"
@@ -20,7 +21,7 @@ class DrGRPO(Scheme):
     read = "code"
     unit = "trajectory"
     evidence = "observational"
-    parameters = {"length": Parameter(2000, 1, text="tokens a trajectory may have, the constant divisor")}
+    parameters = {"length": Parameter(2000, 1, text="tokens a rollout may have, the constant divisor")}
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
-        return tokens_credit(batch, batch.grpo(std=False), p, divisor=len(batch.returns) * float(p["length"]))
+        return tokens_credit(batch, batch.grpo(std=False), p, divisor=int(batch.counted.sum()) * float(p["length"]))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 
 FLOOR = 1e-6
 """Entropies are at least this, in nats: 1 / H must stay finite."""
@@ -16,7 +17,7 @@ class GTPO(Scheme):
     """Successes: r = a1 R + a2 d_t H_t / sum_live H. Failures: r = -a1 - a2 h_t (1 / H_t) / sum_live (1 / H).
 
     d_t and h_t: successes and failures of the group that are still writing at response position
-    t. The tokens of a group's successes and of its failures are standardised ``apart``, so both
+    t of the rollout. The tokens of a group's successes and of its failures are standardised ``apart``, so both
     have mean 0 and the outcome itself is no longer in the credit; ``together`` (ours) standardises
     over all tokens of the group and keeps it.
     """
@@ -31,7 +32,7 @@ class GTPO(Scheme):
     read = "paper"
     unit = "token"
     evidence = "proxy"
-    needs = ("policy_entropy",)
+    needs = ("policy_entropy", "success")
     parameters = {
         "a1": Parameter(1.0, 0, text="share of the outcome"),
         "a2": Parameter(0.1, 0, text="share of the entropy"),
@@ -48,9 +49,10 @@ class GTPO(Scheme):
 def shaped_rewards(batch: Batch, a1: float, a2: float) -> tuple[np.ndarray, np.ndarray]:
     """r float64 [M] of the M response tokens; and int64 [M], which half of which group each is of."""
     own, position = batch.index[batch.response], batch.position[batch.response]
-    half = (2 * batch.group_of + batch.success)[own]
+    succeeded = batch.success == 1
+    half = (2 * batch.group_of + succeeded)[own]
     entropy = np.maximum(batch.signals["policy_entropy"][batch.response].astype(np.float64), FLOOR)
-    success = batch.success[own]
+    success = succeeded[own]
     share = np.where(success, entropy, 1 / entropy)
     cell = half * (position.max(initial=0) + 1) + position
     total, live = np.bincount(cell, share), np.bincount(cell)

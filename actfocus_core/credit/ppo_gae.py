@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from actfocus_core.advantages import gae_float64
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 
 EPSILON = 1e-8
 _COMMON = {"gamma": Parameter(1.0, 0, 1, text="discount"), "lam": Parameter(1.0, 0, 1, text="of the GAE")}

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.credit.base import Batch, Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 from actfocus_core.trajectory import TokenKind
 
 FLOOR = 0.01

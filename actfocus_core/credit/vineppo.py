@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actfocus_core.credit.base import Batch, Credit, Scheme, tokens_credit
+from actfocus_core.credit.base import Credit, Scheme, tokens_credit
+from actfocus_core.credit.batch import Batch
 
 
 class VinePPO(Scheme):

@@ -37,6 +37,7 @@ class Selection:
     groups: tuple[str, ...] = ()
     step: int | None = None
     success: bool | None = None
+    """Only successes, or only failures; a rollout of which it is not known is neither."""
     malformed: bool = False
     """Only those with a turn that was malformed or illegal."""
     limit: int | None = None
@@ -54,7 +55,7 @@ class Selection:
         if self.step is not None:
             keep &= (index["step"] == self.step).to_numpy(bool)
         if self.success is not None:
-            keep &= (index["success"] == self.success).to_numpy(bool)
+            keep &= (index["success"] == self.success).to_numpy(bool, na_value=False)
         if self.malformed:
             keep &= (index["n_valid"] < index["n_turns"]).to_numpy(bool)
         ids: list[str] = index["id"][keep].tolist()[: self.limit]
@@ -144,7 +145,7 @@ def _weighted(
     for step in index["step"][index["id"].isin(wanted)].unique().tolist():
         # The batch is the whole step: of what is not chosen, and of what is written without its text, numbers are enough.
         batch_of = [t if t.id in wanted and not strict else _numbers_of(t) for t in run.stream(step, reference)]
-        unscored = next((t.id for t in batch_of if not np.isfinite(t.ret)), None)
+        unscored = next((t.id for t in batch_of if t.trainable and not np.isfinite(t.ret)), None)
         if unscored and strict:
             raise ActFocusError(
                 f"{run.path}: {unscored!r} was never scored (its reward is NaN), so step {step} has no "
@@ -225,7 +226,7 @@ def _write_advantages(items: Iterator[Weighted], path: Path, about: dict[str, st
                         "scheme": about["scheme"],
                         "return": _finite(t.ret),
                         "token_ids": t.token_ids.tolist(),
-                        "response_mask": t.response_mask.astype(int).tolist(),
+                        "response_mask": t.loss_mask.astype(int).tolist(),
                         "weights": item.weight.tolist(),
                         "advantages": item.advantage.tolist(),
                     },

@@ -236,7 +236,9 @@ class Layout:
         group = f"{sample.step:05d}-{_name(sample.group)}"
         rollout, segment = self._numbers(group, sample.rollout)
         id = f"{group}-{rollout:02d}"
-        success = bool(sample.reward >= self.success_at) if sample.success is None else sample.success
+        success = sample.success
+        if success is None and np.isfinite(sample.reward):
+            success = bool(sample.reward >= self.success_at)
         return Trajectory(
             id=f"{id}.{segment}" if segment else id,
             token_ids=tokens.ids,
@@ -257,6 +259,10 @@ class Layout:
             truncated=sample.truncated,
             columns=sample.columns,
             rollout_id=id if sample.rollout else "",
+            segment=segment,
+            rewards=sample.rewards,
+            error=sample.error,
+            stop_reason=sample.stop_reason,
         )
 
     def _numbers(self, group: str, name: str) -> tuple[int, int]:

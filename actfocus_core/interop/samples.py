@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from actfocus_core.interop.sources import Record, check_text
-from actfocus_core.trajectory import TokenKind
+from actfocus_core.trajectory import Component, TokenKind
 
 SAMPLED = 255
 """In ``kinds``: the policy wrote the token; a span rule will say of which kind it is."""
@@ -83,6 +83,10 @@ class Sample:
     """Samples of one rollout share this name, unique in its group; empty for a rollout of its own."""
     columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
     """As ``Trajectory.columns``"""
+    rewards: dict[str, Component] = field(default_factory=dict)
+    """As ``Trajectory.rewards``"""
+    error: str = ""
+    stop_reason: str = ""
 
 
 @dataclass(frozen=True)

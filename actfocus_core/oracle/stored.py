@@ -91,7 +91,7 @@ def demand_sampler(run: Run, step: int, trajectories: list[Trajectory], policy: 
 
 def ensure_optimal(run: Run, step: int, trajectories: list[Trajectory], show: Show, again: bool = False) -> None:
     """Have the values of perfect play on these trajectories, which are the step's, and in the run."""
-    if again or "oracle-optimal" not in run.annotations(step):
+    if again or step not in run.annotated_steps("oracle-optimal"):
         add_optimal(trajectories, env_options(run), show(f"optimum {step}"))
         run.annotate(step, "oracle-optimal", trajectories, {"exact": True})
 
@@ -114,7 +114,7 @@ def ensure_policy(
     ActFocusError where the stored ones have another number or policy, or the policy did not sample
     these trajectories.
     """
-    if not again and "oracle-policy" in run.annotations(step):
+    if not again and step in run.annotated_steps("oracle-policy"):
         made = run.made(step, "oracle-policy")
         if rollouts is not None and made.get("rollouts") != rollouts:
             raise ActFocusError(
@@ -155,7 +155,7 @@ def ensure_answers(
     run: Run, step: int, trajectories: list[Trajectory], policy: Callable[[], Policy], show: Show, again: bool = False
 ) -> None:
     """Have the log-probs of the solutions on these trajectories and in the run. Raises as ``ensure_policy``."""
-    if again or "oracle-answers" not in run.annotations(step):
+    if again or step not in run.annotated_steps("oracle-answers"):
         loaded = policy()
         demand_sampler(run, step, trajectories, loaded)
         add_answers(trajectories, loaded, env_options=env_options(run), on_progress=show(f"answers {step}"))

@@ -12,11 +12,12 @@ returns from that turn on, penalties included.
 * ``answer_logprob_before``, ``answer_logprob_after``: mean log-prob of the solution's actions, written
   without thinking, before the turn and after it. For A2TGPO, whose answer is a question's;
   here (ours) it is an optimal turn of the state, the likeliest of the first SOLUTIONS. When the
-  episode is over nothing remains to be said: 0 after a success, else UNSOLVED.
+  episode is over nothing remains to be said: 0 after a success, UNSOLVED after a failure, NaN where neither is known.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,8 @@ SOLUTIONS = 4
 """Optimal turns tried at most."""
 UNSOLVED = -50.0
 """Log-prob of a solution where there is none any more: a probability of 0 in float32."""
+_AT_THE_END = {True: 0.0, False: UNSOLVED, None: math.nan}
+"""Success -> log-prob of the rest of the solution after the last turn"""
 
 Progress = Callable[[int, int], None]
 
@@ -117,7 +120,7 @@ def add_answers(
     }
     for t, own in zip(trajectories, keys):
         before = [best[key] for key in own]
-        after = [*before[1:], 0.0 if t.success else UNSOLVED]
+        after = [*before[1:], _AT_THE_END[t.success]]
         _put(t, list(zip(before, after)), ("answer_logprob_before", "answer_logprob_after"))
 
 

@@ -11,6 +11,7 @@ from html import escape
 
 import numpy as np
 
+from actfocus_core.outcomes import success_word
 from actfocus_core.reports.palette import DARK, LIGHT, channels
 from actfocus_core.trajectory import TokenKind, Trajectory
 
@@ -75,8 +76,9 @@ def token_title(t: Trajectory, i: int, more: Sequence[tuple[str, float]] = ()) -
 
 def facts(t: Trajectory) -> str:
     """Group, step, return, outcome and length of a trajectory, as plain text."""
+    ret = f"{t.ret:.3g}" if np.isfinite(t.ret) else "unknown"
     return (
-        f"group {t.group}, step {t.step}, return {t.ret:.3g}, {'success' if t.success else 'failure'}, "
+        f"group {t.group}, step {t.step}, return {ret}, {success_word(t.success)}, "
         f"{len(t)} tokens{', truncated' if t.truncated else ''}"
     )
 

@@ -14,7 +14,7 @@ import torch
 
 from actfocus_core.envs.base import stable_seed
 from actfocus_core.policy.tiny_cpu.prefix_tree import batches_by_prefix
-from actfocus_core.trajectory import Trajectory, response_mask
+from actfocus_core.trajectory import Trajectory
 
 PADDING = 64
 """Cost of one extra forward pass on a CPU, in tokens. On a GPU large batches matter more than little padding."""
@@ -52,8 +52,8 @@ class TrainingBatch:
         self.trajectories = trajectories
         ends = np.cumsum([len(t) for t in trajectories])[:-1]
         self.columns = {name: np.split(values, ends) for name, values in columns.items()}
-        self.where = [np.flatnonzero(response_mask(t.kinds)) for t in trajectories]
-        """which tokens of a trajectory are response tokens"""
+        self.where = [np.flatnonzero(t.loss_mask) for t in trajectories]
+        """which tokens of a trajectory are in the loss: its response tokens"""
 
     def total(self, name: str) -> np.ndarray:
         """float64 [n]: the sum of a column over the response tokens of each trajectory."""

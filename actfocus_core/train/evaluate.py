@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from actfocus_core.outcomes import numbers
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import Sampler
 from actfocus_core.rollout import EVALUATION_SEED, collect
@@ -57,7 +58,7 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     prompts, as is said there, and left out for a single one. WebShop adds ``purchase``, the share of episodes
     that bought anything, and ``strict_success``, the share that bought what met every demand.
     """
-    success = prompt_means(trajectories, [t.success for t in trajectories])
+    success = prompt_means(trajectories, numbers(t.success for t in trajectories))
     mean, low, high = success_interval(success)
     result = {
         "success": mean,
@@ -74,7 +75,7 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     return result
 
 
-def prompt_means(trajectories: list[Trajectory], values: list[float]) -> np.ndarray:
+def prompt_means(trajectories: list[Trajectory], values: Iterable[float]) -> np.ndarray:
     """Means over the trajectories of each prompt of one number per trajectory, in the order of the prompts."""
     groups: dict[str, list[float]] = {}
     for t, value in zip(trajectories, values):

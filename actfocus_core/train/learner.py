@@ -177,7 +177,7 @@ class Learner:
         for t, values in zip(selected, recomputed):
             t.signals["entropy"] = np.where(np.isnan(t.signals["entropy"]), values[:, 1], t.signals["entropy"])
         sampled, again = (
-            np.concatenate([values[t.response_mask] for t, values in zip(selected, columns)])
+            np.concatenate([values[t.loss_mask] for t, values in zip(selected, columns)])
             for columns in ([t.logprobs for t in selected], logprobs)
         )
         return logprobs, names.of_sampler(sampled, again)

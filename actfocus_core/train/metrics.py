@@ -13,6 +13,7 @@ import numpy as np
 from actfocus_core.analysis.diagnostics import gradient_mass
 from actfocus_core.credit import Batch, Credit
 from actfocus_core.errors import ActFocusError
+from actfocus_core.outcomes import mean_known, rollouts_of, success_rate
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
 
@@ -21,7 +22,9 @@ METRICS = {
     "reward/return": "mean return of the rollouts: rewards and penalties",
     "reward/reward": "mean of the environment's rewards alone",
     "reward/penalty": "mean of the format penalties alone",
+    "reward/unknown": "rollouts whose return is not known; the means leave them out",
     "success/rate": "share of the rollouts that reached the goal, at the training temperature",
+    "success/unknown": "rollouts of which it is not known whether they did; the share leaves them out",
     "format/well_formed": "share of turns with a well-formed reply: the demanded thinking and an answer",
     "format/legal": "share of turns with a well-formed reply whose actions are all legal",
     "format/collapsed": "1 where the well-formed share is below format_floor",
@@ -30,7 +33,7 @@ METRICS = {
     "groups/zero_spread": "share of the kept groups whose returns are all equal: their GRPO advantages are 0",
     "groups/return_std": "mean over the groups rolled out of the standard deviation of their returns",
     "tokens/sampled": "response tokens of all rollouts",
-    "tokens/trained": "response tokens of the kept trajectories",
+    "tokens/trained": "response tokens of the kept trajectories that are in the loss",
     "tokens/response_mean": "response tokens a trajectory",
     "tokens/per_second": "sampled tokens over the seconds of the step, without evaluation",
     "loss/policy": "weighted clipped surrogate, mean over the optimiser steps",
@@ -99,19 +102,27 @@ def explain(name: str) -> str:
 
 def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajectory]) -> dict[str, float]:
     """Metrics of the rollouts of a step, and of those that the filter selected."""
+    once = rollouts_of(trajectories)
     returns: dict[str, list[float]] = {}
-    for t in trajectories:
+    for t in once:
         returns.setdefault(t.group, []).append(t.ret)
-    spread = {group: float(np.std(r)) if np.ptp(r) else 0.0 for group, r in returns.items()}
-    groups = list(dict.fromkeys(t.group for t in selected))
+    spread = {group: _spread(r) for group, r in returns.items()}
+    groups = list(dict.fromkeys(t.group for t in selected if t.trainable))
+    means = {
+        "reward/return": mean_known(t.ret for t in once),
+        "reward/reward": mean_known(t.reward for t in once),
+        "reward/penalty": mean_known(t.penalty for t in once),
+        "success/rate": success_rate(trajectories),
+    }
+    unknown = {
+        f"{name}/unknown": means[of].unknown for name, of in (("reward", "reward/return"), ("success", "success/rate"))
+    }
     kinds = np.concatenate([t.kinds for t in trajectories])
     entropy = np.concatenate([t.signals["entropy"] for t in trajectories])
     sampled, known = int((kinds >= TokenKind.REASONING).sum()), np.isfinite(entropy)
     metrics: dict[str, SupportsFloat] = {
-        "reward/return": np.mean([t.ret for t in trajectories]),
-        "reward/reward": np.mean([t.reward for t in trajectories]),
-        "reward/penalty": np.mean([t.penalty for t in trajectories]),
-        "success/rate": np.mean([t.success for t in trajectories]),
+        **{name: found.mean for name, found in means.items() if found.known},
+        **{name: count for name, count in unknown.items() if count},
         "format/well_formed": well_formed(trajectories),
         "format/legal": legal(trajectories),
         "groups/total": len(returns),
@@ -119,7 +130,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajector
         "groups/zero_spread": np.mean([spread[g] == 0 for g in groups]),
         "groups/return_std": np.mean([*spread.values()]),
         "tokens/sampled": sampled,
-        "tokens/trained": sum(int(t.response_mask.sum()) for t in selected),
+        "tokens/trained": sum(int(t.loss_mask.sum()) for t in selected),
         "tokens/response_mean": sampled / len(trajectories),
     }
     for name, chosen in (
@@ -130,6 +141,12 @@ def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajector
         if (chosen & known).any():
             metrics[f"entropy/{name}"] = entropy[chosen & known].mean()
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _spread(returns: list[float]) -> float:
+    """The standard deviation of the returns that are known; equal ones have none, whatever their rounding."""
+    known = np.array(returns)[np.isfinite(returns)]
+    return float(np.std(known)) if len(known) and np.ptp(known) else 0.0
 
 
 def of_credit(batch: Batch, credit: Credit) -> dict[str, float]:
@@ -147,7 +164,7 @@ def of_reference(selected: Sequence[Trajectory]) -> dict[str, float]:
     """KL of the policy to the reference over response tokens, where the reference has scored them and log-probs are known."""
     if not all("ref_logprob" in t.signals for t in selected):
         return {}
-    shift = np.concatenate([signal_values(t, "shift")[t.response_mask] for t in selected])
+    shift = np.concatenate([signal_values(t, "shift")[t.loss_mask] for t in selected])
     return {"kl/reference": mean_kl(shift)} if np.isfinite(shift).all() else {}
 
 

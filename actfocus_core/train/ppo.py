@@ -91,9 +91,9 @@ def token_advantages(
     response token, and ``signals["value"]`` holds the critic's values. ``whiten``: standardise the advantages to mean 0
     and standard deviation 1 over all response tokens (ours; verl does so).
     """
-    response = np.concatenate([t.response_mask for t in trajectories])
+    response = np.concatenate([t.loss_mask for t in trajectories])
     values = np.concatenate([t.signals["value"] for t in trajectories])[response]
-    sizes = [int(t.response_mask.sum()) for t in trajectories]
+    sizes = [int(t.loss_mask.sum()) for t in trajectories]
     sequence = np.repeat(np.arange(len(trajectories)), sizes)
     last = np.append(sequence[1:] != sequence[:-1], True)[: len(sequence)]
     rewards = np.where(last, np.array([t.ret for t in trajectories])[sequence], 0.0)

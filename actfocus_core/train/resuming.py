@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import Run, slug
+from actfocus_core.runs import Run
 from actfocus_core.train.checkpoint import start_from, whole_checkpoints
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.trajectory import Trajectory
@@ -58,15 +58,11 @@ def lacking(
 ) -> dict[int, str]:
     """Step -> what is missing of its rollouts, their signals and its row of metrics, for the incomplete steps up to ``last``."""
     rollouts = set(run.steps())
-    signals = {file.name for file in (run.path / "signals").glob("step-*")}
+    signals = run.annotated_steps(config.model)
     found: dict[int, str] = {}
     for step in range(0 if config.eval_every else 1, last + 1):
         lacks = [] if step in logged else ["metrics"]
-        if (
-            stores(config, step)
-            and scores_every_rollout
-            and f"step-{step:05d}.{slug(config.model)}.parquet" not in signals
-        ):
+        if stores(config, step) and scores_every_rollout and step not in signals:
             lacks.insert(0, "signals")
         if stores(config, step) and step not in rollouts:
             lacks.insert(0, "rollouts")

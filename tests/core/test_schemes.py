@@ -124,6 +124,7 @@ def test_what_is_missing_is_named_and_gives_no_number(name):
         for t in ts:
             t.signals.pop({"policy_entropy": "entropy"}.get(need, need), None)
             t.signals.pop(f"ref_{need}", None)
+            t.success = None if need == "success" else t.success
             for record in t.turn_records:
                 record.state_key = "" if need == "state_key" else record.state_key
                 record.reward += need == "turn_reward"
@@ -270,8 +271,8 @@ def test_gtpo_again_token_by_token():
 
 def test_gtpo_together_keeps_the_outcome_and_apart_loses_it():
     _, batch = made(3, rollouts=6)
-    good = batch.success[batch.index] & batch.response
-    bad = ~batch.success[batch.index] & batch.response
+    good = (batch.success[batch.index] == 1) & batch.response
+    bad = (batch.success[batch.index] == 0) & batch.response
     apart, together = (get_scheme("gtpo").compute(batch, scope=s).advantage for s in ("apart", "together"))
     for half in (good, bad):
         assert abs(apart[half].mean()) < 1e-5

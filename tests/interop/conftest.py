@@ -2,8 +2,11 @@ import pickle
 
 import pytest
 
+from actfocus_core.interop import import_run
+from actfocus_core.runs import Run
 from tests.conftest import make_tokenizer
 from tests.interop.evil import Evil
+from tests.interop.files import write
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,14 @@ def evil(marker):
     assert marker.exists()
     marker.unlink()
     return content
+
+
+@pytest.fixture
+def read(tokenizer_folder, tmp_path):
+    """Rows of a format -> the run they become."""
+
+    def read(name: str, rows: list[dict], **options) -> Run:
+        run = import_run(write(name, tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder, **options)
+        return Run.open(run.path)
+
+    return read

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actfocus_core.credit import Batch
+
 SYSTEM, FIRST, SECOND = "You walk on ice.", "P (0,0) G (3,3)", "P (1,0) G (3,3)"
 REPLIES = ["<think>go right</think><answer>Right</answer>", "<think>now é🙂</think>\n<answer>Down || Down</answer>"]
 FORMATS = ("verifiers", "verifiers-v0", "prime-rl", "verl", "trl", "ragen", "areal", "skyrl", "chat")
@@ -231,7 +233,7 @@ def same(a, b, but: tuple[str, ...] = ()) -> None:
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(value, other, err_msg=name)
             assert value.dtype == other.dtype
-        elif name == "signals":
+        elif name in ("signals", "recorded"):
             assert value.keys() == other.keys()
             for signal in value:
                 np.testing.assert_array_equal(value[signal], other[signal])
@@ -241,5 +243,13 @@ def same(a, b, but: tuple[str, ...] = ()) -> None:
             assert value.texts == other.texts
         elif isinstance(value, float) and np.isnan(value):
             assert np.isnan(other), name
+        elif name == "rewards":
+            assert repr(value) == repr(other)
         else:
             assert value == other, name
+
+
+def advantages(trajectories) -> list[float]:
+    """GRPO's, one a trajectory."""
+    batch = Batch.of(trajectories)
+    return [round(float(batch.grpo()[(batch.index == i) & batch.response].mean()), 3) for i in range(len(trajectories))]

@@ -19,7 +19,7 @@ from actfocus_core.interop.exporting import Selection, export_run
 from actfocus_core.interop.formats.native import to_record, trajectories
 from actfocus_core.interop.sources import Record
 from actfocus_core.runs import Run
-from actfocus_core.trajectory import TokenKind, Trajectory, Turn
+from actfocus_core.trajectory import RECORDED, TokenKind, Trajectory, Turn
 from tests.core.test_cli import actfocus
 from tests.interop.files import same
 
@@ -63,6 +63,9 @@ def some_trajectory(draw) -> Trajectory:
                 -0.1,
                 draw(words),
                 {"k": [draw(words), 1]},
+                messages=draw(st.none() | st.lists(st.dictionaries(words, words))),
+                tools=draw(st.none() | words),
+                calls=draw(st.none() | st.lists(words)),
             )
         ],
         group=draw(words),
@@ -71,7 +74,18 @@ def some_trajectory(draw) -> Trajectory:
         rollout=draw(st.integers(0, 99)),
         step=draw(st.integers(0, 9)),
         reward=draw(st.floats(allow_infinity=False)),
-        success=draw(st.booleans()),
+        success=draw(st.sampled_from([True, False, None])),
+        rollout_id=draw(words),
+        segment=(segment := draw(st.integers(0, 9))),
+        parent=(segment - 1, draw(st.integers(0, length))) if segment and draw(st.booleans()) else None,
+        agent=draw(words),
+        trainable=draw(st.booleans()),
+        in_loss=draw(st.none() | st.just(column(st.booleans()))),
+        recorded={name: column(floats) for name in draw(st.sets(st.sampled_from([*RECORDED]), max_size=2))},
+        policy_version=draw(st.none() | st.just(column(st.integers(-1, 2**31 - 1)))),
+        rewards={draw(words): (draw(floats), float("nan")) for _ in range(draw(st.integers(0, 2)))},
+        error=draw(words),
+        stop_reason=draw(words),
     )
 
 
@@ -89,6 +103,56 @@ def test_any_trajectory_survives_parquet(tmp_path_factory, t):
     path = tmp_path_factory.mktemp("p") / "one.parquet"
     write_trajectories([t], path)
     same(t, next(FORMATS["parquet"].read(path)))
+
+
+def test_an_unknown_success_is_exported_as_null_and_selected_by_neither(rollouts, tmp_path):
+    some = [replace(t, success=known) for t, known in zip(rollouts, [True, False, None])]
+    run = Run.create(tmp_path / "r", {})
+    run.add_trajectories(0, some)
+    for success, t in ((True, some[0]), (False, some[1])):
+        assert Selection(success=success).of(run.index()) == [t.id]
+    path, _ = export_run(run, tmp_path / "x.jsonl", "jsonl")
+    assert [json.loads(line)["success"] for line in path.read_text().splitlines()] == [True, False, None]
+    assert [t.success for t in import_run(path, tmp_path / "again").trajectories()] == [True, False, None]
+
+
+def test_weighted_advantages_name_the_tokens_in_the_loss(rollouts, tmp_path):
+    """Another trainer's loss mask is kept, and an agent that is not trained has none."""
+    some = [replace(t, in_loss=np.arange(len(t)) % 2 == 0) for t in rollouts]
+    some.append(replace(rollouts[0], id="judge", trainable=False, reward=float("nan")))
+    run = Run.create(tmp_path / "r", {})
+    run.add_trajectories(0, some)
+    path, _ = export_run(run, tmp_path / "a.jsonl", "advantages", scheme="uniform")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for t, row in zip(some, rows, strict=True):
+        assert row["response_mask"] == t.loss_mask.astype(int).tolist()
+        assert not np.array(row["advantages"])[~t.loss_mask].any()
+    assert not any(rows[-1]["response_mask"]) and rows[-1]["return"] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("in_loss", [1], "'in_loss' has 1 values"),
+        ("policy_version", ["x"], "'policy_version'.0. is"),
+        ("recorded", {"value": "x"}, "'value' is"),
+        ("recorded", {"worth": None}, None),
+        ("rewards", {"a": 1}, "'a' is 1; it must be an object"),
+        ("parent", [0, 1], "'parent' is a list"),
+        ("segment", -1, "'segment' is -1"),
+        ("trainable", "no", "'trainable' is"),
+        ("error", 5, "'error' is 5"),
+    ],
+)
+def test_a_wrong_field_of_a_line_is_named(field, value, says, rollouts, tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps(to_record(rollouts[0]) | {field: value}) + "\n")
+    if says is None:
+        assert import_run(file, tmp_path / "r").trajectories()[0].recorded == {}
+        return
+    with pytest.raises(ActFocusError, match=says) as error:
+        import_run(file, tmp_path / "r")
+    assert "x.jsonl, line 1" in str(error.value)
 
 
 def test_a_selection_is_all_of_its_conditions(run, rollouts, tmp_path):

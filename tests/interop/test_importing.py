@@ -91,7 +91,7 @@ def test_every_road_leads_to_the_same_tokens_and_kinds(name, imported, tokenizer
     same(
         t,
         imported["chat"].trajectories()[0],
-        but=("id", "group", "step", "reward", "env", "model", "logprobs", "signals", "turn_records"),
+        but=("id", "group", "step", "reward", "rewards", "env", "model", "logprobs", "signals", "turn_records"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from actfocus_core.counterfactual.replay.parallel import policy_logprobs
+from actfocus_core.outcomes import numbers
 from actfocus_core.stats import gain_interval
 from actfocus_core.train.evaluate import evaluate, prompt_means, summary
 from actfocus_core.train.learner import Learner
@@ -46,14 +47,14 @@ class Evaluation:
         """
         played = self._play(learner)
         found: dict[str, float | None] = {**summary(played)}
-        d = prompt_means(played, [t.success for t in played]) - prompt_means(
-            self.rollouts, [t.success for t in self.rollouts]
+        d = prompt_means(played, numbers(t.success for t in played)) - prompt_means(
+            self.rollouts, numbers(t.success for t in self.rollouts)
         )
         found["gain"], low, high = gain_interval(d)
         if len(d) > 1:
             found |= {"gain_low": low, "gain_high": high}
         changes = [now - then for now, then in zip(policy_logprobs(learner, self.rollouts, workers=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
-            own = [c[t.response_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
+            own = [c[t.loss_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
             found[f"change_{name}"] = float(np.concatenate(own).mean()) if own else None
         return found

@@ -30,8 +30,8 @@ from actfocus_core.interop.samples import (
     on_sampled,
     prompt_and_completion,
 )
-from actfocus_core.interop.sources import Record
-from actfocus_core.trajectory import TokenKind
+from actfocus_core.interop.sources import Record, check_text
+from actfocus_core.trajectory import Component, TokenKind
 
 _SCORES = {
     "advantages": "advantage",
@@ -91,6 +91,7 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     env, run = episode.record("env", None), episode.record("run", None)
     work = run.record("work", None) if run else None
     rewards = trace.record("rewards", Record({}, trace.where))
+    components = _components(rewards)
     stop = trace.text("stop_condition", "")
     calls = trace.records("calls") if "calls" in trace else []
     cut = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
@@ -117,7 +118,9 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
             step=work.integer("step", 0) if work else 0,
             env=(env.text("id", "") if env else ""),
             model=_model(agent),
-            reward=_reward(rewards),
+            reward=_total(components),
+            rewards=components,
+            stop_reason=stop,
             terminated=not cut,
             truncated=cut,
             rollout=trace.where if len(kept) > 1 else "",
@@ -211,17 +214,22 @@ def _joined(nodes: list[Tokens]) -> Tokens:
     )
 
 
-def _reward(rewards: Record) -> float:
-    """The weighted sum; NaN where nothing was scored."""
-    values = []
-    for name in rewards.value:
-        one = rewards.value[name]
+def _components(rewards: Record) -> dict[str, Component]:
+    """The components of the reward that were scored."""
+    found = {}
+    for name, one in rewards.value.items():
+        check_text(name, f"{rewards.where}: a name")
         if isinstance(one, dict):
             reward = rewards.record(name)
-            values.append(reward.number("score") * reward.number("weight", 1.0))
+            found[name] = Component(reward.number("score"), reward.number("weight", 1.0))
         elif one is not None:
-            values.append(rewards.number(name))
-    return float(sum(values)) if values else float("nan")
+            found[name] = Component(rewards.number(name))
+    return found
+
+
+def _total(components: dict[str, Component]) -> float:
+    """The weighted sum; NaN where nothing was scored."""
+    return float(sum(c.score * c.weight for c in components.values())) if components else float("nan")
 
 
 def _model(agent: Record | None) -> str:

@@ -18,13 +18,17 @@ def draw(bottleneck: dict[str, Any]) -> Markup:
     confound = bottleneck["confound"]
     return html(
         "sections/bottleneck.html.j2",
-        chart=_chart([g for g in bottleneck["groups"] if g.get("energy_action") is not None]),
+        chart=_chart(
+            [g for g in bottleneck["groups"] if g.get("energy_action") is not None and g["sigma"] is not None]
+        ),
         too_few=len(bottleneck["groups"]) < LEAST_GROUPS,
         least_groups=LEAST_GROUPS,
         rows=[_row(r) for r in bottleneck["correlations"]],
         rho_success=decimal(confound["rho_success"]),
         rho_spread=decimal(confound["rho_spread"]),
         binary=confound["binary"],
+        unknown_returns=sum(g["unknown_returns"] for g in bottleneck["groups"]),
+        unknown_success=sum(g["unknown_success"] for g in bottleneck["groups"]),
         missing=", ".join(bottleneck["missing"]),
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from markupsafe import Markup
 
 from actfocus_core.analysis.scoreboard import Scoreboard
 from actfocus_core.credit import SCHEMES, Scheme
+from actfocus_core.outcomes import rollouts_of
 from actfocus_core.reports.templating import html
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
@@ -27,13 +29,14 @@ def draw(
 ) -> Markup:
     """The reporting card proposed by the survey arXiv 2604.09459."""
     schemes = {row["scheme"]: SCHEMES[row["scheme"]] for row in rows}
-    sizes = sorted({sum(t.group == g for t in trajectories) for g in {t.group for t in trajectories}})
+    rollouts = rollouts_of(trajectories)
+    sizes = sorted(set(Counter(t.group for t in rollouts).values()))
     return html(
         "sections/card.html.j2",
         units=_grouped(schemes, "unit"),
         evidence=_grouped(schemes, "evidence"),
         env=run.metadata.env or trajectories[0].env or "not recorded",
-        rollouts=len(trajectories),
+        rollouts=len(rollouts),
         step=step,
         sizes=" or ".join(map(str, sizes)),
         sampling=_sampling(run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
+from actfocus_core.outcomes import rollout_rows, rollouts_of, success_rate
 from actfocus_core.reports import svg
 from actfocus_core.reports.templating import html
 from actfocus_core.runs import Run
@@ -19,14 +20,15 @@ def summary(run: Run, step: int, trajectories: list[Trajectory], reference: str 
     kinds = np.concatenate([t.kinds for t in trajectories])
     response_tokens = int((kinds >= TokenKind.REASONING).sum())
     actions = int((kinds == TokenKind.ACTION).sum()) / max(response_tokens, 1)
-    success = np.mean([t.success for t in trajectories])
+    success = success_rate(trajectories)
     return html(
         "sections/summary.html.j2",
         run=run.name,
         step=step,
-        rollouts=len(trajectories),
+        rollouts=len(rollouts_of(trajectories)),
         prompts=len({t.group for t in trajectories}),
-        success=f"{success:.1%}",
+        success=f"{success.mean:.1%} successful" if success.known else "success unknown",
+        unknown=success.unknown if success.known else 0,
         response_tokens=f"{response_tokens:,}",
         actions=f"{actions:.1%}",
         reference=reference or "none",
@@ -50,13 +52,14 @@ def settings(run: Run, reference: str | None) -> Markup:
 
 def returns(run: Run, trajectories: list[Trajectory]) -> Markup:
     """A histogram of the batch's returns and, for a run of several steps, their mean at each step."""
-    charts = [svg.histogram("Returns of the rollouts of this step", np.array([t.ret for t in trajectories]), "return")]
-    index = run.index()
+    known = np.array([t.ret for t in rollouts_of(trajectories) if np.isfinite(t.ret)])
+    charts = [svg.histogram("Returns of the rollouts of this step", known, "return")] if len(known) else []
+    index = rollout_rows(run.index())
     if index["step"].nunique() > 1:
         by_step = index.groupby("step")
         means = {
-            "success rate": by_step["success"].mean().to_numpy(float),
-            "mean return": by_step["return"].mean().to_numpy(float),
+            name: by_step[column].mean().to_numpy(float, na_value=np.nan)
+            for name, column in (("success rate", "success"), ("mean return", "return"))
         }
         steps = np.array(sorted(by_step.groups), float)
         charts.append(svg.lines("Training curves", steps, means, "training step", "mean over rollouts"))

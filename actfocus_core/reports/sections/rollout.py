@@ -19,7 +19,7 @@ def draw(trajectories: list[Trajectory], batch: Batch) -> Markup:
 
     Without recorded energy, the weights are those of the scheme role only.
     """
-    deviation = {g: np.std(batch.returns[batch.group_of == batch.group_of[i]]) for i, g in enumerate(batch.groups)}
+    deviation = {g: _deviation(batch, i) for i, g in enumerate(batch.groups)}
     t = trajectories[batch.groups.index(max(deviation, key=deviation.__getitem__))]
     credit = get_scheme("actfocus").compute(batch)
     weight = token_weights(batch.kinds, None, 0.1, 0) if credit.missing else credit.weight
@@ -28,10 +28,17 @@ def draw(trajectories: list[Trajectory], batch: Batch) -> Markup:
     return html(
         "sections/rollout.html.j2",
         id=t.id,
-        ret=f"{t.ret:.3g}",
+        ret=f"{t.ret:.3g}" if np.isfinite(t.ret) else "unknown",
         weights="role only, because energy is not recorded" if credit.missing else "ActFocus",
         tokens=[
             {"text": shown(text), "kind": kind, "shade": f"{shade:.2f}" if kind >= TokenKind.REASONING else ""}
             for text, kind, shade in zip(t.texts, t.kinds.tolist(), shades)
         ],
     )
+
+
+def _deviation(batch: Batch, i: int) -> float:
+    """The standard deviation of the known returns of a trajectory's group; below any where none is known."""
+    returns = batch.returns[(batch.group_of == batch.group_of[i]) & batch.counted]
+    known = returns[np.isfinite(returns)]
+    return float(np.std(known)) if len(known) else -1.0

@@ -1,0 +1,284 @@
+"""A flat batch of tokens, as every credit scheme reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from actfocus_core.advantages import grpo_advantages, last_of_rollout
+from actfocus_core.errors import ActFocusError
+from actfocus_core.outcomes import numbers
+from actfocus_core.signals import OUR_SIGNALS, SIGNALS, signal_values
+from actfocus_core.trajectory import TokenKind, Trajectory, response_mask
+
+VALUE_SIGNALS = (
+    "value",
+    "policy_q",
+    "policy_v",
+    "oracle_q",
+    "oracle_v",
+    "policy_q_replica",
+    "policy_v_replica",
+    "criticality",
+    "answer_logprob_before",
+    "answer_logprob_after",
+)
+"""Read off ``Trajectory.signals`` under their own names. ``value``: a critic's, before each token. The
+others belong to a turn and stand on all its response tokens: Q of the turn taken and V before it, of
+the policy and of perfect play, in the environment's rewards from that turn on; a second estimate of
+the policy's (``_replica``); the standard deviation of perfect play's Q over the legal actions there
+(``criticality``); the mean log-prob of the solution's text given all that was before the turn, and
+with the turn."""
+
+HOW_TO_GET = {
+    "energy": "`actfocus score` adds it",
+    "entropy": "`actfocus score` adds it",
+    "centred_energy": "`actfocus score` adds it",
+    "shift": "`actfocus score` adds it",
+    "nll": "the rollout records it: log-probs of the sampled tokens",
+    "policy_entropy": "the rollout records it: the policy's entropy at each sampled token",
+    "value": "training with PPO makes a critic",
+    "state_key": "the rollout's turns record it",
+    "turn_reward": "the rollout's turns record it; the turns must add up to the return",
+    "success": "whoever wrote the rollouts says which succeeded, or `actfocus import --success-at` tells it by the reward",
+    "policy_q": "`actfocus oracle` adds it",
+    "policy_v": "`actfocus oracle` adds it",
+    "oracle_q": "`actfocus oracle` adds it",
+    "oracle_v": "`actfocus oracle` adds it",
+    "answer_logprob_before": "`actfocus oracle --answers` adds it",
+    "answer_logprob_after": "`actfocus oracle --answers` adds it",
+}
+"""What a scheme may need -> where it comes from."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All tokens of a training batch, one trajectory after another: N tokens, n trajectories.
+
+    Response tokens are those in the loss (``Trajectory.loss_mask``); a sampled token out of it is TEMPLATE here, so that no
+    scheme counts it. Trajectories of an agent that is not trained have no response token, stand in a group of their own and
+    are never ``counted``.
+
+    Its K turns are those with response tokens, in order of the tokens. What a turn without any
+    earned is added to the turn before it, so that the rewards of a trajectory stay whole.
+    """
+
+    kinds: npt.NDArray[np.uint8]
+    """uint8 [N], TEMPLATE for a sampled token that is not in the loss"""
+    turns: npt.NDArray[np.int16]
+    """int16 [N]"""
+    index: npt.NDArray[np.int64]
+    """int64 [N], which trajectory a token belongs to"""
+    signals: dict[str, npt.NDArray[np.float32]]
+    """name -> float32 [N]: those of SIGNALS, OUR_SIGNALS and VALUE_SIGNALS that are recorded for
+    all response tokens"""
+    returns: npt.NDArray[np.float64]
+    """float64 [n], NaN where unknown"""
+    groups: list[str]
+    """n prompt names; where one was played at several steps, each step is a group of its own"""
+    ids: list[str]
+    """n trajectory ids"""
+    success: npt.NDArray[np.float64]
+    """float64 [n], 1 or 0, NaN where unknown"""
+    turn_of: npt.NDArray[np.int64]
+    """int64 [N], which of the K turns a response token belongs to, -1 for other tokens"""
+    turn_owner: npt.NDArray[np.int64]
+    """int64 [K], the turn's trajectory"""
+    turn_rewards: npt.NDArray[np.float64] | None
+    """float64 [K], reward plus penalty; None where the turns do not add up to the returns"""
+    turn_states: npt.NDArray[np.int64] | None
+    """int64 [K], equal for equal states of one prompt; None where states are not recorded"""
+    rollouts: list[str] | None = None
+    """n names, equal within a group for the trajectories that are one rollout; None: each is one"""
+    trainable: npt.NDArray[np.bool_] | None = None
+    """bool [n], False for those of an agent that is not trained; None: all are trained"""
+
+    @classmethod
+    def of(cls, trajectories: list[Trajectory]) -> Batch:
+        """Lay trajectories out. Raises ActFocusError where there are none."""
+        if not trajectories:
+            raise ActFocusError("no trajectories: a batch needs at least one")
+        kinds = np.concatenate([t.kinds for t in trajectories])
+        in_loss = np.concatenate([t.loss_mask for t in trajectories])
+        kinds = np.where(in_loss | ~response_mask(kinds), kinds, np.uint8(TokenKind.TEMPLATE))
+        turns = np.concatenate([t.turns for t in trajectories])
+        index = np.repeat(np.arange(len(trajectories)), [len(t) for t in trajectories])
+        returns = np.array([t.ret for t in trajectories])
+        response = response_mask(kinds)
+        turn_of, owner, number = _turn_rows(response, turns, index)
+        return cls(
+            kinds,
+            turns,
+            index,
+            _recorded(trajectories, response),
+            returns,
+            _groups(trajectories),
+            [t.id for t in trajectories],
+            numbers(t.success for t in trajectories),
+            turn_of,
+            owner,
+            _turn_rewards(trajectories, returns, owner, number),
+            _turn_states(trajectories, owner, number),
+            [t.rollout_key for t in trajectories],
+            np.array([t.trainable for t in trajectories], bool),
+        )
+
+    @cached_property
+    def response(self) -> np.ndarray:
+        """bool [N], True where the token is in the loss."""
+        return response_mask(self.kinds)
+
+    @cached_property
+    def group_of(self) -> npt.NDArray[np.int64]:
+        """int64 [n], the number of a trajectory's group, in order of first appearance."""
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(self.groups))}
+        return np.array([numbers[name] for name in self.groups])
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """bool [n], True for one trajectory of every rollout, its last: the one that statistics of a group count."""
+        counted: np.ndarray = self.last == np.arange(len(self.groups))
+        return counted if self.trainable is None else counted & self.trainable
+
+    @cached_property
+    def last(self) -> npt.NDArray[np.int64]:
+        """int64 [n], the last trajectory of each one's rollout; its return is the rollout's."""
+        return last_of_rollout(self.groups, self.rollouts)
+
+    @cached_property
+    def rollout_of(self) -> npt.NDArray[np.int64]:
+        """int64 [n], the number of a trajectory's rollout, in order of first appearance."""
+        numbers = {row: i for i, row in enumerate(dict.fromkeys(self.last.tolist()))}
+        return np.array([numbers[row] for row in self.last.tolist()], np.int64)
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """int64 [N]: how many response tokens of its rollout stand before a token, -1 for other tokens.
+
+        Segments of a rollout follow one another in the order of the batch.
+        """
+        place = np.full(len(self.kinds), -1)
+        place[self.response] = self.place_in_rollout(self.index[self.response])
+        return place
+
+    def place_in_rollout(self, owner: np.ndarray) -> npt.NDArray[np.int64]:
+        """int64 [m]: how many of these items of its rollout stand before each; ``owner`` [m], ascending: their trajectories."""
+        sizes = np.bincount(owner, minlength=len(self.groups))
+        before = np.zeros(len(sizes), np.int64)
+        so_far: dict[int, int] = {}
+        for row, (rollout, size) in enumerate(zip(self.rollout_of.tolist(), sizes.tolist())):
+            before[row] = so_far.get(rollout, 0)
+            so_far[rollout] = before[row] + size
+        place: npt.NDArray[np.int64] = before[owner] + np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
+        return place
+
+    @cached_property
+    def turn_first(self) -> npt.NDArray[np.int64]:
+        """int64 [K], where in the batch a turn's first response token is."""
+        where = np.flatnonzero(self.response)
+        return where[np.searchsorted(self.turn_of[where], np.arange(len(self.turn_owner)))]
+
+    @cached_property
+    def turn_last(self) -> np.ndarray:
+        """bool [K], True for the last turn of its trajectory."""
+        return np.append(self.turn_owner[1:] != self.turn_owner[:-1], True)[: len(self.turn_owner)]
+
+    def has(self, name: str) -> bool:
+        """Whether the batch has what a scheme may need (a key of HOW_TO_GET)."""
+        if name == "success":
+            return bool(np.isfinite(self.success if self.trainable is None else self.success[self.trainable]).all())
+        recorded = {"turn_reward": self.turn_rewards, "state_key": self.turn_states}
+        return recorded[name] is not None if name in recorded else name in self.signals
+
+    def grpo(self, std: bool = True) -> np.ndarray:
+        """float32 [N]: the GRPO advantage of the trajectory's rollout on its response tokens, 0 elsewhere."""
+        advantages = grpo_advantages(self.returns, self.groups, std, self.rollouts)
+        return np.where(self.response, advantages[self.index], np.float32(0))
+
+    def turn_mean(self, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
+        """float64 [K]: mean of ``values`` [N] over a turn's response tokens, or those marked in ``of``.
+
+        NaN for a turn without such tokens.
+        """
+        chosen = self.response if of is None else self.response & of
+        row, turns = self.turn_of[chosen], len(self.turn_owner)
+        count = np.bincount(row, minlength=turns)
+        total = np.bincount(row, np.asarray(values, np.float64)[chosen], minlength=turns)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def turn_signal(self, name: str) -> npt.NDArray[np.float64]:
+        """float64 [K]: a signal at each turn's first response token, so predicted from the prompt."""
+        return self.signals[name][self.turn_first].astype(np.float64)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """float32 [N]: one value a turn [K] put on its response tokens, 0 elsewhere."""
+        out = np.zeros(len(self.kinds), np.float32)
+        out[self.response] = values[self.turn_of[self.response]]
+        return out
+
+    def following(self, values: np.ndarray, end: float = 0.0) -> np.ndarray:
+        """float64 [K]: the value of the next turn of the trajectory, ``end`` after its last."""
+        return np.where(self.turn_last, end, np.append(values[1:], end)[: len(values)])
+
+
+def _groups(trajectories: list[Trajectory]) -> list[str]:
+    """The names of the groups; an agent that is not trained has one of its own beside the solver's."""
+    steps: dict[str, set[int]] = {}
+    for t in trajectories:
+        steps.setdefault(t.group, set()).add(t.step)
+    return [
+        t.group
+        + (f", step {t.step}" if len(steps[t.group]) > 1 else "")
+        + ("" if t.trainable else f", {t.agent or 'an agent'} (not trained)")
+        for t in trajectories
+    ]
+
+
+def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """turn_of [N]; owner and turn number of each of the K turns."""
+    owner, number = index[response], turns[response]
+    new = np.ones(len(owner), bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (number[1:] != number[:-1])
+    turn_of = np.full(len(index), -1)
+    turn_of[response] = np.cumsum(new) - 1
+    return turn_of, owner[new], number[new]
+
+
+def _turn_rewards(
+    trajectories: list[Trajectory], returns: np.ndarray, owner: np.ndarray, number: np.ndarray
+) -> np.ndarray | None:
+    rewards = np.zeros(len(owner))
+    ends = np.searchsorted(owner, np.arange(len(trajectories) + 1))
+    for t, first, last in zip(trajectories, ends, ends[1:]):
+        if first == last:
+            continue
+        row = np.searchsorted(number[first:last], np.arange(len(t.turn_records)), side="right") - 1
+        np.add.at(rewards, first + np.maximum(row, 0), [r.reward + r.penalty for r in t.turn_records])
+    total = np.bincount(owner, rewards, minlength=len(trajectories))
+    whole = np.isclose(total, returns, atol=1e-6) | (np.diff(ends) == 0)
+    return rewards if whole.all() else None
+
+
+def _turn_states(trajectories: list[Trajectory], owner: np.ndarray, number: np.ndarray) -> np.ndarray | None:
+    numbers: dict[tuple[str, int, str], int] = {}
+    states = np.empty(len(owner), np.int64)
+    for row, (i, turn) in enumerate(zip(owner.tolist(), number.tolist())):
+        t = trajectories[i]
+        if not 0 <= turn < len(t.turn_records) or not t.turn_records[turn].state_key:
+            return None
+        states[row] = numbers.setdefault((t.group, t.step, t.turn_records[turn].state_key), len(numbers))
+    return states
+
+
+def _recorded(trajectories: list[Trajectory], response: np.ndarray) -> dict[str, np.ndarray]:
+    found = {name: [signal_values(t, name) for t in trajectories] for name in (*SIGNALS, *OUR_SIGNALS)}
+    found |= {
+        name: [t.signals[name] for t in trajectories]
+        for name in VALUE_SIGNALS
+        if all(name in t.signals for t in trajectories)
+    }
+    whole = {name: np.concatenate(columns) for name, columns in found.items()}
+    return {name: values for name, values in whole.items() if np.isfinite(values[response]).all()}
