@@ -55,10 +55,9 @@ def parts_of_a_step(config: TrainConfig) -> dict[str, Callable[[], object]]:
 
     def update() -> None:
         learner = Learner(config, policy)
-        batch, credit = learner.credit(rollouts)
-        tokens = learner.batch(rollouts, batch, credit, credit.advantage)
-        for rows, normaliser in learner.minibatches(tokens, credit, 1, 0):
-            policy_gradient(learner.model, tokens, rows, normaliser, config)
+        prepared = learner.prepare(rollouts)
+        for rows, normaliser in learner.minibatches(prepared, step=1, epoch=0):
+            policy_gradient(learner.model, prepared.training_batch, rows, normaliser, config)
         policy.model.zero_grad(set_to_none=True)
 
     return {

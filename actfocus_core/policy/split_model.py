@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicCache
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.policy.tiny_cpu import fast_model
@@ -31,12 +30,6 @@ class SplitModel:
         self.softcap = getattr(config, "final_logit_softcapping", None)
         # Cohere multiplies by logit_scale, Granite divides by logits_scaling.
         self.scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-        self.full_attention = (
-            config._attn_implementation == "sdpa"
-            and getattr(config, "sliding_window", None) is None
-            and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
-        )
-        """Every token attends to all before it, through the fused function that takes any mask."""
         self._check(model)
 
     @property
@@ -58,46 +51,6 @@ class SplitModel:
         if self.fast is not None:
             return self.fast.hidden_at(ids_BT, rows, columns)
         hidden: torch.Tensor = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
-        return hidden[rows, columns]
-
-    def states(
-        self, ids_BT: torch.Tensor, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-        """[n, d] last hidden states at n places, None without any; keys and values of every layer in turn, each [B, K, T, w].
-
-        For a model of ``full_attention``.
-        """
-        cache = DynamicCache()
-        hidden = self.backbone(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
-        layers: list[Any] = cache.layers  # Of full attention, and read: each has its keys and values.
-        return (None if rows is None else hidden[rows, columns]), [
-            states for layer in layers for states in (layer.keys, layer.values)
-        ]
-
-    def hidden_after(
-        self,
-        states: list[torch.Tensor],
-        sizes: torch.Tensor,
-        ids_BT: torch.Tensor,
-        rows: torch.Tensor,
-        columns: torch.Tensor,
-    ) -> torch.Tensor:
-        """[n, d] last hidden states at these n places of ids that go on from ``states``, valid up to ``sizes`` [B] in each row."""
-        B, T = ids_BT.shape
-        step, width = torch.arange(T, device=ids_BT.device), states[0].shape[2]
-        old = torch.arange(width, device=ids_BT.device) < sizes[:, None]
-        new = step <= step[:, None]
-        mask = torch.cat([old[:, None].expand(-1, T, -1), new.expand(B, -1, -1)], dim=2)[:, None]
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(zip(states[::2], states[1::2])):
-            cache.update(keys, values, layer)
-        hidden: torch.Tensor = self.backbone(
-            input_ids=ids_BT,
-            position_ids=sizes[:, None] + step,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
         return hidden[rows, columns]
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:

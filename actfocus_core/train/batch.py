@@ -6,7 +6,7 @@ speed and nothing else, since every loss is a sum over tokens with a normaliser 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,32 +77,29 @@ class TrainingBatch:
         rows: np.ndarray,
         tokens: int,
         device: torch.device,
-        read: Mapping[int, int] | None = None,
-        shared: bool = False,
+        by_prefix: bool = False,
     ) -> Iterator[MicroBatch]:
-        """These trajectories, sorted by what is read of them, about ``tokens`` padded tokens at a time.
+        """The trajectories ``rows`` in order of length, in micro-batches of about ``tokens`` tokens, padding included.
 
-        ``shared``: for a model that reads once what neighbours begin alike with (``SplitModel.shares_prefixes``): sorted by their tokens
-        instead, and counted without padding and without what is shared. ``read``: trajectory -> its first tokens that are
-        read elsewhere; they count, for their keys are held here too. On a CPU, where the next is so much longer that the
-        others would be padded with more than PADDING tokens, they go alone.
+        On a CPU a micro-batch also ends where the next trajectory would pad the others by more than PADDING tokens.
+        ``by_prefix``: in the order of their tokens instead, each shared prefix counted once and no padding, for a model
+        of ``SplitModel.shares_prefixes``.
         """
         padding = PADDING if device.type == "cpu" else tokens
         written = [i for i in rows if len(self.where[i])]
-        if shared:
-            # The last response token is predicted, never read.
-            read_of = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in written]
-            yield from (
-                self._micro([written[k] for k in chosen], device) for chosen in batches_by_prefix(read_of, tokens)
-            )
+        if by_prefix:
+            # The last response token is predicted and never an input.
+            inputs = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in written]
+            for batch in batches_by_prefix(inputs, tokens):
+                yield self._micro([written[k] for k in batch], device)
             return
-        # The last response token is predicted, never read: nothing from there on is fed.
+        # Nothing after the last response token is fed.
         size = {i: int(self.where[i][-1]) + 1 for i in written}
-        own = {i: size[i] - read[i] for i in written} if read else size
         chosen: list[int] = []
-        for i in sorted(written, key=own.__getitem__):
-            longest = max(size[j] for j in [*chosen, i])
-            if chosen and (longest * (len(chosen) + 1) > tokens or (own[i] - own[chosen[-1]]) * len(chosen) > padding):
+        for i in sorted(written, key=size.__getitem__):
+            if chosen and (
+                size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > padding
+            ):
                 yield self._micro(chosen, device)
                 chosen = []
             chosen.append(i)

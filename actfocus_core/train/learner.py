@@ -171,7 +171,7 @@ class Learner:
             self.policy.device,
             self.config.precision,
             (2,),
-            shared=self.model.shares_prefixes,
+            by_prefix=self.model.shares_prefixes,
         )
         logprobs = [values[:, 0] for values in recomputed]
         for t, values in zip(selected, recomputed):

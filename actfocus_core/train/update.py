@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,6 @@ from actfocus_core.losses import PolicyLoss, masked_mean, policy_loss, reference
 from actfocus_core.policy.split_model import SplitModel, chunk_rows
 from actfocus_core.train.batch import MicroBatch, TrainingBatch
 from actfocus_core.train.config import TrainConfig
-from actfocus_core.train.prefix import SharedPrefix
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 
 if TYPE_CHECKING:
@@ -85,16 +84,13 @@ class Adam:
             self.inner.state[self.parameters[name]][key] = value.to(self.parameters[name].device, copy=True)
 
 
-def forward(
-    model: SplitModel, micro: MicroBatch, entropy: bool = False, prefix: SharedPrefix | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def forward(model: SplitModel, micro: MicroBatch, entropy: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probs of the response tokens, float32 [n], and the entropies of their distributions.
 
-    ``prefix``: the shared prefixes of the mini-batch, computed already; None: every row is computed whole. Logits are
-    computed at response tokens only. Where the backward pass would hold more than HELD_LOGITS of them, they are
-    recomputed chunk by chunk.
+    Logits are computed at response tokens only. Where the backward pass would hold more than HELD_LOGITS of them, they
+    are recomputed chunk by chunk.
     """
-    hidden = prefix.hidden(micro) if prefix else model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1)
+    hidden = model.hidden_at(micro.ids[:, :-1], micro.rows, micro.positions - 1)
     vocabulary = model.head.weight.shape[0]
     if not hidden.requires_grad or len(micro) * vocabulary > HELD_LOGITS:
         rows = chunk_rows(vocabulary, hidden.device)
@@ -168,22 +164,14 @@ def policy_gradient(
     computed = batch.tokens(rows)
     sums: dict[str, float] = {}
     device = model.head.weight.device
-    prefix = None
-    if SharedPrefix.worth_it(model, batch, rows):
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, model.shares_prefixes):
         with autocast(device, config.precision):
-            prefix = SharedPrefix(model, batch, rows, config.micro_tokens, device)
-    for micro in batch.micro_batches(
-        rows, config.micro_tokens, device, prefix.read if prefix else None, model.shares_prefixes
-    ):
-        with autocast(device, config.precision):
-            loss, parts = _losses(model, micro, prefix, normaliser, config, tokens)
+            loss, parts = _losses(model, micro, normaliser, config, tokens)
         torch.autograd.backward(loss)
         # Means over the micro-batch become its part of the mean over all computed tokens.
         fraction = len(micro) / computed
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) * (1 if name in _SUMS else fraction)
-    if prefix:
-        prefix.backward()
     return sums or None
 
 
@@ -194,13 +182,12 @@ _SUMS = ("loss/policy", "loss/entropy", "loss/kl")
 def _losses(
     model: SplitModel,
     micro: MicroBatch,
-    prefix: SharedPrefix | None,
     normaliser: np.ndarray,
     config: TrainConfig,
     tokens: int,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of a micro-batch, its part of that of the mini-batch of ``tokens`` response tokens; and its terms by name."""
-    logprobs, entropies = forward(model, micro, bool(config.entropy_coef), prefix)
+    logprobs, entropies = forward(model, micro, bool(config.entropy_coef))
     result = _surrogate(micro, logprobs, micro.columns["weights"], normaliser, config)
     loss, ones = result.loss, torch.ones_like(logprobs)
     parts = {
@@ -255,7 +242,7 @@ def gradient_by_kind(
     parameters, device = list(adam.parameters.values()), model.head.weight.device
     gradients = {kind: [torch.zeros_like(p) for p in parameters] for kind in RESPONSE_KINDS}
     rows = rows[~batch.without_gradient()[rows]]
-    for micro in batch.micro_batches(rows, config.micro_tokens, device, shared=model.shares_prefixes):
+    for micro in batch.micro_batches(rows, config.micro_tokens, device, model.shares_prefixes):
         with autocast(device, config.precision):
             logprobs, _ = forward(model, micro)
             losses = {
@@ -312,16 +299,15 @@ def per_token(
     device: torch.device,
     precision: str = "float32",
     shape: tuple[int, ...] = (),
-    read: Mapping[int, int] | None = None,
-    shared: bool = False,
+    by_prefix: bool = False,
 ) -> list[np.ndarray]:
     """float32 [T, *shape] per trajectory: ``of_micro(micro)`` [n, *shape] at its response tokens, NaN elsewhere.
 
-    ``read``, ``shared``: as in ``TrainingBatch.micro_batches``.
+    ``by_prefix``: as in ``TrainingBatch.micro_batches``.
     """
     batch = TrainingBatch(trajectories, {})
     values = [np.full((len(t), *shape), np.nan, np.float32) for t in trajectories]
-    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device, read, shared):
+    for micro in batch.micro_batches(np.arange(len(trajectories)), tokens, device, by_prefix):
         with autocast(device, precision):
             numbers = of_micro(micro).float().cpu().numpy()
         rows, positions = micro.rows.cpu().numpy(), micro.positions.cpu().numpy()

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 
 from actfocus_core.policy import Policy
-from actfocus_core.train.batch import TrainingBatch
 from actfocus_core.train.learner import Learner, StateDict
-from actfocus_core.train.prefix import SharedPrefix
-from actfocus_core.train.update import autocast, forward, per_token
+from actfocus_core.train.update import forward, per_token
 from actfocus_core.trajectory import Trajectory
 
 Item = TypeVar("Item")
@@ -70,17 +68,11 @@ def policy_logprobs(learner: Learner, trajectories: list[Trajectory], workers: i
 
 @torch.no_grad()
 def _logprobs(learner: Learner, trajectories: list[Trajectory]) -> list[np.ndarray]:
-    device, batch, rows = learner.policy.device, TrainingBatch(trajectories, {}), np.arange(len(trajectories))
-    prefix = None
-    if SharedPrefix.worth_it(learner.model, batch, rows):
-        with autocast(device, learner.config.precision):
-            prefix = SharedPrefix(learner.model, batch, rows, learner.config.micro_tokens, device)
     return per_token(
         trajectories,
-        lambda micro: forward(learner.model, micro, prefix=prefix)[0],
+        lambda micro: forward(learner.model, micro)[0],
         learner.config.micro_tokens,
-        device,
+        learner.policy.device,
         learner.config.precision,
-        read=prefix.read if prefix else None,
-        shared=learner.model.shares_prefixes,
+        by_prefix=learner.model.shares_prefixes,
     )
