@@ -310,6 +310,11 @@ class Trajectory:
         return mask
 
     @property
+    def kinds_in_loss(self) -> npt.NDArray[np.uint8]:
+        """uint8 [T], the kinds, with TEMPLATE for a sampled token that is not in the loss: what gives and counts credit."""
+        return np.where(self.loss_mask | ~self.response_mask, self.kinds, np.uint8(TokenKind.TEMPLATE))
+
+    @property
     def answered(self) -> set[int]:
         """The turns whose reply is well formed: the demanded thinking and an answer. Others have no action tokens.
 

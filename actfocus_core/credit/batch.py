@@ -12,7 +12,7 @@ from actfocus_core.advantages import grpo_advantages, last_of_rollout
 from actfocus_core.errors import ActFocusError
 from actfocus_core.outcomes import numbers
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS, signal_values
-from actfocus_core.trajectory import TokenKind, Trajectory, response_mask
+from actfocus_core.trajectory import Trajectory, response_mask
 
 VALUE_SIGNALS = (
     "value",
@@ -101,9 +101,7 @@ class Batch:
         """Lay trajectories out. Raises ActFocusError where there are none."""
         if not trajectories:
             raise ActFocusError("no trajectories: a batch needs at least one")
-        kinds = np.concatenate([t.kinds for t in trajectories])
-        in_loss = np.concatenate([t.loss_mask for t in trajectories])
-        kinds = np.where(in_loss | ~response_mask(kinds), kinds, np.uint8(TokenKind.TEMPLATE))
+        kinds = np.concatenate([t.kinds_in_loss for t in trajectories])
         turns = np.concatenate([t.turns for t in trajectories])
         index = np.repeat(np.arange(len(trajectories)), [len(t) for t in trajectories])
         returns = np.array([t.ret for t in trajectories])

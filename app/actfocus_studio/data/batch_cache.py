@@ -42,7 +42,7 @@ class BatchConstants:
 
     size: int
     advantages: dict[str, float | None]
-    """trajectory id -> GRPO advantage; None where the rollout was never scored"""
+    """trajectory id -> GRPO advantage; None where the rollout was never scored, or is not trained"""
     kinds: dict[str, dict[str, float]]
     """kind -> n tokens, sum of |A|, sum of A^2"""
     cells: dict[str, dict[str, int]]
@@ -92,7 +92,8 @@ class BatchCache:
 def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
     """GRPO advantages among the rollouts that were scored; another trainer may have left some out, which get 0."""
     returns = np.array([t.ret for t in trajectories])
-    scored, advantages = np.isfinite(returns), np.zeros(len(returns), np.float32)
+    scored = np.isfinite(returns) & np.array([t.trainable for t in trajectories], bool)
+    advantages = np.zeros(len(returns), np.float32)
     counted = [t for t, there in zip(trajectories, scored) if there]
     advantages[scored] = grpo_advantages(
         returns[scored], [t.group for t in counted], rollouts=[t.rollout_key for t in counted]
@@ -104,7 +105,7 @@ def constants(trajectories: list[Trajectory]) -> BatchConstants:
     """The constants of a batch that is given."""
     advantages = _advantages(trajectories)
     lengths = [len(t) for t in trajectories]
-    kinds = np.concatenate([t.kinds for t in trajectories])
+    kinds = np.concatenate([t.kinds_in_loss for t in trajectories])
     index = np.repeat(np.arange(len(trajectories)), lengths)
     size_A = np.abs(advantages.astype(np.float64))[index]
     groups = {name: i for i, name in enumerate(dict.fromkeys(t.group for t in trajectories))}
@@ -123,7 +124,7 @@ def constants(trajectories: list[Trajectory]) -> BatchConstants:
     }
     return BatchConstants(
         len(trajectories),
-        {t.id: float(a) if np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
+        {t.id: float(a) if t.trainable and np.isfinite(t.ret) else None for t, a in zip(trajectories, advantages)},
         {kind.name.lower(): _counts(size_A[kinds == kind]) for kind in RESPONSE_KINDS},
         cells,
         {name: _scopes(values[action], size_A[action], cell_of) for name, values in signals.items()},

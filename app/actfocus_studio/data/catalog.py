@@ -134,11 +134,12 @@ def locate(run: Run, view: View) -> tuple[Place, list[str]]:
 
 
 def _masks(index: pd.DataFrame) -> dict[str, np.ndarray]:
-    success = index["success"].to_numpy(bool)
     return {
         "all": np.ones(len(index), bool),
-        "success": success,
-        "failure": ~success,
+        **{
+            name: (index["success"] == value).to_numpy(bool, na_value=False)
+            for name, value in (("success", True), ("failure", False))
+        },
         "malformed": (index["n_valid"] < index["n_turns"]).to_numpy(bool),
     }
 
@@ -167,7 +168,12 @@ def _position(index: pd.DataFrame, view: View, kept: np.ndarray, notes: list[str
 def _telling(index: pd.DataFrame) -> int:
     """A trajectory to begin with: several turns, a success, in a group where others failed."""
     spread = index.groupby(["step", "group"])["return"].transform(lambda r: r.max() > r.min())
-    good = index["success"] & spread & index["n_turns"].between(2, 4) & (index["n_valid"] == index["n_turns"])
+    good = (
+        index["success"].fillna(False).astype(bool)
+        & spread
+        & index["n_turns"].between(2, 4)
+        & (index["n_valid"] == index["n_turns"])
+    )
     for candidates in (good, spread & (index["n_turns"] > 1)):
         if candidates.any():
             return int(candidates.to_numpy(bool).argmax())
@@ -175,19 +181,18 @@ def _telling(index: pd.DataFrame) -> int:
 
 
 def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dict]:
-    columns = [
-        index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "success", "n_valid", "n_turns")
-    ]
+    columns = [index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "n_valid", "n_turns")]
+    success = index["success"].to_numpy(object, na_value=None)[rows].tolist()
     return [
         {
             "id": id,
             "rollout": int(rollout),
             "return": float(ret) if np.isfinite(ret) else None,
-            "success": bool(success),
+            "success": known,
             "malformed": bool(n_valid < n_turns),
             "kept": bool(kept[i]),
         }
-        for i, id, rollout, ret, success, n_valid, n_turns in zip(rows, *columns)
+        for i, known, id, rollout, ret, n_valid, n_turns in zip(rows, success, *columns)
     ]
 
 

@@ -92,6 +92,14 @@
     hide = setTimeout(() => toast.classList.remove('on'), 2200);
   }
 
+  /* The share of the trajectories that succeeded, of those of which it is known. */
+  function rate(counts) {
+    const known = counts.success + counts.failure;
+    const unknown = counts.all - known;
+    if (!known) return 'success unknown';
+    return `${AF.dom.percent(counts.success / known)} success${unknown ? ` (${unknown.toLocaleString('en')} unknown)` : ''}`;
+  }
+
   /* What is loaded, from a page's payload. */
   function show(data) {
     const { select, loaded } = parts;
@@ -106,7 +114,7 @@
     const all = place.counts.all;
     const facts = [['policy', run.policy], ['reference', run.reference || 'unavailable'],
       ['environment', environment(run)],
-      ['trajectories', `${all.toLocaleString('en')} · ${AF.dom.percent(place.counts.success / all)} success`]];
+      ['trajectories', `${all.toLocaleString('en')} · ${rate(place.counts)}`]];
     loaded.replaceChildren(...facts.map(([name, value]) =>
       el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)));
     select.title = facts.map(([name, value]) => `${name}: ${value}`).join('\n');

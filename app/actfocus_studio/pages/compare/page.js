@@ -275,7 +275,7 @@
       : p.model.known ? '' : 'unavailable: this rollout has no return';
     const where = t.run === store.place.run ? `step ${t.step}` : `${t.run}, step ${t.step}`;
     return `${titleOf(scheme(p.side))} · ${where}, rollout ${t.rollout}, return ${number(t.return, 2)}`
-      + `, ${t.success ? 'success' : 'failure'}${reason ? ` · ${reason}` : ''}`;
+      + `, ${AF.dom.outcome(t.success)}${reason ? ` · ${reason}` : ''}`;
   }
 
   /* The numbers of one token in every pane. */
@@ -314,7 +314,7 @@
     page.member.hidden = !place;
     if (!place) return;
     page.member.replaceChildren(...place.members.map((m) => el('option', '', { value: m.id },
-      `rollout ${m.rollout}: return ${number(m.return, 2)}, ${m.success ? 'success' : 'failure'}`)));
+      `rollout ${m.rollout}: return ${number(m.return, 2)}, ${AF.dom.outcome(m.success)}`)));
     page.member.value = store.place.other;
   }
 

@@ -169,7 +169,7 @@ def _member(row: pd.Series) -> dict:
         "id": row["id"],
         "rollout": int(row["rollout"]),
         "return": finite(float(row["return"])),
-        "success": bool(row["success"]),
+        "success": None if pd.isna(row["success"]) else bool(row["success"]),
     }
 
 

@@ -66,6 +66,7 @@ def _fitting(run: Run, steps: list[int]) -> list[int]:
 def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -> Diagnosis:
     """Read the steps and diagnose them. ``reference`` counts for the steps it scored."""
     read = [run.trajectories(step, reference if reference in run.references(step) else None) for step in steps]
+    read = [[t for t in step if t.trainable] for step in read]
     everything = [t for step in read for t in step]
     scored = [t for t in everything if np.isfinite(t.ret)]
     if not scored:
@@ -83,8 +84,9 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
                 **{name: [row[name] for row in rows] for name in names},
             },
             "rollouts": {
-                name: values[batch.counted].tolist()
-                for name, values in (("group", batch.group_of), ("return", batch.returns), ("success", batch.success))
+                "group": batch.group_of[batch.counted].tolist(),
+                "return": batch.returns[batch.counted].tolist(),
+                "success": [finite(value) for value in batch.success[batch.counted].tolist()],
             },
             "correlations": bottleneck["correlations"],
             "confound": bottleneck["confound"],

@@ -252,7 +252,7 @@
       { x: band.x, y: band.high, mode: 'lines', line: { width: 0 }, fill: 'tonexty', fillcolor: t.dark ? 'rgba(86,180,233,0.13)' : 'rgba(0,114,178,0.1)', hoverinfo: 'skip' },
       { x: band.x, y: band.y, mode: 'lines', line: { width: 1.3, color: t.muted, dash: 'dot' }, hoverinfo: 'skip' }] : [];
     const points = { x, y: groups.sigma, mode: 'markers', customdata: groups.label.map((_, i) => [i]),
-      text: groups.label.map((label, i) => `${plots.plain(label)}<br>σ ${number(groups.sigma[i], 3)}, mean ${number(x[i], 3)}<br>success ${percent(groups.success[i])}`),
+      text: groups.label.map((label, i) => `${plots.plain(label)}<br>σ ${number(groups.sigma[i], 3)}, mean ${number(x[i], 3)}<br>success ${rate(i)}`),
       hovertemplate: '%{text}<extra></extra>', selectedpoints: page.brush ? [...page.brush.groups] : null, unselected: { marker: { opacity: 0.15 } },
       marker: { size: groups.label.map((_, i) => (i === page.open ? SIZE + 6 : SIZE)), symbol: symbols(),
         color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)),
@@ -263,12 +263,19 @@
 
   const top = () => 1.1 * Math.max(0.05, ...page.data.groups.sigma);
 
+  /* The success rate of group i over the rollouts of which it is known, and how many are not. */
+  function rate(i) {
+    const { success, unknown_success: unknown } = page.data.groups;
+    return success[i] === null ? 'unknown' : `${percent(success[i])}${unknown[i] ? ` (${unknown[i]} unknown)` : ''}`;
+  }
+
   /* Groups of one place become one point, its area their number: for 0/1 returns many meet. */
   function confound() {
     const { groups } = page.data;
     const t = plots.theme();
     const places = new Map();
     groups.sigma.forEach((sigma, i) => {
+      if (groups.success[i] === null) return;
       const key = `${groups.success[i].toFixed(6)} ${sigma.toFixed(6)}`;
       places.set(key, [...(places.get(key) || []), i]);
     });
@@ -288,7 +295,7 @@
     const values = [...new Set(rollouts.return)];
     const wide = Math.max(...values) - Math.min(...values);
     const of = (p) => wide * Math.sqrt(p * (1 - p));
-    if (values.length !== 2 || groups.sigma.some((sigma, i) => Math.abs(sigma - of(groups.success[i])) > 1e-6)) return [];
+    if (values.length !== 2 || groups.sigma.some((sigma, i) => groups.success[i] === null || Math.abs(sigma - of(groups.success[i])) > 1e-6)) return [];
     const p = Array.from({ length: 101 }, (_, i) => i / 100);
     return [{ x: p, y: p.map(of), mode: 'lines', line: { width: 1.3, color: t.muted, dash: 'dot' }, hoverinfo: 'skip' }];
   }
@@ -391,7 +398,7 @@
     const { groups, kept } = page.data;
     const flat = groups.sigma[i] === 0;
     const node = el('tr', i === page.open ? 'on' : '', el('td', '', el('button', 'af-link', { type: 'button', onclick: () => open(i) }, groups.label[i])),
-      el('td', 'num', String(groups.rollouts[i])), el('td', 'num', number(groups.mean_return[i], 2)), el('td', 'num', percent(groups.success[i])),
+      el('td', 'num', String(groups.rollouts[i])), el('td', 'num', number(groups.mean_return[i], 2)), el('td', 'num', rate(i)),
       el('td', 'num', number(groups.sigma[i], 3), flat ? el('span', 'af-badge', { title: 'all returns are equal: the advantage is 0 and nothing is learned' }, 'no spread') : ''),
       ...PARTS.map(([part]) => el('td', 'num', number(value(part, i), 3))), el('td', 'num', kept[i] ? 'kept' : 'dropped'));
     if (i === page.open) node.setAttribute('aria-current', 'true');
@@ -431,7 +438,7 @@
     const { run, reference } = page.source;
     channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (told) => {
       if (page.open !== i) return;
-      page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${percent(groups.success[i])}, mean return ${number(groups.mean_return[i], 2)}, `
+      page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${rate(i)}, mean return ${number(groups.mean_return[i], 2)}, `
         + `σ ${number(groups.sigma[i], 3)}${groups.sigma[i] === 0 ? ': no spread, nothing is learned from it' : ''}; ${page.data.kept[i] ? 'kept' : 'dropped'} by the filter. `
         + 'A ribbon is what the policy wrote, token by token; a gap begins a turn. Click one to open it in Trace.';
       ribbons.fill(page.ribbons, told.ribbons);

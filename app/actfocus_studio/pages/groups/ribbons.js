@@ -21,7 +21,7 @@
       const track = el('span', 'af-ribbon-track', canvas);
       const node = el('button', 'af-ribbon', { type: 'button', title: `${r.id}: open it in Trace`, onclick: () => ribbons.onOpen(r) },
         el('span', 'af-ribbon-name', `rollout ${r.rollout}`), track,
-        el('span', `af-ribbon-end${r.success ? ' won' : ''}`, `${r.success ? '✓' : '·'} ${number(r.return, 2)}`),
+        el('span', `af-ribbon-end${r.success ? ' won' : ''}`, `${r.success ? '✓' : r.success === null ? '?' : '·'} ${number(r.return, 2)}`),
         el('span', 'af-ribbon-more', el('span', 'af-ribbon-actions', r.actions.map((turn) => turn.join(' ') || '–').join(' | ')),
           el('span', 'af-ribbon-odd', signs[i])));
       node.setAttribute('aria-label', spoken(r, signs[i]));
@@ -33,7 +33,7 @@
   const count = (r, kind) => r.kinds.split(String(kind)).length - 1;
 
   function spoken(r, sign) {
-    return `Rollout ${r.rollout}: ${r.success ? 'success' : 'failure'}, return ${number(r.return, 2)}, ${r.actions.length} turns, `
+    return `Rollout ${r.rollout}: ${AF.dom.outcome(r.success)}, return ${number(r.return, 2)}, ${r.actions.length} turns, `
       + `${count(r, KIND.ACTION)} action and ${count(r, KIND.REASONING)} reasoning tokens${r.malformed ? `, ${r.malformed} turns malformed or illegal` : ''}`
       + `${sign ? `, ${sign}` : ''}. Open it in Trace.`;
   }
@@ -41,11 +41,13 @@
   /* What sets a rollout apart from its group, in a few words. */
   function oddities(rollouts) {
     const won = rollouts.filter((r) => r.success).length;
+    const lost = rollouts.filter((r) => r.success === false).length;
+    const known = won + lost === rollouts.length;
     const lengths = rollouts.map((r) => r.kinds.length).sort((a, b) => a - b);
     const middle = lengths[Math.floor(lengths.length / 2)];
     return rollouts.map((r) => [
-      rollouts.length > 2 && r.success && won === 1 && 'the only success',
-      rollouts.length > 2 && !r.success && won === rollouts.length - 1 && 'the only failure',
+      known && rollouts.length > 2 && r.success && won === 1 && 'the only success',
+      known && rollouts.length > 2 && !r.success && lost === 1 && 'the only failure',
       rollouts.length > 2 && r.kinds.length > ODD * middle && 'long',
       rollouts.length > 2 && r.kinds.length < middle / ODD && 'short',
       r.malformed && `${r.malformed} malformed or illegal`, r.truncated && 'cut off',

@@ -19,6 +19,7 @@ from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.counterfactual.walkthrough import walkthrough
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
+from actfocus_core.outcomes import mean_known
 from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
 from actfocus_core.stats import spearman
@@ -195,8 +196,8 @@ FACTS: dict[str, Fact] = {
     "tokens": Fact("tokens of this trajectory", "", 0, lambda x: len(x.trajectory)),
     "written": Fact("tokens of it that the policy wrote", "", 0, lambda x: int(x.trajectory.response_mask.sum())),
     "return": Fact("its return", "", 2, lambda x: x.trajectory.ret),
-    "rollouts": Fact("rollouts of the batch", "", 0, lambda x: len(x.batch.ids)),
-    "success": Fact("of them that succeeded", "%", 0, lambda x: float(x.batch.success.mean())),
+    "rollouts": Fact("rollouts of the batch", "", 0, lambda x: int(x.batch.counted.sum())),
+    "success": Fact("of them that succeeded", "%", 0, lambda x: mean_known(x.batch.success[x.batch.counted]).value),
     "action_share": Fact("action tokens among those written", "%", 1, _tokens(TokenKind.ACTION)),
     "reasoning_share": Fact("reasoning tokens among those written", "%", 1, _tokens(TokenKind.REASONING)),
     "format_share": Fact("format tokens among those written", "%", 1, _tokens(TokenKind.FORMAT)),

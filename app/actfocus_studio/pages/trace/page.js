@@ -412,8 +412,8 @@
 
   function chip(member) {
     const on = member.id === store.place.trajectory;
-    const mark = member.success ? '✓' : member.malformed ? 'M' : '·';
-    const what = `${member.success ? 'success' : 'failure'}${member.malformed ? ', malformed or illegal' : ''}`;
+    const mark = member.success ? '✓' : member.malformed ? 'M' : member.success === null ? '?' : '·';
+    const what = `${AF.dom.outcome(member.success)}${member.malformed ? ', malformed or illegal' : ''}`;
     const node = el('button', `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`, { type: 'button',
       title: `${member.id}: return ${number(member.return, 2)}, ${what}`, onclick: () => go(member.id) },
     el('span', 'af-chip-mark', mark), member.return === null ? '–' : number(member.return, Number.isInteger(member.return) ? 0 : 1));

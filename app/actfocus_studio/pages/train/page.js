@@ -223,7 +223,10 @@
         page.after.replaceChildren(el('p', 'af-quiet', 'No evaluation is stored yet.'));
         return;
       }
-      const mean = e.steps.map((_, k) => e.success.reduce((sum, row) => sum + (row[k] || 0), 0) / e.prompts.length);
+      const mean = e.steps.map((_, k) => {
+        const known = e.success.map((row) => row[k]).filter((share) => share !== null);
+        return known.reduce((sum, share) => sum + share, 0) / Math.max(known.length, 1);
+      });
       // The best one before the last: only that can have lost something since.
       const best = (means) => means.indexOf(Math.max(...means));
       const peak = best(mean.length > 1 ? mean.slice(0, -1) : mean);
@@ -238,8 +241,9 @@
       to.setAttribute('aria-label', 'to step');
       const told = el('p', '');
       function lost() {
-        const gone = e.prompts.filter((_, i) => e.success[i][from.value] - e.success[i][to.value] >= 0.5);
-        const won = e.prompts.filter((_, i) => e.success[i][to.value] - e.success[i][from.value] >= 0.5);
+        const known = (i) => e.success[i][from.value] !== null && e.success[i][to.value] !== null;
+        const gone = e.prompts.filter((_, i) => known(i) && e.success[i][from.value] - e.success[i][to.value] >= 0.5);
+        const won = e.prompts.filter((_, i) => known(i) && e.success[i][to.value] - e.success[i][from.value] >= 0.5);
         told.textContent = `${gone.length} of ${e.prompts.length} prompts lost half of their success or more${gone.length ? ` (${gone.join(', ')})` : ''}; ${won.length} gained as much.`;
       }
       lost();
@@ -247,7 +251,7 @@
       const head = (prompt) => el('th', '', el('button', 'af-link', { type: 'button', title: `prompt ${prompt} at every step`, onclick: () => scrub(run, e.run, prompt, over) }, String(prompt)));
       const cells = e.prompts.map((prompt, i) => el('tr', '', head(prompt), ...e.steps.map((step, k) => {
         const share = e.success[i][k];
-        const node = el('button', 'af-cell', { type: 'button', title: `prompt ${prompt}, step ${step}: ${Math.round(100 * share)} % success; open it`,
+        const node = el('button', 'af-cell', { type: 'button', title: `prompt ${prompt}, step ${step}: ${share === null ? 'unknown' : `${Math.round(100 * share)} %`} success; open it`,
           onclick: () => open({ run: e.run, step, trajectory: e.ids[i][k] }) }, share === null ? '' : `${Math.round(100 * share)}`);
         node.style.setProperty('--share', share || 0);
         return el('td', '', node);

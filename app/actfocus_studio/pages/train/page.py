@@ -102,7 +102,7 @@ def evaluation(experiments: Experiments, id: str, name: str) -> dict | None:
     steps = sorted(int(step) for step in index["step"].unique())
     seeds = sorted(int(seed) for seed in index["seed"].unique())
     found = index.groupby(["seed", "step"])
-    rate, first = found["success"].mean(), found["id"].first()
+    rate, first = found["success"].mean().astype(float), found["id"].first()
     cell = [[float(rate.get((seed, step), np.nan)) for step in steps] for seed in seeds]
     return {
         "run": f"{name} evaluation {EVALUATION}",

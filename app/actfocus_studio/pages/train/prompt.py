@@ -46,8 +46,8 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
             {
                 "step": int(step),
                 "id": t.id,
-                "success": float(share),
-                "own": bool(t.success),
+                "success": finite(float(share)),
+                "own": t.success,
                 "return": finite(t.ret),
                 "text": texts(t),
                 "kind": t.kinds.tolist(),
@@ -56,7 +56,7 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
                 "weight": numbers(weights[k]) if weights else None,
                 "share": action_share(t, weights[k] if weights else None),
             }
-            for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().items()))
+            for k, (t, (step, share)) in enumerate(zip(trajectories, shown["success"].mean().astype(float).items()))
         ],
     }
 

@@ -17,8 +17,8 @@
     const play = el('button', 'af-button', { type: 'button', onclick: toggle }, 'Play');
     const look = el('button', 'af-link', { type: 'button', onclick: () => open(steps[place].id, steps[place].step) }, 'open in Trace');
     const strip = el('div', 'af-overtime-strip', ...steps.map((s, k) => {
-      const cell = el('button', 'af-cell', { type: 'button', title: `step ${s.step}`, onclick: () => at(k) }, `${Math.round(100 * s.success)}`);
-      cell.style.setProperty('--share', s.success);
+      const cell = el('button', 'af-cell', { type: 'button', title: `step ${s.step}`, onclick: () => at(k) }, s.success === null ? '?' : `${Math.round(100 * s.success)}`);
+      cell.style.setProperty('--share', s.success || 0);
       return cell;
     }));
     const node = el('section', 'af-overtime', el('h4', '', `Prompt ${found.prompt} over time: ${title}`),
@@ -37,7 +37,7 @@
       const s = steps[k];
       const before = k ? steps[k - 1] : null;
       const share = (x) => (x.share === null ? 'unavailable' : `${Math.round(100 * x.share)} %`);
-      told.textContent = `Step ${s.step}: ${s.own ? 'success' : 'no success'}, return ${s.return === null ? 'unavailable' : s.return.toFixed(2)}, `
+      told.textContent = `Step ${s.step}: ${s.own === null ? 'success unknown' : s.own ? 'success' : 'no success'}, return ${s.return === null ? 'unavailable' : s.return.toFixed(2)}, `
         + `${s.turns.length} turn${s.turns.length === 1 ? '' : 's'}; action tokens carry ${share(s)} of the weight`
         + (before ? `. ${changed(before, s)}` : '.');
       const model = { n: s.text.length, text: s.text, kinds: s.kind, turn: s.turn, turns: s.turns, weights: s.weight || s.text.map(() => NaN), weightTop: top,

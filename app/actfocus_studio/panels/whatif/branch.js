@@ -26,7 +26,7 @@
       el('div', 'af-panes', ...shown.map((p) => el('div', 'af-pane-with', panes.worlds(p.data), p.node))), live] };
   }
 
-  const about = (t) => `return ${number(t.return, 2)}, ${t.success ? 'success' : 'failure'}, ${t.turns.length - 1} turn${t.turns.length === 2 ? '' : 's'}`;
+  const about = (t) => `return ${number(t.return, 2)}, ${AF.dom.outcome(t.success)}, ${t.turns.length - 1} turn${t.turns.length === 2 ? '' : 's'}`;
   const said = (p, i) => (i === null ? `${p.title} –` : `${p.title} “${AF.dom.visible(p.model.text[i])}” log-prob ${number(p.data.logprob[i])}`);
   const interval = (f) => (f.low === null ? '' : ` [${number(f.low, 2)}, ${number(f.high, 2)}]`);
 

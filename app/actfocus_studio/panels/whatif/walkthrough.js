@@ -79,7 +79,7 @@
     m.table.setAttribute('aria-label', 'The step by kind');
     m.chain = el('ol', 'af-chain');
     m.token = el('p', 'af-readout');
-    m.pane = panes.create(`Rollout ${d.pane.rollout} of group ${d.pane.group}`, `return ${number(d.pane.return, 2)}, ${d.pane.success ? 'success' : 'failure'}`, d.pane);
+    m.pane = panes.create(`Rollout ${d.pane.rollout} of group ${d.pane.group}`, `return ${number(d.pane.return, 2)}, ${AF.dom.outcome(d.pane.success)}`, d.pane);
     m.pane.model.signed.fill(0);
     m.pane.model.signedTop = 1;
     const group = panes.link([m.pane], (from, to, i) => i, (p, i) => { m.focus = i; chain(m); });

@@ -39,6 +39,12 @@
     return `${value !== 0 && value < 1 ? value.toFixed(1) : Math.round(value)} %`;
   }
 
+  /* How a rollout ended: null where nobody knows. */
+  function outcome(success) {
+    if (success === null || success === undefined) return 'success unknown';
+    return success ? 'success' : 'failure';
+  }
+
   /* At most one call a frame, the last one asked for. */
   function perFrame(fn) {
     let waiting = false;
@@ -89,5 +95,5 @@
   /* Seconds for reading. */
   const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
 
-  AF.dom = { duration, progress, el, button, number, percent, perFrame, visible, smooth, icon };
+  AF.dom = { duration, progress, el, button, number, percent, outcome, perFrame, visible, smooth, icon };
 })(self);

@@ -57,6 +57,7 @@
 
   function outcome(t) {
     if (t.success) return 'goal reached';
+    if (t.success === null && t.terminated) return 'success unknown';
     return t.terminated ? 'failed' : t.truncated ? 'out of turns' : 'stopped';
   }
 
