@@ -65,7 +65,7 @@ class Index:
         return frame
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def read_index(file: Path, stamp: Stamp) -> pa.Table:
     """The columns of SCHEMA of one file. Its stamp is part of the key: a new file, a new entry."""
     required = {**SCALARS, **COUNTS}
