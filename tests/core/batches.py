@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import defaultdict
 
+import numpy as np
+from hypothesis import strategies as st
+
+from actfocus_core.advantages import grpo_advantages
+from actfocus_core.credit import Batch
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 PER_TOKEN = ("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy", "entropy", "value")
@@ -75,3 +80,36 @@ def trajectories(seed: int = 0, groups: int = 3, rollouts: int = 4, turns: int =
         for g in range(groups)
         for r in range(rollouts)
     ]
+
+
+seeds = st.integers(0, 10_000)
+
+
+def made(seed=0, **more):
+    ts = trajectories(seed, **more)
+    return ts, Batch.of(ts)
+
+
+def turns_of(t):
+    """(turn number, positions of its response tokens) of a trajectory."""
+    return [(k, np.flatnonzero((t.turns == k) & t.response_mask)) for k in range(len(t.turn_records))]
+
+
+def returns_to_go(t, gamma):
+    rewards = [r.reward + r.penalty for r in t.turn_records]
+    return [sum(gamma**j * r for j, r in enumerate(rewards[k:])) for k in range(len(rewards))]
+
+
+def split(values, ts):
+    return np.split(values, np.cumsum([len(t) for t in ts])[:-1])
+
+
+def by_group(ts):
+    groups = defaultdict(list)
+    for i, t in enumerate(ts):
+        groups[t.group].append(i)
+    return groups.values()
+
+
+def advantages(ts, std=True):
+    return grpo_advantages(np.array([t.ret for t in ts]), [t.group for t in ts], std)
