@@ -20,7 +20,7 @@ from actfocus_studio.panels.import_export.job import _tokenizer
 from actfocus_studio.panels.whatif import requests as asking
 
 OPTIONS = {"max_turns": 4}
-TRAINED = {"command": "train", **TrainConfig.of(model="/models/own", env_options=OPTIONS).model_dump(mode="json")}
+TRAINED = {"command": "train", **TrainConfig.of(model="/models/own", env_options=OPTIONS).as_stored()}
 RECORDED = {"name": "own", "fingerprint": "0123456789abcdef"}
 """Training in the folder /models was given the model as it was typed there."""
 EXTERNAL = {"env": "frozen_lake", "env_options": OPTIONS, "model": "Qwen/Qwen2.5-0.5B", "algorithm": "grpo"} | {
