@@ -16,6 +16,18 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
 
+def test_every_step_of_the_two_journeys_is_there():
+    """CONTRIBUTING follows alpha and a trajectory through the code, by file and name."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = re.findall(r"`([\w/]+/[\w.]+\.(?:py|js))`:\s+`(\w+)`", text)
+    assert len(steps) > 20
+    for file, name in steps:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(def|class|function) {name}\b", source, re.M), f"{file} has no {name}"
+    for path in re.findall(r"`((?:actfocus_core|app|docs|tests)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_names_is_there(page):
     text = page.read_text(encoding="utf-8")
