@@ -29,7 +29,7 @@ from actfocus_studio.pages.trace import page as trace
 from actfocus_studio.pages.train import page as train
 from actfocus_studio.pages.tune import page as tune
 from actfocus_studio.panels.import_export.job import ImportExport
-from actfocus_studio.panels.import_export.panel import drawer
+from actfocus_studio.panels.import_export.panel import import_export_panel
 from actfocus_studio.panels.whatif.panel import whatif_panel
 from actfocus_studio.server import static, uploads
 from actfocus_studio.server.security import guarded
@@ -66,7 +66,7 @@ def build(
             if not read_only:
                 rollout_form(demo, Rollouts(runs_dir))
         if not read_only:
-            drawer(ImportExport(catalog, tokenizers))
+            import_export_panel(ImportExport(catalog, tokenizers))
         studio = Studio(
             demo,
             catalog,

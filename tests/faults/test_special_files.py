@@ -115,7 +115,7 @@ def look(runs) -> str:
     said += [repr(read_status(runs / "r")), requested(runs / "r")]
     races = Experiments(runs)
     for reads in (
-        races.races,
+        races.listing,
         races._busy,
         lambda: races.look(RACE, {}),
         lambda: races.log(RACE, "r"),

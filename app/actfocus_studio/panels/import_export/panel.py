@@ -11,7 +11,7 @@ from actfocus_studio.shell.components import Ask, PageView
 from actfocus_studio.shell.requests import PRIVATE, answer
 
 
-def drawer(exchange: ImportExport) -> None:
+def import_export_panel(job: ImportExport) -> None:
     """Build the drawer; requests and answers are small JSON strings."""
     PageView(
         "drawer",
@@ -28,4 +28,4 @@ def drawer(exchange: ImportExport) -> None:
         ),
     )
     asked = Ask("drawer")
-    asked.ask(lambda text: answer(text, exchange.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    asked.ask(lambda text: answer(text, job.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)
