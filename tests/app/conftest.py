@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import machine
+from tests.app.pages import ORDINARY_MS, Studio
 from tests.app.sample import make_run
 
 FLAGS = [
@@ -21,14 +22,6 @@ FLAGS = [
 ]
 # Ten turns at the paper's limit of 400 tokens make a trajectory of 4,000.
 LONG = {"words": 380, "size": 8, "frozen": 1.0, "max_turns": 10, "max_actions": 20}
-
-
-def pytest_collection_modifyitems(items):
-    """What is timed by two processes and a machine's load may fail once for no reason in the code: it is run
-    again, in sight (R in the summary), and fails if it fails twice."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
@@ -71,16 +64,22 @@ def chromium():
 
 @pytest.fixture
 def page(chromium, studio):
-    """A page that must not raise an error nor ask any other host."""
+    """A page that may neither raise an error nor send a request to any other host."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
     page = context.new_page()
-    errors, asked = [], []
+    errors, urls = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if "in watch callback" in message.text else None)
-    page.on("request", lambda request: asked.append(request.url))
-    page.set_default_timeout(20_000)
-    page.asked = asked
+    page.on("request", lambda request: urls.append(request.url))
+    page.set_default_timeout(ORDINARY_MS)
+    page.asked = urls
     yield page
     context.close()
     assert not errors
-    assert [url for url in asked if not url.startswith((studio, "data:", "blob:"))] == []
+    assert [url for url in urls if not url.startswith((studio, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def app(page, studio) -> Studio:
+    """The studio in ``page``."""
+    return Studio(page, studio)

@@ -1,0 +1,58 @@
+"""The Import and export panel."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.app.pages.base import LONG_MS, Part
+
+DROP = """([name, text]) => {
+    const files = new DataTransfer();
+    files.items.add(new File([text], name));
+    document.dispatchEvent(new DragEvent('dragover', {dataTransfer: files, bubbles: true, cancelable: true}));
+    document.dispatchEvent(new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true}));
+}"""
+
+
+class ImportExportPanel(Part):
+    """The drawer at the right."""
+
+    def __init__(self, page: Page):
+        super().__init__(page, page.get_by_role("dialog", name="Import and export"))
+
+    @property
+    def toggle(self) -> Locator:
+        """The button of the header that opens and closes it."""
+        return self.page.locator(".af-bar").get_by_role("button", name="Import and export")
+
+    def open(self) -> None:
+        self.toggle.click()
+        expect(self.root).to_be_visible()
+
+    def drop(self, name: str, text: str) -> None:
+        """Drop a file onto the page, as a person does with the mouse."""
+        self.page.evaluate(DROP, [name, text])
+
+    def choose(self, file) -> None:
+        """Choose a file: a path, or {name, mimeType, buffer}."""
+        self.root.locator("input[type=file]").set_input_files(file)
+
+    @property
+    def card(self) -> Locator:
+        """What is known of the file, and the form of its import."""
+        return self.root.locator(".af-drop-card")
+
+    @property
+    def imported(self) -> Locator:
+        return self.root.locator(".af-imported")
+
+    def finding(self, code: str) -> Locator:
+        """A finding of the doctor's report."""
+        return self.root.locator(".af-finding", has_text=code)
+
+    def expect_imported(self) -> None:
+        expect(self.imported).to_be_visible(timeout=LONG_MS)
+
+    @property
+    def export_form(self) -> Locator:
+        return self.root.locator("form").last

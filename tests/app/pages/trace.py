@@ -1,0 +1,115 @@
+"""The Trace page: the tokens of one trajectory."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.app.pages.base import Part, number_of, plain
+
+
+class TracePage(Part):
+    """The tab Trace."""
+
+    def __init__(self, page: Page):
+        super().__init__(page, page.locator("#af-trace"))
+
+    def ready(self) -> None:
+        """The text of a trajectory is in sight."""
+        expect(self.text).to_be_visible()
+        expect(self.tokens.first).to_be_attached()
+
+    # --- the text -----------------------------------------------------------------------------
+
+    @property
+    def text(self) -> Locator:
+        return self.root.get_by_role("region", name="The text of the trajectory")
+
+    @property
+    def tokens(self) -> Locator:
+        return self.text.locator(".t")
+
+    def token(self, i: int) -> Locator:
+        return self.text.locator(f'.t[data-i="{i}"]')
+
+    def texts(self) -> list[str]:
+        """The text of every token."""
+        return self.tokens.all_text_contents()
+
+    def pin(self, i: int) -> None:
+        """Pin a token: its numbers are in the inspector then."""
+        self.token(i).evaluate("node => node.click()")
+        expect(self.inspector).to_contain_text(re.compile(rf"position\s*{i} of "))
+
+    @property
+    def inspector(self) -> Locator:
+        return self.root.get_by_label("The pinned token")
+
+    def pinned(self) -> int | None:
+        """The position of the pinned token; None where no token is pinned."""
+        found = re.search(r"position\s*(\d+) of ", self.inspector.inner_text())
+        return int(found.group(1)) if found else None
+
+    def colour_by(self, name: str) -> Locator:
+        """The radio button of a colouring."""
+        return self.root.get_by_role("radiogroup", name="Colour by").get_by_role("radio", name=name, exact=True)
+
+    @property
+    def search_box(self) -> Locator:
+        return self.root.get_by_label("Search in the text")
+
+    # --- turns --------------------------------------------------------------------------------
+
+    @property
+    def turns(self) -> Locator:
+        """The buttons of the turns, the end among them."""
+        return self.root.get_by_label("Turns of the trajectory").get_by_role("listitem").get_by_role("button")
+
+    @property
+    def scrubber(self) -> Locator:
+        return self.root.get_by_role("slider", name="Turn", exact=True)
+
+    def expect_turn(self, k: int) -> None:
+        """Turn ``k``, from 0, is the current one."""
+        expect(self.turns.nth(k)).to_have_attribute("aria-current", "step")
+        expect(self.scrubber).to_have_value(str(k))
+
+    # --- trajectories -----------------------------------------------------------------------------
+
+    @property
+    def id_box(self) -> Locator:
+        return self.root.get_by_label("Go to a trajectory by its id")
+
+    def trajectory(self) -> str:
+        """The id of the trajectory on the page."""
+        return self.id_box.input_value()
+
+    def expect_trajectory(self, id: str) -> None:
+        expect(self.id_box).to_have_value(id)
+
+    @property
+    def rollouts(self) -> Locator:
+        """The buttons of the rollouts of this group."""
+        return self.root.get_by_role("navigation", name="Trajectories").get_by_role(
+            "button", name=re.compile("^Rollout ")
+        )
+
+    # --- numbers ------------------------------------------------------------------------------
+
+    @property
+    def gradient_share(self) -> Locator:
+        """The sentences and bars that say where the weight goes."""
+        return self.root.get_by_role("region", name="Where the weight goes")
+
+    @property
+    def table(self) -> Locator:
+        """The tables of the tokens, one a turn."""
+        return self.root.locator(".af-table").get_by_role("table")
+
+    def column(self, name: str) -> list[float]:
+        """A column of the tables over all tokens; NaN where it has no number. The tables must be open."""
+        expect(self.table.first).to_be_visible()
+        heads = self.table.first.get_by_role("columnheader").all_text_contents()
+        cells = self.root.locator(f".af-table tbody td:nth-child({heads.index(name) + 1})").all_text_contents()
+        return [number_of(cell) if re.search(r"\d", cell) else float("nan") for cell in map(plain, cells)]
