@@ -65,7 +65,7 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
         micro_tokens=o.micro_tokens,
         entropy_coef=0.0,
     )
-    model = SplitModel(policy.model)
+    model = SplitModel(policy.model, fast=config.precision == "float32")
     policy.model.requires_grad_(True)
     adam = Adam(policy.model.named_parameters(), LR, 0, 1.0)
     player = policy if config.precision == "float32" else bf16_copy(policy)
