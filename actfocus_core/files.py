@@ -1,11 +1,10 @@
-"""Files of a run folder, which may come from a stranger: opened so that none can harm who opens it.
+"""Open the files of a run folder safely; the folder may come from an untrusted source.
 
-A run folder can hold links to other files, FIFOs and devices under the names of its own files. So
-every file of one is opened here: the last part of its path is never a link, it is a regular file,
-opening it neither waits nor empties it, and no more is read than a limit. The folder itself may be
-reached by a link.
+A run folder can contain links, FIFOs and devices in place of its files. All of its files are therefore opened here: the
+last component of the path must not be a link, the file must be regular, opening neither blocks nor truncates, and reads
+have a size limit. The path of the folder itself may contain links.
 
-Each function raises OSError, whose ``strerror`` says in words what is wrong.
+All functions raise OSError with a readable reason in ``strerror``.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import IO
 
 TEXT_MAX = 16 << 20
-"""Bytes of a JSON file of a run, unless a caller says otherwise."""
+"""Default size limit of a JSON file of a run, in bytes."""
 LINE_MAX = 1 << 20
-"""Bytes of a line of a file of lines."""
+"""Size limit of a line in a JSON Lines file, in bytes."""
 
 
-def demand_no_link(*folders: Path) -> None:
-    """Raises OSError where a folder inside a run folder is a link: what is read or written there would lie elsewhere."""
+def check_no_link(*folders: Path) -> None:
+    """Raise OSError if a folder inside a run folder is a link, since reads and writes would go elsewhere."""
     for folder in folders:
         if folder.is_symlink():
             raise OSError(
@@ -35,31 +34,31 @@ def demand_no_link(*folders: Path) -> None:
 
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY) -> int:
-    """A file descriptor of a regular file, not inherited by child processes.
+    """Open a regular file; the descriptor is not inherited by child processes.
 
-    ``flags``: of ``os.open``; a file they create has the permissions of an ordinary new one.
+    ``flags``: as for ``os.open``; a file created by them has the default permissions of a new file.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise _in_words(error, path) from None
-    kind = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(kind):
+        raise _readable_error(error, path) from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(kind) else "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file", str(path))
     return descriptor
 
 
-def _in_words(error: OSError, path: str | Path) -> OSError:
+def _readable_error(error: OSError, path: str | Path) -> OSError:
     if error.errno == errno.ELOOP:
         return OSError(error.errno, "it is a link, and links inside a run folder are not followed", str(path))
-    if error.errno == errno.ENXIO:  # a socket; a FIFO that nobody reads
-        return OSError(error.errno, "it is no regular file", str(path))
+    if error.errno == errno.ENXIO:  # A socket, or a FIFO without a reader.
+        return OSError(error.errno, "it is not a regular file", str(path))
     return error
 
 
 def open_to_read(path: str | Path, limit: int | None = None) -> IO[bytes]:
-    """A regular file, open for reading bytes. ``limit``: the most bytes it may have."""
+    """Open a regular file for reading bytes. ``limit``: its maximum size in bytes."""
     stream = os.fdopen(open_regular(path), "rb")
     if limit is not None and (size := os.fstat(stream.fileno()).st_size) > limit:
         stream.close()
@@ -68,20 +67,20 @@ def open_to_read(path: str | Path, limit: int | None = None) -> IO[bytes]:
 
 
 def open_to_append(path: str | Path) -> IO[bytes]:
-    """A regular file, made where there is none, open for writing bytes at its end without a buffer."""
+    """Open a regular file for unbuffered appending of bytes; it is created if it does not exist."""
     return open(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab", buffering=0)
 
 
 def open_to_change(path: str | Path) -> IO[bytes]:
-    """A regular file that exists, open for reading and writing bytes; nothing of it is lost by opening it."""
+    """Open an existing regular file for reading and writing bytes, without truncating it."""
     return open(open_regular(path, os.O_RDWR), "rb+")
 
 
 def read_text(path: str | Path, limit: int = TEXT_MAX) -> str:
-    """The text of a UTF-8 file. Raises UnicodeDecodeError, a ValueError, where it is not UTF-8."""
+    """The text of a UTF-8 file. Raises UnicodeDecodeError (a ValueError) if it is not UTF-8."""
     with open_to_read(path, limit) as stream:
         content = stream.read(os.fstat(stream.fileno()).st_size)
-        # It may have grown meanwhile, and some files do not say how long they are.
+        # The file may have grown since fstat, and some files report no size.
         while len(content) <= limit and (more := stream.read(1 << 16)):
             content += more
     if len(content) > limit:
@@ -90,28 +89,28 @@ def read_text(path: str | Path, limit: int = TEXT_MAX) -> str:
 
 
 def read_json(path: str | Path, limit: int = TEXT_MAX) -> object:
-    """The value of a JSON file. Raises ValueError or RecursionError where it is not JSON that can be read."""
+    """The value of a JSON file. Raises ValueError or RecursionError if it is not valid JSON."""
     return json.loads(read_text(path, limit))
 
 
 def read_end(path: str | Path, size: int) -> bytes:
-    """The last ``size`` bytes of a file, all of a shorter one."""
+    """The last ``size`` bytes of a file, or all bytes of a shorter one."""
     with open_to_read(path) as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
         return stream.read(size)
 
 
 def create_empty(path: str | Path) -> None:
-    """Make an empty regular file; one that is there stays as it is."""
+    """Create an empty regular file; an existing file is left unchanged."""
     os.close(open_regular(path, os.O_WRONLY | os.O_CREAT))
 
 
 @contextmanager
 def locked(path: str | Path, *, wait: bool = False) -> Iterator[IO[bytes] | None]:
-    """Hold the exclusive lock of a file for the block; None where another process holds it and ``wait`` is false.
+    """Hold the exclusive lock of a file; yields None if another process holds it and ``wait`` is false.
 
-    The file is made where there is none, and its content is left alone. The system frees the lock with the
-    process, and with the last process that inherited the open file.
+    The file is created if it does not exist, and its content is not changed. The system releases the lock when the last
+    process that holds or inherited the open file ends.
     """
     import fcntl
 
@@ -125,7 +124,7 @@ def locked(path: str | Path, *, wait: bool = False) -> Iterator[IO[bytes] | None
 
 
 def is_locked(path: str | Path) -> bool:
-    """Whether a process holds the exclusive lock of a file. Those who ask do not get in each other's way."""
+    """Whether a process holds the exclusive lock of a file. Concurrent checks do not affect each other."""
     import fcntl
 
     try:
@@ -141,7 +140,7 @@ def is_locked(path: str | Path) -> bool:
 
 
 def sync(path: str | Path) -> None:
-    """Have a regular file, or the names in a folder, on the disk before this returns: they survive a loss of power."""
+    """Flush a regular file, or the entries of a folder, to disk, so that it survives a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Where the packaged assets lie, and how a file appears whole or not at all."""
+"""The folder of packaged assets, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actfocus_core.files import sync
 
 
 def assets() -> Path:
-    """The folder of embedded assets: inside the installed package, or in the checkout."""
+    """The folder of packaged assets, inside the installed package or in the checkout. Raises ActFocusError without one."""
     here = Path(__file__).parent
     for folder in (here / "assets", here.parent / "assets"):
         if folder.is_dir():
@@ -24,11 +24,11 @@ def assets() -> Path:
 
 
 @contextmanager
-def appearing(path: Path, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary path in the same folder that becomes ``path`` by rename on success.
+def atomic_write(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, which is renamed to ``path`` on success.
 
-    On an error nothing is left behind, so a reader never sees half a file. ``durable``: the file has
-    reached the disk when the block ends, so that a loss of power cannot take or empty it.
+    After an error the temporary file is deleted, so readers never see an incomplete file. ``durable``: the file is
+    flushed to disk before the block ends, so that it survives a loss of power.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -36,7 +36,7 @@ def appearing(path: Path, durable: bool = False) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        share(part)
+        make_group_readable(part)
         if durable:
             sync(part)
         part.replace(path)
@@ -46,16 +46,16 @@ def appearing(path: Path, durable: bool = False) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def when_written(file: Path) -> float:
-    """The time of a file's last change, to sort by; long ago where it has just gone."""
+def modified_time(file: Path) -> float:
+    """The modification time of a file in seconds, as a sort key; 0 if the file no longer exists."""
     try:
         return file.stat().st_mtime
     except OSError:
         return 0.0
 
 
-def share(file: Path) -> None:
-    """Give a file the permissions of an ordinary new one: some writers make theirs private."""
+def make_group_readable(file: Path) -> None:
+    """Give a file the default permissions of a new file (umask); some writers create private files."""
     mask = os.umask(0)
     os.umask(mask)
     file.chmod(0o666 & ~mask)

@@ -1,8 +1,8 @@
-"""Child processes: every one is started here, by the rules that each of them needs.
+"""Start and end child processes; all of them are started here, under two rules.
 
-* A child imports nothing from the working folder (``-P``): it may be a stranger's.
-* A child leads a process group of its own: a Ctrl-C in the terminal reaches it only through its parent, and
-  it is ended together with what it started.
+* A child imports nothing from the working folder (``-P``), which may be untrusted.
+* A child leads its own process group: Ctrl-C in the terminal reaches it only through its parent, and it is ended
+  together with its descendants.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ import actfocus_core
 
 
 def python(module: str, *arguments: object) -> list[str]:
-    """The command that runs a module in another Python like this one."""
+    """The command that runs a module with this Python interpreter."""
     return [sys.executable, "-P", "-m", module, *map(str, arguments)]
 
 
-def start(command: list[str], *, env: dict[str, str] | None = None, **given: Any) -> subprocess.Popen[Any]:
+def start(command: list[str], *, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[Any]:
     """Start a command as the leader of its own process group.
 
-    ``env``: by default ``environment()``. ``given``: for ``subprocess.Popen``.
+    ``env``: by default ``environment()``. ``options``: for ``subprocess.Popen``.
     """
-    return subprocess.Popen(command, env=environment() if env is None else env, start_new_session=True, **given)
+    return subprocess.Popen(command, env=environment() if env is None else env, start_new_session=True, **options)
 
 
-def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
-    """Start a command and wait for it; what it writes to its output, as text, is in the result's ``stdout``."""
-    with start(command, stdout=subprocess.PIPE, text=True, **given) as process:
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to completion and capture its standard output as text; ``options`` as for ``start``."""
+    with start(command, stdout=subprocess.PIPE, text=True, **options) as process:
         try:
-            output, complaints = process.communicate()
+            stdout, stderr = process.communicate()
         except BaseException:
             end(process, 0.0)
             raise
-    return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-def end(process: subprocess.Popen[Any], patience: float) -> None:
-    """Ask a child and what it started to end (SIGTERM), and kill what is left of them after ``patience`` seconds."""
+def end(process: subprocess.Popen[Any], grace: float) -> None:
+    """Terminate the process group of a child (SIGTERM), and kill what remains of it after ``grace`` seconds."""
     if process.poll() is not None:
         return
-    if patience:
+    if grace:
         _signal(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(grace)
     _signal(process, signal.SIGKILL)
     process.wait()
 
@@ -61,20 +61,21 @@ def _signal(process: subprocess.Popen[Any], number: signal.Signals) -> None:
 
 
 def environment(threads: int | None = 1) -> dict[str, str]:
-    """Environment variables of a child: this package is found where this process has it, and no module is looked for in
-    the working folder, by its own children neither.
+    """Environment variables of a child: it imports this package from the same place as this process, and neither it nor
+    its children import modules from the working folder.
 
-    ``threads``: of its arithmetic; one leaves the rest of the machine to whoever waits for a page. None: those of this process.
+    ``threads``: number of OpenMP threads; one by default, which leaves the other cores to the studio. None keeps the
+    setting of this process.
     """
     package = str(Path(actfocus_core.__file__).parent.parent)
-    # An empty entry of PYTHONPATH is the working folder.
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    own = {"PYTHONPATH": os.pathsep.join([package, *given]), "PYTHONSAFEPATH": "1"}
-    return {**os.environ, **own, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+    # An empty entry of PYTHONPATH means the working folder.
+    entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = {"PYTHONPATH": os.pathsep.join([package, *entries]), "PYTHONSAFEPATH": "1"}
+    return {**os.environ, **paths, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
 
 
-def end_on_signals_as_on_interrupt() -> None:
-    """Have SIGTERM, and SIGHUP where it is not ignored, end this process as SIGINT does; in the main thread only."""
+def interrupt_on_termination_signals() -> None:
+    """Handle SIGTERM, and SIGHUP unless it is ignored, like SIGINT. Call it in the main thread."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _interrupt)

@@ -1,4 +1,4 @@
-"""The multi-turn loop: environments and a sampler make trajectories."""
+"""The multi-turn rollout loop: environments and a sampler produce trajectories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actfocus_core.policy.sampler import CachedSampler, Reply, Sampler
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 EVALUATION_SEED, TRAINING_SEED = 123, 10_000
-"""The first prompt of each kind (environments.md)."""
+"""The first environment seed of the evaluation set and of the training prompts."""
 
 
 def collect(
@@ -34,13 +34,12 @@ def collect(
     batch_size: int = 128,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Trajectory]:
-    """Roll the policy out: ``rollouts`` episodes of every prompt, ordered by prompt.
+    """Sample ``rollouts`` episodes of every prompt, ordered by prompt.
 
-    ``prompts``: the environment seeds, or how many, from TRAINING_SEED on. ``seed`` seeds the
-    sampling. ``env_options`` are added to those the policy was trained with. ``sampler``: by
-    default the transformers one. ``on_progress(done, total)`` counts finished trajectories.
-    The result is the same for any ``batch_size`` but for rounding. Raises ActFocusError for
-    options out of range.
+    ``prompts``: environment seeds, or their number, counted from TRAINING_SEED. ``seed``: of the sampling.
+    ``env_options``: override the options the policy was trained with. ``sampler``: ``CachedSampler`` by default.
+    ``on_progress(done, total)`` counts finished trajectories. The result does not depend on ``batch_size``, up to
+    rounding. Raises ActFocusError for options out of range.
     """
     seeds = list(range(TRAINING_SEED, TRAINING_SEED + prompts)) if isinstance(prompts, int) else list(prompts)
     for name, number in (("prompts", len(seeds)), ("rollouts", rollouts), ("batch_size", batch_size)):
@@ -50,51 +49,53 @@ def collect(
     sampler = sampler or CachedSampler(policy, temperature)
     template = make_env(env, **options)
     episodes = []
-    for s in seeds:
-        for r in range(rollouts):
-            own = template.clone()
-            own.reset(s, r)
-            episodes.append(Episode(own, policy, step, seed))
-    return play_on(episodes, sampler, policy.context, batch_size, on_progress)
+    for env_seed in seeds:
+        for rollout in range(rollouts):
+            episode_env = template.clone()
+            episode_env.reset(env_seed, rollout)
+            episodes.append(Episode(episode_env, policy, step, seed))
+    return play_to_end(episodes, sampler, policy.context, batch_size, on_progress)
 
 
-def play_on(
+def play_to_end(
     episodes: list[Episode],
     sampler: Sampler,
     context: int,
     batch_size: int = 128,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Trajectory]:
-    """Play episodes from where they are to their end; those that have ended stay as they are."""
-    going = [episode for episode in episodes if not episode.done]
-    for start in range(0, len(going), batch_size):
-        for ended in _play(going[start : start + batch_size], sampler, context):
+    """Play episodes from their present state to the end; finished episodes are unchanged.
+
+    ``context``: the model's context length in tokens. ``on_progress(done, total)`` counts unfinished episodes.
+    """
+    unfinished = [episode for episode in episodes if not episode.done]
+    for start in range(0, len(unfinished), batch_size):
+        for finished in _play(unfinished[start : start + batch_size], sampler, context):
             if on_progress:
-                on_progress(start + ended, len(going))
+                on_progress(start + finished, len(unfinished))
     return [episode.trajectory() for episode in episodes]
 
 
 def _play(episodes: list[Episode], sampler: Sampler, context: int) -> Iterator[int]:
-    """Play all episodes to their end; yields after every turn how many have ended."""
+    """Play all episodes to the end; yields the number of finished ones after every turn."""
     sampler.begin(len(episodes))
-    alive = list(episodes)
-    while alive:
-        limit = min(e.room(context) for e in alive)
-        dice = np.stack([e.dice.random(limit) for e in alive])
-        replies = sampler.reply([e.block for e in alive], limit, dice)
-        for episode, reply in zip(alive, replies):
-            episode.take(reply, context)
-        going = [i for i, episode in enumerate(alive) if not episode.done]
-        alive = [alive[i] for i in going]
-        if alive:
-            sampler.keep(going)
-        yield len(episodes) - len(alive)
+    active = list(episodes)
+    while active:
+        limit = min(episode.token_budget(context) for episode in active)
+        uniforms = np.stack([episode.rng.random(limit) for episode in active])
+        replies = sampler.reply([episode.block for episode in active], limit, uniforms)
+        for episode, reply in zip(active, replies):
+            episode.advance(reply, context)
+        remaining = [i for i, episode in enumerate(active) if not episode.done]
+        active = [active[i] for i in remaining]
+        if active:
+            sampler.keep(remaining)
+        yield len(episodes) - len(active)
 
 
 @dataclass
 class Episode:
-    """One rollout while it is being played: the stream so far and the environment, in the state
-    the policy is to answer to."""
+    """An unfinished rollout: the token stream so far, and the environment in the state the policy answers next."""
 
     env: Env
     policy: Policy
@@ -108,19 +109,19 @@ class Episode:
     entropies: list[float] = field(default_factory=list)
     records: list[Turn] = field(default_factory=list)
     done: bool = False
-    given: Reply | None = None
-    """What the next reply begins with already: it is read with the block, not sampled."""
+    reply_prefix: Reply | None = None
+    """The given beginning of the next reply; the model reads it with the block instead of sampling it."""
 
     def __post_init__(self) -> None:
         self.seed, self.rollout = self.env.seed, self.env.rollout
-        self.dice = np.random.default_rng(
+        self.rng = np.random.default_rng(
             stable_seed("sampling", self.sampling_seed, self.step, self.seed, self.rollout)
         )
         self.observation = self.env.observation()
         if self.ids:
             return
-        self._append(self.chat.opening(self.env.system_prompt(), self.observation), turn=0)
-        # What stands before the first user message belongs to no turn.
+        self._append(self.chat.initial_segment(self.env.system_prompt(), self.observation), turn=0)
+        # The tokens before the first user message belong to no turn.
         first = self.kinds.index(TokenKind.USER)
         self.turns[:first] = [-1] * first
 
@@ -128,9 +129,9 @@ class Episode:
     def resume(
         cls, env: Env, policy: Policy, t: Trajectory, turn: int, sampling_seed: int, keep_answer: bool = False
     ) -> Episode:
-        """A stored trajectory at one of its turns: before its reply, or with ``keep_answer`` after it."""
-        written = np.flatnonzero((t.turns == turn) & (t.kinds >= TokenKind.REASONING))
-        first, end = int(written[0]), int(written[-1]) + 1
+        """Resume a stored trajectory at one of its turns, before its reply or, with ``keep_answer``, after it."""
+        sampled = np.flatnonzero((t.turns == turn) & (t.kinds >= TokenKind.REASONING))
+        first, end = int(sampled[0]), int(sampled[-1]) + 1
         episode = cls(
             env,
             policy,
@@ -147,7 +148,7 @@ class Episode:
         episode.block = list(episode.ids)
         if keep_answer:
             ids = t.token_ids[first:end].tolist()
-            episode.take(
+            episode.advance(
                 Reply(
                     ids,
                     t.logprobs[first:end],
@@ -163,27 +164,27 @@ class Episode:
     def chat(self) -> ChatFormat:
         return self.policy.chat
 
-    def room(self, context: int) -> int:
-        """How many tokens the policy may sample in this turn."""
-        given = len(self.given.ids) if self.given else 0
-        return min(self.env.options.response_tokens, context - len(self.ids)) - given
+    def token_budget(self, context: int) -> int:
+        """The number of tokens the policy may sample in this turn."""
+        prefix_length = len(self.reply_prefix.ids) if self.reply_prefix else 0
+        return min(self.env.options.response_tokens, context - len(self.ids)) - prefix_length
 
-    def give(self, reply: Reply, context: int) -> None:
-        """Put the beginning of the next reply, or the whole of it where it is closed or leaves no room."""
-        self.given = reply
-        if reply.closed or self.room(context) <= 0:
-            self.given = None
-            self.take(reply, context)
-            # Nothing of this stream was read yet.
+    def prefill(self, reply: Reply, context: int) -> None:
+        """Fix the beginning of the next reply, or the whole reply if it is closed or exhausts the token budget."""
+        self.reply_prefix = reply
+        if reply.closed or self.token_budget(context) <= 0:
+            self.reply_prefix = None
+            self.advance(reply, context)
+            # The sampler has read nothing of this stream yet.
             self.block = list(self.ids)
         else:
             self.block = [*self.ids, *reply.ids]
 
-    def take(self, reply: Reply, context: int) -> None:
-        """Record a reply, act on it, and lay out the next block or end the episode."""
-        if self.given:
-            reply = self.given.joined(reply)
-            self.given = None
+    def advance(self, reply: Reply, context: int) -> None:
+        """Record a reply, execute its actions, and append the next block or end the episode."""
+        if self.reply_prefix:
+            reply = self.reply_prefix.joined(reply)
+            self.reply_prefix = None
         texts = self.chat.texts(reply.ids)
         text = "".join(texts)
         spans = find_spans(text, self.chat.opens_thinking)
@@ -193,11 +194,11 @@ class Episode:
         self._extend(
             reply.ids, response_kinds(texts, spans), texts, turn, reply.logprobs.tolist(), reply.entropies.tolist()
         )
-        said = text.removesuffix(texts[-1]) if reply.closed else text
+        response = text.removesuffix(texts[-1]) if reply.closed else text
         self.records.append(
             Turn(
                 self.observation,
-                said,
+                response,
                 result.info["actions"],
                 result.info["valid"],
                 result.reward,
@@ -209,9 +210,9 @@ class Episode:
         self.observation = result.observation
         self.done = result.terminated or result.truncated
         if not self.done:
-            self._append(self.chat.following(self.observation, reply.closed), turn + 1)
+            self._append(self.chat.next_segment(self.observation, reply.closed), turn + 1)
             if len(self.ids) + MIN_REPLY > context:
-                # No room to answer in: the block is taken back, the episode is cut here.
+                # The context has no space for another reply: remove the block and truncate the episode.
                 del self.ids[-len(self.block) :]
                 for name in ("kinds", "turns", "texts", "logprobs", "entropies"):
                     del getattr(self, name)[len(self.ids) :]
@@ -243,7 +244,7 @@ class Episode:
         )
 
     def _append(self, segment: Segment, turn: int) -> None:
-        """Lay out a block the policy reads next."""
+        """Append the block that the policy reads next."""
         unscored = [float("nan")] * len(segment.ids)
         self.block = segment.ids
         self._extend(segment.ids, segment.kinds, segment.texts, turn, unscored, unscored)
@@ -266,4 +267,4 @@ class Episode:
 
 
 MIN_REPLY = 16
-"""Tokens that must be left in the model's context for another turn to be worth playing."""
+"""The episode is truncated if fewer tokens than this remain in the model's context for a reply."""

@@ -1,7 +1,7 @@
-"""What a frozen reference model thinks of every response token, in one chunked pass.
+"""Score every response token with a frozen reference model, in one teacher-forced pass.
 
-Stored as ``ref_energy``, ``ref_entropy``, ``ref_logprob`` (method.md section 2) and ``ref_centred_energy``
-(ours); the signals that weights are made from are read off a trajectory by ``signal_values``.
+Scores are stored as ``ref_energy``, ``ref_entropy``, ``ref_logprob`` (method.md section 2) and ``ref_centred_energy``
+(ours). ``signal_values`` computes the signals used by token weights from a trajectory.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from actfocus_core.policy.split_model import SplitModel
 
 SIGNALS = ("energy", "entropy", "nll", "shift")
-"""Of the reference: energy and entropy, which do not drift while the policy is trained. Of the
-policy: nll, which does. Of both: shift, which partly does. These four are the paper's."""
+"""The paper's signals. Energy and entropy come from the reference and do not drift while the policy is trained; nll comes
+from the policy and drifts; shift comes from both and drifts partly."""
 
 OUR_SIGNALS = ("centred_energy", "policy_entropy")
-"""Not the paper's. ``centred_energy``: energy plus the mean logit, the same under any shift of a
-position's logits, which moves the energy and no probability. ``policy_entropy``: the rollout policy's
-own, which drifts."""
+"""Signals that are not the paper's. ``centred_energy`` is the energy plus the mean logit: unlike the energy it is invariant
+to adding a constant to the logits of a position, which changes no probability. ``policy_entropy`` is that of the rollout
+policy, and drifts."""
 
 
 def signal_values(trajectory: Trajectory, name: str) -> np.ndarray:
-    """float32 [T]: one of SIGNALS or OUR_SIGNALS, NaN where it was not recorded (method.md section 2).
+    """A signal of SIGNALS or OUR_SIGNALS, float32 [T], NaN where it was not recorded (method.md section 2).
 
-    energy -logsumexp(f_t) and entropy H(softmax f_t) in nats of the reference's logits f_t;
-    nll -log pi_old(y_t); shift log pi_old(y_t) - log pi_ref(y_t). Ours: centred_energy
-    mean_v f_t[v] - logsumexp(f_t), the mean log-prob over the vocabulary; policy_entropy H(pi_old).
+    With the reference's logits f_t: energy -logsumexp(f_t); entropy H(softmax f_t) in nats; nll -log pi_old(y_t); shift
+    log pi_old(y_t) - log pi_ref(y_t). Ours: centred_energy mean_v f_t[v] - logsumexp(f_t), the mean log-prob over the
+    vocabulary; policy_entropy H(pi_old). Raises ActFocusError for another name.
     """
     missing = np.full(len(trajectory), np.nan, np.float32)
     if name in ("energy", "entropy", "centred_energy"):
@@ -60,10 +60,9 @@ def score(
 ) -> list[Trajectory]:
     """Add ``ref_energy``, ``ref_entropy``, ``ref_logprob``, ``ref_centred_energy`` to the trajectories, in place.
 
-    Each float32 [T], NaN on tokens the policy did not sample. ``top_k`` above 0 also stores the
-    reference's most likely tokens. One teacher-forced pass; logits are made a chunk of
-    positions at a time and never held for the whole batch. Batches hold about
-    ``tokens_per_batch`` tokens. Raises ActFocusError where a token id is not in the reference's vocabulary, or a
+    Each is float32 [T], NaN on tokens the policy did not sample. With ``top_k`` above 0 the reference's most likely
+    tokens are stored as well. Logits are computed in chunks of positions and never stored for the whole batch, which has
+    about ``tokens_per_batch`` tokens. Raises ActFocusError if a token id is not in the reference's vocabulary or a
     trajectory exceeds its context.
     """
     from actfocus_core.policy.split_model import SplitModel
@@ -94,15 +93,17 @@ def _check(trajectories: list[Trajectory], reference: Policy) -> None:
             )
 
 
-def _batches(trajectories: list[Trajectory], tokens: int, shared: bool) -> Iterator[list[Trajectory]]:
-    """Trajectories of like length, padded to about ``tokens`` tokens a batch; where a model reads once what neighbours
-    begin alike with (``shared``), those that do, and so many tokens without what they share."""
-    if shared:
+def _batches(trajectories: list[Trajectory], tokens: int, by_prefix: bool) -> Iterator[list[Trajectory]]:
+    """Batches of trajectories of similar length, of at most ``tokens`` tokens with padding.
+
+    ``by_prefix``: batch by common prefix instead; ``tokens`` then counts unique tokens.
+    """
+    if by_prefix:
         from actfocus_core.policy.tiny_cpu.prefix_tree import batches_by_prefix
 
         yield from (
-            [trajectories[i] for i in chosen]
-            for chosen in batches_by_prefix([t.token_ids for t in trajectories], tokens)
+            [trajectories[i] for i in indices]
+            for indices in batches_by_prefix([t.token_ids for t in trajectories], tokens)
         )
         return
     batch: list[Trajectory] = []
@@ -124,24 +125,25 @@ def _score_batch(batch: list[Trajectory], split: SplitModel, reference: Policy, 
     for row, t in zip(ids, batch):
         row[: len(t)] = torch.from_numpy(t.token_ids.astype(np.int64))
     ids = ids.to(reference.device)
-    # The prediction of token t comes from the position before it; token 0 has none.
-    where = [np.flatnonzero(t.response_mask & (np.arange(len(t)) > 0)) for t in batch]
-    rows = torch.tensor(np.repeat(np.arange(len(batch)), [len(w) for w in where]), device=reference.device)
-    columns = torch.tensor(np.concatenate(where), device=reference.device)
+    # Token t is predicted at position t - 1; token 0 is not predicted.
+    positions = [np.flatnonzero(t.response_mask & (np.arange(len(t)) > 0)) for t in batch]
+    sizes = [len(row_positions) for row_positions in positions]
+    rows = torch.tensor(np.repeat(np.arange(len(batch)), sizes), device=reference.device)
+    columns = torch.tensor(np.concatenate(positions), device=reference.device)
     with torch.no_grad():
         hidden = split.hidden_at(ids, rows, columns - 1)
         targets = ids[rows, columns]
         chunk = chunk_rows(reference.model.get_output_embeddings().weight.shape[0], reference.device)
         chunks = zip(torch.split(hidden, chunk), torch.split(targets, chunk))
-        parts = [_of_logits(split.logits(h), y, top_k) for h, y in chunks]
-    found = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []
-    ends = np.cumsum([len(w) for w in where])[:-1]
-    for t, w, *values in zip(batch, where, *(np.split(c, ends) for c in found)):
-        _store(t, w, values, reference, top_k)
+        parts = [_token_scores(split.logits(h), y, top_k) for h, y in chunks]
+    scores = [torch.cat(part).cpu().numpy() for part in zip(*parts)] if parts else []
+    ends = np.cumsum(sizes)[:-1]
+    for t, row_positions, *values in zip(batch, positions, *(np.split(column, ends) for column in scores)):
+        _store(t, row_positions, values, reference, top_k)
 
 
-def _of_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor, top_k: int) -> tuple[torch.Tensor, ...]:
-    """Energy, entropy, log-prob, centred energy [N]; with top_k ids and log-probs [N, k]; of float32 logits."""
+def _token_scores(logits_NV: torch.Tensor, targets_N: torch.Tensor, top_k: int) -> tuple[torch.Tensor, ...]:
+    """Energy, entropy, log-prob and centred energy [N] from float32 logits; with ``top_k`` also ids and log-probs [N, k]."""
     logsumexp = logits_NV.logsumexp(-1)
     logp = logits_NV - logsumexp[:, None]
     entropy = -logp.exp().mul_(logp).sum(-1)
@@ -152,10 +154,10 @@ def _of_logits(logits_NV: torch.Tensor, targets_N: torch.Tensor, top_k: int) -> 
     return (*values, top.indices, top.values)
 
 
-def _store(t: Trajectory, where: np.ndarray, values: list[np.ndarray], reference: Policy, top_k: int) -> None:
+def _store(t: Trajectory, positions: np.ndarray, values: list[np.ndarray], reference: Policy, top_k: int) -> None:
     for name, column in zip(("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy"), values):
         t.signals[name] = np.full(len(t), np.nan, np.float32)
-        t.signals[name][where] = column
+        t.signals[name][positions] = column
     if top_k:
         ids, logprobs = values[4], values[5]
         t.alternatives = Alternatives(
@@ -163,6 +165,6 @@ def _store(t: Trajectory, where: np.ndarray, values: list[np.ndarray], reference
             np.full((len(t), ids.shape[1]), np.nan, np.float32),
             [[] for _ in range(len(t))],
         )
-        t.alternatives.ids[where], t.alternatives.logprobs[where] = ids, logprobs
-        for i, row in zip(where, ids.tolist()):
+        t.alternatives.ids[positions], t.alternatives.logprobs[positions] = ids, logprobs
+        for i, row in zip(positions, ids.tolist()):
             t.alternatives.texts[i] = [reference.chat.texts([token])[0] for token in row]

@@ -1,9 +1,8 @@
-r"""Span rules: which characters of a response are reasoning and which are the action.
+r"""Span rules: which characters of a response are reasoning and which are actions.
 
-The default is the method's own, ``think_answer`` (method.md section 1). The others are for
-trajectories of other agents: tool calls, boxed answers, ReAct, or a pattern of one's own. For
-these, reasoning is the ``<think>`` span where there is one, else the text before the first
-action; everything else, tags included, is format.
+The default rule is that of the method, ``think_answer`` (method.md section 1). The others are for trajectories of other
+agents: tool calls, boxed answers, ReAct, or a custom pattern. For these, reasoning is the ``<think>`` span if there is
+one, else the text before the first action; everything else, including the tags, is format.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from actfocus_core.errors import ActFocusError
 
 @dataclass(frozen=True)
 class SpanRule:
-    """A way to find the spans of a response. Get one with ``span_rule``."""
+    """A rule that finds the spans of a response; create it with ``span_rule``."""
 
     name: str
     find: Callable[[str, bool], Spans]
-    """(text of one response, whether the template opened ``<think>``) -> its spans"""
+    """(text of one response, whether the template opened ``<think>``) -> spans"""
 
     def actions(self, text: str, spans: Spans) -> list[str]:
-        """The actions the response names, stripped; an answer may hold several."""
-        found = [text[start:end].strip() for start, end in spans.actions]
+        """The actions of a response, stripped, without empty ones; an answer may contain several."""
+        actions = [text[start:end].strip() for start, end in spans.actions]
         if self.name == "think_answer":
-            found = [action for answer in found for action in split_actions(answer)]
-        return [action for action in found if action]
+            actions = [action for answer in actions for action in split_actions(answer)]
+        return [action for action in actions if action]
 
 
 def span_rule(name: str) -> SpanRule:
-    """A rule by its name, or ``pattern:REGEX`` with a group named ``action`` (and ``reasoning``).
+    """A rule by name, or ``pattern:REGEX`` with a group named ``action`` and optionally one named ``reasoning``.
 
-    Raises ActFocusError for an unknown name or a pattern that is not one.
+    Raises ActFocusError for an unknown name or an invalid pattern.
     """
     if name.startswith(PATTERN):
         return SpanRule(name, _by_pattern(name.removeprefix(PATTERN)))
@@ -51,33 +50,33 @@ def _tool_calls(text: str) -> list[tuple[int, int]]:
 
 
 def _boxed(text: str) -> list[tuple[int, int]]:
-    r"""The content of the last ``\boxed{...}`` whose braces are balanced."""
-    opened: list[int] = []
-    closed = {}
+    r"""The content of the last ``\boxed{...}`` with balanced braces."""
+    stack: list[int] = []
+    end_of = {}
     for brace in re.finditer(r"(?<!\\)[{}]", text):
         if brace[0] == "{":
-            opened.append(brace.end())
-        elif opened:
-            closed[opened.pop()] = brace.start()
+            stack.append(brace.end())
+        elif stack:
+            end_of[stack.pop()] = brace.start()
     boxes = [box.end() for box in re.finditer(re.escape(_BOX), text)]
-    return next(([(begin, closed[begin])] for begin in reversed(boxes) if begin in closed), [])
+    return next(([(begin, end_of[begin])] for begin in reversed(boxes) if begin in end_of), [])
 
 
 def _react(text: str) -> list[tuple[int, int]]:
-    """What follows ``Action:`` at the start of a line, up to the next thought or observation."""
-    heads = list(re.finditer(r"^(?:Thought|Observation|Action|Final Answer):", text, re.M))
-    found = []
-    for head, end in zip(heads, [*(head.start() for head in heads[1:]), len(text)]):
-        if head[0] == "Action:":
-            begin = head.end() + len(said := text[head.end() : end]) - len(said.lstrip(" \t"))
-            found.append((begin, begin + len(text[begin:end].rstrip())))
-    return found
+    """The text after ``Action:`` at the start of a line, up to the next ReAct label."""
+    labels = list(re.finditer(r"^(?:Thought|Observation|Action|Final Answer):", text, re.M))
+    spans = []
+    for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)]):
+        if label[0] == "Action:":
+            begin = label.end() + len(content := text[label.end() : end]) - len(content.lstrip(" \t"))
+            spans.append((begin, begin + len(text[begin:end].rstrip())))
+    return spans
 
 
 def _with_reasoning(
-    find_actions: Callable[[str], list[tuple[int, int]]], opener: str = ""
+    find_actions: Callable[[str], list[tuple[int, int]]], action_tag: str = ""
 ) -> Callable[[str, bool], Spans]:
-    """A rule from a finder of actions; ``opener``: the words right before an action."""
+    """Build a rule from a function that finds actions; ``action_tag``: the text directly before an action."""
 
     def find(text: str, opens_thinking: bool) -> Spans:
         thought = find_thought(text, opens_thinking)
@@ -87,8 +86,8 @@ def _with_reasoning(
             return Spans((thought,), actions)
         if not actions or opens_thinking or THINK[0] in text[: actions[0][0]]:
             return Spans((), actions)
-        before = text.rfind(opener, 0, actions[0][0])
-        return Spans(((0, before),) if text[:before].strip() else (), actions)
+        reasoning_end = text.rfind(action_tag, 0, actions[0][0])
+        return Spans(((0, reasoning_end),) if text[:reasoning_end].strip() else (), actions)
 
     return find
 
@@ -110,8 +109,9 @@ def _by_pattern(pattern: str) -> Callable[[str, bool], Spans]:
         }
         if "reasoning" in spans:
             return Spans(spans["reasoning"], spans["action"])
-        first = find_thought(text, opens_thinking)
-        return Spans((first,) if first else (), tuple(a for a in spans["action"] if not first or a[0] >= first[1]))
+        thought = find_thought(text, opens_thinking)
+        actions = tuple(action for action in spans["action"] if not thought or action[0] >= thought[1])
+        return Spans((thought,) if thought else (), actions)
 
     return find
 

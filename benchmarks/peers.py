@@ -49,7 +49,7 @@ LR = 1e-6
 def openings(policy: Policy, prompts: int) -> list[list[int]]:
     """The token ids of FrozenLake's first prompts."""
     env = make_env("frozen_lake", **policy.env_options.get("frozen_lake", {}))
-    return [policy.chat.opening(env.system_prompt(), env.reset(TRAINING_SEED + i)).ids for i in range(prompts)]
+    return [policy.chat.initial_segment(env.system_prompt(), env.reset(TRAINING_SEED + i)).ids for i in range(prompts)]
 
 
 def reward(text: str) -> float:

@@ -26,7 +26,7 @@ from tiny_policy.training import FIRST_SEED, accumulate, encode
 
 from actfocus_core.envs import make_env
 from actfocus_core.oracle.stored import ensure_optimal
-from actfocus_core.paths import assets, share
+from actfocus_core.paths import assets, make_group_readable
 from actfocus_core.policy import load_policy
 from actfocus_core.rollout import EVALUATION_SEED, collect
 from actfocus_core.runs import Run
@@ -98,7 +98,7 @@ def adapt(folder: Path, seed: int) -> None:
         print(f"step {step + 1} of {STEPS}, loss {loss:.3f}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     adapted.to(torch.bfloat16).save_pretrained(folder)
-    share(folder / "adapter_model.safetensors")
+    make_group_readable(folder / "adapter_model.safetensors")
     config = json.loads((folder / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "smollm2"
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

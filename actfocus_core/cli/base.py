@@ -11,7 +11,7 @@ from actfocus_core import __version__
 from actfocus_core.cli.installed import InstalledCommands
 from actfocus_core.cli.show import clean
 from actfocus_core.errors import ActFocusError, out_of_memory
-from actfocus_core.processes import end_on_signals_as_on_interrupt
+from actfocus_core.processes import interrupt_on_termination_signals
 
 app = typer.Typer(
     cls=InstalledCommands,
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: bad input gives one line on stderr and exit code 2."""
-    end_on_signals_as_on_interrupt()
+    interrupt_on_termination_signals()
     try:
         code = app(standalone_mode=False)
     except typer.Exit as stop:

@@ -68,7 +68,7 @@ def oracle(
 
     def player() -> Policy:
         if policy is None:
-            stored.demand_own(opened, one, loaded())
+            stored.require_unchanged_policy(opened, one, loaded())
         return loaded()
 
     found = []

@@ -198,4 +198,4 @@ def _sampler(name: str, policy: Policy, temperature: float) -> Sampler | None:
 
     from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 
-    return VllmSampler(VllmEngine(policy, half=policy.model.dtype == torch.bfloat16, memory=0.5), temperature)
+    return VllmSampler(VllmEngine(policy, bf16=policy.model.dtype == torch.bfloat16, memory=0.5), temperature)

@@ -29,7 +29,7 @@ from actfocus_core.oracle.turns import ORACLES, answers
 from actfocus_core.policy import Policy
 from actfocus_core.policy.loading import trained_options
 from actfocus_core.policy.sampler import CachedSampler, Reply
-from actfocus_core.rollout import Episode, play_on
+from actfocus_core.rollout import Episode, play_to_end
 from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.stats import mean_interval, wilson_interval
@@ -88,9 +88,9 @@ def branch(
         if common_random_numbers:
             copy.rollout = t.rollout
         if forced is not None:
-            episode.give(forced, policy.context)
+            episode.prefill(forced, policy.context)
         episodes.append(episode)
-    outcomes = play_on(episodes, CachedSampler(policy, temperature), policy.context, on_progress=on_progress)
+    outcomes = play_to_end(episodes, CachedSampler(policy, temperature), policy.context, on_progress=on_progress)
     outcomes = [replace(o, id=f"{t.id}~{r}", group=t.group, rollout=r) for r, o in enumerate(outcomes)]
     _fill_signals(outcomes, t, turn, forced, policy)
     earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import read_json
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs import Run, read_trajectories, write_trajectories
 from actfocus_core.trajectory import Trajectory
 
@@ -235,9 +235,9 @@ def store(run: Run, what: WhatIf, folder: Path | None = None) -> Path:
     try:
         file.parent.mkdir(exist_ok=True)
         # The JSON file appears last, so a result whose JSON exists is complete.
-        with appearing(file) as part:
+        with atomic_write(file) as part:
             part.write_text(text + "\n", encoding="utf-8")
-            with appearing(file.with_suffix(".parquet")) as table:
+            with atomic_write(file.with_suffix(".parquet")) as table:
                 write_trajectories(what.trajectories, table)
     except OSError as error:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None

@@ -58,7 +58,7 @@ class Env(ABC):
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Options by name; ``paper``: what the paper says of this task (method.md section 6)."""
-    worked: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
+    worked_examples: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
     """Worked examples: what is seen, what is thought of it, what is done."""
 
     def __init__(self, preset: str | None = None, **options: Any):
@@ -78,7 +78,7 @@ class Env(ABC):
 
     # --- the public interface ------------------------------------------------------------
 
-    fixed_dice: list[float]
+    forced_outcomes: list[float]
     """What the next actions' dice show instead of the rollout's own; empty but in an oracle's hands."""
 
     def reset(self, seed: int, rollout: int = 0) -> str:
@@ -91,7 +91,7 @@ class Env(ABC):
         self.turn = 0
         self.actions_left = self.options.max_actions
         self.terminated = self.truncated = self.success = False
-        self.fixed_dice = []
+        self.forced_outcomes = []
         self._start()
         return self.observation()
 
@@ -148,7 +148,7 @@ class Env(ABC):
         """Return to a stored state; gives its observation. The options must be the same."""
         for name in ("seed", "rollout", "turn", "actions_left", "terminated", "truncated", "success"):
             setattr(self, name, state[name])
-        self.fixed_dice = []
+        self.forced_outcomes = []
         self._restore(state)
         return self.observation()
 
@@ -156,8 +156,8 @@ class Env(ABC):
         """An independent copy in the same state, with the same dice to come."""
         return copy.deepcopy(self)
 
-    def dice_faces(self) -> list[tuple[float, float]]:
-        """(probability, number) of every way the dice of one action can fall; set ``fixed_dice``
+    def outcome_distribution(self) -> list[tuple[float, float]]:
+        """(probability, number) of every way the dice of one action can fall; set ``forced_outcomes``
         to such numbers and the next actions take them."""
         return [(1.0, 0.0)]
 
@@ -168,23 +168,23 @@ class Env(ABC):
             return f"Turn {self.turn + 1}. {self.actions_left} left. {self.state_text()}"
         return (
             f"Turn {self.turn + 1} of {o.max_turns}.\nState:\n{self.state_text()}\n"
-            f"You have {self.actions_left} actions left. {self._demand()}"
+            f"You have {self.actions_left} actions left. {self._format_instructions()}"
         )
 
     def system_prompt(self) -> str:
         """The system message: who you are, the task, the symbols, the legal actions."""
         compact = self.options.observation == "compact"
-        prompt = f"{self.task_text()} {self._demand()}" if compact else self.task_text()
+        prompt = f"{self.task_text()} {self._format_instructions()}" if compact else self.task_text()
         return "\n".join([prompt, *self._examples()])
 
     def _examples(self) -> list[str]:
         return [
             f"For example, to\n{seen}\nyou may answer\n<think> {thought} </think> <answer> "
             f"{' || '.join(actions[: self.options.actions_per_turn])} </answer>"
-            for seen, thought, actions in self.worked[: self.options.examples]
+            for seen, thought, actions in self.worked_examples[: self.options.examples]
         ]
 
-    def _demand(self) -> str:
+    def _format_instructions(self) -> str:
         o = self.options
         if o.observation == "compact":
             return f"Answer <think>...</think><answer>...</answer>, {o.actions_per_turn} actions."

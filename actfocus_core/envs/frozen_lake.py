@@ -30,7 +30,7 @@ class FrozenLakeOptions(EnvOptions):
 
 class FrozenLake(Env):
     name = "frozen_lake"
-    worked = (
+    worked_examples = (
         (
             "Start (1,0). Goal (1,3). Player (1,1). Holes (0,2).",
             "I am at (1,1). The goal (1,3) is two cells to the right, and no hole lies between.",
@@ -64,8 +64,8 @@ class FrozenLake(Env):
 
     def _apply(self, action: str) -> tuple[float, bool, bool]:
         dice = (
-            self.fixed_dice.pop(0)
-            if self.fixed_dice
+            self.forced_outcomes.pop(0)
+            if self.forced_outcomes
             else stable_uniform(self.name, self.seed, self.rollout, self.moves)
         )
         self.moves += 1
@@ -90,7 +90,7 @@ class FrozenLake(Env):
             outcomes = [(self.options.success_rate, action), (side, ACTIONS[i - 1]), (side, ACTIONS[(i + 1) % 4])]
         return [(p, neighbour(cell, move, self.options.size)) for p, move in outcomes]
 
-    def dice_faces(self) -> list[tuple[float, float]]:
+    def outcome_distribution(self) -> list[tuple[float, float]]:
         chances = [p for p, _ in self.transitions(self.player, ACTIONS[0])]
         return [(p, sum(chances[:i]) + p / 2) for i, p in enumerate(chances) if p]
 

@@ -36,7 +36,7 @@ class SokobanOptions(EnvOptions):
 
 class Sokoban(Env):
     name = "sokoban"
-    worked = (
+    worked_examples = (
         (
             "Player (2,1). Boxes (2,2). Targets (2,4).",
             "The box is right of me and its target two cells further right. I push it there.",

@@ -49,7 +49,7 @@ class SudokuOptions(EnvOptions):
 
 class Sudoku(Env):
     name = "sudoku"
-    worked = (
+    worked_examples = (
         (
             "Candidates of the empty cells: (1,1): 4; (2,3): 1, 2.",
             "Row 1, column 1 can hold nothing but 4.",

@@ -15,7 +15,7 @@ from actfocus_core.credit import Batch, Scheme, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats.native import to_record
 from actfocus_core.interop.page import write_page
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs import Run, write_trajectories
 from actfocus_core.trajectory import TokenKind, Trajectory
 
@@ -113,7 +113,7 @@ def export_run(
                 on_progress(done, len(ids))
 
     try:
-        with appearing(out) as part:
+        with atomic_write(out) as part:
             if format in ("html", "advantages"):
                 write_weighted = write_page if format == "html" else _write_advantages
                 write_weighted(

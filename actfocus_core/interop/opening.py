@@ -8,7 +8,7 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import data_files, recognise
 from actfocus_core.interop.importing import import_run, run_name, stamp
-from actfocus_core.paths import when_written
+from actfocus_core.paths import modified_time
 from actfocus_core.runs import Run, free_path
 
 Progress = Callable[[int, int], None]
@@ -62,7 +62,7 @@ def _opened(
 
 def imported_before(runs_dir: Path, stamp: str, tokenizer: str | None = None, spans: str | None = None) -> Run | None:
     """The newest run that was imported from files of this stamp, with this tokenizer and rule or any."""
-    for file in sorted(runs_dir.glob("*/run.json"), key=when_written, reverse=True):
+    for file in sorted(runs_dir.glob("*/run.json"), key=modified_time, reverse=True):
         try:
             run = Run.open(file.parent)
         except ActFocusError:

@@ -18,7 +18,7 @@ from actfocus_core.credit.weights import check_parameters
 from actfocus_core.envs import ENVS
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.scripts import script
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS
 from actfocus_core.train.presets import preset
@@ -177,7 +177,7 @@ def export_setting(run: Run, out: str | Path | None, format: str, params: dict[s
         raise ActFocusError(f"{out}: already exists; choose another name")
     text = EXPORTS[format].write(setting_of(run, params))
     try:
-        with appearing(out) as part:
+        with atomic_write(out) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ActFocusError(f"{out}: cannot be written ({error.strerror or error})") from None

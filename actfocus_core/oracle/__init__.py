@@ -11,9 +11,9 @@ from actfocus_core.oracle.turns import (
     ORACLES,
     OptimalValues,
     TurnValue,
+    get_oracle,
     judge,
     optimal_values,
-    oracle_of,
     trajectory_values,
 )
 
@@ -25,7 +25,7 @@ __all__ = [
     "TurnValue",
     "judge",
     "optimal_values",
-    "oracle_of",
+    "get_oracle",
     "policy_values",
     "trajectory_values",
 ]

@@ -19,7 +19,7 @@ from actfocus_core.envs.base import Env
 
 E = TypeVar("E", bound=Env)
 """The environment that an oracle knows."""
-KEPT = 64
+CACHE_SIZE = 64
 """Worlds whose values are kept at a time."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from actfocus_core.envs import Env, make_env
 from actfocus_core.envs.base import stable_seed
 from actfocus_core.errors import ActFocusError
-from actfocus_core.oracle.turns import restored
+from actfocus_core.oracle.turns import restore_turn
 from actfocus_core.policy import Policy
 from actfocus_core.stats import mean_interval
 from actfocus_core.trajectory import Trajectory
@@ -100,7 +100,7 @@ def position_values(
     ActFocusError where ``rollouts`` is below 2 or a turn cannot be returned to.
     """
     from actfocus_core.policy.sampler import CachedSampler
-    from actfocus_core.rollout import Episode, play_on
+    from actfocus_core.rollout import Episode, play_to_end
 
     if rollouts < 2:
         raise ActFocusError(f"rollouts={rollouts}: must be 2 or more, for an interval")
@@ -114,7 +114,7 @@ def position_values(
         for t, turn, given in (positions[i] for i in chunk):
             if t.env not in envs:
                 envs[t.env] = make_env(t.env, **env_options)
-            env = restored(envs[t.env], t, turn)
+            env = restore_turn(envs[t.env], t, turn)
             if not t.response_mask[t.turns == turn].any():
                 raise ActFocusError(f"{t.id}: turn {turn} has no sampled tokens; a rollout cannot go on from there")
             for r in range(2 * rollouts):
@@ -122,7 +122,7 @@ def position_values(
                 # The environment's dice are those of a rollout that never was.
                 copy.rollout = stable_seed("value", seed, t.id, turn, given, r) >> 11
                 episodes.append(Episode.resume(copy, policy, t, turn, seed, given))
-        played = play_on(episodes, sampler, policy.context, ROWS)
+        played = play_to_end(episodes, sampler, policy.context, ROWS)
         for i, first in zip(chunk, range(0, len(played), 2 * rollouts)):
             t, turn, _ = positions[i]
             earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
@@ -135,14 +135,14 @@ def position_values(
 def _fresh_returns(env: Env, policy: Policy, n: int, temperature: float, seed: int) -> np.ndarray:
     """Returns of n rollouts that begin a dialogue at the present state: float64 [n]."""
     from actfocus_core.policy.sampler import CachedSampler
-    from actfocus_core.rollout import Episode, play_on
+    from actfocus_core.rollout import Episode, play_to_end
 
     episodes = []
     for r in range(n):
         copy = env.clone()
         copy.rollout = stable_seed("value", seed, env.state_key(), r) >> 11
         episodes.append(Episode(copy, policy, 0, seed))
-    return np.array([t.ret for t in play_on(episodes, CachedSampler(policy, temperature), policy.context)])
+    return np.array([t.ret for t in play_to_end(episodes, CachedSampler(policy, temperature), policy.context)])
 
 
 def _estimate(returns: np.ndarray) -> Estimate:
@@ -177,9 +177,9 @@ class ExactValues:
 def outcomes(env: Env, answer: tuple[str, ...]) -> list[tuple[float, Env, float]]:
     """Every outcome of a turn: its probability, the environment after it, reward plus penalty."""
     found = []
-    for dice in product(*[env.dice_faces()] * min(len(answer), env.options.actions_per_turn)):
+    for dice in product(*[env.outcome_distribution()] * min(len(answer), env.options.actions_per_turn)):
         copy = env.clone()
-        copy.fixed_dice = [face for _, face in dice]
+        copy.forced_outcomes = [face for _, face in dice]
         step = copy.step(list(answer))
         found.append((math.prod(p for p, _ in dice), copy, step.reward + step.info["penalty"]))
     return found

@@ -56,7 +56,7 @@ def policy_name(run: Run) -> str:
     return name
 
 
-def demand_own(run: Run, step: int, policy: Policy) -> None:
+def require_unchanged_policy(run: Run, step: int, policy: Policy) -> None:
     """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
     changed since the run was made, or training had moved them before this step."""
     if moved := run.metadata.updates_before(step):
@@ -73,7 +73,7 @@ def demand_own(run: Run, step: int, policy: Policy) -> None:
         )
 
 
-def demand_sampler(run: Run, step: int, trajectories: list[Trajectory], policy: Policy) -> None:
+def require_sampled_by(run: Run, step: int, trajectories: list[Trajectory], policy: Policy) -> None:
     """Raises ActFocusError where a policy gives a step's sampled tokens other log-probs than were recorded."""
     from actfocus_core.signals import score
 
@@ -128,7 +128,7 @@ def ensure_policy(
             )
         return made
     loaded = policy()
-    demand_sampler(run, step, trajectories, loaded)
+    require_sampled_by(run, step, trajectories, loaded)
     temperature = run.metadata.temperature
     rollouts = DEFAULT_ROLLOUTS if rollouts is None else rollouts
     add_policy(
@@ -157,6 +157,6 @@ def ensure_answers(
     """Have the log-probs of the solutions on these trajectories and in the run. Raises as ``ensure_policy``."""
     if again or step not in run.annotated_steps("oracle-answers"):
         loaded = policy()
-        demand_sampler(run, step, trajectories, loaded)
+        require_sampled_by(run, step, trajectories, loaded)
         add_answers(trajectories, loaded, env_options=env_options(run), on_progress=show(f"answers {step}"))
         run.annotate(step, "oracle-answers", trajectories, {"policy": loaded.name, "fingerprint": loaded.fingerprint})

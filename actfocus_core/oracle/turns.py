@@ -9,7 +9,7 @@ from typing import Any
 from actfocus_core.dialogue import THINK, find_spans, split_actions
 from actfocus_core.envs import Env, make_env
 from actfocus_core.errors import ActFocusError
-from actfocus_core.oracle.base import KEPT, Oracle
+from actfocus_core.oracle.base import CACHE_SIZE, Oracle
 from actfocus_core.oracle.frozen_lake import LakeOracle
 from actfocus_core.oracle.sokoban import RoomOracle
 from actfocus_core.oracle.sudoku import PuzzleOracle
@@ -71,19 +71,19 @@ def optimal_values(env: Env) -> OptimalValues:
 
     Raises ActFocusError for an environment without an oracle.
     """
-    oracle = oracle_of(env)
+    oracle = get_oracle(env)
     return OptimalValues(
         oracle.value(env), {a: oracle.prefix_value(env, (a,)) for a in env.legal_actions()}, oracle.facts(env)
     )
 
 
-def oracle_of(env: Env) -> Oracle[Any]:
+def get_oracle(env: Env) -> Oracle[Any]:
     """The solver of the environment's world; kept, so that all states of an episode share it."""
     if env.name not in ORACLES:
         raise ActFocusError(f"no exact values for environment {env.name!r}; there are for {', '.join(ORACLES)}")
     key = (env.name, env.options, env.world_key())
     if key not in _SOLVED:
-        if len(_SOLVED) >= KEPT:
+        if len(_SOLVED) >= CACHE_SIZE:
             del _SOLVED[next(iter(_SOLVED))]
         _SOLVED[key] = ORACLES[env.name](env)
     return _SOLVED[key]
@@ -91,7 +91,7 @@ def oracle_of(env: Env) -> Oracle[Any]:
 
 def judge(env: Env, answers: Sequence[str]) -> TurnValue:
     """What a turn's answers are worth, and what came of them; the environment takes the step."""
-    oracle = oracle_of(env)
+    oracle = get_oracle(env)
     value, facts = oracle.value(env), oracle.facts(env)
     parsed = [env.parse(text) for text in answers[: env.options.actions_per_turn]]
     actions = [action for action in parsed if action is not None][: env.actions_left]
@@ -114,12 +114,12 @@ def trajectory_values(trajectory: Trajectory, env_options: dict[str, Any]) -> li
     env = make_env(trajectory.env, **env_options)
     values: list[TurnValue] = []
     for given in answers(trajectory):
-        restored(env, trajectory, len(values))
+        restore_turn(env, trajectory, len(values))
         values.append(judge(env, given))
     return values
 
 
-def restored(env: Env, trajectory: Trajectory, turn: int) -> Env:
+def restore_turn(env: Env, trajectory: Trajectory, turn: int) -> Env:
     """The environment in the state a stored turn began in.
 
     Raises ActFocusError where the trajectory has no such turn, or no state of it that fits.

@@ -28,7 +28,7 @@ from actfocus_core.dialogue import ANSWER, SEPARATOR, THINK, encode_parts
 from actfocus_core.envs import Env, make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.policy import Estimate, ExactValues, Position, Table, outcomes, position_values
-from actfocus_core.oracle.turns import TOLERANCE, answers, judge, optimal_values, oracle_of, restored
+from actfocus_core.oracle.turns import TOLERANCE, answers, get_oracle, judge, optimal_values, restore_turn
 from actfocus_core.policy import Policy
 from actfocus_core.trajectory import TokenKind, Trajectory
 
@@ -127,7 +127,7 @@ def add_answers(
 def solutions(env: Env) -> list[tuple[str, ...]]:
     """The first SOLUTIONS optimal turns of the present state, in the order of its legal actions; none
     longer than it need be."""
-    oracle, legal = oracle_of(env), env.legal_actions()
+    oracle, legal = get_oracle(env), env.legal_actions()
     value = oracle.value(env)
     found: list[tuple[str, ...]] = []
     prefixes: list[tuple[str, ...]] = [()]
@@ -150,7 +150,7 @@ def _turns(t: Trajectory, env_options: dict[str, Any]) -> Iterator[tuple[int, En
     """Every turn of a trajectory: its number, the environment before it, its answer's actions."""
     env = make_env(t.env, **env_options)
     for k, given in enumerate(answers(t)):
-        yield k, restored(env, t, k), given
+        yield k, restore_turn(env, t, k), given
 
 
 def _demand_same(t: Trajectory, k: int, actions: list[str], env: Env) -> None:

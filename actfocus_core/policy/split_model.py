@@ -1,4 +1,4 @@
-"""A causal language model as a backbone and a head, so that logits are made in chunks."""
+"""A causal language model split into backbone and output head, so that logits can be computed in chunks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from actfocus_core.policy.tiny_cpu import fast_model
 
 
 class SplitModel:
-    """The hidden states of a model, and its logits from them.
+    """Hidden states of a model, and logits computed from them.
 
-    Logits of a whole batch at a large vocabulary are the largest tensor by far; who needs only a number a position makes
-    them a few positions at a time. Raises ActFocusError where the two halves do not give the model's own logits (checked
-    on a few tokens).
+    With a large vocabulary the logits of a whole batch are by far the largest tensor. A caller that needs one number a
+    position computes them for a few positions at a time. Raises ActFocusError if backbone and head do not reproduce the
+    model's logits (checked on a few tokens).
 
-    ``fast``: whether a small model on a CPU may be read by ``tiny_cpu``'s forward pass, in float32. That is decided here
-    for good, so add adapters and switch on gradient checkpointing before.
+    ``fast``: allow the float32 forward pass of ``tiny_cpu`` for small models on a CPU. The choice is made once, here:
+    add adapters and switch on gradient checkpointing before.
     """
 
     def __init__(self, model: Any, fast: bool = True):
@@ -38,16 +38,16 @@ class SplitModel:
         return self.fast is not None
 
     def hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        """[B, T] token ids -> [B, T, d] last hidden states; pads, if any, stand on the right.
+        """[B, T] token ids -> [B, T, d] last hidden states; padding, if any, is on the right.
 
-        Under causal attention nothing before a pad sees it, so no mask is needed.
+        No mask is needed: under causal attention no token attends to the padding after it.
         """
         B, T = ids_BT.shape
         places = torch.arange(B * T, device=ids_BT.device)
         return self.hidden_at(ids_BT, places // T, places % T).view(B, T, -1)
 
     def hidden_at(self, ids_BT: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """[n, d] last hidden states at these n places alone, as ``hidden`` has them."""
+        """[n, d] last hidden states at the n places [rows, columns], equal to those of ``hidden``."""
         if self.fast is not None:
             return self.fast.hidden_at(ids_BT, rows, columns)
         hidden: torch.Tensor = self.backbone(input_ids=ids_BT, use_cache=False).last_hidden_state
@@ -63,14 +63,15 @@ class SplitModel:
     @torch.no_grad()
     def _check(self, model: Any) -> None:
         ids = torch.arange(1, 5, device=model.device)[None] % self.head.weight.shape[0]
-        own = model(input_ids=ids, use_cache=False).logits[0].float()
-        if not torch.allclose(self.logits(self.hidden(ids)[0]), own, rtol=1e-2, atol=1e-2):
+        expected = model(input_ids=ids, use_cache=False).logits[0].float()
+        if not torch.allclose(self.logits(self.hidden(ids)[0]), expected, rtol=1e-2, atol=1e-2):
             raise ActFocusError(
-                f"{type(model).__name__}: makes its logits in a way that is not known "
-                "here (more than an output layer, a scale and a soft cap)"
+                f"{type(model).__name__}: computes its logits in an unsupported way; only an output layer, "
+                "a scale and a soft cap are supported"
             )
 
 
 def chunk_rows(vocabulary: int, device: torch.device) -> int:
-    """Positions a chunk of float32 logits: what stays in a CPU's cache, 64 MB where each chunk is a launch of kernels."""
+    """Positions in a chunk of float32 logits: 16 MB on a CPU, which stays in its cache; 64 MB on a GPU, where every
+    chunk costs kernel launches."""
     return max(32, (1 << (24 if device.type == "cuda" else 22)) // vocabulary)

@@ -14,7 +14,7 @@ from actfocus_core.analysis.diagnostics import action_bottleneck
 from actfocus_core.analysis.scoreboard import Scoreboard, Truth, credits_of, scoreboard
 from actfocus_core.credit import SCHEMES, Batch
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.reports import palette, templating
 from actfocus_core.reports.sections import bottleneck, card, overview, rollout, schemes
 from actfocus_core.reports.sections import scoreboard as scoreboard_section
@@ -50,7 +50,7 @@ def write_report(
     """
     text, facts = render(run, step, reference, bootstrap=bootstrap)
     try:
-        with appearing(out) as part:
+        with atomic_write(out) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ActFocusError(f"{out}: cannot be written ({error.strerror})") from None

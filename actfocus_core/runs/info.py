@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Inst
 import actfocus_core
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import read_json
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs.provenance import Provenance
 from actfocus_core.spans import DEFAULT
 
@@ -355,7 +355,7 @@ def read_info(file: Path) -> dict[str, Any]:
 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
-    with appearing(folder / "run.json", durable=True) as part:
+    with atomic_write(folder / "run.json", durable=True) as part:
         part.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import open_to_read
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs.schema import ROWS_PER_GROUP
 
 
 def write_table(table: pa.Table, file: Path) -> None:
     try:
-        with appearing(file, durable=True) as part:
+        with atomic_write(file, durable=True) as part:
             pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, compression="zstd")
     except OSError as error:
         raise ActFocusError(f"{file}: cannot be written ({error.strerror or error})") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.files import demand_no_link, open_to_append, open_to_read, sync
+from actfocus_core.files import check_no_link, open_to_append, open_to_read, sync
 from actfocus_core.runs.index import Index, read_index, stamp
 from actfocus_core.runs.info import FORMAT, SCHEMA, VERSION, RunInfo, read_info, versions, write_info
 from actfocus_core.runs.metrics import is_row, whole_lines
@@ -100,7 +100,7 @@ class Run:
         file = path / "run.json"
         try:
             there, is_run = path.exists(), file.is_file()
-            demand_no_link(*(path / name for name in _FOLDERS))
+            check_no_link(*(path / name for name in _FOLDERS))
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be read ({error.strerror}); allow it, or open a copy") from None
         if not there:
@@ -116,7 +116,7 @@ class Run:
         """
         path = self.path / "evaluation" / name
         try:
-            demand_no_link(path.parent, path)
+            check_no_link(path.parent, path)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be read ({error.strerror})") from None
         return Run.open(path) if path.exists() else None

@@ -105,11 +105,11 @@ def _check_memory(config: TrainConfig) -> None:
     import psutil
     import torch
 
-    from actfocus_core.policy.loading import device_of, load_config
+    from actfocus_core.policy.loading import load_config, resolve_device
     from actfocus_core.train.sizing.memory import Shape, check_memory
     from actfocus_core.train.update import uses_bf16
 
-    device = torch.device(device_of(config.device))
+    device = torch.device(resolve_device(config.device))
     loaded = load_config(config.model)
     if not hasattr(loaded.get_text_config(), "intermediate_size"):
         return  # Memory is computed for models of the Llama and Qwen2 kind only.
@@ -126,15 +126,15 @@ def _check(config: TrainConfig, policy: Policy) -> None:
 
     from actfocus_core.credit import Batch, get_scheme
     from actfocus_core.envs import make_env
-    from actfocus_core.extras import demand
+    from actfocus_core.extras import require
     from actfocus_core.train.tracking import require_trackers
     from actfocus_core.trajectory import Trajectory
 
     require_trackers(config.track)
     if config.sampler == "vllm":
-        demand("vllm", "vllm")
+        require("vllm", "vllm")
     if config.lora_rank:
-        demand("peft", "lora")
+        require("peft", "lora")
     make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options})
     scheme = get_scheme(config.scheme)
     none = np.zeros(3)

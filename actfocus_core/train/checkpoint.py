@@ -30,7 +30,7 @@ import torch
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import open_regular, open_to_read, read_json, sync
-from actfocus_core.paths import share
+from actfocus_core.paths import make_group_readable
 
 SECONDS = ("elapsed", "slowest", "evaluation")
 """The fields of ``state.json`` besides the step: seconds of training, of the longest step, of the longest evaluation."""
@@ -65,7 +65,7 @@ def save_tensors(named: dict[str, torch.Tensor], file: Path) -> None:
 
     try:
         save_file({name: t.detach().contiguous().cpu() for name, t in named.items()}, file)
-        share(file)
+        make_group_readable(file)
     except SafetensorError as error:
         raise OSError(str(error)) from None
 

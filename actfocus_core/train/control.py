@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.files import LINE_MAX, is_locked, locked, open_to_change, read_json
-from actfocus_core.paths import appearing
+from actfocus_core.paths import atomic_write
 
 Request = Literal["go", "pause", "stop"]
 STATES = ("running", "paused", "stopped", "finished", "failed")
@@ -111,7 +111,7 @@ def _fits(value: object, kind: type) -> bool:
 
 
 def _write(file: Path, content: dict[str, object]) -> None:
-    with appearing(file) as part:
+    with atomic_write(file) as part:
         part.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 

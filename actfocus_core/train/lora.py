@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from actfocus_core.envs.base import stable_seed
-from actfocus_core.extras import demand, outdated_calls
+from actfocus_core.extras import ignore_deprecations, require
 
 
 def add_adapters(model: Any, rank: int, seed: int) -> Any:
@@ -17,8 +17,8 @@ def add_adapters(model: Any, rank: int, seed: int) -> Any:
     The adapters start as the identity, so the model's outputs do not change. Their initial weights depend on the seed
     alone. Raises ActFocusError where peft is not installed. Source: arXiv 2106.09685.
     """
-    peft = demand("peft", "lora")
-    with torch.random.fork_rng(devices=[]), outdated_calls():
+    peft = require("peft", "lora")
+    with torch.random.fork_rng(devices=[]), ignore_deprecations():
         torch.manual_seed(stable_seed("lora", seed))
         return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
 

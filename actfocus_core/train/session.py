@@ -11,7 +11,7 @@ import numpy as np
 
 from actfocus_core.envs import make_env
 from actfocus_core.errors import out_of_memory
-from actfocus_core.paths import share
+from actfocus_core.paths import make_group_readable
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import CachedSampler, Sampler
 from actfocus_core.policy.vllm import VllmEngine, VllmSampler
@@ -99,7 +99,7 @@ class Session:
             on_progress=lambda done, total: learner.progress("rollout", done, total),
         )
         if self.engine:
-            self.engine.rest()
+            self.engine.sleep()
         return rollouts
 
     def store(self, step: int, trajectories: list[Trajectory]) -> None:
@@ -127,7 +127,7 @@ class Session:
         """Evaluate when it is due, log the step, and save a checkpoint."""
         c, learner = self.config, self.learner
         if self.engine:
-            self.engine.stale = True  # The update has moved the weights.
+            self.engine.weights_stale = True  # The update has moved the weights.
         seconds = self.elapsed - self._step_start
         self._slowest = max(self._slowest, seconds)
         collapsed = metrics["format/well_formed"] < c.format_floor
@@ -183,7 +183,7 @@ class Session:
             except Exception as error:  # of safetensors' and tokenizers' own kinds, where a disk is full
                 raise error if isinstance(error, OSError) or out_of_memory(error) else OSError(str(error)) from None
             for file in part.glob("*.safetensors"):
-                share(file)
+                make_group_readable(file)
             options = {**self.policy.env_options, self.config.env: self.env_options}
             (part / "actfocus.json").write_text(
                 json.dumps(
@@ -325,6 +325,6 @@ class Session:
             return CachedSampler(self.learner.rollout_policy, temperature)
         if self.engine is None:
             self.engine = VllmEngine(self.policy, self.learner.bf16, self.config.sampler_memory)
-        if self.engine.stale:
+        if self.engine.weights_stale:
             self.engine.sync(self.policy.model)
         return VllmSampler(self.engine, temperature)

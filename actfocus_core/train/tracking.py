@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from actfocus_core.extras import demand
+from actfocus_core.extras import require
 
 PROJECT = "actfocus"
 Tracker = tuple[Callable[[int, dict[str, float]], None], Callable[[], None]]
@@ -33,11 +33,11 @@ class Tracking:
 def require_trackers(names: tuple[str, ...]) -> None:
     """Raise ActFocusError where the library of a tracker is not installed."""
     for name in names:
-        demand("torch.utils.tensorboard" if name == "tensorboard" else name, name)
+        require("torch.utils.tensorboard" if name == "tensorboard" else name, name)
 
 
 def _tensorboard(run: Path) -> Tracker:
-    writer = demand("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run / "tensorboard"))
+    writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(run / "tensorboard"))
 
     def log(step: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -49,7 +49,7 @@ def _tensorboard(run: Path) -> Tracker:
 
 def _hosted(name: str, run: Path, config: dict[str, Any]) -> Tracker:
     """Weights & Biases, or Trackio, which has the same interface."""
-    library = demand(name, name)
+    library = require(name, name)
 
     def call(function: Callable[..., object], *arguments: object, **named: object) -> None:
         # The libraries print to stdout, which is reserved for the result of the command.

@@ -98,7 +98,9 @@ def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[lis
     """The ids of a dialogue as a rollout would lay them out, and which of them are learned."""
     ids, written = [], []
     for k, (observation, reply) in enumerate(dialogue.turns):
-        segment = chat.following(observation, closed=True) if k else chat.opening(dialogue.system, observation)
+        segment = (
+            chat.next_segment(observation, closed=True) if k else chat.initial_segment(dialogue.system, observation)
+        )
         said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
         ids += [*segment.ids, *said]
         written += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(said)

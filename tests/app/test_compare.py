@@ -252,7 +252,7 @@ def test_a_run_that_cannot_be_written_gives_one_line_before_any_work(tmp_path):
 
 def test_what_the_run_does_not_say_cannot_be_judged(tmp_path):
     run = Run.create(tmp_path / "foreign", {"command": "import"})
-    with pytest.raises(ActFocusError, match="does not say in which environment"):
+    with pytest.raises(ActFocusError, match="does not state its environment"):
         Signals().judge(run, "foreign", 0, "optimal")
 
 

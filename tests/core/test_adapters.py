@@ -54,9 +54,9 @@ def test_a_pickled_adapter_is_refused(adapted, tmp_path):
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        ("self", "which is no model"),
-        (None, "which is no model"),
-        (7, "which is no model"),
+        ("self", "which is not a model"),
+        (None, "which is not a model"),
+        (7, "which is not a model"),
         ("no-such-model", "no such"),
     ],
 )

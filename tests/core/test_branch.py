@@ -16,7 +16,7 @@ from actfocus_core.counterfactual.history import policy_before
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import trajectory_values
 from actfocus_core.policy.sampler import Reply
-from actfocus_core.rollout import Episode, play_on
+from actfocus_core.rollout import Episode, play_to_end
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 
@@ -71,7 +71,7 @@ def test_the_original_answers_lead_where_they_led(name, tiny):
             env = env_of(run, stored, tiny)
             env.restore(stored.turn_records[turn].state)
             episode = Episode.resume(env, tiny, stored, turn, sampling_seed=0)
-            (made,) = play_on([episode], StoredReplies(stored, turn, tiny), tiny.context)
+            (made,) = play_to_end([episode], StoredReplies(stored, turn, tiny), tiny.context)
             assert made.token_ids.tolist() == stored.token_ids.tolist() and made.texts == stored.texts
             assert made.kinds.tolist() == stored.kinds.tolist() and made.turns.tolist() == stored.turns.tolist()
             assert made.turn_records == stored.turn_records

@@ -163,7 +163,10 @@ DAMAGES = {
     "state.json: 'slowest' is no number": lambda path: (path / "state.json").write_text(
         json.dumps({**STATE, "slowest": float("nan"), "step": 2})
     ),
-    "state.json: it is no regular file": lambda path: ((path / "state.json").unlink(), os.mkfifo(path / "state.json")),
+    "state.json: it is not a regular file": lambda path: (
+        (path / "state.json").unlink(),
+        os.mkfifo(path / "state.json"),
+    ),
     "policy.safetensors: it is a link": lambda path: (
         (path / "policy.safetensors").rename(path / "x"),
         (path / "policy.safetensors").symlink_to("x"),

@@ -61,7 +61,7 @@ def test_streams_of_different_lengths_get_the_models_own_logits(kind):
     decoder, cache, lengths = fast.decoder(), SlotCache(3, 4), torch.tensor([3, 9, 1, 6])
     ids = torch.randint(0, 50, (4, 15))
     read = torch.arange(9).expand(4, -1)
-    cache.aim(read)
+    cache.set_positions(read)
     hidden = torch.arange(9) > read[:, :, None]
     mask = torch.zeros(4, 1, 9, 9).masked_fill_(hidden[:, None], torch.finfo(torch.float32).min)
     model(input_ids=ids[:, :9], position_ids=read, attention_mask=mask, past_key_values=cache, use_cache=True)
@@ -78,16 +78,16 @@ def test_streams_of_different_lengths_get_the_models_own_logits(kind):
 @torch.no_grad()
 def test_weights_changed_in_place_are_read_at_the_next_beginning(policy):
     sampler = CachedSampler(policy)
-    blocks, dice = [[5, 6, 7]] * 2, np.full((2, 6), 0.5)
+    blocks, uniforms = [[5, 6, 7]] * 2, np.full((2, 6), 0.5)
     sampler.begin(2)
     assert sampler.decoder is not None
-    before = sampler.reply(blocks, 6, dice)[0].logprobs
+    before = sampler.reply(blocks, 6, uniforms)[0].logprobs
     saved = [p.clone() for p in policy.model.parameters()]
     try:
         for p in policy.model.parameters():
             p.mul_(1.5)
         sampler.begin(2)
-        after = sampler.reply(blocks, 6, dice)[0]
+        after = sampler.reply(blocks, 6, uniforms)[0]
         ids = torch.tensor([[5, 6, 7, *after.ids]])
         own = policy.model(input_ids=ids).logits[0, 2:-1].log_softmax(-1)
         np.testing.assert_allclose(after.logprobs, own[range(len(after.ids)), after.ids], atol=1e-4)

@@ -102,14 +102,14 @@ def _rendered(chat: ChatFormat, style: str) -> str:
 def test_the_pieces_of_a_dialogue_are_the_templates_own_and_carry_the_right_kinds(style, closed):
     chat = ChatFormat(make_tokenizer(*STYLES[style]))
     task, *looks = SAID
-    pieces = [chat.opening(task, looks[0])]
+    pieces = [chat.initial_segment(task, looks[0])]
     for reply, look in zip(REPLIES, looks[1:]):
         sampled = reply.removeprefix("<think>\n") if chat.opens_thinking else reply
         ids = chat.tokenizer(sampled, add_special_tokens=False)["input_ids"] + [chat.end_id] * closed
         texts = chat.texts(ids)
         kinds = response_kinds(texts, find_spans("".join(texts), chat.opens_thinking))
         assert {TokenKind.REASONING, TokenKind.ACTION} < set(kinds)
-        pieces += [Segment(ids, kinds, texts), chat.following(look, closed)]
+        pieces += [Segment(ids, kinds, texts), chat.next_segment(look, closed)]
     ids, kinds, texts = ([x for piece in pieces for x in getattr(piece, name)] for name in ("ids", "kinds", "texts"))
     rendered = _rendered(chat, style)
     assert "".join(texts) == rendered
@@ -135,7 +135,7 @@ def test_the_pieces_of_a_dialogue_are_the_templates_own_and_carry_the_right_kind
 @pytest.mark.parametrize("style", STYLES)
 def test_a_turn_the_policy_ended_itself_is_not_ended_twice(style):
     chat = ChatFormat(make_tokenizer(*STYLES[style]))
-    open_, closed = chat.following("look", closed=False), chat.following("look", closed=True)
+    open_, closed = chat.next_segment("look", closed=False), chat.next_segment("look", closed=True)
     assert open_.ids[0] == chat.end_id and chat.end_id in chat.stop_ids()
     assert open_.ids[1:] == closed.ids
 
@@ -203,7 +203,7 @@ def test_an_encoding_that_depends_on_the_beginning_of_the_text_does_not_leak_in(
     assert tokenizer("look")["input_ids"] != tokenizer("<|im_end|>look")["input_ids"][1:]
     chat = ChatFormat(tokenizer)
     whole = tokenizer(_rendered(chat, "chatml"), add_special_tokens=False)["input_ids"]
-    tail = chat.following("third look", closed=True).ids
+    tail = chat.next_segment("third look", closed=True).ids
     assert whole[-len(tail) :] == tail
 
 

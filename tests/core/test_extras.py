@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.extras import APART, demand
+from actfocus_core.extras import SEPARATE_ENVIRONMENT, require
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -57,9 +57,9 @@ def test_a_version_that_does_not_fit_is_named(library, extra, version, said):
     library(extra, version)
     if said:
         with pytest.raises(ActFocusError, match=said):
-            demand(extra, extra)
+            require(extra, extra)
     else:
-        assert demand(extra, extra).__name__ == extra
+        assert require(extra, extra).__name__ == extra
 
 
 def test_what_the_package_itself_stands_on_is_looked_at_too(library):
@@ -69,20 +69,20 @@ def test_what_the_package_itself_stands_on_is_looked_at_too(library):
         ActFocusError,
         match=r"trackio: bm25s 0.1 is installed, and bm25s>=0.3.16 is needed; pip install 'actfocus\[trackio\]'$",
     ):
-        demand("trackio", "trackio")
+        require("trackio", "trackio")
 
 
 @pytest.mark.parametrize(
     "module, extra, cure",
     [
         ("nowhere_at_all", "wandb", r"pip install 'actfocus\[wandb\]'$"),
-        ("nowhere_at_all", "trl", "-c constraints-trl.txt, in an environment of its own$"),
+        ("nowhere_at_all", "trl", "-c constraints-trl.txt, in a separate environment$"),
         ("nowhere_at_all", "verl", "pip install --no-deps -r constraints-verl.txt"),
     ],
 )
 def test_what_is_missing_says_how_to_get_it(module, extra, cure):
     with pytest.raises(ActFocusError, match=cure):
-        demand(module, extra)
+        require(module, extra)
 
 
 @pytest.mark.parametrize("plugin, trainer", [("trl", "trl"), ("verl", "verl"), ("verl_ray", "verl")])
@@ -96,6 +96,6 @@ def test_a_plug_in_without_its_trainer_says_so_at_import(plugin, trainer):
 
 
 def test_every_extra_apart_has_its_versions_pinned():
-    for extra, file in {**APART, "verl": "constraints-verl.txt"}.items():
+    for extra, file in {**SEPARATE_ENVIRONMENT, "verl": "constraints-verl.txt"}.items():
         pinned = dict(line.split("==") for line in (ROOT / file).read_text().splitlines() if not line.startswith("#"))
         assert pinned["torch"] == "2.13.0" and any(name in pinned for name in (extra, f"{extra}-cpu"))

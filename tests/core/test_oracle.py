@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actfocus_core.envs import ENVS, make_env
 from actfocus_core.envs.sudoku import PEERS
 from actfocus_core.errors import ActFocusError
-from actfocus_core.oracle import judge, optimal_values, oracle_of, policy_values, trajectory_values
+from actfocus_core.oracle import get_oracle, judge, optimal_values, policy_values, trajectory_values
 from actfocus_core.oracle.policy import outcomes
 from actfocus_core.rollout import collect
 
@@ -75,7 +75,7 @@ def test_the_solver_equals_brute_force(name, options):
         value, turn = brute_force(env)
         rng = np.random.default_rng(seed)
         while not (env.terminated or env.truncated):
-            oracle = oracle_of(env)
+            oracle = get_oracle(env)
             assert oracle.value(env) == pytest.approx(value(env), abs=1e-12)
             met.add(round(value(env), 6))
             answers = turns(env)
@@ -114,7 +114,7 @@ def test_start_value_and_skill_and_luck_are_the_return(name, seed, rollout, choi
         assert sum(turn.costs) <= -turn.skill + 1e-9, "the rest is the penalty and unused actions"
         if not (name == "frozen_lake" and env.options.slippery):
             assert turn.luck == pytest.approx(0, abs=1e-9)
-    left = oracle_of(env).value(env)
+    left = get_oracle(env).value(env)
     assert total == pytest.approx(earned + left, abs=1e-9)
     assert len(choices) < 9 or env.options.max_turns > 9 or left == 0.0
     assert math.isfinite(start)
@@ -140,7 +140,7 @@ def test_the_best_actions_reach_the_value(name):
 
 def best_turn(env):
     """The best list, action by action; among equals the one that ends the turn soonest."""
-    oracle, answer = oracle_of(env), []
+    oracle, answer = get_oracle(env), []
     if env.name == "webshop":
         solved = oracle.solved
         left = min(env.options.max_turns - env.turn, env.actions_left)
@@ -222,7 +222,7 @@ def test_the_fewest_placements_by_a_search_forwards():
     env, rng, blocked = make_env("sudoku", blanks=8), np.random.default_rng(0), 0
     for seed in range(12):
         env.reset(seed)
-        oracle = oracle_of(env)
+        oracle = get_oracle(env)
         boards, lost = np.argwhere(oracle.legal), np.argwhere(oracle.legal & np.isinf(oracle.placements))
         drawn = [
             *boards[rng.integers(len(boards), size=3)],

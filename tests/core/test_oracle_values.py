@@ -19,10 +19,10 @@ from actfocus_core.counterfactual.branch import branch
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
-from actfocus_core.oracle import oracle_of
+from actfocus_core.oracle import get_oracle
 from actfocus_core.oracle import stored as stored_truth
 from actfocus_core.oracle.policy import position_values
-from actfocus_core.oracle.turns import restored
+from actfocus_core.oracle.turns import restore_turn
 from actfocus_core.oracle.values import UNSOLVED, add_answers, add_optimal, add_policy, solutions
 from actfocus_core.rollout import collect
 from actfocus_core.runs import ANNOTATIONS, Run
@@ -230,7 +230,7 @@ def test_log_probs_of_the_solution_are_the_models_own(dry, tiny, options):
     env = make_env("frozen_lake", **options[False])
     for k in range(len(t.turn_records)):
         best = -math.inf
-        for actions in solutions(restored(env, t, k)):
+        for actions in solutions(restore_turn(env, t, k)):
             first = int(np.flatnonzero((t.turns == k) & t.response_mask)[0])
             before = "<think></think><answer>"
             whole = tiny.tokenizer(
@@ -256,7 +256,7 @@ def test_solutions_are_optimal_and_no_longer_than_need_be(name, more):
     env = make_env(name, **more)
     for seed in range(3):
         env.reset(seed)
-        oracle, found = oracle_of(env), solutions(env)
+        oracle, found = get_oracle(env), solutions(env)
         assert 1 <= len(found) <= 4 and len(set(found)) == len(found)
         for turn in found:
             assert oracle.turn_value(env, turn) == pytest.approx(oracle.value(env), abs=1e-9)
@@ -458,9 +458,9 @@ def test_weights_that_did_not_sample_the_run_are_refused(bare, tiny, capsys, tmp
     assert own["max_turns"] == 4 and own["observation"] == "compact", (
         "training stores what differs from the model's options"
     )
-    stored_truth.demand_own(run, 1, tiny)
-    with pytest.raises(ActFocusError, match="step 3 was sampled by weights that 2 training steps had moved"):
-        stored_truth.demand_own(run, 3, tiny)
+    stored_truth.require_unchanged_policy(run, 1, tiny)
+    with pytest.raises(ActFocusError, match="step 3 was sampled by weights that differ from tiny by 2 training steps"):
+        stored_truth.require_unchanged_policy(run, 3, tiny)
     # Named outright it is taken at its log-probs: the embedded policy's own fit, others do not.
     noisy = tmp_path / "noisy"
     tiny.model.save_pretrained(noisy)
@@ -496,5 +496,5 @@ def test_a_run_of_another_trainer_is_refused_in_one_line(bare, capsys):
     info = json.loads((bare / "run.json").read_text())
     del info["config"]["env_options"]
     (bare / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ActFocusError, match="does not say in which environment"):
+    with pytest.raises(ActFocusError, match="does not state its environment"):
         actfocus(capsys, "oracle", bare)

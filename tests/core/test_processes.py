@@ -237,7 +237,7 @@ def test_a_command_that_is_told_to_end_leaves_nothing_half_made(tmp_path, number
 
 def test_a_command_under_nohup_outlives_its_terminal():
     code = (
-        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from actfocus_core.processes import end_on_signals_as_on_interrupt as f; "
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from actfocus_core.processes import interrupt_on_termination_signals as f; "
         "f(); import os; os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
     assert processes.run([sys.executable, "-c", code]).stdout == "alive\n"

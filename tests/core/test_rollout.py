@@ -107,8 +107,8 @@ def test_a_group_starts_from_one_state_and_disagrees(rollouts):
 def test_samples_follow_the_distribution(policy):
     """Inverse-CDF sampling: the share of each token approaches its probability."""
     logits = torch.tensor([[2.0, 0.0, 1.0, -1e9]]).expand(4000, -1)
-    dice = torch.from_numpy(np.random.default_rng(0).random(4000, np.float32))
-    ids, logprobs, _ = CachedSampler(policy)._draw(logits, dice)
+    uniforms = torch.from_numpy(np.random.default_rng(0).random(4000, np.float32))
+    ids, logprobs, _ = CachedSampler(policy)._draw(logits, uniforms)
     share = np.bincount(ids.numpy(), minlength=4) / 4000
     expected = logits[0].softmax(-1).numpy()
     np.testing.assert_allclose(share, expected, atol=0.03)

@@ -78,7 +78,7 @@ def test_another_trainer(tmp_path, command):
 def test_a_trainer_that_knows_no_environment(tmp_path):
     told = metadata(tmp_path, {"command": "trl", "env": "", "env_options": {}, "model": "m"})
     assert told.env is None
-    with pytest.raises(ActFocusError, match="does not say in which environment"):
+    with pytest.raises(ActFocusError, match="does not state its environment"):
         stored.env_options(Run.open(tmp_path / "run"))
 
 
@@ -89,9 +89,9 @@ def test_evaluations_are_of_the_weights_of_their_step(tmp_path):
     assert type(told.config) is Evaluation and told.weights_move and told.temperature == 0.5
     assert [told.updates_before(step) for step in (0, 1, 20)] == [0, 1, 20], "step 0 is before the first update"
     run = Run.open(tmp_path / "run")
-    stored.demand_own(run, 0, SimpleNamespace(name="tiny", fingerprint="ab"))
-    with pytest.raises(ActFocusError, match="20 training steps had moved from tiny"):
-        stored.demand_own(run, 20, SimpleNamespace(name="tiny", fingerprint="ab"))
+    stored.require_unchanged_policy(run, 0, SimpleNamespace(name="tiny", fingerprint="ab"))
+    with pytest.raises(ActFocusError, match="weights that differ from tiny by 20 training steps"):
+        stored.require_unchanged_policy(run, 20, SimpleNamespace(name="tiny", fingerprint="ab"))
     with pytest.raises(ActFocusError, match="step 20 was sampled by weights that training had moved"):
         policy_before(run, 20)
 

@@ -44,7 +44,7 @@ def test_chunks_and_batches_change_nothing(policy, scored, monkeypatch):
         np.testing.assert_allclose(a.signals["ref_energy"], b.signals["ref_energy"], atol=1e-5)
 
 
-def test_no_chunk_of_logits_is_as_large_as_the_batch(policy, scored, monkeypatch):
+def test_no_chunk_token_scores_is_as_large_as_the_batch(policy, scored, monkeypatch):
     seen = []
     original = logits_module.SplitModel.logits
     monkeypatch.setattr(logits_module, "chunk_rows", lambda *_: 32)
@@ -80,7 +80,7 @@ def test_centred_energy_is_the_energy_plus_the_mean_logit(policy, scored):
 def test_a_shift_of_the_logits_moves_the_energy_and_not_the_centred_one():
     logits = torch.randn(5, 30, generator=torch.Generator().manual_seed(0))
     shift = torch.tensor([[0.0], [1.0], [-3.0], [50.0], [-200.0]])
-    plain, moved = (signals_module._of_logits(f, torch.arange(5), 0) for f in (logits, logits + shift))
+    plain, moved = (signals_module._token_scores(f, torch.arange(5), 0) for f in (logits, logits + shift))
     np.testing.assert_allclose(moved[0], plain[0] - shift[:, 0], rtol=1e-5)
     np.testing.assert_allclose(moved[3], plain[3], rtol=1e-4)
 

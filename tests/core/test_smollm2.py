@@ -66,7 +66,7 @@ def test_the_weights_are_those_of_the_file(small):
 
 @needs_package
 def test_it_knows_what_a_language_model_knows(small):
-    ids = small.chat.opening("You answer with one word.", "What is the capital of France?").ids
+    ids = small.chat.initial_segment("You answer with one word.", "What is the capital of France?").ids
     import torch
 
     said = small.model.generate(
@@ -77,7 +77,7 @@ def test_it_knows_what_a_language_model_knows(small):
 
 @needs_package
 def test_its_template_and_tokens(small):
-    opening = small.chat.opening("the task", "first look")
+    opening = small.chat.initial_segment("the task", "first look")
     assert "".join(opening.texts) == small.tokenizer.decode(opening.ids)
     assert "".join(t for t, k in zip(opening.texts, opening.kinds) if k == TokenKind.USER) == "first look"
     assert small.tokenizer.pad_token_id not in small.chat.stop_ids() and small.context == 8192

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.extras import demand
+from actfocus_core.extras import require
 from actfocus_core.policy import load_policy
-from actfocus_core.policy.vllm import VllmEngine, VllmSampler, whole_weights
+from actfocus_core.policy.vllm import VllmEngine, VllmSampler, merged_weights
 from actfocus_core.rollout import collect
 from actfocus_core.signals import score
 from actfocus_core.train import TrainConfig, train
@@ -264,10 +264,10 @@ def test_a_library_that_is_there_and_does_not_fit_is_not_called_missing(tmp_path
     (tmp_path / "halfway.py").write_text("from os import something_that_is_not_there\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ActFocusError, match="is installed and cannot be imported .*something_that_is_not_there"):
-        demand("halfway", "halfway")
+        require("halfway", "halfway")
 
 
-def test_whole_weights_are_those_of_a_file(policy):
-    names = dict(whole_weights(policy.model))
+def test_merged_weights_have_the_names_of_a_checkpoint(policy):
+    names = dict(merged_weights(policy.model))
     assert names.keys() == dict(policy.model.named_parameters()).keys()
     assert all(not tensor.requires_grad for tensor in names.values())

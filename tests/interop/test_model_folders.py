@@ -223,7 +223,7 @@ def test_an_adapter_of_the_hub_is_added_into_its_base_and_never_one_upon_another
     link = tmp_path / "cache/models--somebody--model/snapshots" / ("a" * 40) / "adapter_config.json"
     link.write_text(json.dumps({**config, "base_model_name_or_path": HUB_ID}))
     for load in (load_policy, load_tokenizer, load_config):
-        with pytest.raises(ActFocusError, match="which is no model"):
+        with pytest.raises(ActFocusError, match="which is not a model"):
             load(name)
 
 
@@ -261,7 +261,7 @@ def test_a_model_folder_with_a_file_that_is_none_is_refused_and_not_waited_for(
         else:
             path.symlink_to("/dev/zero")
         for load in (load_policy, load_tokenizer, load_config):
-            with pytest.raises(ActFocusError, match=f"{file}: is no regular file") as error:
+            with pytest.raises(ActFocusError, match=f"{file}: is not a regular file") as error:
                 load(str(folder))
             assert "\n" not in str(error.value)
 

@@ -244,8 +244,8 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
         async def generate(self, request_id, prompt_ids, sampling_params, priority):
             sampler = CachedSampler(tiny)
             sampler.begin(1)
-            dice = np.random.default_rng(len(prompt_ids)).random((1, sampling_params["max_tokens"]))
-            (reply,) = sampler.reply([prompt_ids], sampling_params["max_tokens"], dice)
+            uniforms = np.random.default_rng(len(prompt_ids)).random((1, sampling_params["max_tokens"]))
+            (reply,) = sampler.reply([prompt_ids], sampling_params["max_tokens"], uniforms)
             self.asked = getattr(self, "asked", 6) + 1
             return SimpleNamespace(
                 token_ids=reply.ids,

@@ -26,7 +26,7 @@ class Server:
         self.policy, self.step, self.asked = load_policy(path, "cpu"), 0, Counter()
 
     async def count(self, stream: tuple) -> int:
-        """How often this stream was asked for already: the first server counts for all, so that equal streams get other dice."""
+        """The number of earlier requests for this stream, counted by the first server for all, so that equal streams get different random numbers."""
         self.asked[stream] += 1
         return self.asked[stream]
 
@@ -34,8 +34,8 @@ class Server:
         sampler = CachedSampler(self.policy, sampling_params["temperature"])
         sampler.begin(1)
         limit, stream = sampling_params["max_tokens"], (self.step, *prompt_ids)
-        dice = np.random.default_rng([await ray.get_actor("server-0").count.remote(stream), *stream])
-        (reply,) = sampler.reply([list(prompt_ids)], limit, dice.random((1, limit)))
+        rng = np.random.default_rng([await ray.get_actor("server-0").count.remote(stream), *stream])
+        (reply,) = sampler.reply([list(prompt_ids)], limit, rng.random((1, limit)))
         return TokenOutput(
             token_ids=reply.ids, log_probs=reply.logprobs.tolist(), extra_fields={"global_steps": self.step}
         )

@@ -62,7 +62,7 @@ class WebShopOptions(EnvOptions):
 
 class WebShop(Env):
     name = "webshop"
-    worked = (
+    worked_examples = (
         (
             "Instruction: Find me red wool scarf, and price lower than 20.00 dollars\nYou can choose from: search[words].",
             "I look for a red wool scarf.",
@@ -193,7 +193,7 @@ class WebShop(Env):
             f"You can choose from: {', '.join(choices) or 'nothing, the purchase is made'}."
         )
 
-    def _demand(self) -> str:
+    def _format_instructions(self) -> str:
         if self.options.observation == "compact":
             return "Answer <think>...</think><answer>...</answer>, one action."
         return (

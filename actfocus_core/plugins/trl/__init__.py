@@ -9,10 +9,10 @@ token, by w N / sum(w) (method.md section 4), with N, the sum, mu and sigma over
 micro-batches and accumulation steps. KL and entropy terms stay unweighted. Written against TRL 1.16.
 """
 
-from actfocus_core.extras import demand
+from actfocus_core.extras import require
 
 # Before any module of this room, which all need it.
-demand("trl", "trl")
+require("trl", "trl")
 
 from actfocus_core.plugins.trl.trainer import ActFocusGRPOTrainer, boards, episode_return
 

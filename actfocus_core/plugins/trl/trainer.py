@@ -24,7 +24,7 @@ from actfocus_core.plugins.trl.signatures import check_batch, check_settings, ch
 from actfocus_core.policy import Policy, load_policy, load_tokenizer
 from actfocus_core.policy.loading import NAMES, trained_options
 from actfocus_core.policy.sampler import CachedSampler
-from actfocus_core.rollout import Episode, play_on
+from actfocus_core.rollout import Episode, play_to_end
 from actfocus_core.signals import OUR_SIGNALS, SIGNALS, score
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
@@ -103,7 +103,9 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
                 env = self.template.clone()
                 env.reset(int(row["seed"]), (first + i) % of_prompt)
                 episodes.append(Episode(env, self.policy, self.state.global_step + 1, self.args.seed))
-            self._played = played = play_on(episodes, CachedSampler(self.policy, self.temperature), self.policy.context)
+            self._played = played = play_to_end(
+                episodes, CachedSampler(self.policy, self.temperature), self.policy.context
+            )
             model.train(training)
         starts = [int(np.argmax(t.response_mask)) for t in played]
         return {

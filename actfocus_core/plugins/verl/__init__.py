@@ -7,13 +7,13 @@ entropy stay unweighted. ``ray`` puts these into a trainer and an engine; its dr
 ``plugins.batch``. ``ACTFOCUS_PARAMS`` in the environment: alpha, beta, signal, format_weight and spans as JSON.
 """
 
-from actfocus_core.extras import demand
+from actfocus_core.extras import require
 from actfocus_core.plugins.signatures import check_version
 
 TESTED = "0.9"
 """The version of verl that this room is written against. Set first: where VERL_USE_EXTERNAL_MODULES says so, verl imports the other
 modules of this room while it is imported here."""
-verl = demand("verl", "verl")
+verl = require("verl", "verl")
 check_version(verl, TESTED)
 
 from actfocus_core.plugins.verl.losses import clipped_surrogate

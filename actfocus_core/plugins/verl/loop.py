@@ -48,7 +48,11 @@ class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
                 request_id=request,
                 prompt_ids=list(episode.ids),
                 priority=int(priority),
-                sampling_params={**sampling_params, "max_tokens": episode.room(context), "stop_token_ids": stop},
+                sampling_params={
+                    **sampling_params,
+                    "max_tokens": episode.token_budget(context),
+                    "stop_token_ids": stop,
+                },
             )
             # Which weights played: those of the first turn and those of the last.
             versions = {
@@ -58,7 +62,7 @@ class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
             }
             ids = list(made.token_ids)
             logprobs = np.array(made.log_probs if made.log_probs else [np.nan] * len(ids), np.float32)
-            episode.take(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
+            episode.advance(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
         t = episode.trajectory()
         start = int(np.argmax(t.response_mask))
         known = np.isfinite(t.logprobs[t.response_mask]).all()

@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from actfocus_core.extras import demand
+from actfocus_core.extras import require
 
-tq = demand("transfer_queue", "verl")
+tq = require("transfer_queue", "verl")
 
 import torch
 import verl

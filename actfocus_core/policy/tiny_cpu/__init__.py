@@ -1,8 +1,8 @@
-"""Faster passes for small Llama and Qwen2 models in float32 on a CPU.
+"""Faster forward and decoding passes for small Llama and Qwen2 models in float32 on a CPU.
 
-The operations of a model of a million parameters take less time than what lies between them, so a few large operations
-are much faster than the general code of transformers. ``fast_model`` is the only way in: who holds a model asks once,
-when it is set up, and keeps the answer. What each pass saves is measured by ``benchmarks/fast_paths.py``.
+In a model of a million parameters the overhead between operations dominates, so a few large operations are much faster
+than the general code of transformers. ``fast_model`` is the only entry point: the owner of a model calls it once, during
+setup, and keeps the result. ``benchmarks/fast_paths.py`` measures the time that each pass saves.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ __all__ = ["Decoder", "FastModel", "fast_model"]
 
 
 class FastModel:
-    """The fast passes of one model, which ``supports`` accepts. Weights may be trained between two calls."""
+    """The fast passes of one model accepted by ``supports``. The weights may be trained between two calls."""
 
     def __init__(self, model: Any):
         self._model = model
         self._forward = ForwardPass(model)
 
     def hidden_at(self, ids_BT: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """[n, d] last hidden states, and their gradients, at n places of int64 [B, T] ids (``ForwardPass``)."""
+        """[n, d] differentiable last hidden states at n places of int64 [B, T] ids (``ForwardPass``)."""
         return self._forward(ids_BT, rows, columns)
 
     def decoder(self) -> Decoder:
-        """A decoder of the weights as they are now: it copies them."""
+        """A decoder with a copy of the current weights."""
         return Decoder(self._model)
 
 
 def fast_model(model: Any) -> FastModel | None:
-    """The fast passes of a model, or None where it must be read by its own forward pass.
+    """The fast passes of a model, or None if only its own forward pass computes it correctly.
 
-    The answer holds for the model as it is: ask again after adapters were added, parameters were moved or cast, or
-    gradient checkpointing was switched on.
+    The result is valid for the current model: call again after adding adapters, moving or casting parameters, or
+    switching on gradient checkpointing.
     """
     return FastModel(model) if supports(model) else None

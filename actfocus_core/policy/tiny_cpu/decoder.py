@@ -1,9 +1,9 @@
 """One decoding step of a small Llama or Qwen2 for all streams, in a few large operations.
 
-A model of a million parameters spends most of a decoding step between its operations, not in them. Here the four
-projections of a layer are one matrix product that also yields the half-rotated queries and keys that RoPE needs, and
-attention is two batched products. Logits are those of the model's own forward pass up to rounding. A decoder copies
-weights: after they were trained a new one is needed.
+A model of a million parameters spends most of a decoding step on overhead between operations. Here the query, key and
+value projections of a layer are one matrix product, which also yields the half-rotated queries and keys needed by RoPE,
+and attention is two batched products. Logits equal those of the model's own forward pass up to rounding. A decoder
+copies the weights: create a new one after training them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Layer:
-    """One layer's weights, transposed as the products want them."""
+    """The weights of one layer, transposed for right multiplication."""
 
     projection: torch.Tensor
     """[d, (2 H + 3 K) w] for H heads and K key-value heads of width w: queries, keys, both half-rotated, values"""
@@ -33,7 +33,7 @@ class _Layer:
 
 
 class Decoder:
-    """The decoding steps of ``model``, which ``supports`` accepts, with its weights as they are now."""
+    """Decodes with the current weights of ``model``, which ``supports`` must accept."""
 
     @torch.no_grad()
     def __init__(self, model: Any):
@@ -49,14 +49,14 @@ class Decoder:
 
     def _layer(self, layer: Any) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
-        rotated = torch.cat([attention.q_proj.weight, attention.k_proj.weight])
-        values = attention.v_proj.weight
-        bias = torch.zeros(len(rotated) * 2 + len(values), dtype=rotated.dtype, device=rotated.device)
+        query_key = torch.cat([attention.q_proj.weight, attention.k_proj.weight])
+        value = attention.v_proj.weight
+        bias = torch.zeros(len(query_key) * 2 + len(value), dtype=query_key.dtype, device=query_key.device)
         if attention.q_proj.bias is not None:
-            of_rotated = torch.cat([attention.q_proj.bias, attention.k_proj.bias])
-            bias = torch.cat([of_rotated, self._rotate_half(of_rotated), attention.v_proj.bias])
+            query_key_bias = torch.cat([attention.q_proj.bias, attention.k_proj.bias])
+            bias = torch.cat([query_key_bias, self._rotate_half(query_key_bias), attention.v_proj.bias])
         return _Layer(
-            torch.cat([rotated, self._rotate_half(rotated), values]).T.contiguous(),
+            torch.cat([query_key, self._rotate_half(query_key), value]).T.contiguous(),
             bias,
             layer.input_layernorm.weight,
             attention.o_proj.weight.T,
@@ -66,18 +66,18 @@ class Decoder:
         )
 
     def _rotate_half(self, weight: torch.Tensor) -> torch.Tensor:
-        """The weight that yields (-b, a) where ``weight`` yields the halves (a, b) of a head."""
+        """The weight whose output is (-b, a) for each head, if that of ``weight`` has the halves (a, b)."""
         a, b = torch.unflatten(weight, 0, (-1, 2, self.head_width // 2)).unbind(1)
         return torch.stack([-b, a], 1).reshape(weight.shape)
 
     @torch.no_grad()
     def next_logits(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
-        """Logits [n, V] after int64 ids [n] at positions [n], the newest tokens of the first n rows of ``cache``."""
-        cache.aim(positions[:, None])
+        """Logits [n, V] after int64 ids [n] at positions [n], the latest tokens of the first n rows of ``cache``."""
+        cache.set_positions(positions[:, None])
         mask = self._mask(positions, cache.slots)
         rope = self.cos[positions][:, None], self.sin[positions][:, None]
         x_nd = self.embedding[ids]
-        for layer, slots in zip(self.layers, cache.own):
+        for layer, slots in zip(self.layers, cache.slot_layers):
             x_nd = torch.addmm(x_nd, self._attention(x_nd, layer, slots, rope, mask), layer.output)
             h = F.rms_norm(x_nd, x_nd.shape[1:], layer.mlp_norm, self.epsilon)
             gate, up = (h @ layer.gate_up).chunk(2, 1)
@@ -86,7 +86,7 @@ class Decoder:
         return logits
 
     def _mask(self, positions: torch.Tensor, slots: int) -> torch.Tensor:
-        """[n K, 1, slots]: -inf at the slots after a row's position, once for each key-value head."""
+        """[n K, 1, slots]: -inf at the slots after a row's position, repeated for each key-value head."""
         after = torch.arange(slots, device=positions.device) > positions[:, None, None]
         mask = torch.zeros(after.shape, device=positions.device).masked_fill_(after, float("-inf"))
         return mask.repeat_interleave(self.kv_heads, 0)
@@ -99,7 +99,7 @@ class Decoder:
         rope: tuple[torch.Tensor, torch.Tensor],
         mask: torch.Tensor,
     ) -> torch.Tensor:
-        """[n, H w]: what the heads gather from the cache, before the output projection."""
+        """[n, H w]: outputs of the attention heads, before the output projection."""
         n, per_group = len(x_nd), self.heads // self.kv_heads
         width = (self.heads + self.kv_heads) * self.head_width
         h = F.rms_norm(x_nd, x_nd.shape[1:], layer.attention_norm, self.epsilon)

@@ -1,8 +1,8 @@
-"""The hidden states of a small Llama or Qwen2 on a CPU, every shared prefix of adjacent rows computed once.
+"""Hidden states of a small Llama or Qwen2 on a CPU, with every shared prefix of adjacent rows computed once.
 
-The rows of a batch become the nodes of a prefix tree (``prefix_tree``), each of which goes through the layers once;
-a segment of the tree attends to its own path. The last layer goes on with the places that are asked for alone. Values,
-and gradients in the model's own parameters, are those of the model's own forward pass up to rounding.
+The rows of a batch become a prefix tree (``prefix_tree``), and each of its nodes passes through the layers once; a
+segment of the tree attends to its own path. The last layer is computed only at the requested places. Values and
+gradients of the parameters equal those of the model's own forward pass up to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Mask = torch.Tensor | None
 
 
 class ForwardPass:
-    """The forward pass of ``model``, which ``supports`` accepts. Nothing is copied: it may be trained between two calls."""
+    """The forward pass of ``model``, which ``supports`` must accept. The model may be trained between two calls."""
 
     def __init__(self, model: Any):
         self.base, config = model.model, model.config
@@ -31,9 +31,11 @@ class ForwardPass:
         lengths = np.zeros(len(ids_BT), dtype=np.int64)
         np.maximum.at(lengths, rows.numpy(), columns.numpy() + 1)
         tree = PrefixTree(ids_BT.numpy(), lengths)
-        nodes, place = torch.unique(torch.from_numpy(tree.node_of[rows.numpy(), columns.numpy()]), return_inverse=True)
+        nodes, node_index = torch.unique(
+            torch.from_numpy(tree.node_of[rows.numpy(), columns.numpy()]), return_inverse=True
+        )
         segments = [(segment, segment.mask()) for segment in tree.segments]
-        # The module and not its weight alone: with a padding_idx the row of that token has no gradient.
+        # Call the module, not its weight: with a padding_idx the row of that token has no gradient.
         x_Nd = self.base.embed_tokens(tree.ids)
         cos, sin = (part[0][:, None] for part in self.base.rotary_emb(x_Nd, tree.positions[None]))
         last = len(self.base.layers) - 1
@@ -43,17 +45,17 @@ class ForwardPass:
                 x_Nd, attended = x_Nd.index_select(0, nodes), attended.index_select(0, nodes)
             x_Nd = x_Nd + F.linear(attended, layer.self_attn.o_proj.weight)
             x_Nd = x_Nd + self._mlp(layer, x_Nd)
-        return self._norm(x_Nd, self.base.norm).index_select(0, place)
+        return self._norm(x_Nd, self.base.norm).index_select(0, node_index)
 
     def _attention(
         self, layer: Any, x_Nd: torch.Tensor, segments: list[tuple[Segment, Mask]], cos: torch.Tensor, sin: torch.Tensor
     ) -> torch.Tensor:
-        """[N, H w]: what the heads gather for every node, before the output projection."""
-        own = layer.self_attn
+        """[N, H w]: outputs of the attention heads at every node, before the output projection."""
+        attention = layer.self_attn
         h = self._norm(x_Nd, layer.input_layernorm)
         queries, keys, values = (
             F.linear(h, projection.weight, projection.bias).view(len(h), -1, self.head_width)
-            for projection in (own.q_proj, own.k_proj, own.v_proj)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         queries, keys = (_apply_rope(heads, cos, sin) for heads in (queries, keys))
         return torch.cat([_attend(queries, keys, values, *segment) for segment in segments]).flatten(1)
@@ -75,7 +77,7 @@ def _apply_rope(heads_NHw: torch.Tensor, cos_N1w: torch.Tensor, sin_N1w: torch.T
 def _attend(
     queries_NHw: torch.Tensor, keys_NKw: torch.Tensor, values_NKw: torch.Tensor, segment: Segment, mask: Mask
 ) -> torch.Tensor:
-    """[n, H, w]: causal attention of the segment's n nodes over its path; heads in groups of H / K share keys."""
+    """[n, H, w]: causal attention of the n nodes of a segment over its path; each key-value head serves H / K heads."""
     queries = queries_NHw[segment.nodes].transpose(0, 1)[None]
     keys, values = (
         torch.cat([heads[first:end] for first, end in segment.path]).transpose(0, 1)[None]

@@ -1,7 +1,7 @@
-"""A prefix tree over rows of tokens: every prefix that adjacent rows share is stored once.
+"""A prefix tree over token rows; every prefix shared by adjacent rows is stored once.
 
-Under causal attention a token's hidden state depends on the tokens before it and on nothing else, so rollouts of one
-prompt, and replies that begin with the same tokens, share the hidden states of their common prefix.
+Under causal attention the hidden state of a token depends only on the tokens up to it, so rollouts of one prompt, and
+replies with the same first tokens, share the hidden states of their common prefix.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Segment:
 
     nodes: slice
     path: list[tuple[int, int]]
-    """[first, end) of the runs of nodes from the row's first token to its last; the row's own nodes come last"""
+    """[first, end) of each run of nodes from the row's first token to its last; the nodes it adds come last"""
     prefix_length: int
-    """tokens of the row that are nodes of earlier rows"""
+    """number of tokens shared with earlier rows"""
 
     def mask(self) -> torch.Tensor | None:
-        """bool [n, L]: which of the L tokens of the row each of its n own tokens attends to; None for plain causal."""
+        """bool [n, L]: which of the row's L tokens each of the n added tokens attends to; None without a prefix."""
         n = self.nodes.stop - self.nodes.start
         if not self.prefix_length:
             return None
@@ -32,9 +32,9 @@ class Segment:
 
 
 class PrefixTree:
-    """The tree of int64 [B, T] ids, of which the first ``lengths`` [B] tokens of each row count.
+    """The tree of int64 [B, T] ids; row b has ``lengths[b]`` tokens.
 
-    A row shares only what it has in common with the row before it, so rows should be sorted by their ids.
+    A row shares only its common prefix with the previous row, so rows should be sorted by their ids.
     """
 
     def __init__(self, ids: np.ndarray, lengths: np.ndarray):
@@ -62,7 +62,7 @@ class PrefixTree:
 def batches_by_prefix(rows: Sequence[np.ndarray], tokens: int) -> Iterator[list[int]]:
     """Indices of ``rows`` in lexicographic order of their ids, in batches of about ``tokens`` tree nodes.
 
-    A row counts as an eighth of its tokens at least: the predictions of a row are held however few nodes it adds.
+    A row counts as at least an eighth of its tokens: its predictions take memory however few nodes it adds.
     """
     batch: list[int] = []
     nodes = 0
@@ -79,13 +79,13 @@ def batches_by_prefix(rows: Sequence[np.ndarray], tokens: int) -> Iterator[list[
 
 
 def common_prefix_length(a: np.ndarray, b: np.ndarray) -> int:
-    """The number of tokens that two rows have in common from their first on."""
+    """The number of leading tokens that two rows share."""
     n = min(len(a), len(b))
     differs = a[:n] != b[:n]
     return int(differs.argmax()) if differs.any() else n
 
 
 def _runs(nodes: np.ndarray) -> list[tuple[int, int]]:
-    """[first, end) of each run of consecutive numbers."""
+    """[first, end) of each maximal run of consecutive numbers."""
     ends = np.flatnonzero(np.diff(nodes) != 1)
     return list(zip(nodes[[0, *(ends + 1)]].tolist(), (nodes[[*ends, -1]] + 1).tolist()))

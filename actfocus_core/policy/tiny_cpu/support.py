@@ -1,4 +1,4 @@
-"""Which models the fast passes can stand for."""
+"""Which models the fast passes can compute."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import torch
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
 MAX_PARAMETERS = 50_000_000
-"""Above it the matrix products themselves take the time, and the decoder's copies the memory."""
+"""In larger models the matrix products dominate the time, and the decoder's copy of the weights takes much memory."""
 
 
 def supports(model: Any) -> bool:
-    """Whether the fast passes compute what the model's own forward pass does: a small float32 Llama or Qwen2 on a CPU
-    with full attention, no adapters, no dropout and no gradient checkpointing."""
+    """Whether the fast passes reproduce the model's own forward pass.
+
+    True for a small float32 Llama or Qwen2 on a CPU with full attention, no adapters, no dropout and no gradient
+    checkpointing.
+    """
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
     return (
@@ -32,15 +35,15 @@ def supports(model: Any) -> bool:
 
 
 def _checkpoints_activations(model: Any) -> bool:
-    # The property of the whole model has another name in each of transformers 5.19 and 5.23; that of the layers has not.
+    # The property of the whole model differs between transformers 5.19 and 5.23; the attribute of the layers does not.
     return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def _has_plain_ends(model: Any) -> bool:
-    """Whether embedding and output layer are plain, the latter without a bias, both without adapters.
+    """Whether embedding and output layer have no adapters and no special options, and the latter no bias.
 
-    ``max_norm`` rescales the rows that are looked up. ``scale_grad_by_freq`` divides gradients by the number of
-    occurrences of a token, which is another number where a shared prefix is read once.
+    ``max_norm`` rescales the embeddings during lookup. ``scale_grad_by_freq`` divides gradients by the number of
+    occurrences of a token, which changes if a shared prefix is computed once.
     """
     embedding, head = model.model.embed_tokens, model.lm_head
     return (
@@ -53,10 +56,10 @@ def _has_plain_ends(model: Any) -> bool:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether a layer has no adapters, and biases at most where Qwen2 has them."""
+    """Whether a layer has no adapters, and biases at most in the query, key and value projections (as in Qwen2)."""
     attention, mlp = layer.self_attn, layer.mlp
-    inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
-    others = (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-    return all(type(linear) is torch.nn.Linear for linear in (*inputs, *others)) and all(
-        linear.bias is None for linear in others
+    with_bias = (attention.q_proj, attention.k_proj, attention.v_proj)
+    without_bias = (attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+    return all(type(linear) is torch.nn.Linear for linear in (*with_bias, *without_bias)) and all(
+        linear.bias is None for linear in without_bias
     )

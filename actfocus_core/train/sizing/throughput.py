@@ -57,12 +57,12 @@ def _update(policy: Policy) -> float:
 def warning(config: TrainConfig) -> str:
     """One line for a model that is slow on this CPU; empty where there is a GPU or the model is small."""
     from actfocus_core.policy import load_policy
-    from actfocus_core.policy.loading import device_of, load_config
+    from actfocus_core.policy.loading import load_config, resolve_device
     from actfocus_core.train.sizing.memory import Shape
 
     loaded = load_config(config.model).get_text_config()
     if (
-        device_of(config.device) != "cpu"
+        resolve_device(config.device) != "cpu"
         or not hasattr(loaded, "intermediate_size")
         or Shape.of(loaded).parameters < SLOW
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import assets, when_written
+from actfocus_core.paths import assets, modified_time
 from actfocus_core.runs import Run
 from actfocus_core.runs import stamp as file_stamp
 from actfocus_studio.data.cache import LruCache
@@ -54,7 +54,7 @@ class Catalog:
             return next(name for name, path in paths.items() if path == self.given[0])
         if FIRST_RUN in paths:
             return FIRST_RUN
-        return max(paths, key=lambda name: when_written(paths[name] / "run.json"))
+        return max(paths, key=lambda name: modified_time(paths[name] / "run.json"))
 
     def open(self, name: str) -> Run:
         """The run of this name. Raises ActFocusError where there is none or it is broken."""

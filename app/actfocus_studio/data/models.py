@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy.loading import at_hand
+from actfocus_core.policy.loading import available_policies
 
 TITLES = {
     "tiny": "embedded policy, 0.9 million parameters",
@@ -41,7 +41,7 @@ class Model:
 
 def installed(runs_dir: Path) -> list[Model]:
     """What comes with the package, what was trained in ``runs_dir``, and the hub's models that are in the local cache."""
-    own = [Model(name, f"{name}: {TITLES[name]}") for name in at_hand()]
+    own = [Model(name, f"{name}: {TITLES[name]}") for name in available_policies()]
     trained = [
         Model(str(file.parent), f"{file.parent.parent.name}: trained here")
         for file in sorted(Path(runs_dir).resolve().glob("*/policy/config.json"))

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import when_written
+from actfocus_core.paths import modified_time
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import Training
 from actfocus_core.train.presets import is_language_model
@@ -47,7 +47,7 @@ def expected(asked: ExperimentRequest, step: float, evaluation: float) -> dict:
 def rates(runs_dir: Path, env: str, algorithm: str, policy: str) -> tuple[tuple[float, float], bool]:
     """Seconds a step and an evaluation, and whether they were measured: on the newest run of this kind that
     took some steps, or the first guess."""
-    for path in sorted(runs_dir.glob("*/metrics.jsonl"), key=when_written, reverse=True):
+    for path in sorted(runs_dir.glob("*/metrics.jsonl"), key=modified_time, reverse=True):
         try:
             run = Run.open(path.parent)
             told = run.metadata

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.files import create_empty, demand_no_link
+from actfocus_core.files import check_no_link, create_empty
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request
 from actfocus_studio.data import models
@@ -45,7 +45,7 @@ class Experiments(Queue):
                 f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less"
             )
         with self._lock, self.store.writing():
-            demand_no_link(self.folder)
+            check_no_link(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             self.store.demand_disk()
             env, _ = ENVIRONMENTS[asked.environment]
@@ -84,7 +84,7 @@ class Experiments(Queue):
             return request(self.runs_dir / id, what)
         with self._lock, self.store.writing():
             # Another studio may keep the experiment going: it looks for this file.
-            demand_no_link(self.folder)
+            check_no_link(self.folder)
             if what == "stop":
                 create_empty(self.store.stop_file(id))
             elif what == "go":

@@ -15,8 +15,8 @@ from typing import IO
 
 from actfocus_core.credit import SCHEMES
 from actfocus_core.errors import ActFocusError
-from actfocus_core.files import demand_no_link, locked, read_json
-from actfocus_core.paths import appearing
+from actfocus_core.files import check_no_link, locked, read_json
+from actfocus_core.paths import atomic_write
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import External, Training
 from actfocus_core.train import read_status
@@ -68,7 +68,7 @@ class Store:
 
     def write(self, race: dict) -> None:
         """Put an experiment's file into the folder, whole or not at all."""
-        with appearing(self.folder / f"{race['id']}.json") as part:
+        with atomic_write(self.folder / f"{race['id']}.json") as part:
             part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
 
     def free_id(self, stem: str) -> str:
@@ -93,7 +93,7 @@ class Store:
     @contextmanager
     def locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
         """A file of the folder, locked for the block; None where another process holds it and ``wait`` is false."""
-        demand_no_link(self.folder)
+        check_no_link(self.folder)
         with locked(self.folder / name, wait=wait) as file:
             yield file
 
@@ -125,7 +125,7 @@ class Store:
 def read_race(folder: Path, id: str) -> dict:
     """The file of an experiment, checked. Raises ActFocusError where there is none or it is no experiment's."""
     try:
-        demand_no_link(folder)
+        check_no_link(folder)
         race = read_json(folder / f"{id}.json", RACE_MAX)
         race["request"] = asdict(ExperimentRequest(**race["request"]))
         good = (

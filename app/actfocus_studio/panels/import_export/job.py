@@ -10,7 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import recognise
 from actfocus_core.interop.exporting import SUFFIXES
 from actfocus_core.interop.importing import run_name
-from actfocus_core.policy.loading import NAMES, at_hand
+from actfocus_core.policy.loading import NAMES, available_policies
 from actfocus_core.runs import Run, free_path, slug
 from actfocus_core.signals import SIGNALS
 from actfocus_core.spans import PATTERN, RULES, span_rule
@@ -176,7 +176,7 @@ class ImportExport(Worker):
         ``first``: the run whose own stands first.
         """
         own = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
-        here = at_hand()
+        here = available_policies()
         names = [*self._given, own.get(first) if isinstance(first, str) else None, *here, *own.values()]
         return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in here)))
 

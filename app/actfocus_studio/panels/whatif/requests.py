@@ -10,7 +10,7 @@ import numpy as np
 from actfocus_core.credit import SCHEMES
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
-from actfocus_core.policy.loading import NAMES, at_hand
+from actfocus_core.policy.loading import NAMES, available_policies
 from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import Training
@@ -47,7 +47,7 @@ def reference_of(run: Run) -> str:
 
 
 def _loadable(run: Run, name: str) -> str:
-    if name in at_hand() or name and name not in NAMES and (Path(name) / "config.json").is_file():
+    if name in available_policies() or name and name not in NAMES and (Path(name) / "config.json").is_file():
         return name
     raise ActFocusError(
         f"what-ifs need the policy that wrote these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
