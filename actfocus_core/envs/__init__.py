@@ -1,4 +1,4 @@
-"""The environments by name."""
+"""The registry of environments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ENVS", "Env", "EnvOptions", "Step", "make_env"]
 
 
 def make_env(name: str, **options: Any) -> Env:
-    """An environment by name, with its options checked; ``preset="paper"`` names a set of them.
+    """Create an environment by name, with checked options; ``preset="paper"`` selects a set of options.
 
     Raises ActFocusError for an unknown name, an unknown option or a value out of range.
     """

@@ -1,8 +1,7 @@
-"""What every environment shares: turns, budgets, penalties, seeds, storing and restoring.
+"""The base class of environments: turns, budgets, penalties, seeds, saving and restoring of states.
 
-An environment is a deterministic function of (seed, rollout, actions). Everything the
-policy reads is text; everything a person sees is an SVG; ``state()`` is plain JSON, so
-that any turn of a stored trajectory can be returned to.
+An environment is a deterministic function of (seed, rollout, actions). The policy reads text, a person sees an SVG, and
+``state()`` is plain JSON, so that every turn of a stored trajectory can be restored.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from actfocus_core.errors import ActFocusError
 
 
 class Step(NamedTuple):
-    """What ``env.step`` returns."""
+    """The result of ``env.step``."""
 
     observation: str
     reward: float
-    """Sum of the environment's rewards of the actions carried out; the penalty is apart."""
+    """Sum of the rewards of the executed actions, without the penalty."""
     terminated: bool
     truncated: bool
     info: dict[str, Any]
-    """``actions`` carried out, ``valid``, ``penalty``, ``success``, and what an environment adds."""
+    """``actions`` (the executed ones), ``valid``, ``penalty``, ``success``, and entries of the environment."""
 
 
 class EnvOptions(BaseModel):
@@ -37,36 +36,36 @@ class EnvOptions(BaseModel):
 
     max_turns: int = Field(5, ge=1, le=100)
     max_actions: int = Field(10, ge=1, le=1000)
-    """Actions an episode."""
+    """Maximum number of actions in an episode."""
     actions_per_turn: int = Field(2, ge=1, le=100)
-    """An answer is cut to this many."""
+    """Maximum number of actions in a turn; further actions of an answer are ignored."""
     format_penalty: float = Field(-0.1, le=0)
-    """For a turn without a valid answer."""
+    """Reward of a turn without a valid answer."""
     response_tokens: int = Field(400, ge=1, le=32768)
-    """Length limit of one answer, told to the policy and kept by the sampler."""
+    """Length limit of a response in tokens, stated in the prompt and enforced by the sampler."""
     observation: Literal["full", "compact"] = "full"
-    """``full``: the drawn board and the demand for the format in every turn. ``compact``:
-    coordinates only, the demand in the system message alone; for very small policies."""
+    """``full``: every turn shows the board and the format instructions. ``compact``: coordinates only, and the format
+    instructions only in the system message; for very small policies."""
     examples: int = Field(0, ge=0, le=2)
-    """Worked examples in the system message, for models that do not know the format."""
+    """Number of worked examples in the system message, for models that do not know the format."""
 
 
 class Env(ABC):
-    """Base class. A subclass gives the rules; this class gives turns and budgets."""
+    """Base class of environments. A subclass defines the rules; this class manages turns and budgets."""
 
     name: ClassVar[str]
     Options: ClassVar[type[EnvOptions]] = EnvOptions
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Options by name; ``paper``: what the paper says of this task (method.md section 6)."""
+    """Options by preset name; ``paper``: the options stated in the paper (method.md section 6)."""
     worked_examples: ClassVar[tuple[tuple[str, str, tuple[str, ...]], ...]] = ()
-    """Worked examples: what is seen, what is thought of it, what is done."""
+    """Worked examples: (observation, reasoning, actions)."""
 
     def __init__(self, preset: str | None = None, **options: Any):
         if preset is not None and preset not in self.presets:
             raise ActFocusError(f"{self.name}: no preset {preset!r}; there are {', '.join(self.presets)}")
-        chosen = {} if preset is None else self.presets[preset]
+        preset_options = {} if preset is None else self.presets[preset]
         try:
-            self.options = self.Options(**{**chosen, **options})
+            self.options = self.Options(**{**preset_options, **options})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -79,13 +78,13 @@ class Env(ABC):
     # --- the public interface ------------------------------------------------------------
 
     forced_outcomes: list[float]
-    """What the next actions' dice show instead of the rollout's own; empty but in an oracle's hands."""
+    """Numbers in [0, 1) that replace the random numbers of the next actions; set by oracles, otherwise empty."""
 
     def reset(self, seed: int, rollout: int = 0) -> str:
         """Start an episode and return the first observation.
 
-        The state depends on ``seed`` alone, the dice on ``seed`` and ``rollout``: rollouts of
-        a group start from the same state and do not slip in lock-step.
+        The state depends on ``seed`` only, random outcomes on ``seed`` and ``rollout``: the rollouts of a group start
+        from the same state with independent random outcomes.
         """
         self.seed, self.rollout = int(seed), int(rollout)
         self.turn = 0
@@ -96,10 +95,10 @@ class Env(ABC):
         return self.observation()
 
     def step(self, actions: list[str]) -> Step:
-        """Carry out one turn's actions, given as strings in any spelling the rules allow.
+        """Execute the actions of one turn, given as strings in any spelling that the rules allow.
 
-        Never raises on what the strings are: what cannot be understood is not carried out
-        and costs ``format_penalty``. After the end of the episode nothing happens any more.
+        Never raises for any strings: actions that cannot be parsed are not executed and incur ``format_penalty``.
+        After the end of the episode the step has no effect.
         """
         if self.terminated or self.truncated:
             return Step(
@@ -111,28 +110,28 @@ class Env(ABC):
             )
         parsed = [self.parse(text) for text in actions[: self.options.actions_per_turn]]
         valid = bool(parsed) and None not in parsed
-        reward, done = 0.0, []
+        reward, executed = 0.0, []
         for action in parsed:
             if action is None or self.terminated or not self.actions_left:
                 continue
-            gain, self.terminated, self.success = self._apply(action)
-            reward += gain
-            done.append(action)
+            action_reward, self.terminated, self.success = self._apply(action)
+            reward += action_reward
+            executed.append(action)
             self.actions_left -= 1
         self.turn += 1
-        spent = self.turn >= self.options.max_turns or not self.actions_left
-        self.truncated = spent and not self.terminated
+        exhausted = self.turn >= self.options.max_turns or not self.actions_left
+        self.truncated = exhausted and not self.terminated
         penalty = 0.0 if valid else self.options.format_penalty
         return Step(
             self.observation(),
             reward,
             self.terminated,
             self.truncated,
-            {"actions": done, "valid": valid, "penalty": penalty, "success": self.success, **self._info()},
+            {"actions": executed, "valid": valid, "penalty": penalty, "success": self.success, **self._info()},
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything ``restore`` needs, as plain JSON."""
+        """The complete state for ``restore``, as plain JSON."""
         return {
             "seed": self.seed,
             "rollout": self.rollout,
@@ -145,7 +144,7 @@ class Env(ABC):
         }
 
     def restore(self, state: dict[str, Any]) -> str:
-        """Return to a stored state; gives its observation. The options must be the same."""
+        """Restore a stored state and return its observation. The options must be those it was stored under."""
         for name in ("seed", "rollout", "turn", "actions_left", "terminated", "truncated", "success"):
             setattr(self, name, state[name])
         self.forced_outcomes = []
@@ -153,16 +152,18 @@ class Env(ABC):
         return self.observation()
 
     def clone(self) -> Self:
-        """An independent copy in the same state, with the same dice to come."""
+        """An independent copy in the same state, with the same future random outcomes."""
         return copy.deepcopy(self)
 
     def outcome_distribution(self) -> list[tuple[float, float]]:
-        """(probability, number) of every way the dice of one action can fall; set ``forced_outcomes``
-        to such numbers and the next actions take them."""
+        """(probability, number) of every random outcome of one action.
+
+        With these numbers in ``forced_outcomes`` the next actions have the chosen outcomes.
+        """
         return [(1.0, 0.0)]
 
     def observation(self) -> str:
-        """The user message of this turn."""
+        """The user message of the present turn."""
         o = self.options
         if o.observation == "compact":
             return f"Turn {self.turn + 1}. {self.actions_left} left. {self.state_text()}"
@@ -172,16 +173,16 @@ class Env(ABC):
         )
 
     def system_prompt(self) -> str:
-        """The system message: who you are, the task, the symbols, the legal actions."""
+        """The system message: the task, the symbols, the actions, and worked examples."""
         compact = self.options.observation == "compact"
         prompt = f"{self.task_text()} {self._format_instructions()}" if compact else self.task_text()
         return "\n".join([prompt, *self._examples()])
 
     def _examples(self) -> list[str]:
         return [
-            f"For example, to\n{seen}\nyou may answer\n<think> {thought} </think> <answer> "
+            f"For example, to\n{observation}\nyou may answer\n<think> {reasoning} </think> <answer> "
             f"{' || '.join(actions[: self.options.actions_per_turn])} </answer>"
-            for seen, thought, actions in self.worked_examples[: self.options.examples]
+            for observation, reasoning, actions in self.worked_examples[: self.options.examples]
         ]
 
     def _format_instructions(self) -> str:
@@ -195,10 +196,10 @@ class Env(ABC):
         )
 
     def _info(self) -> dict[str, Any]:
-        """What the environment adds to a step's ``info``: plain JSON."""
+        """Entries that the environment adds to ``Step.info``, as plain JSON."""
         return {}
 
-    # --- the rules, given by each environment --------------------------------------------
+    # --- the rules, defined by each environment ------------------------------------------
 
     @abstractmethod
     def _start(self) -> None:
@@ -206,28 +207,30 @@ class Env(ABC):
 
     @abstractmethod
     def _apply(self, action: str) -> tuple[float, bool, bool]:
-        """Carry out one parsed action: reward, terminated, success."""
+        """Execute one parsed action; returns reward, terminated, success."""
 
     @abstractmethod
     def parse(self, text: str) -> str | None:
-        """An action in the environment's own spelling, or None if it is not one."""
+        """The canonical spelling of an action, or None if the text is not an action."""
 
     @abstractmethod
     def legal_actions(self) -> list[str]:
-        """The actions that can be carried out now, in the environment's own spelling."""
+        """The actions that can be executed in the present state, in canonical spelling."""
 
     @abstractmethod
     def state_key(self) -> str:
-        """Equal for equal states of the world; budgets and dice are not part of it."""
+        """A key that is equal for equal world states, regardless of budgets and randomness."""
 
     @abstractmethod
     def world_key(self) -> tuple[Hashable, ...]:
-        """What no action changes: the lake, the room, the puzzle, the wish. States of equal
-        worlds under equal options have equal values."""
+        """The part of the world that no action changes: the lake, the room, the puzzle, the shopping goal.
+
+        Equal states of equal worlds have equal values under equal options.
+        """
 
     @abstractmethod
     def task_text(self) -> str:
-        """The task, the legend of symbols and the actions."""
+        """The description of the task, the symbols and the actions."""
 
     @abstractmethod
     def state_text(self) -> str:
@@ -235,11 +238,11 @@ class Env(ABC):
 
     @abstractmethod
     def svg(self) -> str:
-        """The state drawn for a person: one <svg> element made of shapes and numbers only."""
+        """A drawing of the state: one <svg> element that contains only shapes and numbers."""
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
-        """The rules' own part of ``state()``."""
+        """The environment-specific part of ``state()``."""
 
     @abstractmethod
     def _restore(self, state: dict[str, Any]) -> None:
@@ -247,17 +250,17 @@ class Env(ABC):
 
 
 def match_name(text: str, names: list[str]) -> str | None:
-    """The name that equals the text without regard to case and outer white space."""
-    wanted = text.strip().casefold()
-    return next((name for name in names if name.casefold() == wanted), None)
+    """The name that equals the text up to case and surrounding white space, or None."""
+    key = text.strip().casefold()
+    return next((name for name in names if name.casefold() == key), None)
 
 
 def stable_seed(*parts: object) -> int:
-    """A 63-bit integer from any parts, the same on every machine and in every process."""
+    """A 63-bit hash of the parts, the same on every machine and in every process."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def stable_uniform(*parts: object) -> float:
-    """A number in [0, 1) from any parts: dice that need no stored generator state."""
+    """A number in [0, 1) from a hash of the parts: randomness without a stored generator state."""
     return (stable_seed(*parts) >> 10) / 2**53

@@ -1,4 +1,4 @@
-"""FrozenLake: walk over ice to the goal; a hole ends the episode (environments.md)."""
+"""FrozenLake: walk over ice to the goal; a hole ends the episode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from actfocus_core.envs.base import Env, EnvOptions, match_name, stable_seed, stable_uniform
 
 ACTIONS = ["Left", "Down", "Right", "Up"]
-"""In gymnasium's order: action i and its neighbours i-1, i+1 are the moves a slip can make."""
+"""In gymnasium's order: action i slips to its neighbours i-1 and i+1."""
 MOVES = {"Left": (0, -1), "Down": (1, 0), "Right": (0, 1), "Up": (-1, 0)}
 
 Cell = tuple[int, int]
@@ -21,11 +21,11 @@ Cell = tuple[int, int]
 class FrozenLakeOptions(EnvOptions):
     size: int = Field(4, ge=2, le=16)
     frozen: float = Field(0.9, gt=0, le=1)
-    """Probability that a tile is ice and not a hole."""
+    """Probability that a cell is ice and not a hole."""
     slippery: bool = True
     success_rate: float = Field(0.8, ge=0, le=1)
-    """On slippery ice: probability of the intended move; each side gets half the rest.
-    The paper does not say which value it used."""
+    """On slippery ice: probability of the intended move; the remainder is split between the two sides. The paper does not
+    state its value."""
 
 
 class FrozenLake(Env):
@@ -63,26 +63,26 @@ class FrozenLake(Env):
         self.moves = 0
 
     def _apply(self, action: str) -> tuple[float, bool, bool]:
-        dice = (
+        uniform = (
             self.forced_outcomes.pop(0)
             if self.forced_outcomes
             else stable_uniform(self.name, self.seed, self.rollout, self.moves)
         )
         self.moves += 1
         outcomes = self.transitions(self.player, action)
-        # The last outcome takes what rounding leaves over.
+        # The last outcome is the default, since the probabilities may sum to less than 1 by rounding.
         cell = outcomes[-1][1]
-        for probability, there in outcomes:
-            if dice < probability:
-                cell = there
+        for probability, destination in outcomes:
+            if uniform < probability:
+                cell = destination
                 break
-            dice -= probability
+            uniform -= probability
         self.player = cell
         at_goal = cell == self.goal
         return float(at_goal), at_goal or not self.ice[cell], at_goal
 
     def transitions(self, cell: Cell, action: str) -> list[tuple[float, Cell]]:
-        """Probability and cell of every outcome of an action, the intended one first."""
+        """(probability, cell) of every outcome of an action, the intended one first."""
         i = ACTIONS.index(action)
         outcomes = [(1.0, action)]
         if self.options.slippery:
@@ -91,8 +91,8 @@ class FrozenLake(Env):
         return [(p, neighbour(cell, move, self.options.size)) for p, move in outcomes]
 
     def outcome_distribution(self) -> list[tuple[float, float]]:
-        chances = [p for p, _ in self.transitions(self.player, ACTIONS[0])]
-        return [(p, sum(chances[:i]) + p / 2) for i, p in enumerate(chances) if p]
+        probabilities = [p for p, _ in self.transitions(self.player, ACTIONS[0])]
+        return [(p, sum(probabilities[:i]) + p / 2) for i, p in enumerate(probabilities) if p]
 
     def parse(self, text: str) -> str | None:
         return match_name(text, ACTIONS)
@@ -104,7 +104,7 @@ class FrozenLake(Env):
         return [(int(r), int(c)) for r, c in np.argwhere(~self.ice)]
 
     def grid(self) -> list[str]:
-        """The lake in the policy's symbols, one string a row."""
+        """The lake in the symbols of the observation, one string a row."""
         rows = [["_" if ice else "O" for ice in row] for row in self.ice]
         (gr, gc), (pr, pc) = self.goal, self.player
         rows[gr][gc] = "G"
@@ -187,21 +187,21 @@ class FrozenLake(Env):
 
 
 def neighbour(cell: Cell, move: str, size: int) -> Cell:
-    """The cell a move leads to; at the border one stays."""
+    """The cell that a move leads to; a move across the border has no effect."""
     r, c = cell[0] + MOVES[move][0], cell[1] + MOVES[move][1]
     return (r, c) if 0 <= r < size and 0 <= c < size else cell
 
 
 def reachable(ice: np.ndarray, start: Cell) -> dict[Cell, int]:
-    """Every cell that can be walked to, with its distance in moves."""
+    """Cell -> distance in moves, for all cells reachable over ice."""
     distance, queue = {start: 0}, deque([start])
     while queue:
         cell = queue.popleft()
         for move in ACTIONS:
-            there = neighbour(cell, move, len(ice))
-            if ice[there] and there not in distance:
-                distance[there] = distance[cell] + 1
-                queue.append(there)
+            destination = neighbour(cell, move, len(ice))
+            if ice[destination] and destination not in distance:
+                distance[destination] = distance[cell] + 1
+                queue.append(destination)
     return distance
 
 

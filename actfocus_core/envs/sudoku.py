@@ -1,8 +1,8 @@
-"""Sudoku 4 x 4: fill the blanks; every puzzle has one solution (environments.md).
+"""Sudoku 4 x 4: fill the blanks; every puzzle has one solution.
 
-The reward of a placement is what it adds to the board: 1 for the solution's number, 0.5 for
-another legal one, and when a number is replaced the difference. So a board is worth the same
-however it came about, and nothing is earned twice by putting numbers to and fro.
+A placed number is worth 1 if it is the solution's and 0.5 if it is another legal one; the reward of a placement is the
+change of the board's worth. The sum of rewards therefore depends only on the board, not on the order of placements, and
+cannot be increased by replacing numbers back and forth.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORDS = re.compile(
 _NUMBERS = re.compile(r"(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})", re.ASCII)
 
 Grid = tuple[int, ...]
-"""16 numbers row by row; 0 is a blank."""
+"""16 numbers in row-major order; 0 is a blank."""
 _CELLS = [divmod(i, SIZE) for i in range(SIZE * SIZE)]
 PEERS: list[list[int]] = [
     [
@@ -37,14 +37,14 @@ PEERS: list[list[int]] = [
     ]
     for i, (r, c) in enumerate(_CELLS)
 ]
-"""For every cell the seven that must hold other numbers: its row, its column, its box."""
+"""For each cell, the seven cells of its row, column and box, which must contain other numbers."""
 
 
 class SudokuOptions(EnvOptions):
     max_turns: int = Field(8, ge=1, le=100)
     max_actions: int = Field(16, ge=1, le=1000)
     blanks: int = Field(6, ge=1, le=9)
-    """6 is RAGEN's easy, 8 its medium, 9 its hard."""
+    """RAGEN's levels: easy 6, medium 8, hard 9."""
 
 
 class Sudoku(Env):
@@ -86,7 +86,7 @@ class Sudoku(Env):
         return self.worth(cell) - before + SOLVED * solved, solved, solved
 
     def can_place(self, cell: int, number: int) -> bool:
-        """Whether a number may stand in a cell: not a given, not already there, no conflict."""
+        """Whether a number can be placed in a cell: not a given, not the present number, no conflict."""
         return (
             not self.givens[cell]
             and 1 <= number <= SIZE
@@ -95,23 +95,25 @@ class Sudoku(Env):
         )
 
     def worth(self, cell: int) -> float:
-        """What a cell's number has earned."""
+        """The accumulated reward of the number in a cell."""
         if self.givens[cell] or not self.grid[cell]:
             return 0.0
         return RIGHT if self.grid[cell] == self.solution[cell] else LEGAL
 
     def candidates(self, cell: int) -> list[int]:
-        """Numbers that conflict with none of the cell's peers."""
+        """The numbers that conflict with no peer of the cell."""
         taken = {self.grid[peer] for peer in PEERS[cell]}
         return [number for number in range(1, SIZE + 1) if number not in taken]
 
     def parse(self, text: str) -> str | None:
-        """``place N at row R col C``, ``place N at (R,C)`` or ``R,C,N``; a place off the board is
-        understood too, and costs what every invalid placement costs."""
+        """Accepts ``place N at row R col C``, ``place N at (R,C)`` or ``R,C,N``.
+
+        A position outside the board is parsed as well; its reward is that of an invalid placement.
+        """
         text = text.strip()
         if match := _WORDS.fullmatch(text):
-            number, *places = match.groups()
-            row, column = (p for p in places if p is not None)
+            number, *positions = match.groups()
+            row, column = (position for position in positions if position is not None)
         elif match := _NUMBERS.fullmatch(text):
             row, column, number = match.groups()
         else:
@@ -210,28 +212,28 @@ class Sudoku(Env):
 
 
 def place(number: int, row: int, column: int) -> str:
-    """A placement in the environment's own spelling; rows and columns from 1."""
+    """A placement in canonical spelling; rows and columns count from 1."""
     return f"place {number} at ({row},{column})"
 
 
 @lru_cache(maxsize=1)
 def complete_grids() -> tuple[Grid, ...]:
-    """All 288 complete 4 x 4 Sudokus."""
+    """All 288 complete 4 x 4 Sudoku grids."""
     rows = list(permutations(range(1, SIZE + 1)))
-    found: list[Grid] = [()]
+    grids: list[Grid] = [()]
     for _ in range(SIZE):
-        found = [grid + row for grid in found for row in rows if _fits(grid + row)]
-    return tuple(found)
+        grids = [grid + row for grid in grids for row in rows if _fits(grid + row)]
+    return tuple(grids)
 
 
 def completions(grid: Grid) -> list[Grid]:
-    """The complete grids that agree with all numbers placed so far."""
+    """The complete grids that agree with all numbers of ``grid``."""
     return [full for full in complete_grids() if all(not n or n == m for n, m in zip(grid, full))]
 
 
 @lru_cache(maxsize=4096)
 def make_puzzle(seed: int, blanks: int) -> tuple[Grid, Grid]:
-    """Givens and solution: numbers are taken away in random order while one solution is left."""
+    """Givens and solution: numbers are removed in random order as long as the solution remains unique."""
     rng = np.random.default_rng(stable_seed("sudoku", seed))
     while True:
         solution = complete_grids()[int(rng.integers(len(complete_grids())))]
@@ -247,7 +249,7 @@ def make_puzzle(seed: int, blanks: int) -> tuple[Grid, Grid]:
 
 
 def _fits(grid: Grid) -> bool:
-    """Whether the last row placed agrees with the columns and boxes above it."""
+    """Whether the last row is consistent with the columns and boxes above it."""
     last = len(grid) - SIZE
     return all(grid[peer] != grid[cell] for cell in range(last, len(grid)) for peer in PEERS[cell] if peer < len(grid))
 

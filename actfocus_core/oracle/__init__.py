@@ -1,8 +1,8 @@
-"""Ground truth: what every action was worth, exactly where it can be had.
+"""Ground-truth action values, exact where they can be computed.
 
-Two oracles, always labelled apart. The **optimal** one compares with perfect play: A* = Q* - V*,
-0 or less, what a choice cost. The **policy** one compares with what the policy itself goes on to
-do: A_pi = Q_pi - V_pi, what a policy gradient wants.
+There are two oracles, always labelled separately. The **optimal** oracle compares an action with perfect play:
+A* = Q* - V*, 0 or less, the cost of a choice. The **policy** oracle compares it with the policy's own continuation:
+A_pi = Q_pi - V_pi, the advantage of the policy gradient.
 """
 
 from actfocus_core.oracle.base import Oracle

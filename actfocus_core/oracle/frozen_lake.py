@@ -1,4 +1,4 @@
-"""FrozenLake: backward induction over cells x turns and actions left, slips included."""
+"""FrozenLake: backward induction over cells, remaining turns and remaining actions, including slips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.base import Tabular
 
 LONGEST = 4
-"""On slippery ice all lists of actions are tried: 340 of up to four."""
+"""On slippery ice all sequences of actions are enumerated: 340 of up to four actions."""
 
 
 class LakeOracle(Tabular[FrozenLake]):
@@ -21,7 +21,7 @@ class LakeOracle(Tabular[FrozenLake]):
         if env.options.slippery and env.options.actions_per_turn > LONGEST:
             raise ActFocusError(
                 f"frozen_lake: no exact values on slippery ice with actions_per_turn="
-                f"{env.options.actions_per_turn}; they can be had up to {LONGEST}"
+                f"{env.options.actions_per_turn}; at most {LONGEST} is supported"
             )
         self.size = n
         cells = [divmod(i, n) for i in range(n * n)]
@@ -29,8 +29,8 @@ class LakeOracle(Tabular[FrozenLake]):
         self.open = env.ice.ravel().copy()
         self.open[goal] = False
         outcomes = {a: [env.transitions(cell, a) for cell in cells] for a in ACTIONS}
-        self.chance = {a: np.array([[p for p, _ in row] for row in rows]) for a, rows in outcomes.items()}
-        self.there = {a: np.array([[r * n + c for _, (r, c) in row] for row in rows]) for a, rows in outcomes.items()}
+        self.probability = {a: np.array([[p for p, _ in row] for row in rows]) for a, rows in outcomes.items()}
+        self.next = {a: np.array([[r * n + c for _, (r, c) in row] for row in rows]) for a, rows in outcomes.items()}
         self.reward = np.zeros(n * n)
         self.reward[goal] = 1.0
 
@@ -43,15 +43,15 @@ class LakeOracle(Tabular[FrozenLake]):
     def actions(self) -> list[str]:
         return ACTIONS
 
-    def back(self, action: str, after: np.ndarray) -> np.ndarray:
-        worth = self.reward + self.open * after
-        value: np.ndarray = self.open * (self.chance[action] * worth[self.there[action]]).sum(1)
+    def backup(self, action: str, after: np.ndarray) -> np.ndarray:
+        next_value = self.reward + self.open * after
+        value: np.ndarray = self.open * (self.probability[action] * next_value[self.next[action]]).sum(1)
         return value
 
-    def best(self, after: np.ndarray) -> np.ndarray:
-        value: np.ndarray = np.max([self.back(action, after) for action in ACTIONS], 0)
+    def best_backup(self, after: np.ndarray) -> np.ndarray:
+        value: np.ndarray = np.max([self.backup(action, after) for action in ACTIONS], 0)
         return value
 
     def facts(self, env: FrozenLake) -> dict[str, Any]:
-        """``chance`` of reaching the goal under perfect play: the value, the reward being 1."""
+        """``chance``: probability of reaching the goal under perfect play; equals the value, since the reward is 1."""
         return {"chance": self.value(env)}

@@ -1,4 +1,4 @@
-"""What a state is worth to the policy that plays it: V_pi and Q_pi."""
+"""Values of states and answers under the policy: V_pi and Q_pi."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from actfocus_core.stats import mean_interval
 from actfocus_core.trajectory import Trajectory
 
 Table = Callable[[Env], dict[tuple[str, ...], float]]
-"""A policy whose probabilities are known: state -> probability of each turn (a tuple of actions)."""
+"""A policy with known probabilities: state -> probability of each turn (a tuple of actions)."""
 Position = tuple[Trajectory, int, bool]
-"""A turn of a stored trajectory, and whether its own answer is given again: before it V, after it Q."""
+"""(trajectory, turn, whether its stored answer is repeated): V before the answer, Q after it."""
 ROWS = 256
-"""Streams played at once."""
+"""Number of rollouts sampled at once."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, exact (``n`` = 0) or the mean return of ``n`` fresh rollouts."""
+    """A value: exact (``n`` = 0), or the mean return of ``n`` fresh rollouts."""
 
     value: float
     n: int
     low: float
     high: float
-    """A 95 % confidence interval of the mean by the t distribution. Without spread it has no
-    width, which says no more than that n rollouts agreed."""
+    """``low``, ``high``: 95 % confidence interval of the mean by the t distribution. With identical returns its width is
+    zero, which means only that n rollouts agreed."""
     replica: float
-    """The same estimate from as many other rollouts."""
+    """The same estimate from as many independent rollouts."""
 
     @property
-    def half(self) -> float:
-        """Half the width of the interval."""
+    def half_width(self) -> float:
+        """Half of the width of the interval."""
         return (self.high - self.low) / 2
 
 
@@ -57,13 +57,12 @@ def policy_values(
 ) -> Estimate:
     """V_pi of the environment's present state, or Q_pi of giving ``answer`` in it.
 
-    ``policy``: a function from the environment to the probabilities of its turns gives the exact
-    value, all dice counted out; a language model gives the mean return of ``rollouts`` fresh
-    rollouts, and of as many again as a replica. ``history``: (trajectory, turn): the model
-    continues that stream from that turn, exact ids, in that turn's state; without it a new
-    dialogue begins at the present state. With a model and an ``answer`` there must be a
-    history, and the answer is the one of that turn, given again. The return counts from the
-    state on. Raises ActFocusError where ``rollouts`` is below 2 or an answer has no history.
+    ``policy``: a function from the environment to the probabilities of its turns gives the exact value, by enumeration of
+    all random outcomes. A language model gives the mean return of ``rollouts`` fresh rollouts, and the replica from as
+    many others. ``history``: (trajectory, turn): the model continues the exact ids of that stream from that turn, in the
+    state of that turn; without it a new dialogue begins in the present state. A model and an ``answer`` require a
+    history; the answer is then the stored one of that turn. Returns are counted from the state on. Raises ActFocusError
+    if ``rollouts`` is below 2 or an answer has no history.
     """
     if not isinstance(policy, Policy):
         value = ExactValues(policy).turn(env, answer) if answer is not None else ExactValues(policy).value(env)
@@ -94,10 +93,10 @@ def position_values(
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Estimate]:
-    """What ``policy_values`` gives for turns of stored trajectories, many played at once.
+    """``policy_values`` of turns of stored trajectories, sampled in batches.
 
-    ``env_options``: those of the run. ``on_progress(done, total)`` counts rollouts. Raises
-    ActFocusError where ``rollouts`` is below 2 or a turn cannot be returned to.
+    ``env_options``: those of the run. ``on_progress(done, total)`` counts rollouts. Raises ActFocusError if ``rollouts``
+    is below 2 or a turn cannot be restored.
     """
     from actfocus_core.policy.sampler import CachedSampler
     from actfocus_core.rollout import Episode, play_to_end
@@ -106,22 +105,22 @@ def position_values(
         raise ActFocusError(f"rollouts={rollouts}: must be 2 or more, for an interval")
     estimates: dict[int, Estimate] = {}
     sampler, envs = CachedSampler(policy, temperature), {}
-    # Streams of like length together; rows of one position begin alike and are read once.
+    # Batch streams of similar length; the rows of one position share their prefix, which is computed once.
     order = sorted(range(len(positions)), key=lambda i: positions[i][0].turns.searchsorted(positions[i][1]))
-    together = max(1, ROWS // (2 * rollouts))
-    for start in range(0, len(order), together):
-        chunk, episodes = order[start : start + together], []
-        for t, turn, given in (positions[i] for i in chunk):
+    positions_per_batch = max(1, ROWS // (2 * rollouts))
+    for start in range(0, len(order), positions_per_batch):
+        chunk, episodes = order[start : start + positions_per_batch], []
+        for t, turn, keep_answer in (positions[i] for i in chunk):
             if t.env not in envs:
                 envs[t.env] = make_env(t.env, **env_options)
             env = restore_turn(envs[t.env], t, turn)
             if not t.response_mask[t.turns == turn].any():
-                raise ActFocusError(f"{t.id}: turn {turn} has no sampled tokens; a rollout cannot go on from there")
+                raise ActFocusError(f"{t.id}: turn {turn} has no sampled tokens; a rollout cannot continue from there")
             for r in range(2 * rollouts):
                 copy = env.clone()
-                # The environment's dice are those of a rollout that never was.
-                copy.rollout = stable_seed("value", seed, t.id, turn, given, r) >> 11
-                episodes.append(Episode.resume(copy, policy, t, turn, seed, given))
+                # A rollout index that no stored rollout has, so that the environment draws fresh randomness.
+                copy.rollout = stable_seed("value", seed, t.id, turn, keep_answer, r) >> 11
+                episodes.append(Episode.resume(copy, policy, t, turn, seed, keep_answer))
         played = play_to_end(episodes, sampler, policy.context, ROWS)
         for i, first in zip(chunk, range(0, len(played), 2 * rollouts)):
             t, turn, _ = positions[i]
@@ -133,7 +132,7 @@ def position_values(
 
 
 def _fresh_returns(env: Env, policy: Policy, n: int, temperature: float, seed: int) -> np.ndarray:
-    """Returns of n rollouts that begin a dialogue at the present state: float64 [n]."""
+    """Returns of n rollouts that begin a new dialogue in the present state: float64 [n]."""
     from actfocus_core.policy.sampler import CachedSampler
     from actfocus_core.rollout import Episode, play_to_end
 
@@ -146,40 +145,40 @@ def _fresh_returns(env: Env, policy: Policy, n: int, temperature: float, seed: i
 
 
 def _estimate(returns: np.ndarray) -> Estimate:
-    """From the first half of the returns; the replica from the second."""
+    """The estimate from the first half of the returns, its replica from the second half."""
     first, second = np.split(returns, 2)
     mean, low, high = mean_interval(first)
     return Estimate(mean, len(first), low, high, float(second.mean()))
 
 
 class ExactValues:
-    """Policy evaluation by walking through everything that can happen in a world, each state once."""
+    """Exact policy evaluation by recursion over all outcomes in a world, with a cache of states."""
 
     def __init__(self, table: Table):
         self.table = table
-        self.known: dict[tuple[str, int, int], float] = {}
+        self.cache: dict[tuple[str, int, int], float] = {}
 
     def value(self, env: Env) -> float:
         if env.terminated or env.truncated:
             return 0.0
         key = env.state_key(), env.turn, env.actions_left
-        if key not in self.known:
-            self.known[key] = sum(p * self.turn(env, answer) for answer, p in self.table(env).items() if p)
-        return self.known[key]
+        if key not in self.cache:
+            self.cache[key] = sum(p * self.turn(env, answer) for answer, p in self.table(env).items() if p)
+        return self.cache[key]
 
     def turn(self, env: Env, answer: tuple[str, ...]) -> float:
         total = 0.0
-        for probability, after, gained in outcomes(env, answer):
-            total += probability * (gained + self.value(after))
+        for probability, next_env, reward in outcomes(env, answer):
+            total += probability * (reward + self.value(next_env))
         return total
 
 
 def outcomes(env: Env, answer: tuple[str, ...]) -> list[tuple[float, Env, float]]:
-    """Every outcome of a turn: its probability, the environment after it, reward plus penalty."""
-    found = []
-    for dice in product(*[env.outcome_distribution()] * min(len(answer), env.options.actions_per_turn)):
+    """All outcomes of a turn: probability, environment after the turn, reward plus penalty."""
+    results = []
+    for action_outcomes in product(*[env.outcome_distribution()] * min(len(answer), env.options.actions_per_turn)):
         copy = env.clone()
-        copy.forced_outcomes = [face for _, face in dice]
+        copy.forced_outcomes = [number for _, number in action_outcomes]
         step = copy.step(list(answer))
-        found.append((math.prod(p for p, _ in dice), copy, step.reward + step.info["penalty"]))
-    return found
+        results.append((math.prod(p for p, _ in action_outcomes), copy, step.reward + step.info["penalty"]))
+    return results

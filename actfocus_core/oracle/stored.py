@@ -1,4 +1,4 @@
-"""The truth of a run's steps: made once, kept as annotations, reused."""
+"""Oracle values of a run's steps: computed once, stored as annotations, reused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from actfocus_core.train.config import TrainConfig
 from actfocus_core.trajectory import Trajectory
 
 CHECKED = 8
-"""Trajectories whose log-probs are made again, to see whether a policy sampled them."""
+"""Number of trajectories whose log-probs are recomputed to check whether a policy sampled them."""
 DEFAULT_ROLLOUTS = 16
 
 Show = Callable[[str], Callable[[int, int], None]]
@@ -27,70 +27,75 @@ Show = Callable[[str], Callable[[int, int], None]]
 
 
 def env_options(run: Run) -> dict[str, Any]:
-    """All options of the environment a run was played in.
+    """All options of a run's environment.
 
-    Training stores only those that differ from its model's own. Raises ActFocusError where the run
-    does not say what was played.
+    Training stores only the options that differ from those of its model. Raises ActFocusError if the run does not state
+    its environment and options.
     """
     metadata = run.metadata
-    env, given = metadata.env, metadata.env_options
-    if env is None or given is None:
+    env, stored_options = metadata.env, metadata.env_options
+    if env is None or stored_options is None:
         raise ActFocusError(
-            f"{run.path}: does not say in which environment, with which options, it was played; only "
+            f"{run.path}: does not state its environment and the options of it; only "
             "rollouts of this product can be judged"
         )
-    own = {}
+    model_options = {}
     if metadata.config.adds_to_model_options:
-        own = trained_options(metadata.model_name or TrainConfig.model_fields["model"].default).get(env, {})
-    return make_env(env, **{**own, **given}).options.model_dump(mode="json")
+        model_options = trained_options(metadata.model_name or TrainConfig.model_fields["model"].default).get(env, {})
+    return make_env(env, **{**model_options, **stored_options}).options.model_dump(mode="json")
 
 
 def policy_name(run: Run) -> str:
-    """What ``load_policy`` knows the run's own model by. Raises ActFocusError where the run does not say."""
+    """The name of the run's model, as for ``load_policy``. Raises ActFocusError if the run does not state it."""
     name = run.metadata.model_name
     if not name:
         raise ActFocusError(
-            f"{run.path}: does not say which model sampled it; name it by --policy, or leave the "
-            "policy's values away by --no-policy"
+            f"{run.path}: does not state which model sampled it; give it with --policy, or omit the "
+            "policy's values with --no-policy"
         )
     return name
 
 
 def require_unchanged_policy(run: Run, step: int, policy: Policy) -> None:
-    """Raises ActFocusError where a run's own model, as it is now, is not what sampled a step: its weights have
-    changed since the run was made, or training had moved them before this step."""
-    if moved := run.metadata.updates_before(step):
+    """Raise ActFocusError if the present weights of a run's model did not sample a step.
+
+    They did not if they have changed since the run was created, or if training had updated them before this step.
+    """
+    if updates := run.metadata.updates_before(step):
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that {moved} training steps had moved from "
-            f"{policy.name}; name them by --policy, or leave the policy's values away by --no-policy"
+            f"{run.path}: step {step} was sampled by weights that differ from {policy.name} by {updates} training "
+            "steps; give those weights with --policy, or omit the policy's values with --no-policy"
         )
     recorded = run.metadata.fingerprint
     if recorded and recorded != policy.fingerprint:
         raise ActFocusError(
             f"{run.path}: was sampled by {policy.name} with the fingerprint {recorded}; {policy.name} is now "
-            f"{policy.fingerprint}. Its values would be another policy's: name the weights by --policy, "
-            "or leave them away by --no-policy"
+            f"{policy.fingerprint}, another policy. Give the weights that sampled the run with --policy, "
+            "or omit the policy's values with --no-policy"
         )
 
 
 def require_sampled_by(run: Run, step: int, trajectories: list[Trajectory], policy: Policy) -> None:
-    """Raises ActFocusError where a policy gives a step's sampled tokens other log-probs than were recorded."""
+    """Raise ActFocusError if the policy's log-probs of a step's sampled tokens differ from the recorded ones."""
     from actfocus_core.signals import score
 
-    some = [replace(t, signals={}, alternatives=None) for t in trajectories[:: -(-len(trajectories) // CHECKED)]]
-    score(some, policy)
-    apart = np.concatenate([np.abs(t.logprobs - t.signals["ref_logprob"]) for t in some])
-    drift = float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0
+    sample = [replace(t, signals={}, alternatives=None) for t in trajectories[:: -(-len(trajectories) // CHECKED)]]
+    score(sample, policy)
+    differences = np.concatenate([np.abs(t.logprobs - t.signals["ref_logprob"]) for t in sample])
+    drift = float(np.nanmean(differences)) if np.isfinite(differences).any() else 0.0
     if drift > DRIFT:
         raise ActFocusError(
             f"{run.path}: step {step} was not sampled by {policy.name}: its log-probs differ by {drift:.2f} "
-            "nats a token (training moves the weights every step). Name the weights that did by "
-            "--policy, or leave the policy's values away by --no-policy"
+            "nats a token (training changes the weights every step). Give the weights that sampled it with "
+            "--policy, or omit the policy's values with --no-policy"
         )
 
 
 def ensure_optimal(run: Run, step: int, trajectories: list[Trajectory], show: Show, again: bool = False) -> None:
-    """Have the values of perfect play on these trajectories, which are the step's, and in the run."""
+    """Add the values of perfect play to the trajectories of a step, and store them in the run if they are missing.
+
+    ``again``: compute and store them even if they exist.
+    """
     if again or step not in run.annotated_steps("oracle-optimal"):
         add_optimal(trajectories, env_options(run), show(f"optimum {step}"))
         run.annotate(step, "oracle-optimal", trajectories, {"exact": True})
@@ -107,26 +112,25 @@ def ensure_policy(
     again: bool = False,
     named: bool = False,
 ) -> dict[str, Any]:
-    """Have the policy's values on these trajectories and in the run; returns how they were made.
+    """Add the policy's values to the trajectories of a step and to the run; returns their provenance.
 
-    ``policy``: gives it where it is needed. ``rollouts``: None takes DEFAULT_ROLLOUTS, or what is
-    stored. ``named``: the policy was asked for by name, so the stored ones must be its own. Raises
-    ActFocusError where the stored ones have another number or policy, or the policy did not sample
-    these trajectories.
+    ``policy``: called if the policy is needed. ``rollouts``: None means the stored number, or DEFAULT_ROLLOUTS. ``named``:
+    the user named the policy, so stored values must be those of this policy. Raises ActFocusError if the stored values
+    have another number of rollouts or another policy, or if the policy did not sample the trajectories.
     """
     if not again and step in run.annotated_steps("oracle-policy"):
-        made = run.made(step, "oracle-policy")
-        if rollouts is not None and made.get("rollouts") != rollouts:
+        provenance = run.made(step, "oracle-policy")
+        if rollouts is not None and provenance.get("rollouts") != rollouts:
             raise ActFocusError(
-                f"{run.path}: step {step} has values of {made.get('rollouts')} rollouts, not of {rollouts}; "
+                f"{run.path}: step {step} has values of {provenance.get('rollouts')} rollouts, not of {rollouts}; "
                 "--again replaces them"
             )
-        if named and made.get("fingerprint") != policy().fingerprint:
+        if named and provenance.get("fingerprint") != policy().fingerprint:
             raise ActFocusError(
-                f"{run.path}: step {step} has values of {made.get('policy')}, fingerprint "
-                f"{made.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --again replaces them"
+                f"{run.path}: step {step} has values of {provenance.get('policy')}, fingerprint "
+                f"{provenance.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --again replaces them"
             )
-        return made
+        return provenance
     loaded = policy()
     require_sampled_by(run, step, trajectories, loaded)
     temperature = run.metadata.temperature
@@ -140,21 +144,24 @@ def ensure_policy(
         seed=seed,
         on_progress=show(f"policy {step}"),
     )
-    made = {
+    provenance = {
         "policy": loaded.name,
         "fingerprint": loaded.fingerprint,
         "rollouts": rollouts,
         "temperature": temperature,
         "seed": seed,
     }
-    run.annotate(step, "oracle-policy", trajectories, made)
-    return made
+    run.annotate(step, "oracle-policy", trajectories, provenance)
+    return provenance
 
 
 def ensure_answers(
     run: Run, step: int, trajectories: list[Trajectory], policy: Callable[[], Policy], show: Show, again: bool = False
 ) -> None:
-    """Have the log-probs of the solutions on these trajectories and in the run. Raises as ``ensure_policy``."""
+    """Add the log-probs of the solutions to the trajectories of a step and to the run.
+
+    Raises ActFocusError if the policy did not sample the trajectories.
+    """
     if again or step not in run.annotated_steps("oracle-answers"):
         loaded = policy()
         require_sampled_by(run, step, trajectories, loaded)

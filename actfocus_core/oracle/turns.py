@@ -1,4 +1,4 @@
-"""Optimal values by environment, and what each action of a turn cost."""
+"""Optimal values of all environments, and the cost of each action of a turn."""
 
 from __future__ import annotations
 
@@ -23,47 +23,49 @@ ORACLES: dict[str, type[Oracle[Any]]] = {
     "webshop": ShopOracle,
 }
 TOLERANCE = 1e-9
-_SOLVED: dict[Hashable, Oracle[Any]] = {}
+_CACHE: dict[Hashable, Oracle[Any]] = {}
 
 
 @dataclass(frozen=True)
 class OptimalValues:
-    """What perfect play is worth in one state, at the beginning of a turn."""
+    """Values under perfect play in one state, at the beginning of a turn."""
 
     value: float
-    """V*, the expected return from here on."""
+    """V*, the expected return from this state on."""
     actions: dict[str, float]
-    """Q* of every legal action: of the best turn that begins with it."""
+    """Q* of every legal action: the value of the best turn that begins with it."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """what else the environment's oracle knows, see ``Oracle.facts``"""
+    """Further facts about the state (``Oracle.facts``)."""
 
     @property
     def best(self) -> list[str]:
-        """The actions that cost nothing."""
+        """The optimal actions."""
         return [action for action, q in self.actions.items() if q >= self.value - TOLERANCE]
 
 
 @dataclass(frozen=True)
 class TurnValue:
-    """One turn against perfect play. ``skill`` and ``luck`` are what the turn added to the value:
-    V*(s_0) + all skill + all luck = the return, penalties included."""
+    """One turn compared with perfect play.
+
+    ``skill`` and ``luck`` decompose the change of value: V*(s_0) + sum of skill + sum of luck = return, with penalties.
+    """
 
     value: float
     """V* before the turn."""
     actions: list[str]
-    """The valid ones the policy wrote, parsed, whether or not the episode lasted for them."""
+    """The valid actions of the turn, in canonical spelling, including those after the end of the episode."""
     costs: list[float]
-    """For each of them, how far it lowered the best return that could be had, 0 or more."""
+    """Decrease of the best achievable return by each action, 0 or more."""
     skill: float
-    """A* = Q* - V* of the whole turn, 0 or less; the penalty and unused actions are in it."""
+    """A* = Q* - V* of the whole turn, 0 or less; includes the penalty and the cost of unused actions."""
     luck: float
-    """Reward + V*(s') - Q*: what the dice gave. Zero where there are none."""
+    """Reward + V*(s') - Q*, the effect of random outcomes; zero in a deterministic environment."""
     after: float
     """V* after the turn."""
     facts: dict[str, Any]
-    """Of the state before the turn."""
+    """``Oracle.facts`` of the state before the turn."""
     lost: int | None
-    """Index of the action that was a point of no return: solvable before it, never again after."""
+    """Index of the action after which the goal became unreachable (point of no return), or None."""
 
 
 def optimal_values(env: Env) -> OptimalValues:
@@ -78,30 +80,36 @@ def optimal_values(env: Env) -> OptimalValues:
 
 
 def get_oracle(env: Env) -> Oracle[Any]:
-    """The solver of the environment's world; kept, so that all states of an episode share it."""
+    """The oracle of the environment's world; cached, so that all states of an episode share it.
+
+    Raises ActFocusError for an environment without an oracle.
+    """
     if env.name not in ORACLES:
         raise ActFocusError(f"no exact values for environment {env.name!r}; there are for {', '.join(ORACLES)}")
     key = (env.name, env.options, env.world_key())
-    if key not in _SOLVED:
-        if len(_SOLVED) >= CACHE_SIZE:
-            del _SOLVED[next(iter(_SOLVED))]
-        _SOLVED[key] = ORACLES[env.name](env)
-    return _SOLVED[key]
+    if key not in _CACHE:
+        if len(_CACHE) >= CACHE_SIZE:
+            del _CACHE[next(iter(_CACHE))]
+        _CACHE[key] = ORACLES[env.name](env)
+    return _CACHE[key]
 
 
 def judge(env: Env, answers: Sequence[str]) -> TurnValue:
-    """What a turn's answers are worth, and what came of them; the environment takes the step."""
+    """Execute a turn and compare it with perfect play.
+
+    ``answers``: the action strings of the turn. Raises ActFocusError for an environment without an oracle.
+    """
     oracle = get_oracle(env)
     value, facts = oracle.value(env), oracle.facts(env)
     parsed = [env.parse(text) for text in answers[: env.options.actions_per_turn]]
     actions = [action for action in parsed if action is not None][: env.actions_left]
-    bests = [value, *(oracle.prefix_value(env, actions[: n + 1]) for n in range(len(actions)))]
+    prefix_values = [value, *(oracle.prefix_value(env, actions[: n + 1]) for n in range(len(actions)))]
     q = oracle.turn_value(env, actions)
     lost = _point_of_no_return(oracle, env, actions)
     step = env.step(list(answers))
     after = oracle.value(env)
-    # Rounding must not make a cost negative.
-    costs = [max(before - best, 0.0) for before, best in zip(bests, bests[1:])]
+    # max: rounding must not make a cost negative.
+    costs = [max(before - then, 0.0) for before, then in zip(prefix_values, prefix_values[1:])]
     penalty = step.info["penalty"]
     return TurnValue(value, actions, costs, q + penalty - value, step.reward + after - q, after, facts, lost)
 
@@ -109,20 +117,20 @@ def judge(env: Env, answers: Sequence[str]) -> TurnValue:
 def trajectory_values(trajectory: Trajectory, env_options: dict[str, Any]) -> list[TurnValue]:
     """``judge`` for every turn of a stored trajectory, from its stored states.
 
-    Raises ActFocusError where the environment has no oracle or the options are not its own.
+    Raises ActFocusError if the environment has no oracle or the options are not those of the trajectory.
     """
     env = make_env(trajectory.env, **env_options)
     values: list[TurnValue] = []
-    for given in answers(trajectory):
+    for answer in answers(trajectory):
         restore_turn(env, trajectory, len(values))
-        values.append(judge(env, given))
+        values.append(judge(env, answer))
     return values
 
 
 def restore_turn(env: Env, trajectory: Trajectory, turn: int) -> Env:
-    """The environment in the state a stored turn began in.
+    """Restore the environment to the state before a stored turn and return it.
 
-    Raises ActFocusError where the trajectory has no such turn, or no state of it that fits.
+    Raises ActFocusError if the trajectory has no such turn, or the turn has no state that the environment can restore.
     """
     if not 0 <= turn < len(trajectory.turn_records):
         raise ActFocusError(f"{trajectory.id}: has no turn {turn}; it has 0 to {len(trajectory.turn_records) - 1}")
@@ -132,26 +140,26 @@ def restore_turn(env: Env, trajectory: Trajectory, turn: int) -> Env:
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ActFocusError(
             f"{trajectory.id}: turn {turn} was stored without a state that {trajectory.env or 'its environment'} "
-            "can return to; only rollouts played here can be judged"
+            "can restore; only rollouts of this product can be judged"
         ) from None
     if env.state_key() != record.state_key:
         raise ActFocusError(
-            f"{trajectory.id}: the stored state of turn {turn} is not the one it names "
-            f"({record.state_key!r}); were the environment's options others?"
+            f"{trajectory.id}: the stored state of turn {turn} does not match its state key "
+            f"({record.state_key!r}); check the options of the environment"
         )
     return env
 
 
 def answers(trajectory: Trajectory) -> list[list[str]]:
-    """The action strings of every turn's reply, as the environment was given them."""
+    """The action strings of every turn, as they were passed to the environment."""
     template = "".join(text for text, kind in zip(trajectory.texts, trajectory.kinds) if kind == TokenKind.TEMPLATE)
-    # Where the template opens the thinking the reply does not; elsewhere such a reply is malformed.
-    found = [(turn.response, find_spans(turn.response, THINK[0] in template)) for turn in trajectory.turn_records]
-    return [split_actions(text[slice(*spans.answer)]) if spans.answer else [] for text, spans in found]
+    # If the template opens the reasoning span, responses do not; otherwise a response without the tag is malformed.
+    responses = [(turn.response, find_spans(turn.response, THINK[0] in template)) for turn in trajectory.turn_records]
+    return [split_actions(text[slice(*spans.answer)]) if spans.answer else [] for text, spans in responses]
 
 
 def _point_of_no_return(oracle: Oracle[Any], env: Env, actions: list[str]) -> int | None:
-    """The first action after which no number of further ones reaches the goal."""
+    """Index of the first action after which the goal is unreachable, or None."""
     if not oracle.solvable(env):
         return None
     trial = env.clone()

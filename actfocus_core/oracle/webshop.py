@@ -1,13 +1,12 @@
-"""Exact values of WebShop's page graph x turns left, the reward paid at the purchase.
+"""Exact values of WebShop's page graph for every number of turns left; the purchase pays the reward.
 
-Searching takes free text, so the optimum is over a stated finite set: the listed searches,
-every non-empty choice of the goal's phrases (``WebShop.queries``). A search outside it gets
-its exact value too, given that later searches are listed ones; it may beat the listed ones.
+A search is free text, so the optimum is over a finite set: the listed searches, i.e. every non-empty subset of the goal's
+phrases (``WebShop.queries``). Another search also has an exact value, under the assumption that later searches are listed
+ones; it may be higher than those of the listed searches.
 
-The shop is deterministic, and turns can be left unused, so a value never falls with the
-turns left. Hence value iteration need not visit every item page for every way it was
-reached: the best one can do on an item page is the best purchase within the turns left, or
-what leaving it is worth. That leaves one array for each product and each results page.
+The shop is deterministic, and turns may remain unused, so values do not decrease with the number of turns left. Value
+iteration therefore does not need to distinguish how an item page was reached: its value is that of the best purchase
+within the turns left, or of leaving it. One array for each product and one for each search suffice.
 """
 
 from __future__ import annotations
@@ -24,38 +23,38 @@ from actfocus_core.envs.webshop.goals import Goal, attributes_met, combine, kind
 from actfocus_core.envs.webshop.pages import Location
 from actfocus_core.oracle.base import CACHE_SIZE, Oracle
 
-_SOLVED: dict[tuple[Catalogue, Goal, WebShopOptions], ShopValues] = {}
+_CACHE: dict[tuple[Catalogue, Goal, WebShopOptions], ShopValues] = {}
 
 Bundle = tuple[frozenset[int], float | None]
-"""What a choice of options amounts to: the goal's options met, and its own price or None."""
+"""The effect of a choice of options: indices of the goal's options met, and the price of the values or None."""
 
 
 def solve(env: WebShop) -> ShopValues:
-    """The values of the environment's goal; kept, so that every turn of an episode shares them."""
+    """The values of the environment's goal; cached, so that all turns of an episode share them."""
     key = (env.shop, env.goal, env.options)
-    if key not in _SOLVED:
-        if len(_SOLVED) >= CACHE_SIZE:
-            del _SOLVED[next(iter(_SOLVED))]
-        _SOLVED[key] = ShopValues(env)
-    return _SOLVED[key]
+    if key not in _CACHE:
+        if len(_CACHE) >= CACHE_SIZE:
+            del _CACHE[next(iter(_CACHE))]
+        _CACHE[key] = ShopValues(env)
+    return _CACHE[key]
 
 
 def turns_left(env: WebShop) -> int:
-    """Actions that can still be carried out."""
+    """The number of actions that can still be executed."""
     return min(env.options.max_turns - env.turn, env.actions_left)
 
 
 class ShopValues:
-    """Optimal values of one goal. ``turns`` everywhere: how many actions are left."""
+    """Optimal values of one goal. ``turns`` is always the number of actions left."""
 
     def __init__(self, env: WebShop):
         self.env = env.clone()
         self.turns = min(env.options.max_turns, env.options.max_actions)
-        self._fresh: dict[str, np.ndarray] = {}
+        self._item_values: dict[str, np.ndarray] = {}
         self._results: dict[tuple[str, ...], np.ndarray] = {}
 
     def value(self, at: Location, turns: int) -> float:
-        """V*: the most reward to be had from a location."""
+        """V*: the maximum reward achievable from a location."""
         if turns <= 0 or at.kind == "done":
             return 0.0
         leave = self.search[turns - 1]
@@ -71,7 +70,7 @@ class ShopValues:
         return float(max(self.value(item, turns - 1), leave))
 
     def action_value(self, at: Location, action: str, turns: int) -> float:
-        """Q* of an action in the environment's own spelling."""
+        """Q* of an action in canonical spelling."""
         if turns <= 0:
             return 0.0
         target = self.env.follow(at, action)
@@ -82,13 +81,13 @@ class ShopValues:
 
     @cached_property
     def search(self) -> np.ndarray:
-        """[turns + 1], the value of the search page. One sweep over turns left fills all arrays."""
+        """Value of the search page [turns + 1]. One sweep over the turns left also fills the results of all searches."""
         search, tables = np.zeros(self.turns + 1), []
         for query in self.env.queries():
-            found = tuple(product.asin for product in self.env.shop.search(query))
-            if found not in self._results:
-                self._results[found] = np.zeros((self._pages(found), self.turns + 1))
-                tables.append((self._results[found], self._best(found)))
+            asins = tuple(product.asin for product in self.env.shop.search(query))
+            if asins not in self._results:
+                self._results[asins] = np.zeros((self._pages(asins), self.turns + 1))
+                tables.append((self._results[asins], self._best_purchases(asins)))
         for turns in range(1, self.turns + 1):
             for values, best in tables:
                 values[:, turns] = _results_step(values, best, search, turns)
@@ -96,31 +95,31 @@ class ShopValues:
         return search
 
     def results(self, query: str) -> np.ndarray:
-        """[pages, turns + 1], the values of a search's pages of results."""
+        """Values of the result pages of a search [pages, turns + 1]."""
         search = self.search
-        found = tuple(product.asin for product in self.env.shop.search(query))
-        if found not in self._results:
-            values, best = np.zeros((self._pages(found), self.turns + 1)), self._best(found)
+        asins = tuple(product.asin for product in self.env.shop.search(query))
+        if asins not in self._results:
+            values, best = np.zeros((self._pages(asins), self.turns + 1)), self._best_purchases(asins)
             for turns in range(1, self.turns + 1):
                 values[:, turns] = _results_step(values, best, search, turns)
-            self._results[found] = values
-        return self._results[found]
+            self._results[asins] = values
+        return self._results[asins]
 
-    def _pages(self, found: tuple[str, ...]) -> int:
-        return max(1, -(-len(found) // self.env.options.results_per_page))
+    def _pages(self, asins: tuple[str, ...]) -> int:
+        return max(1, -(-len(asins) // self.env.options.results_per_page))
 
-    def _best(self, found: tuple[str, ...]) -> np.ndarray:
-        """[pages, turns + 1], the best purchase among the items of each page, once one is opened."""
-        best = np.zeros((self._pages(found), self.turns + 1))
-        for rank, asin in enumerate(found):
-            if asin not in self._fresh:
-                self._fresh[asin] = self.purchases(self.env.shop.by_asin[asin], {})
+    def _best_purchases(self, asins: tuple[str, ...]) -> np.ndarray:
+        """Best payout among the items of each results page, counted from the item page [pages, turns + 1]."""
+        best = np.zeros((self._pages(asins), self.turns + 1))
+        for rank, asin in enumerate(asins):
+            if asin not in self._item_values:
+                self._item_values[asin] = self.purchases(self.env.shop.by_asin[asin], {})
             row = best[rank // self.env.options.results_per_page]
-            np.maximum(row, self._fresh[asin], out=row)
+            np.maximum(row, self._item_values[asin], out=row)
         return best
 
     def purchases(self, product: Product, chosen: dict[str, str]) -> np.ndarray:
-        """[turns + 1], the best payout of buying this product, from its page with these options."""
+        """Best payout of buying a product, from its page with these options chosen [turns + 1]."""
         env, goal, best = self.env, self.env.goal, np.zeros(self.turns + 1)
         kind, attributes = kind_score(env.shop, goal, product), attributes_met(goal, product)
         for (met, price), clicks in self._bundles(product, chosen).items():
@@ -129,26 +128,28 @@ class ShopValues:
         return best
 
     def _bundles(self, product: Product, chosen: dict[str, str]) -> dict[Bundle, int]:
-        """What the product's options can be made to amount to, with the fewest clicks to get there."""
+        """Achievable effects of the product's options -> minimum number of clicks."""
         bundles: dict[Bundle, int] = {(frozenset(), None): 0}
         for name, values in product.options.items():
-            kept = chosen.get(name)
-            choices: list[tuple[frozenset[int], float | None, int]] = [(frozenset(), None, 0)] if kept is None else []
+            current = chosen.get(name)
+            choices: list[tuple[frozenset[int], float | None, int]] = (
+                [(frozenset(), None, 0)] if current is None else []
+            )
             for value in values:
-                own = product.option_prices.get((name, value))
-                choices.append((options_met(self.env.goal, name, value), own, int(value != kept)))
-            grown: dict[Bundle, int] = {}
+                value_price = product.option_prices.get((name, value))
+                choices.append((options_met(self.env.goal, name, value), value_price, int(value != current)))
+            extended: dict[Bundle, int] = {}
             for (met, price), clicks in bundles.items():
-                for more, own, click in choices:
-                    key = (met | more, max((p for p in (price, own) if p is not None), default=None))
-                    if clicks + click < min(grown.get(key, self.turns), self.turns):
-                        grown[key] = clicks + click
-            bundles = grown
+                for newly_met, value_price, click in choices:
+                    key = (met | newly_met, max((p for p in (price, value_price) if p is not None), default=None))
+                    if clicks + click < min(extended.get(key, self.turns), self.turns):
+                        extended[key] = clicks + click
+            bundles = extended
         return bundles
 
 
 def _results_step(values: np.ndarray, best: np.ndarray, search: np.ndarray, turns: int) -> np.ndarray:
-    """One step of value iteration for all pages of a search: open an item, turn a page, search anew."""
+    """One step of value iteration for all result pages of a search: open an item, turn the page, or search again."""
     before = values[:, turns - 1]
     step: np.ndarray = np.maximum(best[:, turns - 1], search[turns - 1])
     step[1:] = np.maximum(step[1:], before[:-1])
@@ -157,24 +158,24 @@ def _results_step(values: np.ndarray, best: np.ndarray, search: np.ndarray, turn
 
 
 class ShopOracle(Oracle[WebShop]):
-    """The values of one goal by the environment's own state."""
+    """The oracle interface on the values of one goal."""
 
     def __init__(self, env: WebShop):
         super().__init__(env)
-        self.solved = solve(env)
+        self.shop_values = solve(env)
 
     def prefix_value(self, env: WebShop, actions: Sequence[str]) -> float:
         if actions:
             return self.turn_value(env, actions)
-        return self.solved.value(env.location, turns_left(env))
+        return self.shop_values.value(env.location, turns_left(env))
 
     def turn_value(self, env: WebShop, actions: Sequence[str]) -> float:
         if not actions:
-            return self.solved.value(env.location, turns_left(env) - 1)
-        return self.solved.action_value(env.location, actions[0], turns_left(env))
+            return self.shop_values.value(env.location, turns_left(env) - 1)
+        return self.shop_values.action_value(env.location, actions[0], turns_left(env))
 
     def facts(self, env: WebShop) -> dict[str, Any]:
-        """``turns``: the fewest in which the value can be had."""
+        """``turns``: the minimum number of turns that achieve the value."""
         left = turns_left(env)
-        wanted = self.solved.value(env.location, left)
-        return {"turns": next(n for n in range(left + 1) if self.solved.value(env.location, n) >= wanted)}
+        value = self.shop_values.value(env.location, left)
+        return {"turns": next(n for n in range(left + 1) if self.shop_values.value(env.location, n) >= value)}

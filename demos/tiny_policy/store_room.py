@@ -1,4 +1,4 @@
-"""Solves Sokoban rooms: says the next push, walks there, pushes."""
+"""The demonstrator of Sokoban: names the next push, walks there, pushes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 
-from actfocus_core.envs.sokoban import ACTIONS, MOVES, Cell, Sokoban, World, move, pulled
+from actfocus_core.envs.sokoban import ACTIONS, MOVES, Cell, Sokoban, World, move, solution_lengths
 from tiny_policy.lake import text
 
 FAR = 10_000
@@ -17,7 +17,7 @@ class BoxPusher:
     env = "sokoban"
     variants = ({},)
     practice = ({}, {}, {})
-    """Three shares of the practice: the hardest of the four."""
+    """Three times the dialogues of another environment, since it is the hardest of the four."""
     options = {"observation": "compact", "response_tokens": 80}
 
     def think(self, env: Sokoban) -> tuple[str, list[str]]:
@@ -50,7 +50,7 @@ def world(env: Sokoban) -> World:
 
 
 def solution(env: Sokoban) -> list[str]:
-    """The moves of a shortest solution; none where there is no solution any more."""
+    """The moves of a shortest solution; empty if there is none."""
     left, at, path = distances(env.walls.tobytes(), env.targets, env.options.size), world(env), []
     home = tuple(sorted(env.targets))
     while at[1] != home:
@@ -65,7 +65,7 @@ def solution(env: Sokoban) -> list[str]:
 
 @lru_cache(maxsize=64)
 def distances(walls: bytes, targets: tuple[Cell, ...], size: int) -> dict[World, int]:
-    return pulled(np.frombuffer(walls, bool).reshape(size, size), targets, FAR)
+    return solution_lengths(np.frombuffer(walls, bool).reshape(size, size), targets, FAR)
 
 
 def next_push(env: Sokoban, path: list[str]) -> tuple[str, tuple[Cell, Cell, Cell]]:

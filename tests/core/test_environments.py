@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actfocus_core.dialogue import find_spans, split_actions
 from actfocus_core.envs import ENVS, make_env
-from actfocus_core.envs.sokoban import ACTIONS, MOVES, make_room, pulled
+from actfocus_core.envs.sokoban import ACTIONS, MOVES, make_room, solution_lengths
 from actfocus_core.envs.sudoku import PEERS, complete_grids, completions, make_puzzle
 from actfocus_core.errors import ActFocusError
 
@@ -196,7 +196,7 @@ def shortest(walls, targets, player, boxes) -> int:
 @given(seed=st.integers(0, 10**6), boxes=st.sampled_from([1, 2]))
 def test_the_search_backwards_counts_moves_as_a_search_forwards(seed, boxes):
     walls, targets, player, crates = make_room(seed, 6, boxes, 30)
-    assert pulled(walls, targets, 100)[(player, crates)] == shortest(walls, targets, player, crates)
+    assert solution_lengths(walls, targets, 100)[(player, crates)] == shortest(walls, targets, player, crates)
 
 
 def test_sokoban_pays_what_ragen_pays():

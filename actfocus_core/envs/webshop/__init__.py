@@ -1,4 +1,4 @@
-"""WebShop: a seeded shop, or a real WebShop product file (environments.md)."""
+"""WebShop: a shop with a seeded synthetic catalogue or a WebShop product file."""
 
 from actfocus_core.envs.webshop.env import TINY, WebShop, WebShopOptions
 

@@ -1,9 +1,9 @@
-"""WebShop's product file: reading and checking it, and the catalogue made of it.
+"""Reading and validation of WebShop's product file, and the catalogue built from it.
 
-The file is a JSON array of products (``items_shuffle_1000.json``) or one product a line.
-A second file, optional, gives attributes and instructions by asin (``items_ins_v2_1000.json``).
-Products whose asin is empty, ``nan`` or longer than ten characters, and repeats, are left out
-unseen, as in WebShop; what is missing or malformed in others is refused with line and field.
+The file is a JSON array of products (``items_shuffle_1000.json``) or has one product a line. A second, optional file maps
+asins to attributes and instructions (``items_ins_v2_1000.json``). As in WebShop, duplicates and products whose asin is
+empty, ``nan`` or longer than ten characters are skipped without validation; a missing or malformed field of another
+product is an error with its line.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from actfocus_core.errors import ActFocusError
 T = TypeVar("T", bound=BaseModel)
 
 NO_PRICE = 100.0
-"""The price of a product whose file gives none, as in WebShop."""
+"""Price of a product without one in the file, in dollars, as in WebShop."""
 MINED_ATTRIBUTES = 200
-"""Where no product has attributes: so many word pairs of the bullet points serve as such."""
+"""Number of word pairs mined from bullet points as attributes, if no product has attributes."""
 
 FORMS = {
-    "asin": 'text such as "B09KP78G37"',
-    "name": 'text such as "Women\'s Soft Shirt"',
-    "category": 'text such as "fashion"',
-    "query": 'text such as "women\'s shoes"',
-    "product_category": 'text such as "Clothing › Women › Shoes"',
-    "small_description": "a list of texts, a text, or null",
-    "full_description": "text or null",
-    "pricing": 'text such as "$12.99" or "$12.99$15.99", empty, or null',
-    "customization_options": 'an object such as {"color": [{"value": "red", "price": 12.99}]}, empty text, or null',
-    "Attributes": "a list of texts",
-    "attributes": "a list of texts",
-    "instruction": "text or null",
-    "instruction_attributes": "a list of texts or null",
+    "asin": 'a string such as "B09KP78G37"',
+    "name": 'a string such as "Women\'s Soft Shirt"',
+    "category": 'a string such as "fashion"',
+    "query": 'a string such as "women\'s shoes"',
+    "product_category": 'a string such as "Clothing › Women › Shoes"',
+    "small_description": "a list of strings, a string, or null",
+    "full_description": "a string or null",
+    "pricing": 'a string such as "$12.99" or "$12.99$15.99", empty, or null',
+    "customization_options": 'an object such as {"color": [{"value": "red", "price": 12.99}]}, an empty string, or null',
+    "Attributes": "a list of strings",
+    "attributes": "a list of strings",
+    "instruction": "a string or null",
+    "instruction_attributes": "a list of strings or null",
 }
-"""What would be right, a field; said where a field is wrong."""
+"""Field -> description of valid values, for error messages."""
 
 
 class OptionValue(BaseModel):
-    """One value of an option; ``price`` counts where it is a positive number."""
+    """One value of an option; ``price`` is ignored unless it is a positive number."""
 
     model_config = ConfigDict(strict=True)
     value: str
@@ -59,7 +59,7 @@ class OptionValue(BaseModel):
 
 
 class Record(BaseModel):
-    """One product of the file; fields not named here are of no use and not looked at."""
+    """One product of the file; other fields are ignored."""
 
     model_config = ConfigDict(strict=True)
     asin: str
@@ -90,7 +90,7 @@ class Record(BaseModel):
         if value is None or value == "":
             return []
         if not isinstance(value, str):
-            raise ValueError("not a text")
+            raise ValueError("not a string")
         prices = [float(re.sub(r"[^\d.]", "", part)) for part in value.split("$")[1:]]
         if not prices or not all(map(math.isfinite, prices)):
             raise ValueError("no price after a $ sign")
@@ -98,7 +98,7 @@ class Record(BaseModel):
 
 
 class Instruction(BaseModel):
-    """What the second file says of one product."""
+    """The entry of one product in the second file."""
 
     model_config = ConfigDict(strict=True)
     attributes: list[str] = []
@@ -108,46 +108,46 @@ class Instruction(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A product as the shop sells it."""
+    """A product of the shop."""
 
     asin: str
     title: str
     category: str
     query: str
-    """The kind of thing it is."""
+    """The product type."""
     product_category: str
     bullets: tuple[str, ...]
     description: str
     price: float
-    """Dollars. Drawn once from the range where the file gives one, and shown as drawn."""
+    """Dollars; drawn once, deterministically, if the file gives a range."""
     options: dict[str, tuple[str, ...]]
     option_prices: dict[tuple[str, str], float]
-    """(option, value) -> dollars, where the file gives a value its own price."""
+    """(option, value) -> dollars, for values with their own price."""
     attributes: tuple[str, ...] = ()
     instruction: str | None = None
     instruction_attributes: tuple[str, ...] = ()
 
     @cached_property
     def text(self) -> str:
-        """Title, bullet points and description, where an attribute may be found too."""
+        """Title, bullet points and description in lower case, in which attributes are matched."""
         return "\n".join((self.title, *self.bullets, self.description)).lower()
 
     def price_with(self, chosen: dict[str, str]) -> float:
-        """Dollars with these options: the highest price of a chosen value, else the product's own.
+        """Price in dollars with these options: the highest price of a chosen value, else the product's price.
 
-        WebShop's reward ignores the prices of options (ours).
+        This is ours; WebShop's reward ignores the prices of options.
         """
-        own = [self.option_prices[pair] for pair in chosen.items() if pair in self.option_prices]
-        return max(own) if own else self.price
+        prices = [self.option_prices[pair] for pair in chosen.items() if pair in self.option_prices]
+        return max(prices) if prices else self.price
 
     def search_text(self) -> str:
-        """What the search looks at: title, description, first bullet point, options (WebShop)."""
+        """The indexed text: title, description, first bullet point and options, as in WebShop."""
         options = [" ".join((name, *values)) for name, values in self.options.items()]
         return " ".join((self.title, self.description, *self.bullets[:1], *options))
 
 
 class Catalogue:
-    """All products and their search. Never changes, so copies of an environment share it."""
+    """All products and their search index. Immutable, so copies of an environment share it."""
 
     def __init__(self, products: list[Product]):
         self.products = tuple(products)
@@ -155,14 +155,14 @@ class Catalogue:
         self.type_words = frozenset(
             word for product in products for text in (product.query, product.product_category) for word in words(text)
         )
-        """Words that name kinds of things."""
+        """Words that occur in the queries and categories, i.e. in names of product types"""
 
     @cached_property
     def _index(self) -> Index:
         return Index([product.search_text() for product in self.products])
 
     def search(self, query: str) -> tuple[Product, ...]:
-        """At most 50 products, best first."""
+        """At most 50 products, in descending order of their BM25 score."""
         return tuple(self.products[i] for i in self._index.search(query))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Catalogue:
@@ -171,14 +171,14 @@ class Catalogue:
 
 @lru_cache(maxsize=8)
 def synthetic_catalogue(seed: int, departments: tuple[DepartmentName, ...]) -> Catalogue:
-    """The embedded catalogue."""
+    """The synthetic catalogue of a seed and departments."""
     return Catalogue([_product(Record.model_validate(r)) for r in make_records(seed, departments)])
 
 
 def read_catalogue(path: Path, instructions: Path | None = None) -> Catalogue:
-    """The catalogue of a WebShop product file; read once, and again only when it changed.
+    """The catalogue of a WebShop product file; cached until a file changes.
 
-    Raises ActFocusError for a file that cannot be read, naming line, product and field.
+    Raises ActFocusError for a file that cannot be read or is invalid, with line, product and field.
     """
     stamps = [_stamp(file) if file else None for file in (path, instructions)]
     return _read_catalogue(path, instructions, *stamps)
@@ -196,9 +196,9 @@ def _read_catalogue(path: Path, instructions: Path | None, *stamps: int | None) 
         products[record.asin] = _product(record)
     if not products:
         raise ActFocusError(f"{path}: no product with an asin; a WebShop product file is a JSON array of products")
-    told = _instructions(instructions) if instructions else {}
-    listed = [_told(product, told.get(product.asin)) for product in products.values()]
-    return Catalogue(listed if any(p.attributes for p in listed) else _mine(listed))
+    by_asin = _instructions(instructions) if instructions else {}
+    merged = [_with_instruction(product, by_asin.get(product.asin)) for product in products.values()]
+    return Catalogue(merged if any(product.attributes for product in merged) else _mine_attributes(merged))
 
 
 def _product(record: Record) -> Product:
@@ -232,9 +232,9 @@ def _positive(price: Any) -> bool:
 
 
 def clean(value: str) -> str:
-    """An option's value or an attribute as it is shown and clicked.
+    """The displayed form of an option's value or an attribute.
 
-    Lower case, ``/`` as `` | `` (WebShop), one line, and never ``||``, which separates actions.
+    Lower case, ``/`` replaced by `` | `` (WebShop), on one line, and without ``||``, which separates actions.
     """
     text = " ".join(_unicode(value).replace("/", " | ").lower().split())
     while "||" in text:
@@ -243,61 +243,61 @@ def clean(value: str) -> str:
 
 
 def _unicode(text: str) -> str:
-    """JSON can name half a character, which no file or tokenizer takes: it becomes a ``?``."""
+    """Replace lone surrogates by ``?``: JSON can contain them, but they cannot be encoded as UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _told(product: Product, said: Instruction | None) -> Product:
-    if said is None:
+def _with_instruction(product: Product, entry: Instruction | None) -> Product:
+    if entry is None:
         return product
-    attributes = tuple(dict.fromkeys(filter(None, map(clean, said.attributes)))) or product.attributes
-    wanted = tuple(filter(None, map(clean, said.instruction_attributes or [])))
+    attributes = tuple(dict.fromkeys(filter(None, map(clean, entry.attributes)))) or product.attributes
+    required = tuple(filter(None, map(clean, entry.instruction_attributes or [])))
     return replace(
-        product, attributes=attributes or wanted, instruction=said.instruction, instruction_attributes=wanted
+        product, attributes=attributes or required, instruction=entry.instruction, instruction_attributes=required
     )
 
 
-def _mine(products: list[Product]) -> list[Product]:
-    """Give products the commonest word pairs of their bullet points as attributes.
+def _mine_attributes(products: list[Product]) -> list[Product]:
+    """Give products the most frequent word pairs of their bullet points as attributes.
 
-    For a product file that comes without its attributes; WebShop's own list was mined from
-    such pairs too, then cleaned by hand.
+    For a product file without attributes; WebShop's list was mined from such pairs as well, then cleaned by hand.
     """
-    pairs = [list(dict.fromkeys(pair for bullet in p.bullets for pair in _pairs(bullet))) for p in products]
-    counts = Counter(pair for own in pairs for pair in own)
-    common = {pair for pair, count in counts.most_common(MINED_ATTRIBUTES) if count > 1}
+    pairs = [list(dict.fromkeys(pair for bullet in p.bullets for pair in _word_pairs(bullet))) for p in products]
+    counts = Counter(pair for product_pairs in pairs for pair in product_pairs)
+    frequent = {pair for pair, count in counts.most_common(MINED_ATTRIBUTES) if count > 1}
     return [
-        replace(p, attributes=tuple([pair for pair in own if pair in common][:5])) for p, own in zip(products, pairs)
+        replace(product, attributes=tuple([pair for pair in product_pairs if pair in frequent][:5]))
+        for product, product_pairs in zip(products, pairs)
     ]
 
 
-def _pairs(text: str) -> list[str]:
-    found = [word for word in re.findall(r"[a-z]+", text.lower()) if words(word) and len(word) > 2]
-    return [f"{a} {b}" for a, b in zip(found, found[1:])]
+def _word_pairs(text: str) -> list[str]:
+    content_words = [word for word in re.findall(r"[a-z]+", text.lower()) if words(word) and len(word) > 2]
+    return [f"{a} {b}" for a, b in zip(content_words, content_words[1:])]
 
 
-# --- reading JSON so that an error has a line ----------------------------------------------
+# --- JSON with line numbers in errors ------------------------------------------------------
 
 
 def _elements(text: str, path: Path) -> Iterator[tuple[int, int, Any]]:
-    """Start, end and value of every element of a JSON array, or of every object in a row."""
-    at = _blank(text, 0)
+    """(start, end, value) of every element of a JSON array, or of every object of a sequence."""
+    at = _skip_space(text, 0)
     array = text.startswith("[", at)
-    at = _blank(text, at + array)
+    at = _skip_space(text, at + array)
     while at < len(text):
         if array and text[at] == "]":
-            if (at := _blank(text, at + 1)) < len(text):
+            if (at := _skip_space(text, at + 1)) < len(text):
                 raise ActFocusError(f"{path} line {_line(text, at)}: text after the end of the JSON array")
             return
         value, end = _decode(text, at, path)
         yield at, end, value
-        at = _blank(text, end)
+        at = _skip_space(text, end)
         if array and text.startswith(",", at):
-            at = _blank(text, at + 1)
+            at = _skip_space(text, at + 1)
         elif array and at < len(text) and text[at] != "]":
             raise ActFocusError(f"{path} line {_line(text, at)}: expected a comma or ] after a product")
     if array:
-        raise ActFocusError(f"{path} line {_line(text, at)}: the JSON array does not end; the file seems to be cut off")
+        raise ActFocusError(f"{path} line {_line(text, at)}: the JSON array does not end; the file seems truncated")
 
 
 def _decode(text: str, at: int, path: Path) -> tuple[Any, int]:
@@ -314,21 +314,21 @@ def _decode(text: str, at: int, path: Path) -> tuple[Any, int]:
 
 def _instructions(path: Path) -> dict[str, Instruction]:
     text = _text(path)
-    value, _ = _decode(text, _blank(text, 0), path)
+    value, _ = _decode(text, _skip_space(text, 0), path)
     if not isinstance(value, dict):
-        raise ActFocusError(f"{path} line 1: must be an object from asin to attributes and instruction")
-    said = {}
+        raise ActFocusError(f"{path} line 1: must be an object that maps asins to attributes and instruction")
+    entries = {}
     for asin, entry in value.items():
         start = max(text.find(json.dumps(asin)), 0)
         where = f"{path} line {{line}}: product {asin}"
-        said[asin] = _check(Instruction, entry, where, text, start, len(text))
-        if (wording := said[asin].instruction) is not None:
-            said[asin].instruction = _unicode(wording)
-    return said
+        entries[asin] = _check(Instruction, entry, where, text, start, len(text))
+        if (instruction := entries[asin].instruction) is not None:
+            entries[asin].instruction = _unicode(instruction)
+    return entries
 
 
 def _check(model: type[T], value: Any, where: str, text: str, start: int, end: int) -> T:
-    """The checked model, or an ActFocusError with the line of the first wrong field."""
+    """Validate ``value``. Raises ActFocusError with the line of the first invalid field."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -341,11 +341,11 @@ def _check(model: type[T], value: Any, where: str, text: str, start: int, end: i
     field = str(first["loc"][0])
     key = re.compile(rf'"{re.escape(field)}"\s*:').search(text, start, end)
     asin = value.get("asin", "") if isinstance(value, dict) else ""
-    named = f" ({asin})" if isinstance(asin, str) and asin else ""
+    label = f" ({asin})" if isinstance(asin, str) and asin else ""
     path = ".".join(map(str, first["loc"]))
-    fault = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    place = where.format(line=_line(text, key.start() if key else start))
-    raise ActFocusError(f"{place}{named}: field {path}: {fault}; {field} must be {FORMS[field]}")
+    problem = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    location = where.format(line=_line(text, key.start() if key else start))
+    raise ActFocusError(f"{location}{label}: field {path}: {problem}; {field} must be {FORMS[field]}")
 
 
 def _text(path: Path) -> str:
@@ -367,8 +367,8 @@ def _stamp(path: Path) -> int:
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def _blank(text: str, at: int) -> int:
-    """The position after white space."""
+def _skip_space(text: str, at: int) -> int:
+    """The first position at or after ``at`` that is not white space."""
     space = _SPACE.match(text, at)
     assert space is not None  # The pattern matches the empty string.
     return space.end()

@@ -1,4 +1,4 @@
-"""A calm sketch of a shop page for people: one SVG, its texts short and escaped."""
+"""Draw a shop page as one SVG with short, escaped texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from actfocus_core.envs.webshop.pages import Page
 
 WIDTH, HEIGHT, HEAD = 360, 260, 12
-"""Of the page; ``HEAD`` is what the wish on top takes besides."""
+"""Size of the page, and the additional height of the instruction above it."""
 _INK, _QUIET, _PAPER, _LINE, _BLUE, _GREEN, _ORANGE = (
     "#24323d",
     "#66757f",
@@ -20,10 +20,10 @@ _INK, _QUIET, _PAPER, _LINE, _BLUE, _GREEN, _ORANGE = (
 )
 
 
-def sketch(shown: Page, wish: str, outcome: str = "", met: bool = False) -> str:
-    """The page as drawn: the wish on top, then what stands on the page. Always well-formed XML.
+def sketch(shown: Page, instruction: str, outcome: str = "", success: bool = False) -> str:
+    """The instruction and the page below it, as well-formed XML.
 
-    ``outcome`` and ``met`` (every demand) say how a purchase went.
+    ``outcome``, ``success``: text and result of a purchase; a success meets all requirements of the goal.
     """
     whole = HEIGHT + HEAD
     parts = [
@@ -34,11 +34,11 @@ def sketch(shown: Page, wish: str, outcome: str = "", met: bool = False) -> str:
     ]
     parts += [
         _words(12, 19 + 15 * row, line, 60, "#fff")
-        for row, line in enumerate(textwrap.wrap(wish, 56, max_lines=2, placeholder=" …"))
+        for row, line in enumerate(textwrap.wrap(instruction, 56, max_lines=2, placeholder=" …"))
     ]
     parts.append(f'<g transform="translate(0 {HEAD})">')
     draw = {"search": _search, "results": _results, "item": _item}.get(shown.kind, _plain)
-    parts += _done(shown, outcome, met) if shown.kind == "done" else draw(shown)
+    parts += _done(shown, outcome, success) if shown.kind == "done" else draw(shown)
     return "".join((*parts, "</g></svg>"))
 
 
@@ -90,11 +90,11 @@ def _item(shown: Page) -> list[str]:
     return parts + _foot(shown)
 
 
-def _done(shown: Page, outcome: str, met: bool) -> list[str]:
-    """A tick for a purchase that meets every demand, else a dash."""
-    mark = "l7 8 13-15" if met else "h20"
+def _done(shown: Page, outcome: str, success: bool) -> list[str]:
+    """A tick for a successful purchase, else a dash."""
+    mark = "l7 8 13-15" if success else "h20"
     return [
-        f'<circle cx="{WIDTH / 2}" cy="100" r="24" fill="{_GREEN if met else _QUIET}"/>'
+        f'<circle cx="{WIDTH / 2}" cy="100" r="24" fill="{_GREEN if success else _QUIET}"/>'
         f'<path d="M{WIDTH / 2 - 10} 100{mark}" fill="none" stroke="#fff" stroke-width="4" '
         f'stroke-linecap="round" stroke-linejoin="round"/>',
         _words(WIDTH / 2, 150, shown.title, 54, _INK, anchor="middle"),
@@ -109,7 +109,7 @@ def _plain(shown: Page) -> list[str]:
 
 
 def _foot(shown: Page) -> list[str]:
-    """The buttons that lead elsewhere, in a row below."""
+    """The navigation and purchase buttons, in a row at the bottom."""
     parts, x = [], 12.0
     for button in shown.buttons:
         if button.group not in ("move", "tell", "buy"):
@@ -131,8 +131,8 @@ def _box(x: float, y: float, width: float, height: float, fill: str, radius: flo
     )
 
 
-def _words(x: float, y: float, text: str, at_most: int, fill: str, size: int = 11, anchor: str = "start") -> str:
-    """A text cut to ``at_most`` characters and escaped; what XML cannot hold is left out."""
-    shown = "".join(c for c in text if c.isprintable())
-    shown = shown if len(shown) <= at_most else shown[: at_most - 1].rstrip() + "…"
+def _words(x: float, y: float, text: str, max_length: int, fill: str, size: int = 11, anchor: str = "start") -> str:
+    """A text of at most ``max_length`` characters, escaped; unprintable characters are removed."""
+    shown = "".join(character for character in text if character.isprintable())
+    shown = shown if len(shown) <= max_length else shown[: max_length - 1].rstrip() + "…"
     return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}" text-anchor="{anchor}">{escape(shown)}</text>'

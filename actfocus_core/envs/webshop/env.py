@@ -1,4 +1,4 @@
-"""WebShop: find a product, choose its options, buy it (environments.md)."""
+"""WebShop: find a product, choose its options, buy it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from actfocus_core.envs.webshop.synthetic import DEPARTMENTS, DepartmentName
 from actfocus_core.errors import ActFocusError
 
 LONGEST_QUERY = 200
-"""Characters; a longer search is cut."""
+"""Maximum length of a search in characters; longer ones are truncated."""
 QUERY_PHRASES = 8
-"""The listed searches combine at most so many phrases of the goal: 255 searches."""
+"""Maximum number of goal phrases that the listed searches combine: 255 searches."""
 
 TINY = {
     "observation": "compact",
@@ -41,23 +41,23 @@ class WebShopOptions(EnvOptions):
     max_turns: int = Field(9, ge=1, le=100)
     max_actions: int = Field(9, ge=1, le=1000)
     actions_per_turn: int = Field(1, ge=1, le=1)
-    """One: an action leads to a page that must be read before the next."""
+    """Always one: an action leads to a page that must be read before the next action."""
     catalogue: Path | None = None
-    """A WebShop product file; without it the embedded catalogue."""
+    """A WebShop product file; by default the synthetic catalogue."""
     instructions: Path | None = None
     """WebShop's ``items_ins`` file for that catalogue: attributes and instructions by asin."""
     catalogue_seed: int = 0
-    """Of the embedded catalogue."""
+    """Seed of the synthetic catalogue."""
     departments: tuple[DepartmentName, ...] = Field(tuple(DEPARTMENTS), min_length=1)
-    """Of the embedded catalogue; 156 products each."""
+    """Departments of the synthetic catalogue, with 156 products each."""
     results_per_page: int = Field(10, ge=1, le=50)
     goal_attributes: int = Field(2, ge=1, le=5)
-    """Attributes a goal demands at most."""
+    """Maximum number of attributes required by a goal."""
     goal_options: int = Field(2, ge=0, le=5)
-    """Options a goal demands at most."""
+    """Maximum number of options required by a goal."""
     price_ceiling: bool = True
     reward: Literal["strict", "score"] = "strict"
-    """Paid at the purchase: 1 or 0 (RAGEN, the paper), or WebShop's graded score."""
+    """Reward of the purchase: 1 or 0 (RAGEN and the paper), or WebShop's graded score."""
 
 
 class WebShop(Env):
@@ -83,7 +83,10 @@ class WebShop(Env):
 
     @cached_property
     def shop(self) -> Catalogue:
-        """The catalogue; shared between environments and their copies."""
+        """The catalogue, shared by all environments with the same options.
+
+        Raises ActFocusError if it cannot be read.
+        """
         o = self.options
         if o.catalogue:
             return read_catalogue(o.catalogue, o.instructions)
@@ -104,11 +107,11 @@ class WebShop(Env):
         return self.location.kind == "done"
 
     def purchase(self, location: Location | None = None) -> Score | None:
-        """The score of what was bought at a location (by default here); None before a purchase."""
-        at = location or self.location
-        if at.kind != "done":
+        """The score of the purchase at a location (by default the present one); None before a purchase."""
+        location = location or self.location
+        if location.kind != "done":
             return None
-        return score(self.shop, self.goal, self.shop.by_asin[at.asin], dict(at.chosen))
+        return score(self.shop, self.goal, self.shop.by_asin[location.asin], dict(location.chosen))
 
     def payout(self, result: Score) -> float:
         """The reward of a purchase."""
@@ -119,13 +122,13 @@ class WebShop(Env):
         result = self.purchase()
         return (0.0, False, False) if result is None else (self.payout(result), True, result.total >= 1)
 
-    def follow(self, at: Location, action: str) -> Location:
-        """Where an action in the environment's own spelling leads from a location."""
+    def follow(self, location: Location, action: str) -> Location:
+        """The location after an action in canonical spelling."""
         verb, _, argument = action[:-1].partition("[")
         if verb == "search":
             return Location("results", argument)
-        button = self.page(at).find(argument)
-        assert button is not None  # It is where the spelling came from.
+        button = self.page(location).find(argument)
+        assert button is not None  # A canonical click names a button of the page.
         return button.target
 
     def parse(self, text: str) -> str | None:
@@ -139,23 +142,23 @@ class WebShop(Env):
         button = shown.find(argument)
         return button.action if button else None
 
-    def page(self, at: Location | None = None) -> Page:
-        """The page as data, for an app to show: title, lines, buttons, whether one can search."""
+    def page(self, location: Location | None = None) -> Page:
+        """The page of a location, by default the present one, as data: title, lines, buttons, search box."""
         return page(
-            self.shop, at or self.location, self.options.results_per_page, self.options.observation == "compact"
+            self.shop, location or self.location, self.options.results_per_page, self.options.observation == "compact"
         )
 
     def queries(self) -> list[str]:
-        """The listed searches: every non-empty choice of the goal's phrases, in their order.
+        """The listed searches: every non-empty subset of the goal's phrases, in their order.
 
-        The phrases are the kind of thing, each attribute and each option's value, at most 8.
+        The phrases are the product type, the attributes and the values of the options, at most 8.
         """
         phrases = self.goal.phrases()[:QUERY_PHRASES]
-        chosen = (" ".join(some) for count in range(len(phrases), 0, -1) for some in combinations(phrases, count))
-        return list(dict.fromkeys(filter(None, map(clean_query, chosen))))
+        queries = (" ".join(subset) for count in range(len(phrases), 0, -1) for subset in combinations(phrases, count))
+        return list(dict.fromkeys(filter(None, map(clean_query, queries))))
 
     def legal_actions(self) -> list[str]:
-        """All buttons; where there is a search box, the listed searches (any words are legal there)."""
+        """All buttons, and the listed searches if there is a search box (which accepts any words)."""
         if self.terminated or self.truncated:
             return []
         shown = self.page()
@@ -163,8 +166,10 @@ class WebShop(Env):
         return searches + [button.action for button in shown.buttons]
 
     def state_key(self) -> str:
-        at = self.location
-        return json.dumps([self.goal.instruction, at.kind, at.query, at.number, at.asin, at.chosen], ensure_ascii=False)
+        here = self.location
+        return json.dumps(
+            [self.goal.instruction, here.kind, here.query, here.number, here.asin, here.chosen], ensure_ascii=False
+        )
 
     def world_key(self) -> tuple[Hashable, ...]:
         return (self.goal,)
@@ -218,6 +223,6 @@ class WebShop(Env):
 
 
 def clean_query(text: str) -> str:
-    """A search as it is stored: lower case, one line, printable, at most 200 characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text.lower().replace("||", " "))
+    """The canonical form of a search: lower case, one line, printable, at most 200 characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text.lower().replace("||", " "))
     return " ".join(printable.split())[:LONGEST_QUERY].rstrip()

@@ -1,7 +1,7 @@
-"""The pages of the shop as data: where one is, what stands there, where each button leads.
+"""The pages of the shop as data: locations, their contents and buttons.
 
-A location is a value; a page is a pure function of catalogue and location. So the page
-graph can be walked by the environment, drawn by the app and solved by the oracle alike.
+A location is a value, and a page is a pure function of catalogue and location. The environment walks this graph, the app
+draws its pages, and the oracle solves it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ BACK, PREVIOUS, NEXT, BUY = "back to search", "< prev", "next >", "buy now"
 
 @dataclass(frozen=True)
 class Location:
-    """Where the customer is: the world's whole state besides the goal."""
+    """A location in the shop: the whole state of the world apart from the goal."""
 
     kind: Literal["search", "results", "item", "description", "features", "done"] = "search"
     query: str = ""
     number: int = 1
-    """Page of the results, from 1."""
+    """Page number of the results, from 1."""
     asin: str = ""
     chosen: tuple[tuple[str, str], ...] = ()
-    """(option, value), in the product's order of options."""
+    """(option, value), in the order of the product's options."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"chosen": [list(pair) for pair in self.chosen]}
@@ -36,26 +36,26 @@ class Location:
 
 @dataclass(frozen=True)
 class Button:
-    """Something to click."""
+    """A button of a page."""
 
     label: str
-    """What stands on it and what the policy writes; one page has no label twice."""
+    """The text of the button, unique on its page; the policy writes it in a click action."""
     target: Location
     group: str = ""
-    """``product``, ``buy``, ``move`` or ``tell``; for an option's value ``option:NAME``."""
+    """``product``, ``buy``, ``move`` or ``tell`` (description and features); for a value of an option ``option:NAME``."""
     note: str = ""
-    """What stands beside it: a product's title and price, an option's price."""
+    """The text beside the button: title and price of a product, price of an option."""
     chosen: bool = False
 
     @property
     def action(self) -> str:
-        """As the policy writes it."""
+        """The click action, as the policy writes it."""
         return f"click[{self.label}]"
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one sees: a title, lines of text, buttons, perhaps a search box."""
+    """The contents of a page: title, lines of text, buttons, and optionally a search box."""
 
     kind: str
     title: str
@@ -68,24 +68,24 @@ class Page:
         return [button for button in self.buttons if button.group == name]
 
     def options(self) -> dict[str, list[Button]]:
-        """The buttons of each option's values, by option."""
-        found: dict[str, list[Button]] = {}
+        """Option name -> buttons of its values."""
+        options: dict[str, list[Button]] = {}
         for button in self.buttons:
             if button.group.startswith("option:"):
-                found.setdefault(button.group.removeprefix("option:"), []).append(button)
-        return found
+                options.setdefault(button.group.removeprefix("option:"), []).append(button)
+        return options
 
     def find(self, label: str) -> Button | None:
-        """The button of that label, without regard to case and white space."""
-        wanted = " ".join(label.casefold().split())
-        return next((b for b in self.buttons if " ".join(b.label.casefold().split()) == wanted), None)
+        """The button with this label up to case and white space, or None."""
+        key = " ".join(label.casefold().split())
+        return next((b for b in self.buttons if " ".join(b.label.casefold().split()) == key), None)
 
 
 def page(catalogue: Catalogue, at: Location, per_page: int, compact: bool = False) -> Page:
-    """The page of a location.
+    """The page of a location, with ``per_page`` results.
 
-    ``compact``: few words; a product's button is its number on the page, and beside it stand
-    its attributes, so that a very small policy has all it needs in one line.
+    ``compact``: short texts for very small policies; the button of a product is its number on the page, followed by its
+    attributes.
     """
     if at.kind == "search":
         return Page("search", "WebShop", ("Type words to search for.",), search=True)
@@ -97,12 +97,12 @@ def page(catalogue: Catalogue, at: Location, per_page: int, compact: bool = Fals
     if at.kind == "done":
         chosen = ", ".join(f"{name}: {value}" for name, value in at.chosen)
         return Page("done", f"You bought {product.title}" + (f" ({chosen})" if chosen else ""))
-    told = product.bullets if at.kind == "features" else (product.description,)
+    texts = product.bullets if at.kind == "features" else (product.description,)
     item = Location("item", at.query, at.number, at.asin, at.chosen)
     return Page(
         at.kind,
         f"{product.title}: {at.kind}",
-        tuple(" ".join(text.split()) for text in told),
+        tuple(" ".join(text.split()) for text in texts),
         (_back(), Button(PREVIOUS, item, "move")),
     )
 
@@ -112,20 +112,20 @@ def _back() -> Button:
 
 
 def _results(catalogue: Catalogue, at: Location, per_page: int, compact: bool) -> Page:
-    found = catalogue.search(at.query)
-    last = max(1, -(-len(found) // per_page))
+    results = catalogue.search(at.query)
+    last = max(1, -(-len(results) // per_page))
     buttons = [_back()]
     for label, number in ((PREVIOUS, at.number - 1), (NEXT, at.number + 1)):
         if 1 <= number <= last:
             buttons.append(Button(label, Location("results", at.query, number), "move"))
     used = {button.label for button in buttons}
-    for rank, product in enumerate(found[(at.number - 1) * per_page : at.number * per_page], 1):
+    for rank, product in enumerate(results[(at.number - 1) * per_page : at.number * per_page], 1):
         target = Location("item", at.query, at.number, product.asin)
         label, note = (
             (str(rank), short(product)) if compact else (clean(product.asin), f"{product.title}, ${product.price:.2f}")
         )
         buttons.append(Button(_unused(label, "product", used), target, "product", note))
-    title = f'Results for "{at.query}", page {at.number} of {last}, {len(found)} found'
+    title = f'Results for "{at.query}", page {at.number} of {last}, {len(results)} found'
     return Page("results", title, (), tuple(buttons))
 
 
@@ -141,16 +141,16 @@ def _item(product: Product, at: Location, compact: bool) -> Page:
     used = {button.label for button in buttons}
     for name, values in product.options.items():
         for value in values:
-            picked = chosen | {name: value}
-            ordered = tuple((n, picked[n]) for n in product.options if n in picked)
-            own = product.option_prices.get((name, value))
+            new_chosen = chosen | {name: value}
+            ordered = tuple((option, new_chosen[option]) for option in product.options if option in new_chosen)
+            value_price = product.option_prices.get((name, value))
             target = Location("item", at.query, at.number, at.asin, ordered)
             buttons.append(
                 Button(
                     _unused(value, name, used),
                     target,
                     f"option:{name}",
-                    "" if own is None else f"${own:.2f}",
+                    "" if value_price is None else f"${value_price:.2f}",
                     chosen.get(name) == value,
                 )
             )
@@ -160,7 +160,7 @@ def _item(product: Product, at: Location, compact: bool) -> Page:
 
 
 def _unused(value: str, name: str, used: set[str]) -> str:
-    """The value as a label, with a name before it where the page has that label already."""
+    """The value as a label, prefixed with ``name`` as often as needed to be unique on the page."""
     label = value
     while label.casefold() in used:
         label = f"{name}: {label}"
@@ -169,13 +169,13 @@ def _unused(value: str, name: str, used: set[str]) -> str:
 
 
 def short(product: Product, price: float | None = None) -> str:
-    """A product in few words: attributes, kind, dollars."""
+    """A product in few words: attributes, product type, price in dollars."""
     dollars = product.price if price is None else price
     return " ".join((*product.attributes[:5], product.query, f"{dollars:.0f}"))
 
 
 def full_text(shown: Page) -> str:
-    """The page as a policy reads it, without the choice of actions."""
+    """The page as the policy reads it, without the list of actions."""
     lines = [shown.title, *shown.lines]
     lines += [f"[{button.label}] {button.note}" for button in shown.group("product")]
     for name, buttons in shown.options().items():
@@ -187,7 +187,7 @@ def full_text(shown: Page) -> str:
 
 
 def compact_text(shown: Page) -> str:
-    """The page in one line of few words, with all its buttons."""
+    """The page in one short line, with all its buttons."""
     if shown.kind == "search":
         return "search[words]"
     if shown.kind == "done":
@@ -200,5 +200,5 @@ def compact_text(shown: Page) -> str:
             f"{name} {' '.join(b.label + ('*' if b.chosen else '') for b in buttons)}"
             for name, buttons in shown.options().items()
         ]
-    others = [b.label for b in shown.buttons if b.group in ("buy", "move")]
-    return "; ".join((*parts, ", ".join(others)))
+    labels = [b.label for b in shown.buttons if b.group in ("buy", "move")]
+    return "; ".join((*parts, ", ".join(labels)))

@@ -1,7 +1,7 @@
-"""The shop's search: BM25 over the products' texts (bm25s, Lucene's variant).
+"""Product search: BM25 over the texts of the products (bm25s, Lucene's variant).
 
-k1 and b are Pyserini's defaults, which WebShop searches with. Lucene's stemmer is replaced
-by Harman's S-stemmer (plural endings only): three rules, no further dependency.
+k1 and b are Pyserini's defaults, which WebShop uses. Lucene's stemmer is replaced by Harman's S-stemmer (plural endings
+only), which has three rules and needs no further dependency.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 import numpy as np
 
 K1, B = 0.9, 0.4
-FOUND_AT_MOST = 50
-"""Results of one search, as in WebShop."""
+MAX_RESULTS = 50
+"""Maximum number of results of a search, as in WebShop."""
 
 _WORD = re.compile(r"[^\W_]+")
 _STOP_WORDS = """a an and are as at be but by for from i if in into is it me my no not of on or
@@ -21,7 +21,7 @@ _STOP = frozenset(_STOP_WORDS.split())
 
 
 def words(text: str) -> list[str]:
-    """The words of a text that count in a search: lower case, singular, no stop words."""
+    """The search terms of a text: lower case, singular, without stop words."""
     return [_singular(word) for word in _WORD.findall(text.lower()) if word not in _STOP]
 
 
@@ -35,33 +35,33 @@ def _singular(word: str) -> str:
 
 
 class Index:
-    """A BM25 index of texts; searching gives their positions, best first."""
+    """A BM25 index of texts; a search returns indices of texts, best first."""
 
     def __init__(self, texts: list[str]):
-        import bm25s  # takes half a second to import: only where something is searched
+        import bm25s  # Imported here because it takes half a second.
 
         corpus = [words(text) for text in texts]
         self._bm25 = None
         if any(corpus):
             self._bm25 = bm25s.BM25(method="lucene", k1=K1, b=B)
             self._bm25.index(corpus, show_progress=False)
-        self._found: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._cache: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def search(self, query: str) -> tuple[int, ...]:
-        """At most 50 positions with a positive score; ties in the order of the texts."""
-        asked = tuple(sorted(words(query)))
-        if asked not in self._found:
-            if len(self._found) >= 4096:
-                self._found.clear()
-            self._found[asked] = self._search(list(asked))
-        return self._found[asked]
+        """Indices of at most 50 texts with a positive score; ties in the order of the texts."""
+        terms = tuple(sorted(words(query)))
+        if terms not in self._cache:
+            if len(self._cache) >= 4096:
+                self._cache.clear()
+            self._cache[terms] = self._search(list(terms))
+        return self._cache[terms]
 
-    def _search(self, asked: list[str]) -> tuple[int, ...]:
+    def _search(self, terms: list[str]) -> tuple[int, ...]:
         if self._bm25 is None:
             return ()
-        known = self._bm25.get_tokens_ids(asked)
-        if not known:
+        known_terms = self._bm25.get_tokens_ids(terms)
+        if not known_terms:
             return ()
-        scores = self._bm25.get_scores(known)
-        best = np.argsort(-scores, kind="stable")[:FOUND_AT_MOST]
+        scores = self._bm25.get_scores(known_terms)
+        best = np.argsort(-scores, kind="stable")[:MAX_RESULTS]
         return tuple(int(i) for i in best if scores[i] > 0)

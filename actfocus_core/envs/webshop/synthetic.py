@@ -1,8 +1,8 @@
-"""The embedded catalogue: products made from a seed, in the form of WebShop's product file.
+"""The synthetic catalogue: products generated from a seed, in the format of WebShop's product file.
 
-It is made in memory at first use (about 0.2 s for all departments, 0.05 s for one): nothing is stored.
-Every attribute is one common word and no word is part of another one of its department:
-an attribute is found in a product's text only if the product has it.
+It is generated in memory on first use (about 0.2 s for all departments, 0.05 s for one) and not stored. Every attribute is
+one common word, and no word contains another word of its department, so an attribute occurs in the text of a product only
+if the product has it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Department(NamedTuple):
     types: str
     attributes: str
     kinds: tuple[str, str]
-    """The first option: its name and values."""
+    """Name and values of the first option."""
     sizes: tuple[str, str]
-    """The second option; a later value may cost more."""
+    """Name and values of the second option; later values may cost more."""
     prices: tuple[int, int]
-    """Dollars, from and to."""
+    """[lowest, highest) price in dollars."""
 
 
 COLORS = "black white red blue green gray pink brown"
@@ -70,9 +70,9 @@ DEPARTMENTS: dict[DepartmentName, Department] = {
 
 
 def make_records(seed: int = 0, departments: tuple[DepartmentName, ...] = tuple(DEPARTMENTS)) -> list[dict[str, Any]]:
-    """The products of some departments, as WebShop's product file holds them, shuffled.
+    """The products of some departments in the format of WebShop's product file, in random order.
 
-    The seed decides everything; a department's products do not depend on which others there are.
+    The result is determined by the seed; the products of a department do not depend on the other departments.
     """
     records = []
     for name in departments:
@@ -84,22 +84,22 @@ def make_records(seed: int = 0, departments: tuple[DepartmentName, ...] = tuple(
 
 
 def _record(rng: np.random.Generator, name: DepartmentName, kind: str) -> dict[str, Any]:
-    """One product of a department. Half the titles' attributes are told in the bullet points only."""
+    """One product of a department. Its title has two attributes, its bullet points and description all of them."""
     department = DEPARTMENTS[name]
-    attributes = _some(rng, department.attributes.split(), int(rng.integers(3, 5)))
+    attributes = _sample(rng, department.attributes.split(), int(rng.integers(3, 5)))
     base = int(rng.integers(*department.prices))
-    options = {department.kinds[0]: [_value(v) for v in _some(rng, department.kinds[1].split(), 4)]}
+    options = {department.kinds[0]: [_value(v) for v in _sample(rng, department.kinds[1].split(), 4)]}
     if rng.random() < 0.8:
         options[department.sizes[0]] = _sizes(rng, department.sizes[1].split(), base)
-    told = f"{', '.join(attributes[:-1])} and {attributes[-1]}"
+    listing = f"{', '.join(attributes[:-1])} and {attributes[-1]}"
     return {
         "asin": "B0" + "".join(rng.choice(list(_LETTERS), 8)),
         "name": f"{attributes[0]} {attributes[1]} {kind}".title(),
         "category": name,
         "query": kind,
         "product_category": f"{name.title()} › {kind.title()}",
-        "small_description": [told.capitalize(), "Ships in two days"],
-        "full_description": f"This {kind} is {told}.",
+        "small_description": [listing.capitalize(), "Ships in two days"],
+        "full_description": f"This {kind} is {listing}.",
         "pricing": f"${base:.2f}",
         "customization_options": options,
         "images": [],
@@ -108,14 +108,14 @@ def _record(rng: np.random.Generator, name: DepartmentName, kind: str) -> dict[s
 
 
 def _sizes(rng: np.random.Generator, values: list[str], base: int) -> list[dict[str, Any]]:
-    """Two or three sizes; in half the products a larger one costs more."""
+    """Two or three sizes; in half of the products a larger size costs more."""
     step = int(rng.integers(2, 9)) if rng.random() < 0.5 else 0
     keep = sorted(rng.choice(len(values), int(rng.integers(2, 4)), replace=False))
     return [_value(values[i], base + step * rank if step else 0) for rank, i in enumerate(keep)]
 
 
 def _value(value: str, price: int = 0) -> dict[str, Any]:
-    """An option's value as WebShop's product file holds it; price 0 = the product's own."""
+    """A value of an option in the format of WebShop's product file; price 0 means the product's price."""
     return {
         "value": value,
         "price": price,
@@ -126,5 +126,5 @@ def _value(value: str, price: int = 0) -> dict[str, Any]:
     }
 
 
-def _some(rng: np.random.Generator, values: list[str], count: int) -> list[str]:
+def _sample(rng: np.random.Generator, values: list[str], count: int) -> list[str]:
     return [values[i] for i in rng.choice(len(values), count, replace=False)]
