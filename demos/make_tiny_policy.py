@@ -1,9 +1,8 @@
 """Make the embedded policy, assets/tiny-policy: python demos/make_tiny_policy.py
 
-A Llama of 0.8 million parameters is trained from scratch on dialogues that a partly wrong
-demonstrator plays, then rolled out on boards it has not seen; the scores go into its card.
-Everything is seeded, and one thread does the arithmetic, so that the same machine makes the
-same weights again.
+A Llama of 0.8 million parameters is trained from scratch on dialogues of partly wrong demonstrators, then evaluated on
+unseen boards; the scores are written to its card. Everything is seeded and runs on one thread, so the same machine
+reproduces the same weights.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ STAGES = [
 RATE = 3e-3
 POLISH = [Stage("polish", 500, turns=9, batch=8, doubt=None, learn_slips=True, more=(Wanderer(),) * 8)]
 POLISH_RATE = 6e-4
-"""The shop has the largest number of things to read: it is practised longer, after all the rest."""
+"""Additional training on WebShop, whose pages have the most content."""
 CORPUS, VOCABULARY = 400, 900
 PROMPTS, ROLLOUTS = 64, 8
 
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def corpus(rng: Random) -> list[str]:
-    """Texts of dialogues, for the tokenizer."""
+    """Texts of dialogues, to train the tokenizer."""
     dialogues = [
         play(d, env, FIRST_SEED + i, rng, turns=9, doubt=None)
         for d in DEMONSTRATORS
@@ -84,19 +83,19 @@ def corpus(rng: Random) -> list[str]:
         for i in range(CORPUS)
     ]
     texts = [text for d in dialogues for text in (d.system, *(t for turn in d.turns for t in turn))]
-    # The words of the chat template stand in every dialogue.
+    # Every dialogue contains the words of the chat template.
     return texts + ["system\n", "user\n", "assistant\n"] * len(dialogues)
 
 
 def evaluate(folder: str, env: str, variant: dict) -> str:
-    """Scores at temperature 1 on boards it has not seen, as a row of the card's table."""
+    """Scores at temperature 1 on unseen boards, as a row of the card's table."""
     policy = load_policy(folder, device="cpu")
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + PROMPTS)
     rollouts = collect(policy, env, prompts=seeds, rollouts=ROLLOUTS, env_options=variant)
     turns = [turn for t in rollouts for turn in t.turn_records]
     groups = np.array([t.success for t in rollouts], float).reshape(PROMPTS, ROLLOUTS)
     # Rollouts of one board are not independent: the interval is over boards.
-    half = 1.96 * groups.mean(1).std(ddof=1) / np.sqrt(PROMPTS)
+    half_width = 1.96 * groups.mean(1).std(ddof=1) / np.sqrt(PROMPTS)
     entropy = {
         kind: np.concatenate([t.signals["entropy"][t.kinds == kind] for t in rollouts]).mean()
         for kind in (TokenKind.REASONING, TokenKind.ACTION)
@@ -104,7 +103,7 @@ def evaluate(folder: str, env: str, variant: dict) -> str:
     well_formed = sum(len(t.answered) for t in rollouts) / len(turns)
     thinking = sum((t.kinds == TokenKind.REASONING).sum() for t in rollouts) / len(turns)
     return (
-        f"| {env} {json.dumps(variant)} | {groups.mean():.3f} ± {half:.3f} | "
+        f"| {env} {json.dumps(variant)} | {groups.mean():.3f} ± {half_width:.3f} | "
         f"{well_formed:.4f} | {np.mean([turn.valid for turn in turns]):.4f} | {(groups.std(1) > 0).mean():.2f} | "
         f"{thinking:.1f} | {entropy[TokenKind.REASONING]:.3f} | {entropy[TokenKind.ACTION]:.3f} |"
     )

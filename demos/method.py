@@ -1,7 +1,7 @@
 """The method in 60 lines of NumPy, on a sample run: python demos/method.py [RUN]
 
-Who gets the gradient, and the identity that carries the weights into any other trainer.
-Symbols are those of the documentation (docs/method.md).
+Prints which tokens get the gradient, and checks the identity that carries the weights into any other trainer.
+Symbols are those of docs/method.md.
 """
 
 import sys
@@ -21,7 +21,7 @@ def energy(logits):
 
 
 def weights(kinds, s, alpha, beta):
-    """alpha on what is no action; 1 + beta sigmoid((s - mu) / sigma) on actions, over the whole batch."""
+    """alpha on reasoning and format; 1 + beta sigmoid((s - mu) / sigma) on actions, mu and sigma over the whole batch."""
     action, w = kinds == ACTION, np.where(kinds >= REASONING, alpha, 0.0)
     mu, sigma = s[action].mean(), np.sqrt(s[action].var() + 1e-8)
     w[action] = 1 + beta / (1 + np.exp(-(s[action] - mu) / sigma))
@@ -32,9 +32,9 @@ def advantages(returns, groups):
     """GRPO: (R - mean) / std within each group; 0 where all returns of a group are equal."""
     A = np.zeros(len(returns))
     for g in set(groups):
-        own = np.array([name == g for name in groups])
-        if np.ptp(returns[own]):
-            A[own] = (returns[own] - returns[own].mean()) / returns[own].std()
+        members = np.array([name == g for name in groups])
+        if np.ptp(returns[members]):
+            A[members] = (returns[members] - returns[members].mean()) / returns[members].std()
     return A
 
 
@@ -48,7 +48,7 @@ def main(run=""):
     kinds = np.concatenate([t.kinds for t in ts])
     s = np.concatenate([t.signals["ref_energy"] for t in ts]).astype(float)
     A = np.repeat(advantages(np.array([t.ret for t in ts]), [t.group for t in ts]), [len(t) for t in ts])
-    written = kinds >= REASONING
+    response = kinds >= REASONING
     for name, alpha, beta in (
         ("Uniform", 1, 0),
         ("role only", 0.1, 0),
@@ -57,14 +57,14 @@ def main(run=""):
     ):
         w = weights(kinds, s, alpha, beta)
         print(
-            f"{name:12} actions: {(kinds == ACTION).sum() / written.sum():6.1%} of the tokens, "
+            f"{name:12} actions: {(kinds == ACTION).sum() / response.sum():6.1%} of the tokens, "
             f"{w[kinds == ACTION].sum() / w.sum():6.1%} of the weight"
         )
-    # The identity: ordinary token-mean loss, with the advantages times w N / sum w.
-    w, rho = weights(kinds, s, 0.1, 0.5)[written], np.exp(np.random.default_rng(0).normal(0, 0.2, written.sum()))
-    ours, plain = loss(w, A[written], rho), loss(np.ones_like(w), A[written] * w * len(w) / w.sum(), rho)
-    print(f"weighted loss {ours:.12f}, ordinary loss of the weighted advantages {plain:.12f}")
-    return ours, plain
+    # The identity: the ordinary token-mean loss with the advantages multiplied by w N / sum w.
+    w, rho = weights(kinds, s, 0.1, 0.5)[response], np.exp(np.random.default_rng(0).normal(0, 0.2, response.sum()))
+    weighted, plain = loss(w, A[response], rho), loss(np.ones_like(w), A[response] * w * len(w) / w.sum(), rho)
+    print(f"weighted loss {weighted:.12f}, ordinary loss of the weighted advantages {plain:.12f}")
+    return weighted, plain
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Your own environment in 40 lines: a number is to be guessed. python demos/own_environment.py"""
+"""Your own environment in 40 lines: guess a number. python demos/own_environment.py"""
 
 from actfocus_core.envs import ENVS
 from actfocus_core.envs.base import Env, stable_seed

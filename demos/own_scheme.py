@@ -1,4 +1,4 @@
-"""Your own credit scheme in 20 lines: later turns get more. python demos/own_scheme.py [RUN]"""
+"""Your own credit scheme in 20 lines: later turns get more weight. python demos/own_scheme.py [RUN]"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The table of docs/scale.md: memory and time of a GRPO step from 0.5B to 72B, by arithmetic."""
+"""The table of docs/scale.md: estimated memory and time of a GRPO step for models from 0.5B to 72B."""
 
 from actfocus_core.train.sizing.memory import GB
 from actfocus_core.train.sizing.scale import SIZES, plan

@@ -1,1 +1,1 @@
-"""How the embedded policy is made: demonstrators, a tokenizer, and a short training."""
+"""The embedded policy: its demonstrators, tokenizer and supervised training."""

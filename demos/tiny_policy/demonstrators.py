@@ -1,9 +1,8 @@
-"""Players that write dialogues in the paper's format, and are partly wrong in their answers.
+"""Demonstrators that write dialogues in the paper's format, with partly wrong answers.
 
-A demonstrator looks at the state, plans well, says its plan as reasoning that refers to the
-state, and then answers. With some probability it answers something else than it planned: so
-the policy learns to think right and to act unsurely, which leaves reinforcement learning
-something to do on the action tokens.
+A demonstrator plans well from the state, writes the plan as reasoning that refers to the state, and then answers. With
+some probability the answer differs from the plan. The policy thus learns correct reasoning and uncertain actions, which
+leaves room for reinforcement learning on the action tokens.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from tiny_policy.store_room import BoxPusher
 
 
 class Demonstrator(Protocol):
-    """One a task."""
+    """The demonstrator of one environment."""
 
     env: str
     variants: tuple[dict, ...]
-    """Options it is evaluated with; the first are the policy's defaults."""
+    """Options for the evaluation; the first are the policy's defaults."""
     practice: tuple[dict, ...]
-    """Options it learns on, one share of the dialogues each."""
+    """Options for training; each is used for an equal share of the dialogues."""
     options: dict
-    """What all of them share: the policy is rolled out with it by default."""
+    """Options common to all variants, and the policy's defaults."""
 
     def think(self, env: Env) -> tuple[str, list[str]]:
-        """Reasoning, and the actions it leads to."""
+        """Reasoning, and the planned actions."""
 
     def doubt(self, env: Env) -> float:
-        """How likely an action of the answer is not the planned one."""
+        """Probability that an action of the answer differs from the plan."""
 
     def other(self, env: Env, action: str, rng: Random) -> str:
-        """An action that was not planned."""
+        """An action other than the planned one."""
 
 
 DEMONSTRATORS: tuple[Demonstrator, ...] = (LakeWalker(), BoxPusher(), Solver(), Customer())
@@ -52,19 +51,19 @@ class Dialogue:
     turns: list[tuple[str, str]]
     """(observation, reply)"""
     slips: set[int]
-    """Turns whose answer departs from the plan."""
+    """Indices of turns whose answer differs from the plan."""
 
 
 def play(demonstrator: Demonstrator, env: Env, seed: int, rng: Random, turns: int, doubt: float | None) -> Dialogue:
     """A dialogue of at most ``turns`` turns on the environment's seed.
 
-    ``doubt``: how likely an action departs from the plan; None: as likely as the demonstrator says.
+    ``doubt``: probability that an action differs from the plan; None: that of the demonstrator.
     """
     observation, exchanges, slips = env.reset(seed, rollout=rng.randrange(1 << 30)), [], set()
     while not (env.terminated or env.truncated) and len(exchanges) < turns:
         reasoning, plan = demonstrator.think(env)
-        unsure = demonstrator.doubt(env) if doubt is None else doubt
-        actions = [demonstrator.other(env, a, rng) if rng.random() < unsure else a for a in plan]
+        probability = demonstrator.doubt(env) if doubt is None else doubt
+        actions = [demonstrator.other(env, a, rng) if rng.random() < probability else a for a in plan]
         if actions != plan:
             slips.add(len(exchanges))
         reply = f"<think>{reasoning}</think><answer>{f' {SEPARATOR} '.join(actions)}</answer>"
@@ -74,5 +73,5 @@ def play(demonstrator: Demonstrator, env: Env, seed: int, rng: Random, turns: in
 
 
 def environments(demonstrator: Demonstrator) -> list[Env]:
-    """One environment a share of its practice."""
+    """One environment for each variant of the demonstrator's practice."""
     return [make_env(demonstrator.env, **demonstrator.options, **variant) for variant in demonstrator.practice]

@@ -1,4 +1,4 @@
-"""Walks over the frozen lake on a shortest path around the holes."""
+"""The demonstrator of FrozenLake: a shortest path around the holes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class LakeWalker:
     env = "frozen_lake"
     variants = ({"slippery": False}, {"slippery": True})
     practice = (*variants, {"slippery": False, "frozen": 0.75})
-    """Lakes with more holes too, for on the usual ones few are met."""
+    """Includes lakes with more holes, which are rarely encountered on the default ones."""
     options = {"observation": "compact", "response_tokens": 80}
 
     def think(self, env: FrozenLake) -> tuple[str, list[str]]:
-        """Reasoning of 20 to 60 tokens, and the one or two moves it leads to."""
+        """Reasoning of 20 to 60 tokens, and the next one or two moves."""
         (r, c), (goal_r, goal_c) = env.player, env.goal
         way = [f"{abs(goal_r - r)} {'down' if goal_r > r else 'up'}"] * (goal_r != r)
         way += [f"{abs(goal_c - c)} {'right' if goal_c > c else 'left'}"] * (goal_c != c)
@@ -28,7 +28,7 @@ class LakeWalker:
         ]
 
     def path(self, env: FrozenLake) -> list[tuple[str, tuple[int, int]]]:
-        """The next one or two moves of a shortest path, and where they lead."""
+        """The next one or two moves of a shortest path, with the cells they lead to."""
         distance, cell, path = reachable(env.ice, env.goal), env.player, []
         while cell != env.goal and len(path) < env.options.actions_per_turn:
             cells = {move: neighbour(cell, move, env.options.size) for move in ACTIONS}
@@ -38,7 +38,7 @@ class LakeWalker:
         return path
 
     def doubt(self, env: FrozenLake) -> float:
-        """More doubt near a hole."""
+        """Higher near a hole."""
         holes = sum(not env.ice[neighbour(env.player, move, env.options.size)] for move in ACTIONS)
         return 0.7 if holes else 0.6
 

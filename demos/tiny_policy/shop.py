@@ -1,4 +1,4 @@
-"""Shops: searches for the wish, opens what meets it, picks the options, buys."""
+"""The demonstrator of WebShop: searches for the goal, opens a matching product, chooses the options, buys."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class Customer:
     options = {**TINY, "response_tokens": 80}
 
     def think(self, env: WebShop) -> tuple[str, list[str]]:
-        """Reasoning that compares what the page shows with the wish, and one action."""
+        """Reasoning that compares the page with the goal, and one action."""
         shown, goal = env.page(), env.goal
-        wish = f"I want {goal.short()}."
+        intent = f"I want {goal.short()}."
         if shown.search:
-            return f"{wish} I search it.", [f"search[{' '.join((*goal.attributes, goal.query))}]"]
+            return f"{intent} I search it.", [f"search[{' '.join((*goal.attributes, goal.query))}]"]
         if shown.kind == "results":
             for button in shown.group("product"):
                 if self.fits(env, env.shop.by_asin[button.target.asin]):
-                    return f"{wish} {button.label} is {button.note}, it fits.", [button.action]
+                    return f"{intent} {button.label} is {button.note}, it fits.", [button.action]
             onward = NEXT if shown.find(NEXT) else PREVIOUS if shown.find(PREVIOUS) else BACK
-            return f"{wish} None fits here.", [f"click[{onward}]"]
+            return f"{intent} None fits here.", [f"click[{onward}]"]
         offered = {name: shown.options().get(name, []) for name, _ in goal.options}
-        there = " ".join(b.label + "*" * b.chosen for values in offered.values() for b in values)
-        seen = f"{wish} This is {shown.title}. It has {there or 'none'}."
+        labels = " ".join(b.label + "*" * b.chosen for values in offered.values() for b in values)
+        summary = f"{intent} This is {shown.title}. It has {labels or 'none'}."
         if not self.fits(env, env.shop.by_asin[env.location.asin]):
-            return f"{seen} It does not fit.", [f"click[{PREVIOUS}]"]
+            return f"{summary} It does not fit.", [f"click[{PREVIOUS}]"]
         for name, value in goal.options:
             if dict(env.location.chosen).get(name) != value:
                 button = next(b for b in offered[name] if dict(b.target.chosen)[name] == value)
-                return f"{seen} I choose {button.label}.", [button.action]
-        return f"{seen} All is chosen.", [f"click[{BUY}]"]
+                return f"{summary} I choose {button.label}.", [button.action]
+        return f"{summary} All is chosen.", [f"click[{BUY}]"]
 
     def fits(self, env: WebShop, product: Product) -> bool:
-        """Whether the product with the wanted options meets every demand."""
+        """Whether the product with the required options meets the goal."""
         chosen = {name: value for name, value in env.goal.options if value in product.options.get(name, ())}
         return score(env.shop, env.goal, product, chosen).total >= 1
 
@@ -48,23 +48,23 @@ class Customer:
         return 0.25
 
     def other(self, env: WebShop, action: str, rng: Random) -> str:
-        """Another product, a step back, a hasty purchase or other words: nothing that is not on the page.
+        """Another action of the page: another product, a step back, a premature purchase or another search.
 
-        Some words find nothing, so that the policy also learns what to do before an empty page.
+        One of the searches finds nothing, so that the policy also learns to handle an empty page.
         """
         shown = env.page()
         if shown.search:
-            others = [*(f"search[{query}]" for query in env.queries()), "search[words]"]
+            candidates = [*(f"search[{query}]" for query in env.queries()), "search[words]"]
         elif shown.kind == "results":
-            others = [b.action for b in shown.group("product")] + [f"click[{BACK}]"]
+            candidates = [b.action for b in shown.group("product")] + [f"click[{BACK}]"]
         else:
-            others = [b.action for b in shown.buttons if b.group in ("buy", "move")]
-        return rng.choice([a for a in others if a != action] or [action])
+            candidates = [b.action for b in shown.buttons if b.group in ("buy", "move")]
+        return rng.choice([a for a in candidates if a != action] or [action])
 
 
 class Wanderer(Customer):
-    """A customer whose doubts lead where the first one seldom comes: pages without products, and
-    products that do not come in the wanted option, which a list of results does not show."""
+    """A customer whose other actions lead to rare situations: pages without products, and products without the required
+    option, which a list of results does not show."""
 
     def other(self, env: WebShop, action: str, rng: Random) -> str:
         shown = env.page()

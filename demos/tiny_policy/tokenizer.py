@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer: any text can be written, and every usual word is one token."""
+"""A byte-level BPE tokenizer: it encodes any text, and every frequent word as one token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 CELLS = [f" ({r},{c})" for r in range(8) for c in range(8)]
-"""A cell is one token: a policy this small does not learn to read two digits as a place."""
+"""Cells that are one token each: a policy of this size does not learn to combine two digits into a position."""
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -16,10 +16,10 @@ TEMPLATE = (
 
 
 def train_tokenizer(texts: list[str], size: int) -> PreTrainedTokenizerFast:
-    """Train on the corpus; ``size`` tokens before the tags and cells are added."""
+    """Train on the corpus; ``size``: vocabulary without the tags and cells."""
     whole = [*TAGS, *CELLS]
     for token in whole:
-        # Added tokens are cut out before BPE sees a text, so BPE is trained without them.
+        # Added tokens are split off before BPE is applied, so BPE is trained without them.
         texts = [text.replace(token, "\n") for text in texts]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,4 @@
-"""Supervised training on generated dialogues: next-token loss on what the policy writes."""
+"""Supervised training on generated dialogues, with the next-token loss on the replies."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from actfocus_core.dialogue import ChatFormat
 from tiny_policy.demonstrators import DEMONSTRATORS, Demonstrator, Dialogue, environments, play
 
 FIRST_SEED = 10_000_000
-"""Boards to learn on; far from the evaluation's (from 123) and from training's (from 10000)."""
-TOGETHER = 4
-"""Dialogues of a forward pass."""
+"""First environment seed; distinct from the seeds of the evaluation (from 123) and of training (from 10000)."""
+MICRO_BATCH = 4
+"""Dialogues in a forward pass."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the curriculum."""
+    """A stage of the curriculum."""
 
     name: str
     steps: int
@@ -28,11 +28,11 @@ class Stage:
     batch: int
     """dialogues a step"""
     doubt: float | None
-    """How likely an action departs from the plan; None: as the demonstrators say."""
+    """Probability that an action differs from the plan; None: that of the demonstrators."""
     learn_slips: bool
-    """Whether the departing answers are learned, or only what to do after them."""
+    """Whether the loss includes answers that differ from the plan."""
     more: tuple[Demonstrator, ...] = ()
-    """Who plays besides, once for every mention."""
+    """Additional demonstrators; one that is listed n times plays n dialogues a round."""
 
 
 def make_model(tokenizer) -> LlamaForCausalLM:
@@ -55,7 +55,7 @@ def make_model(tokenizer) -> LlamaForCausalLM:
 
 
 def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: float, seed: int):
-    """Run the stages one after another under one learning-rate schedule; yields each as it ends."""
+    """Run the stages in order under one learning-rate schedule; yields each stage after it is finished."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     total, step, started = sum(stage.steps for stage in stages), 0, time.time()
     dialogues = _dialogues(Random(seed))
@@ -80,55 +80,55 @@ def train(model: LlamaForCausalLM, chat: ChatFormat, stages: list[Stage], rate: 
 
 
 def _dialogues(rng: Random):
-    """A function that plays the next dialogue: demonstrators and their variants in turn."""
+    """A function that plays the next dialogue, cycling through the demonstrators and their variants."""
     players = [(d, env) for d in DEMONSTRATORS for env in environments(d)]
     played = 0
 
-    def following(stage: Stage) -> Dialogue:
+    def next_dialogue(stage: Stage) -> Dialogue:
         nonlocal played
-        in_turn = players + [(d, environments(d)[0]) for d in stage.more]
-        demonstrator, env = in_turn[played % len(in_turn)]
+        round_players = players + [(d, environments(d)[0]) for d in stage.more]
+        demonstrator, env = round_players[played % len(round_players)]
         played += 1
         return play(demonstrator, env, FIRST_SEED + played, rng, stage.turns, stage.doubt)
 
-    return following
+    return next_dialogue
 
 
 def encode(chat: ChatFormat, dialogue: Dialogue, learn_slips: bool) -> tuple[list[int], list[bool]]:
-    """The ids of a dialogue as a rollout would lay them out, and which of them are learned."""
-    ids, written = [], []
+    """The ids of a dialogue as in a rollout, and whether each of them is in the loss."""
+    ids, in_loss = [], []
     for k, (observation, reply) in enumerate(dialogue.turns):
         segment = (
             chat.next_segment(observation, closed=True) if k else chat.initial_segment(dialogue.system, observation)
         )
-        said = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
-        ids += [*segment.ids, *said]
-        written += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(said)
-    return ids, written
+        reply_ids = [*chat.tokenizer(reply, add_special_tokens=False)["input_ids"], chat.end_id]
+        ids += [*segment.ids, *reply_ids]
+        in_loss += [False] * len(segment.ids) + [learn_slips or k not in dialogue.slips] * len(reply_ids)
+    return ids, in_loss
 
 
 def accumulate(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> float:
-    """Backward of the mean cross-entropy over the tokens the policy writes; returns the mean.
+    """Accumulate the gradient of the mean cross-entropy over the tokens in the loss; returns the mean.
 
-    Dialogues of like length go together: less padding, the same gradient.
+    Dialogues of similar length share a forward pass, which reduces padding and does not change the gradient.
     """
     batch = sorted(batch, key=lambda dialogue: len(dialogue[0]))
-    count, total = sum(sum(written) for _, written in batch), 0.0
-    for start in range(0, len(batch), TOGETHER):
-        loss = _loss(model, batch[start : start + TOGETHER]) / count
+    count, total = sum(sum(in_loss) for _, in_loss in batch), 0.0
+    for start in range(0, len(batch), MICRO_BATCH):
+        loss = _loss(model, batch[start : start + MICRO_BATCH]) / count
         loss.backward()
         total += loss.item()
     return total
 
 
 def _loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[bool]]]) -> torch.Tensor:
-    """Sum of the cross-entropy over the tokens the policy writes; pads stand on the right, unseen."""
+    """Sum of the cross-entropy over the tokens in the loss; padding is on the right, where no token attends to it."""
     longest = max(len(ids) for ids, _ in batch)
     ids_BT = torch.zeros(len(batch), longest, dtype=torch.long)
-    written_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
-    for row, (ids, written) in enumerate(batch):
+    in_loss_BT = torch.zeros(len(batch), longest, dtype=torch.bool)
+    for row, (ids, in_loss) in enumerate(batch):
         ids_BT[row, : len(ids)] = torch.tensor(ids)
-        written_BT[row, : len(ids)] = torch.tensor(written)
+        in_loss_BT[row, : len(ids)] = torch.tensor(in_loss)
     hidden = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden[:, :-1][written_BT[:, 1:]])
-    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][written_BT[:, 1:]], reduction="sum")
+    logits = model.lm_head(hidden[:, :-1][in_loss_BT[:, 1:]])
+    return torch.nn.functional.cross_entropy(logits, ids_BT[:, 1:][in_loss_BT[:, 1:]], reduction="sum")
