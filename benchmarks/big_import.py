@@ -1,12 +1,11 @@
-"""A large import: how fast a file of many rollouts becomes a run, and what memory that takes.
+"""Import of a large file of rollouts: speed and memory.
 
     python benchmarks/big_import.py [--megabytes 200] [--format chat|jsonl] [--folder DIR]
 
-The file holds the embedded policy's own trajectories (``assets/runs``) over and over, each under a
-group of its own: ``chat`` as messages, which are laid out by the chat template and tokenised again;
-``jsonl`` with exact ids and every score. Written here, imported in a process of its own with a progress
-bar. Prints one JSON object: seconds on the clock and on the CPU, megabytes of file a CPU second, the peak resident
-memory in megabytes.
+The file repeats the trajectories of the sample runs (``assets/runs``) in new groups: ``chat`` as messages, which are
+rendered by the chat template and tokenised again; ``jsonl`` with exact ids and all scores. The file is written here and
+imported in a separate process with a progress bar. Prints one JSON object: wall-clock and CPU seconds, megabytes of the
+file per CPU second, and the peak resident memory in megabytes.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from actfocus_core import processes
 from benchmarks.big_run import megabytes
 
 STEP = 5000
-"""Rollouts a training step."""
+"""Rollouts per training step."""
 
 
 def write(path: Path, size: int, format: str) -> int:
-    """Write at least ``size`` bytes of rollouts; gives how many they are."""
+    """Write at least ``size`` bytes of rollouts; returns their number."""
     from actfocus_core.interop.formats.native import to_record
     from actfocus_core.paths import assets
     from actfocus_core.runs import Run
@@ -48,15 +47,15 @@ def write(path: Path, size: int, format: str) -> int:
             "env": t.env,
         }
 
-    real = [t for folder in sorted((assets() / "runs").iterdir()) for t in Run.open(folder).trajectories()]
-    records = [messages(t) if format == "chat" else to_record(t) for t in real]
+    samples = [t for folder in sorted((assets() / "runs").iterdir()) for t in Run.open(folder).trajectories()]
+    records = [messages(t) if format == "chat" else to_record(t) for t in samples]
     with open(path, "w", encoding="utf-8") as file:
         for number in itertools.count():
             if file.tell() >= size:
                 return number
             group = {"group": f"prompt-{number // 8}", "step": number // STEP}
-            own = {"id": f"rollout-{number}"} if format == "jsonl" else {}
-            file.write(json.dumps({**records[number % len(records)], **group, **own}) + "\n")
+            id_field = {"id": f"rollout-{number}"} if format == "jsonl" else {}
+            file.write(json.dumps({**records[number % len(records)], **group, **id_field}) + "\n")
 
 
 def measure(path: Path, out: Path) -> dict:
@@ -86,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--format", choices=("chat", "jsonl"), default="chat")
-    parser.add_argument("--folder", type=Path, help="where the file and the run are written for the while")
+    parser.add_argument("--folder", type=Path, help="where the temporary file and run are written")
     parser.add_argument("--measure", nargs=2, type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

@@ -1,10 +1,10 @@
-"""A large run: how fast it opens, filters, sorts and shows one trajectory, and what it holds.
+"""A large run: time to open it, filter, sort and read one trajectory, and memory.
 
     python benchmarks/big_run.py [--full] [--folder DIR] [--no-peer]
 
-10,000 trajectories of 1,000 tokens by default, 100,000 with ``--full``, ten steps, with the
-signals of a reference. The peer is pandas reading the same Parquet files whole. Each is measured in
-a process of its own. Prints one JSON object: seconds, and the peak resident memory in megabytes.
+10,000 trajectories of 1,000 tokens by default, 100,000 with ``--full``, in ten steps, with the signals of a reference. The
+peer is pandas, which reads the same Parquet files completely. Each is measured in a separate process. Prints one JSON
+object: seconds, and the peak resident memory in megabytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOALS = {"open": 3.0, "filter": 0.3, "sort": 0.3, "trajectory": 0.3, "megabytes"
 
 
 def make(path: Path, trajectories: int) -> None:
-    """Write the run: random ids, texts of a vocabulary of words, and a reference's signals."""
+    """Write the run: random ids, texts from a vocabulary of words, and the signals of a reference."""
     import numpy as np
 
     from actfocus_core.runs import RunWriter, appearing_run
@@ -76,7 +76,7 @@ def timed(action) -> tuple[float, object]:
 
 
 def megabytes() -> int:
-    """The peak resident memory of this process; what its parent held does not count."""
+    """The peak resident memory of this process, without that of its parent before the fork."""
     status = Path("/proc/self/status")
     if status.exists():
         return (
@@ -93,7 +93,7 @@ def ours(path: Path) -> dict:
     figures["filter"], rows = timed(lambda: (i := run.index())[i["success"] & (i["n_action"] > 10) & (i["step"] == 3)])
     figures["sort"], _ = timed(lambda: run.index().sort_values(["return", "n_tokens", "id"], ascending=False))
     ids = [index["id"].iloc[len(index) * part // 7] for part in range(1, 7)]
-    seconds = [timed(lambda one=one: run.trajectory(one))[0] for one in ids]
+    seconds = [timed(lambda name=name: run.trajectory(name))[0] for name in ids]
     figures |= {
         "trajectory": max(seconds),
         "trajectories": len(index),
@@ -106,7 +106,7 @@ def ours(path: Path) -> dict:
 
 
 def peer(path: Path) -> dict:
-    """pandas, the whole files."""
+    """The same with pandas, which reads whole files."""
     import pandas as pd
 
     figures = {"megabytes_before": megabytes()}
@@ -117,15 +117,15 @@ def peer(path: Path) -> dict:
     )
     figures["filter"], _ = timed(lambda: frame[frame["success"] & (frame["n_action"] > 10) & (frame["step"] == 3)])
     figures["sort"], _ = timed(lambda: frame.sort_values(["reward", "n_tokens", "id"], ascending=False))
-    one = frame["id"].iloc[len(frame) // 2]
-    figures["trajectory"], _ = timed(lambda: frame[frame["id"] == one].iloc[0].to_dict())
+    trajectory_id = frame["id"].iloc[len(frame) // 2]
+    figures["trajectory"], _ = timed(lambda: frame[frame["id"] == trajectory_id].iloc[0].to_dict())
     return figures | {"megabytes": megabytes()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="100,000 trajectories, 100 million tokens")
-    parser.add_argument("--folder", type=Path, help="keep the run here, or use the one that is here")
+    parser.add_argument("--folder", type=Path, help="keep the run here, or reuse the one in this folder")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--measure", choices=("ours", "peer"), help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,9 +1,9 @@
-"""How long every credit scheme takes on a large batch, on one core.
+"""CPU time of every credit scheme on a large batch, on one core.
 
     python benchmarks/credit.py [--trajectories 1000] [--turns 5] [--tokens 400]
 
-A made-up batch of groups of 8 with all signals; ``--tokens`` a turn's response. Prints one JSON object,
-seconds of one core; ``batch`` is ``Batch.of``. Exits 1 where a scheme takes longer than ``--limit``.
+A synthetic batch of groups of 8 with all signals; ``--tokens``: length of a response. Prints one JSON object with CPU
+seconds; ``batch`` is ``Batch.of``. Exits 1 if a scheme takes longer than ``--limit``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOKEN_SIGNALS = ("ref_energy", "ref_entropy", "ref_logprob", "ref_centred_energy
 
 
 def make(number: int, turns: int, tokens: int) -> Trajectory:
-    """One trajectory of ``turns`` turns with ``tokens`` response tokens each, a tenth of them actions."""
+    """A trajectory of ``turns`` turns with ``tokens`` response tokens each, a tenth of them actions."""
     rng = np.random.default_rng(number)
     reply = np.repeat(
         [TokenKind.FORMAT, TokenKind.REASONING, TokenKind.ACTION],

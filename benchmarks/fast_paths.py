@@ -1,9 +1,9 @@
-"""What the fast passes for small models on a CPU save: python benchmarks/fast_paths.py
+"""Time saved by the fast passes for small models on a CPU: python benchmarks/fast_paths.py
 
-The embedded policy plays, is scored and takes the policy gradient of one training step of the quick preset, with the
-passes of ``actfocus_core/policy/tiny_cpu`` and with the model's own forward pass, in turns on the same rollouts. Seconds are
-those of this process on the CPU, with one thread. Prints for each part of the step the median seconds of both and the
-median and range of their ratio over the pairs, own over fast, and the share of the whole step that is saved.
+Sampling, scoring and the policy gradient of one training step of the quick preset, with the embedded policy: by the passes
+of ``actfocus_core/policy/tiny_cpu``, and by the model's own forward pass, alternately on the same rollouts. Times are CPU
+seconds of this process with one thread. Prints for each part of the step the median seconds of both, the median and range
+over pairs of their ratio (own over fast), and the fraction of the whole step that is saved.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from actfocus_core.train.update import policy_gradient
 
 @contextmanager
 def own_forward_pass() -> Iterator[None]:
-    """Models that are set up meanwhile get no fast passes."""
+    """Within the block, models are set up without fast passes."""
     with (
         mock.patch.object(split_model, "fast_model", lambda model: None),
         mock.patch.object(sampler, "fast_model", lambda model: None),
@@ -38,7 +38,7 @@ def own_forward_pass() -> Iterator[None]:
 
 
 def parts_of_a_step(config: TrainConfig) -> dict[str, Callable[[], object]]:
-    """name -> a part of one training step, on rollouts collected here."""
+    """Name -> a part of one training step, on rollouts that are collected here."""
     policy = load_policy(config.model, device="cpu")
 
     def play() -> list:
@@ -68,25 +68,25 @@ def parts_of_a_step(config: TrainConfig) -> dict[str, Callable[[], object]]:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    began = time.process_time()
+    start = time.process_time()
     work()
-    return time.process_time() - began
+    return time.process_time() - start
 
 
 def measure(config: TrainConfig, pairs: int) -> dict[str, dict]:
-    """Seconds of every part by both ways, the order changing from pair to pair."""
+    """Summary of every part with both passes, their order alternating between pairs."""
     parts = parts_of_a_step(config)
     seconds: dict[str, dict[str, list[float]]] = {name: {"fast": [], "own": []} for name in parts}
     for pair in range(pairs + 1):
         for name, work in parts.items():
-            for way in ("fast", "own") if pair % 2 else ("own", "fast"):
-                if way == "fast":
-                    found = cpu_seconds(work)
+            for path in ("fast", "own") if pair % 2 else ("own", "fast"):
+                if path == "fast":
+                    elapsed = cpu_seconds(work)
                 else:
                     with own_forward_pass():
-                        found = cpu_seconds(work)
-                if pair:  # the first warms up
-                    seconds[name][way].append(found)
+                        elapsed = cpu_seconds(work)
+                if pair:  # The first pair is a warm-up.
+                    seconds[name][path].append(elapsed)
     return {name: summary(both["fast"], both["own"]) for name, both in seconds.items()}
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = TrainConfig.of(**{**preset("quick", options.env), "scheme": "actfocus"})
     parts = measure(config, options.pairs)
-    fast, own = (sum(part[f"{way}_seconds"] for part in parts.values()) for way in ("fast", "own"))
+    fast, own = (sum(part[f"{path}_seconds"] for part in parts.values()) for path in ("fast", "own"))
     print(json.dumps({"env": options.env, **parts, "saved_of_a_step": round(1 - fast / own, 2)}, indent=2))
 
 

@@ -1,15 +1,14 @@
-"""What a model of a real size costs on this machine's device: python benchmarks/gpu.py --shape 0.5B
+"""Cost of training a full-size model on this machine's device: python benchmarks/gpu.py --shape 0.5B
 
-In one run, each part against a peer on the same data: the energy pass against a forward pass that makes
-the same logits and drops them; one update (tokens a second, and the arithmetic the model needs as a share of
-what this device reaches in a plain matrix product); sampling (and vLLM, where it is installed); and a
-training step under Uniform and ActFocus, with and without the KL that has the reference scored anyway.
+One run measures each part against a peer on the same data: the energy pass, against a forward pass that computes the same
+logits and discards them; one update (tokens per second, and the model's FLOPs as a fraction of the rate this device reaches
+in a plain matrix product); sampling, also with vLLM if it is installed; and a training step under Uniform and ActFocus,
+with and without the KL term, which needs the reference's scores in any case.
 
-Weights: ``--policy`` takes what ``load_policy`` takes. Without it a model of the shape of Qwen2.5 is made with random
-weights and the embedded policy's tokenizer: its figures are those of the shape, and it says so. Text is
-random token ids, four fifths of it sampled, every rollout with an opening of its own. Runs on a CPU
-as well (``--shape random-49k`` is a small model with a vocabulary of 49,152). Prints one JSON object a
-line, and at the end a table.
+``--policy`` accepts the names of ``load_policy``. Without it, a model with the shape of Qwen2.5, random weights and the
+embedded policy's tokenizer is created, and the output says so. Rollouts are random token ids, four fifths of them sampled,
+without common prefixes. Runs on a CPU as well (``--shape random-49k`` is a small model with a vocabulary of 49,152). Prints
+one JSON object per line, and a table at the end.
 """
 
 from __future__ import annotations
@@ -48,30 +47,30 @@ MB = 1e6
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--policy", help="as load_policy takes it; by default random weights of --shape")
+    parser.add_argument("--policy", help="name for load_policy; by default random weights of --shape")
     parser.add_argument("--shape", choices=SHAPES, default="0.5B")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rows", type=int, default=32, help="rollouts in a batch")
-    parser.add_argument("--length", type=int, default=1024, help="tokens a rollout")
+    parser.add_argument("--length", type=int, default=1024, help="tokens per rollout")
     parser.add_argument("--streams", type=int, default=128, help="replies sampled at once")
-    parser.add_argument("--reply", type=int, default=128, help="tokens a reply")
+    parser.add_argument("--reply", type=int, default=128, help="tokens per reply")
     parser.add_argument("--micro-tokens", type=int, default=16384)
-    parser.add_argument("--checkpointing", action="store_true", help="activations are made twice")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing: recompute activations")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--parts", default="energy,update,sampling,schemes")
     o = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        name = o.policy or made(SHAPES[o.shape], Path(folder))
+        name = o.policy or make_model(SHAPES[o.shape], Path(folder))
         policy = load_policy(name, o.device)
         device = policy.device
-        where = (
+        device_name = (
             torch.cuda.get_device_name()
             if device.type == "cuda"
             else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
         )
-        say(
+        report(
             {
-                "device": where,
+                "device": device_name,
                 "torch": torch.__version__,
                 "weights": o.policy or f"random, of the shape of {o.shape}",
                 "parameters": sum(p.numel() for p in policy.model.parameters()),
@@ -90,8 +89,8 @@ def main() -> None:
         print("\n".join(f"| {part} | {key} | {value:.4g} |" for key, value in row.items()))
 
 
-def made(shape: Shape, folder: Path) -> str:
-    """A folder with a Qwen2 of this shape, with random weights from a seed, and the embedded policy's tokenizer."""
+def make_model(shape: Shape, folder: Path) -> str:
+    """Save a Qwen2 of this shape with seeded random weights and the embedded policy's tokenizer; returns the folder."""
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=shape.vocabulary,
@@ -110,21 +109,21 @@ def made(shape: Shape, folder: Path) -> str:
 
 
 def rollouts(policy: Policy, o: argparse.Namespace) -> list[Trajectory]:
-    """Random ids of the model's vocabulary, a fifth of them given; groups of 8 with returns 0 and 1."""
-    dice = np.random.default_rng(0)
+    """Trajectories of random ids, a fifth of them in the prompt, in groups of 8 with returns 0 and 1."""
+    rng = np.random.default_rng(0)
     vocabulary = policy.model.get_input_embeddings().weight.shape[0]
-    given, found = o.length // 5, []
+    prompt, trajectories = o.length // 5, []
     for i in range(o.rows):
-        written = dice.choice(
-            [TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT], o.length - given, p=[0.8, 0.15, 0.05]
+        response_kinds = rng.choice(
+            [TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT], o.length - prompt, p=[0.8, 0.15, 0.05]
         )
-        logprobs = np.concatenate([np.full(given, np.nan), np.full(o.length - given, -np.log(vocabulary))])
-        found.append(
+        logprobs = np.concatenate([np.full(prompt, np.nan), np.full(o.length - prompt, -np.log(vocabulary))])
+        trajectories.append(
             Trajectory(
                 id=str(i),
-                token_ids=dice.integers(0, vocabulary, o.length),
+                token_ids=rng.integers(0, vocabulary, o.length),
                 turns=np.zeros(o.length, int),
-                kinds=np.concatenate([np.full(given, TokenKind.USER), written]),
+                kinds=np.concatenate([np.full(prompt, TokenKind.USER), response_kinds]),
                 logprobs=logprobs,
                 texts=[""] * o.length,
                 turn_records=[],
@@ -142,34 +141,34 @@ def rollouts(policy: Policy, o: argparse.Namespace) -> list[Trajectory]:
                 truncated=False,
             )
         )
-    return found
+    return trajectories
 
 
 # --- the parts ---------------------------------------------------------------------------------------
 
 
 def energy(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
-    """The signals of the frozen reference, against a forward pass with its output layer alone."""
-    found = rollouts(policy, o)
+    """The signals of the frozen reference, against a bare forward pass with the output layer."""
+    trajectories = rollouts(policy, o)
     split = SplitModel(policy.model)
     chunk = chunk_rows(split.head.weight.shape[0], policy.device)
-    together = max(1, o.micro_tokens // o.length)
-    all_ids = torch.from_numpy(np.stack([t.token_ids for t in found]).astype(np.int64))
-    masks = torch.from_numpy(np.stack([t.response_mask for t in found]))
+    batch_rows = max(1, o.micro_tokens // o.length)
+    all_ids = torch.from_numpy(np.stack([t.token_ids for t in trajectories]).astype(np.int64))
+    masks = torch.from_numpy(np.stack([t.response_mask for t in trajectories]))
 
     @torch.no_grad()
     def bare() -> None:
-        for ids, sampled in zip(all_ids.split(together), masks.split(together)):
+        for ids, sampled in zip(all_ids.split(batch_rows), masks.split(batch_rows)):
             for part in split.hidden(ids.to(policy.device))[sampled.to(policy.device)].split(chunk):
                 split.logits(part)
 
     def signals() -> None:
-        score(found, policy, tokens_per_batch=o.micro_tokens)
+        score(trajectories, policy, tokens_per_batch=o.micro_tokens)
 
-    times = in_turns({"bare": bare, "signals": signals}, policy, o.repeats)
+    times = alternate({"bare": bare, "signals": signals}, policy, o.repeats)
     tokens = o.rows * o.length
     return [
-        say(
+        report(
             {
                 "part": "energy",
                 "signals_tokens_per_second": tokens / times["signals"][0],
@@ -184,62 +183,62 @@ def energy(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
 
 
 def update(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
-    """One optimiser step on all parameters, in float32 with bfloat16 arithmetic on a GPU."""
-    config = configured(name, o)
+    """One optimiser step on all parameters, with float32 weights and, on a GPU, bfloat16 arithmetic."""
+    config = make_config(name, o)
     learner = Learner(config, load_policy(name, o.device, "float32"))
-    found = rollouts(policy, o)
-    n = sum(len(t) for t in found)
+    trajectories = rollouts(policy, o)
+    n = sum(len(t) for t in trajectories)
     columns = {
-        "old_logprobs": np.concatenate([t.logprobs for t in found]),
+        "old_logprobs": np.concatenate([t.logprobs for t in trajectories]),
         "advantages": np.where(np.arange(n) % 2, 1.0, -1.0),
         "weights": np.ones(n),
         "keep": np.ones(n),
         "clip_scale": np.ones(n),
     }
-    batch = TrainingBatch(found, {name: values.astype(np.float32) for name, values in columns.items()})
-    # Groups of one: no opening is shared, every token is read once.
-    for i, t in enumerate(found):
+    batch = TrainingBatch(trajectories, {name: values.astype(np.float32) for name, values in columns.items()})
+    # Groups of one: no prefix is shared, every token is computed once.
+    for i, t in enumerate(trajectories):
         t.group = str(i)
-    everyone = np.arange(len(found))
-    z = normalisers(batch.total("weights"), [everyone], "minibatch")
+    rows = np.arange(len(trajectories))
+    normaliser = normalisers(batch.total("weights"), [rows], "minibatch")
     adam = Adam(learner.policy.model.named_parameters(), 1e-6, 0, 1.0)
 
     def step() -> None:
         with learner.updating():
-            policy_step(learner.model, adam, batch, everyone, z, config, 1)
+            policy_step(learner.model, adam, batch, rows, normaliser, config, 1)
 
-    seconds, peak = in_turns({"step": step}, policy, o.repeats)["step"]
-    needed = 3 * forward_operations(Shape.of(policy.model.config), o.rows, o.length)
-    reached = product_operations(policy)
+    seconds, peak = alternate({"step": step}, policy, o.repeats)["step"]
+    model_flops = 3 * forward_flops(Shape.of(policy.model.config), o.rows, o.length)
+    peak_rate = matrix_product_flops(policy)
     return [
-        say(
+        report(
             {
                 "part": "update",
                 "tokens_per_second": n / seconds,
                 "seconds": seconds,
                 "peak_mb": peak / MB,
-                "model_tflops_per_second": needed / seconds / 1e12,
-                "matrix_product_tflops_per_second": reached / 1e12,
-                "model_flop_use": needed / seconds / reached,
+                "model_tflops_per_second": model_flops / seconds / 1e12,
+                "matrix_product_tflops_per_second": peak_rate / 1e12,
+                "model_flop_use": model_flops / seconds / peak_rate,
             }
         )
     ]
 
 
 def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
-    """Replies of a fixed length to dialogues of groups of 8, each opening of a fifth of the length."""
+    """Replies of a fixed length in groups of 8 with a common prompt of a fifth of ``--length``."""
     samplers = {"transformers": CachedSampler(policy)}
     try:
         samplers["vllm"] = VllmSampler(VllmEngine(policy, policy.device.type == "cuda", 0.4))
     except ActFocusError as error:
-        say({"part": "sampling", "vllm": str(error)})
-    dice = np.random.default_rng(0)
-    openings = [
-        dice.integers(0, policy.model.config.vocab_size, o.length // 5).tolist() for _ in range(-(-o.streams // 8))
+        report({"part": "sampling", "vllm": str(error)})
+    rng = np.random.default_rng(0)
+    prompts = [
+        rng.integers(0, policy.model.config.vocab_size, o.length // 5).tolist() for _ in range(-(-o.streams // 8))
     ]
-    blocks = [openings[i // 8] for i in range(o.streams)]
+    blocks = [prompts[i // 8] for i in range(o.streams)]
     for sampler in samplers.values():
-        # No token ends a reply: both write the same number.
+        # No token ends a reply, so both samplers produce the same number of tokens.
         if isinstance(sampler, CachedSampler):
             sampler.stop = sampler.stop[:0]
         else:
@@ -249,38 +248,38 @@ def sampling(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
         def run() -> None:
             sampler.begin(o.streams)
             assert (
-                sum(len(r.ids) for r in sampler.reply(blocks, o.reply, dice.random((o.streams, o.reply))))
+                sum(len(r.ids) for r in sampler.reply(blocks, o.reply, rng.random((o.streams, o.reply))))
                 == o.streams * o.reply
             )
 
         return run
 
-    times = in_turns({kind: play(sampler) for kind, sampler in samplers.items()}, policy, o.repeats)
+    times = alternate({kind: play(sampler) for kind, sampler in samplers.items()}, policy, o.repeats)
     row = {
         "part": "sampling",
         **{f"{kind}_tokens_per_second": o.streams * o.reply / seconds for kind, (seconds, _) in times.items()},
     }
     if "vllm" in times:
         row["vllm_over_transformers"] = times["transformers"][0] / times["vllm"][0]
-    return [say(row)]
+    return [report(row)]
 
 
 def schemes(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
-    """The part of a training step after the rollouts, under two schemes, with the KL to the reference and without."""
+    """A training step after its rollouts, under two schemes, with and without the KL to the reference."""
     learners = {
-        (scheme, kl): Learner(configured(name, o, scheme=scheme, kl_coef=kl), load_policy(name, o.device, "float32"))
+        (scheme, kl): Learner(make_config(name, o, scheme=scheme, kl_coef=kl), load_policy(name, o.device, "float32"))
         for scheme in ("uniform", "actfocus")
         for kl in (0.0, 0.001)
     }
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
 
     def step(learner: Learner) -> Callable[[], None]:
         def run() -> None:
-            # New returns, so that every group has a gradient, and no signals of an earlier turn.
-            selected = rollouts(policy, o)
-            for t in selected:
-                t.reward = float(dice.random())
-            prepared = prepare_grpo(learner, selected)
+            # New trajectories without signals, and random returns, so that every group has a gradient.
+            trajectories = rollouts(policy, o)
+            for t in trajectories:
+                t.reward = float(rng.random())
+            prepared = prepare_grpo(learner, trajectories)
             with learner.updating():
                 update_grpo(learner, prepared, 1)
 
@@ -288,13 +287,13 @@ def schemes(policy: Policy, name: str, o: argparse.Namespace) -> list[dict]:
 
     times = {
         key: seconds
-        for key, (seconds, _) in in_turns(
+        for key, (seconds, _) in alternate(
             {key: step(learner) for key, learner in learners.items()}, policy, o.repeats
         ).items()
     }
     with_kl = times["actfocus", 0.001] / times["uniform", 0.001]
     return [
-        say(
+        report(
             {
                 "part": "schemes",
                 "uniform_seconds": times["uniform", 0.0],
@@ -315,7 +314,7 @@ PARTS = {"energy": energy, "update": update, "sampling": sampling, "schemes": sc
 # --- measuring ---------------------------------------------------------------------------------------
 
 
-def configured(name: str, o: argparse.Namespace, **values) -> TrainConfig:
+def make_config(name: str, o: argparse.Namespace, **values) -> TrainConfig:
     return TrainConfig.of(
         model=name,
         micro_tokens=o.micro_tokens,
@@ -326,22 +325,22 @@ def configured(name: str, o: argparse.Namespace, **values) -> TrainConfig:
     )
 
 
-def in_turns(works: dict, policy: Policy, repeats: int) -> dict:
-    """key -> (best seconds, peak bytes) of each piece of work; once to warm up, then they take turns."""
+def alternate(tasks: dict, policy: Policy, repeats: int) -> dict:
+    """Key -> (best seconds, peak bytes) of each task; all tasks run once as a warm-up, then alternately."""
     clock = time.perf_counter if policy.device.type == "cuda" else time.process_time
-    best = {key: float("inf") for key in works}
-    peaks = dict.fromkeys(works, 0)
-    for turn in range(repeats + 1):
-        for key, work in works.items():
+    best = {key: float("inf") for key in tasks}
+    peaks = dict.fromkeys(tasks, 0)
+    for repeat in range(repeats + 1):
+        for key, task in tasks.items():
             reset_peak(policy.device)
-            began = clock()
-            work()
+            start = clock()
+            task()
             if policy.device.type == "cuda":
                 torch.cuda.synchronize()
-            if turn:
-                best[key] = min(best[key], clock() - began)
+            if repeat:
+                best[key] = min(best[key], clock() - start)
                 peaks[key] = max(peaks[key], peak_of(policy.device))
-    return {key: (best[key], peaks[key]) for key in works}
+    return {key: (best[key], peaks[key]) for key in tasks}
 
 
 def reset_peak(device: torch.device) -> None:
@@ -352,29 +351,29 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_of(device: torch.device) -> int:
-    """Bytes of the device, or of the process on a CPU, at most since the last reset."""
+    """Peak bytes of the device, or on a CPU of the process, since the last reset."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024
 
 
-def forward_operations(shape: Shape, rows: int, length: int) -> float:
-    """Floating-point operations of a forward pass: two a weight and token, and causal attention's own."""
+def forward_flops(shape: Shape, rows: int, length: int) -> float:
+    """Floating-point operations of a forward pass: two per weight and token, and those of causal attention."""
     weights = shape.layers * sum(a * b for a, b in shape.linear) + shape.vocabulary * shape.width
     attention = shape.layers * shape.heads * shape.head * 2 * length
     return rows * length * (2.0 * weights + attention)
 
 
-def product_operations(policy: Policy) -> float:
-    """Operations a second of a large product in the policy's arithmetic: what this device reaches."""
+def matrix_product_flops(policy: Policy) -> float:
+    """Floating-point operations per second of a large matrix product in the policy's dtype."""
     size = 8192 if policy.device.type == "cuda" else 1024
     a = torch.randn(size, size, device=policy.device, dtype=policy.model.dtype)
-    seconds, _ = in_turns({"product": lambda: [a @ a for _ in range(10)]}, policy, 3)["product"]
+    seconds, _ = alternate({"product": lambda: [a @ a for _ in range(10)]}, policy, 3)["product"]
     return 10 * 2 * size**3 / seconds
 
 
-def say(row: dict) -> dict:
+def report(row: dict) -> dict:
     print(json.dumps(row), flush=True)
     return row
 

@@ -1,11 +1,11 @@
-"""Whether the Train page stays smooth with long runs, in a real browser.
+"""Responsiveness of the Train page with long runs, in a real browser.
 
     python benchmarks/long_run.py [--steps 10000] [--seeds 1] [--seconds 20]
 
-Makes a race of two schemes with runs of that many steps, the last of which goes on growing by two rows a second,
-opens it in Chromium and prints one JSON object: seconds until all of it is drawn; while it grows, and while a chart is
-zoomed into and out of: long tasks (over 50 ms), frame times, CPU seconds of the page's main thread a second; and
-the bytes a poll brings.
+Creates an experiment of two schemes with runs of ``--steps`` steps, the last of which grows by two rows per second, opens
+it in Chromium and prints one JSON object: seconds until all curves are drawn; long tasks (over 50 ms), frame times and CPU
+seconds per second of the page's main thread, while the run grows and while a chart is zoomed in and out; and the bytes of a
+poll.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ WATCH = """() => {
 
 
 def row(step: int, rng: np.random.Generator) -> dict:
-    """A step's metrics: all the names that training logs, and an evaluation now and then."""
-    learned = 0.3 + 0.5 * (1 - math.exp(-step / 3000))
-    found = {name: float(rng.normal(learned, 0.08)) for name in METRICS if "/" in name} | {
+    """The metrics of a step under all names that training logs, with an evaluation every EVALUATE steps."""
+    success = 0.3 + 0.5 * (1 - math.exp(-step / 3000))
+    metrics = {name: float(rng.normal(success, 0.08)) for name in METRICS if "/" in name} | {
         "step": step,
         "seconds/elapsed": 1.5 * step,
     }
     if step % EVALUATE == 0:
         for t in ("t1", "t0.5"):
-            found |= {
-                f"eval/{t}/success": learned,
-                f"eval/{t}/success_low": learned - 0.05,
-                f"eval/{t}/success_high": learned + 0.05,
+            metrics |= {
+                f"eval/{t}/success": success,
+                f"eval/{t}/success_low": success - 0.05,
+                f"eval/{t}/success_high": success + 0.05,
             }
-    return found
+    return metrics
 
 
-def make_race(folder: Path, steps: int, seeds: int) -> list[Run]:
-    """A race as the studio keeps it; its runs have ``steps`` rows each, the first ones are finished."""
+def make_experiment(folder: Path, steps: int, seeds: int) -> list[Run]:
+    """An experiment as the studio stores it; its runs are finished and have ``steps`` rows each."""
     rng = np.random.default_rng(0)
     names = [
         {"name": f"race-long-1-{scheme}-s{seed}", "scheme": scheme, "seed": seed}
@@ -64,7 +64,7 @@ def make_race(folder: Path, steps: int, seeds: int) -> list[Run]:
         for scheme in SCHEMES
     ]
     (folder / ".races").mkdir(parents=True)
-    asked = {
+    request = {
         "environment": "FrozenLake, deterministic",
         "algorithm": "grpo",
         "schemes": list(SCHEMES),
@@ -72,7 +72,7 @@ def make_race(folder: Path, steps: int, seeds: int) -> list[Run]:
         "time": "5 minutes",
     }
     (folder / ".races" / "race-long-1.json").write_text(
-        json.dumps({"id": "race-long-1", "made": time.time(), "request": asked, "steps": 2 * steps, "runs": names}),
+        json.dumps({"id": "race-long-1", "made": time.time(), "request": request, "steps": 2 * steps, "runs": names}),
         encoding="utf-8",
     )
     runs = []
@@ -89,7 +89,7 @@ def make_race(folder: Path, steps: int, seeds: int) -> list[Run]:
 
 
 def grow(run: Run, steps: int, ended: threading.Event) -> None:
-    """Two rows a second, as a training process would write them."""
+    """Write two rows per second, like a training process."""
     rng = np.random.default_rng(1)
     with the_only_trainer(run.path):
         for step in range(steps, 10 * steps):
@@ -99,8 +99,8 @@ def grow(run: Run, steps: int, ended: threading.Event) -> None:
                 return
 
 
-def measured(page: Page, seconds: float, act) -> dict:
-    """What the browser went through while ``act(end)`` was done."""
+def measure(page: Page, seconds: float, act) -> dict:
+    """Load of the browser while ``act(end)`` runs."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -109,17 +109,17 @@ def measured(page: Page, seconds: float, act) -> dict:
         return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
 
     page.evaluate("Object.assign(watched, { tasks: [], frames: [], last: performance.now() })")
-    before, began = busy(), time.monotonic()
-    act(began + seconds)
-    took, found = time.monotonic() - began, page.evaluate("watched")
-    frames = sorted(found["frames"]) or [0.0]
+    before, start = busy(), time.monotonic()
+    act(start + seconds)
+    elapsed, watched = time.monotonic() - start, page.evaluate("watched")
+    frames = sorted(watched["frames"]) or [0.0]
     return {
-        "long_tasks": len(found["tasks"]),
-        "longest_task_ms": round(max(found["tasks"], default=0)),
+        "long_tasks": len(watched["tasks"]),
+        "longest_task_ms": round(max(watched["tasks"], default=0)),
         "frames": len(frames),
         "frame_median_ms": round(statistics.median(frames), 1),
         "frame_99_ms": round(frames[int(0.99 * len(frames))], 1),
-        "cpu_seconds_a_second": round((busy() - before) / took, 3),
+        "cpu_seconds_a_second": round((busy() - before) / elapsed, 3),
     }
 
 
@@ -128,7 +128,7 @@ def wait_until(page: Page, end: float) -> None:
 
 
 def zoom(page: Page, end: float) -> None:
-    """Drag over a part of a chart, look, and go back by a double click, over and over."""
+    """Repeatedly zoom into a chart by dragging and out by a double click."""
     box = page.locator(".af-race-plot .nsewdrag").nth(1).bounding_box()
     x, y = box["x"], box["y"] + box["height"] / 2
     while time.monotonic() < end:
@@ -148,7 +148,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        runs = make_race(Path(folder), args.steps, args.seeds)
+        runs = make_experiment(Path(folder), args.steps, args.seeds)
         figures = {"steps": args.steps, "runs": len(runs), "seconds_to_write": round(time.monotonic() - began, 1)}
         ended = threading.Event()
         writer = threading.Thread(target=grow, args=[runs[-1], args.steps, ended])
@@ -162,7 +162,7 @@ def main() -> None:
                 print(
                     json.dumps(
                         figures
-                        | look(
+                        | measure_page(
                             browser.new_page(viewport={"width": 1440, "height": 1000}), demo.local_url, args, writer
                         ),
                         indent=1,
@@ -175,12 +175,14 @@ def main() -> None:
             demo.close()
 
 
-def look(page: Page, address: str, args, writer: threading.Thread) -> dict:
+def measure_page(page: Page, address: str, args, writer: threading.Thread) -> dict:
     page.set_default_timeout(300_000)
     sizes: list[int] = []
     page.on(
         "response",
-        lambda answer: sizes.append(len(answer.body())) if "/run/" in answer.url or "/call/" in answer.url else None,
+        lambda response: (
+            sizes.append(len(response.body())) if "/run/" in response.url or "/call/" in response.url else None
+        ),
     )
     began = time.monotonic()
     page.goto(f"{address}?tab=train&race=race-long-1")
@@ -192,7 +194,7 @@ def look(page: Page, address: str, args, writer: threading.Thread) -> dict:
     page.evaluate(WATCH)
     page.wait_for_timeout(1500)
     sizes.clear()
-    polling = measured(page, args.seconds, lambda end: wait_until(page, end))
+    polling = measure(page, args.seconds, lambda end: wait_until(page, end))
     polls = sorted(sizes) or [0]
     return {
         "seconds_to_draw": round(drawn, 1),
@@ -201,7 +203,7 @@ def look(page: Page, address: str, args, writer: threading.Thread) -> dict:
         "polls": len(polls),
         "bytes_a_poll_median": polls[len(polls) // 2],
         "bytes_a_poll_most": polls[-1],
-        "while_zooming": measured(page, args.seconds, lambda end: zoom(page, end)),
+        "while_zooming": measure(page, args.seconds, lambda end: zoom(page, end)),
     }
 
 

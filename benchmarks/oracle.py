@@ -1,10 +1,10 @@
-"""How long the exact solvers take for one state space, and how plain recursion compares.
+"""Time of the exact solvers for one state space, compared with plain recursion.
 
     python benchmarks/oracle.py
 
-Each solver starts from nothing on worlds it has not seen: arrays built, values of the start state
-and of every legal action read. The peer is recursion over cloned environments with a memo, on the
-same worlds, where it can finish (FrozenLake without slips, Sokoban with three turns left).
+Each solver starts without caches on new worlds: it builds its arrays and reads the values of the initial state and of all
+legal actions. The peer is memoised recursion over cloned environments on the same worlds, where it is feasible (FrozenLake
+without slips, Sokoban with three turns left).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def main() -> None:
         env = make_env(name, **options)
         peer = PEERS.get((name, i))
         env = make_env(name, **{**options, **(peer or {})})
-        ours, theirs = [], []
+        solver_ms, recursion_ms = [], []
         for seed in range(WORLDS):
             env.reset(seed)
-            ours.append(_milliseconds(_solve, env))
+            solver_ms.append(_milliseconds(_solve, env))
             if peer and seed < 5:
-                theirs.append(_milliseconds(_recursion, env))
-        middle = statistics.median(ours)
-        other = (
-            f"{statistics.median(theirs):13.1f} {statistics.median(theirs) / middle:6.0f}x"
-            if theirs
+                recursion_ms.append(_milliseconds(_recursion, env))
+        median = statistics.median(solver_ms)
+        comparison = (
+            f"{statistics.median(recursion_ms):13.1f} {statistics.median(recursion_ms) / median:6.0f}x"
+            if recursion_ms
             else f"{'-':>13} {'-':>7}"
         )
-        print(f"{name:12} {str({**options, **(peer or {})}):34} {middle:10.1f} {max(ours):10.1f} {other}")
+        print(f"{name:12} {str({**options, **(peer or {})}):34} {median:10.1f} {max(solver_ms):10.1f} {comparison}")
 
 
 def _solve(env: Env) -> list[float]:
@@ -57,15 +57,15 @@ def _solve(env: Env) -> list[float]:
 
 
 def _recursion(env: Env) -> float:
-    known: dict[tuple, float] = {}
+    cache: dict[tuple, float] = {}
 
     def value(env: Env) -> float:
         if env.terminated or env.truncated:
             return 0.0
         key = env.state_key(), env.turn, env.actions_left
-        if key not in known:
-            known[key] = max(after(env, answer) for n in (1, 2) for answer in product(env.legal_actions(), repeat=n))
-        return known[key]
+        if key not in cache:
+            cache[key] = max(after(env, answer) for n in (1, 2) for answer in product(env.legal_actions(), repeat=n))
+        return cache[key]
 
     def after(env: Env, answer: tuple[str, ...]) -> float:
         copy = env.clone()
@@ -75,9 +75,9 @@ def _recursion(env: Env) -> float:
 
 
 def _milliseconds(work, env: Env) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     work(env)
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """One GRPO step on the same work, here and in TRL's GRPOTrainer: python benchmarks/peers.py
 
-    pip install -c constraints.txt trl==1.16.0     # the peer; beside actfocus, in the same environment
+    pip install -c constraints.txt trl==1.16.0     # the peer, in the same environment as actfocus
 
-The work: P prompts, G completions each of exactly N sampled tokens (the end of a turn does not end
-them), a reward, group advantages, one clipped update of all parameters with Adam. Same model, prompts
-and counts of tokens; the dice differ. With ``--dialogues`` the work is what agents are trained on: P boards
-of FrozenLake, G whole episodes of several turns each; TRL plays them by its ``rollout_func``, all of a
-step at once, with ``generate`` on the dialogue so far. Its tokens are those the policy sampled.
+The work: P prompts with G completions of exactly N sampled tokens each (end-of-turn tokens are ignored), a reward, group
+advantages, and one clipped update of all parameters with Adam. Model, prompts and numbers of tokens are equal; the sampled
+tokens differ. With ``--dialogues`` the work is agentic: P FrozenLake boards with G whole episodes of several turns each. TRL
+plays them in its ``rollout_func``, all episodes of a step at once, with ``generate`` on the dialogue so far; its tokens are
+those the policy sampled.
 
-Every setting runs in a process of its own, so that its peak of memory is its own. TRL samples with
-``generate``; it is given its faster ways (no gradient checkpointing, no reference, old log-probs not
-made again, two micro-batch sizes, three precisions), and its best counts. Ours are ``CachedSampler``,
-``TrainingBatch`` and ``policy_step``, as training uses them. Seconds are those of the process on the
-CPU; the first step warms up and is left out.
+Every setting runs in a separate process, so that peak memory is measured separately. TRL samples with ``generate`` and runs
+with its faster settings (no gradient checkpointing, no reference, old log-probs not recomputed, two micro-batch sizes, three
+precisions), of which the best counts. Ours are ``CachedSampler``, ``TrainingBatch`` and ``policy_step``, as in training.
+Times are CPU seconds of the process; the first step is a warm-up and not counted.
 """
 
 from __future__ import annotations
@@ -46,19 +45,19 @@ from benchmarks.sampling import GenerateSampler
 LR = 1e-6
 
 
-def openings(policy: Policy, prompts: int) -> list[list[int]]:
-    """The token ids of FrozenLake's first prompts."""
+def prompt_ids(policy: Policy, prompts: int) -> list[list[int]]:
+    """The token ids of the first ``prompts`` training prompts of FrozenLake."""
     env = make_env("frozen_lake", **policy.env_options.get("frozen_lake", {}))
     return [policy.chat.initial_segment(env.system_prompt(), env.reset(TRAINING_SEED + i)).ids for i in range(prompts)]
 
 
 def reward(text: str) -> float:
-    """Any number that differs between completions."""
+    """An arbitrary number that differs between completions."""
     return (sum(map(ord, text)) % 97) / 97
 
 
 def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
-    """Seconds and sampled tokens of every step."""
+    """(CPU seconds, sampled tokens) of every step, with this library."""
     config = TrainConfig.of(
         lr=LR,
         precision="float32" if o.precision == "float32" else "bfloat16",
@@ -72,31 +71,37 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
     sampler = CachedSampler(player)
     if not o.dialogues:
         sampler.stop = sampler.stop[:0]
-    blocks = [ids for ids in openings(policy, o.prompts) for _ in range(o.rollouts)]
-    dice, steps = np.random.default_rng(0), []
+    blocks = [ids for ids in prompt_ids(policy, o.prompts) for _ in range(o.rollouts)]
+    rng, steps = np.random.default_rng(0), []
     for step in range(1, o.steps + 1):
-        began = time.process_time()
+        start = time.process_time()
         if o.dialogues:
-            kept = collect(player, "frozen_lake", prompts=o.prompts, rollouts=o.rollouts, step=step, sampler=sampler)
+            trajectories = collect(
+                player, "frozen_lake", prompts=o.prompts, rollouts=o.rollouts, step=step, sampler=sampler
+            )
         else:
             sampler.begin(len(blocks))
-            replies = sampler.reply(blocks, o.tokens, dice.random((len(blocks), o.tokens)))
-            kept = [
+            replies = sampler.reply(blocks, o.tokens, rng.random((len(blocks), o.tokens)))
+            trajectories = [
                 trajectory(policy, i, o.rollouts, block, r.ids, r.logprobs)
                 for i, (block, r) in enumerate(zip(blocks, replies))
             ]
-        batch = Batch.of(kept)
+        batch = Batch.of(trajectories)
         credit = get_scheme("uniform").compute(batch)
-        # Half precision samples with other arithmetic than it trains with: log-probs are made again.
+        # With bfloat16, sampling and training use different arithmetic, so log-probs are recomputed.
         old = (
-            [t.logprobs for t in kept]
+            [t.logprobs for t in trajectories]
             if player is policy
             else per_token(
-                kept, lambda micro: forward(model, micro)[0], config.micro_tokens, policy.device, config.precision
+                trajectories,
+                lambda micro: forward(model, micro)[0],
+                config.micro_tokens,
+                policy.device,
+                config.precision,
             )
         )
         tokens = TrainingBatch(
-            kept,
+            trajectories,
             {
                 "old_logprobs": np.concatenate(old),
                 "advantages": credit.advantage,
@@ -105,15 +110,13 @@ def ours(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
                 "clip_scale": credit.clip_scale,
             },
         )
-        everyone = np.arange(len(kept))
-        policy_step(
-            model, adam, tokens, everyone, normalisers(tokens.total("weights"), [everyone], "minibatch"), config, step
-        )
+        rows = np.arange(len(trajectories))
+        policy_step(model, adam, tokens, rows, normalisers(tokens.total("weights"), [rows], "minibatch"), config, step)
         if player is not policy:
             with torch.no_grad():
-                for mine, new in zip(player.model.parameters(), policy.model.parameters()):
-                    mine.copy_(new)
-        steps.append((time.process_time() - began, sum(int(t.response_mask.sum()) for t in kept)))
+                for copy, parameter in zip(player.model.parameters(), policy.model.parameters()):
+                    copy.copy_(parameter)
+        steps.append((time.process_time() - start, sum(int(t.response_mask.sum()) for t in trajectories)))
     return steps
 
 
@@ -143,8 +146,8 @@ def trajectory(policy: Policy, number: int, rollouts: int, block: list[int], rep
     )
 
 
-def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
-    """Seconds and sampled tokens of every step."""
+def trl_steps(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
+    """(CPU seconds, sampled tokens) of every step, with TRL."""
     import datasets
     import transformers
     import trl
@@ -152,10 +155,10 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
     if o.precision == "bfloat16":
         policy.model.to(torch.bfloat16)
     policy.model.requires_grad_(True)
-    prompts = openings(policy, o.prompts)
+    prompts = prompt_ids(policy, o.prompts)
     texts = [policy.tokenizer.decode(ids) for ids in prompts]
     if policy.tokenizer(texts, add_special_tokens=False)["input_ids"] != prompts:
-        print("the prompts are encoded a little differently from their text", file=sys.stderr)
+        print("the prompts are encoded differently from their decoded text", file=sys.stderr)
     rows = o.prompts * o.rollouts
     seconds: list[float] = []
     sampled: list[int] = []
@@ -167,31 +170,31 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
         def on_step_end(self, *args, **kwargs):
             seconds[-1] += time.process_time()
 
-    def episodes(given: list[str], trainer) -> dict:
-        """All episodes of a step, a group after the other, as the trainer repeats the prompts."""
+    def episodes(prompt_texts: list[str], trainer) -> dict:
+        """All episodes of a step, ordered by group, since the trainer repeats every prompt ``o.rollouts`` times."""
         was_training = policy.model.training
         policy.model.eval()
-        kept = collect(
+        trajectories = collect(
             policy,
             "frozen_lake",
-            prompts=[TRAINING_SEED + texts.index(text) for text in given[:: o.rollouts]],
+            prompts=[TRAINING_SEED + texts.index(text) for text in prompt_texts[:: o.rollouts]],
             rollouts=o.rollouts,
             step=len(seconds),
             sampler=GenerateSampler(policy),
         )
         policy.model.train(was_training)
-        sampled.append(sum(int(t.response_mask.sum()) for t in kept))
-        firsts = [int(t.response_mask.argmax()) for t in kept]
+        sampled.append(sum(int(t.response_mask.sum()) for t in trajectories))
+        prompt_lengths = [int(t.response_mask.argmax()) for t in trajectories]
         return {
-            "prompt_ids": [t.token_ids[:n].tolist() for t, n in zip(kept, firsts)],
-            "completion_ids": [t.token_ids[n:].tolist() for t, n in zip(kept, firsts)],
-            "env_mask": [t.response_mask[n:].astype(int).tolist() for t, n in zip(kept, firsts)],
+            "prompt_ids": [t.token_ids[:n].tolist() for t, n in zip(trajectories, prompt_lengths)],
+            "completion_ids": [t.token_ids[n:].tolist() for t, n in zip(trajectories, prompt_lengths)],
+            "env_mask": [t.response_mask[n:].astype(int).tolist() for t, n in zip(trajectories, prompt_lengths)],
             "logprobs": None,
-            "earned": [t.ret for t in kept],
+            "returns": [t.ret for t in trajectories],
         }
 
-    def earned(completions: list[str], **given) -> list[float]:
-        return given["earned"] if o.dialogues else [reward(text) for text in completions]
+    def rewards(completions: list[str], **columns) -> list[float]:
+        return columns["returns"] if o.dialogues else [reward(text) for text in completions]
 
     with tempfile.TemporaryDirectory() as folder:
         config = trl.GRPOConfig(
@@ -217,7 +220,7 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
         )
         trainer = trl.GRPOTrainer(
             model=policy.model,
-            reward_funcs=earned,
+            reward_funcs=rewards,
             args=config,
             train_dataset=datasets.Dataset.from_list([{"prompt": text} for text in texts]),
             processing_class=policy.tokenizer,
@@ -229,11 +232,11 @@ def theirs(policy: Policy, o: argparse.Namespace) -> list[tuple[float, int]]:
 
 
 def child(o: argparse.Namespace) -> None:
-    """One setting in this process: prints its figures as JSON."""
+    """Measure one setting in this process and print its figures as JSON."""
     torch.set_num_threads(o.threads)
     policy = load_policy(o.policy, "cpu", "float32")
-    held = _peak()
-    seconds, sampled = np.array((ours if o.side == "ours" else theirs)(policy, o))[1:].mean(0)
+    peak_before = _peak()
+    seconds, sampled = np.array((ours if o.side == "ours" else trl_steps)(policy, o))[1:].mean(0)
     print(
         json.dumps(
             {
@@ -243,7 +246,7 @@ def child(o: argparse.Namespace) -> None:
                 "seconds_a_step": seconds,
                 "tokens_per_second": sampled / seconds,
                 "peak_mb": _peak(),
-                "peak_above_the_loaded_model_mb": _peak() - held,
+                "peak_above_the_loaded_model_mb": _peak() - peak_before,
             }
         )
     )
@@ -259,11 +262,13 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rollouts", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--dialogues", action="store_true", help="whole episodes of several turns")
+    parser.add_argument("--dialogues", action="store_true", help="sample whole episodes of several turns")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precisions", default="float32,autocast,bfloat16", help="of TRL; ours: float32, autocast")
-    parser.add_argument("--micro-tokens", type=int, default=1536, help="ours, padded tokens at once")
+    parser.add_argument(
+        "--precisions", default="float32,autocast,bfloat16", help="for TRL; this library: float32, autocast"
+    )
+    parser.add_argument("--micro-tokens", type=int, default=1536, help="padded tokens in a micro-batch of this library")
     for hidden in ("--side", "--precision"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--micro-rows", type=int, default=0, help=argparse.SUPPRESS)
@@ -275,23 +280,23 @@ def main() -> None:
     settings += [
         ("trl", p, m) for p in o.precisions.split(",") for m in dict.fromkeys((rows, max(o.rollouts, rows // 4)))
     ]
-    found = []
+    results = []
     for side, precision, micro in settings:
         command = processes.python(
             "benchmarks.peers", *sys.argv[1:], "--side", side, "--precision", precision, "--micro-rows", micro
         )
-        done = processes.run(command, env=processes.environment(threads=None))
-        if done.returncode == -signal.SIGKILL:
+        process = processes.run(command, env=processes.environment(threads=None))
+        if process.returncode == -signal.SIGKILL:
             print(
                 json.dumps({"side": side, "precision": precision, "micro": micro, "killed": "out of memory"}),
                 flush=True,
             )
             continue
-        done.check_returncode()
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-        print(json.dumps(found[-1]), flush=True)
+        process.check_returncode()
+        results.append(json.loads(process.stdout.splitlines()[-1]))
+        print(json.dumps(results[-1]), flush=True)
     best = {
-        side: max((f for f in found if f["side"] == side), key=lambda f: f["tokens_per_second"])
+        side: max((r for r in results if r["side"] == side), key=lambda r: r["tokens_per_second"])
         for side in ("ours", "trl")
     }
     print(

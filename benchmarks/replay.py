@@ -1,10 +1,10 @@
-"""How long one update replayed under two schemes takes: python benchmarks/replay.py
+"""Time to replay one update under two schemes: python benchmarks/replay.py
 
-Trains two steps of the quick preset (embedded policy, FrozenLake, 8 prompts x 8 rollouts), then replays the
-second under its own scheme and Uniform: from opening the run to the answer, the model loaded anew
-each time. Prints one JSON object: seconds by the clock until the answer about the group that is looked at
-(``first``) and until the whole answer, seconds of the processor, the median and all repeats, and the largest difference
-to the stored checkpoint. Exits 1 where the median of ``first`` is longer than ``--limit``.
+Trains two steps of the quick preset (embedded policy, FrozenLake, 8 prompts x 8 rollouts), then replays the second step
+under its own scheme and Uniform, from opening the run to the result; the model is loaded each time. Prints one JSON object:
+wall-clock seconds until the partial result for the displayed group (``first``) and until the complete result, CPU seconds,
+the median and all repeats, and the largest difference to the stored checkpoint. Exits 1 if the median of ``first`` exceeds
+``--limit``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def main() -> None:
         path = train(config, Path(folder) / "run").path
         for _ in range(args.repeats):
             first: list[float] = []
-            clock, processor = time.perf_counter(), time.process_time()
-            what = replay(
+            start, cpu_start = time.perf_counter(), time.process_time()
+            answer = replay(
                 Run.open(path),
                 2,
                 args.schemes.split(","),
@@ -58,10 +58,10 @@ def main() -> None:
             )
             rows.append(
                 {
-                    "first": round(first[0] - clock, 3),
-                    "seconds": round(time.perf_counter() - clock, 3),
-                    "processor": round(time.process_time() - processor, 3),
-                    **{name: round(value, 3) for name, value in what.result["seconds"].items()},
+                    "first": round(first[0] - start, 3),
+                    "seconds": round(time.perf_counter() - start, 3),
+                    "processor": round(time.process_time() - cpu_start, 3),
+                    **{name: round(value, 3) for name, value in answer.result["seconds"].items()},
                 }
             )
     median = {name: statistics.median(row[name] for row in rows) for name in ("first", "seconds")}
@@ -70,12 +70,12 @@ def main() -> None:
             {
                 "algorithm": args.algorithm,
                 "schemes": args.schemes,
-                "trajectories": what.result["trajectories"],
-                "tokens": what.result["tokens"],
+                "trajectories": answer.result["trajectories"],
+                "tokens": answer.result["tokens"],
                 "threads": torch.get_num_threads(),
                 "median": median,
                 "goal": args.limit,
-                "reproduced": what.result["updates"][0]["reproduced"],
+                "reproduced": answer.result["updates"][0]["reproduced"],
                 "repeats": rows,
             },
             indent=1,

@@ -1,15 +1,13 @@
-"""Rollouts with the keys and values of earlier turns kept, against generate: python benchmarks/sampling.py
+"""Rollouts with cached keys and values of earlier turns, compared with generate: python benchmarks/sampling.py
 
-The peer is ``model.generate`` of transformers in the same multi-turn loop: it reads the whole
-dialogue again in every turn, padded on the left, and records neither log-probs nor entropies (which
-ours does). Same policy, same boards, same temperature, other dice.
+The peer is ``model.generate`` of transformers in the same multi-turn loop: in every turn it computes the whole dialogue
+again, padded on the left, and it records neither log-probs nor entropies (our sampler does). Policy, boards and temperature
+are equal; the random numbers differ.
 
-``--fixed N``: instead, N tokens for each of the streams after an opening of its own, none of which ends early,
-against plain decoding loops of that shape on the model's own forward (transformers' dynamic and static cache),
-which draw a token and record nothing.
+``--fixed N``: instead, sample exactly N tokens for each stream after different prompts, and compare with plain decoding
+loops on the model's own forward pass (transformers' dynamic and static cache) that sample tokens and record nothing.
 
-Seconds are those of this process on the CPU, so that a busy machine does not decide; all take turns, and
-the best of each counts.
+Times are CPU seconds of this process, so that other load matters little; all alternate, and the best repeat of each counts.
 """
 
 from __future__ import annotations
@@ -39,15 +37,15 @@ class GenerateSampler:
     def keep(self, rows: list[int]) -> None:
         self.streams = [self.streams[row] for row in rows]
 
-    def reply(self, blocks: list[list[int]], limit: int, dice: np.ndarray) -> list[Reply]:
+    def reply(self, blocks: list[list[int]], limit: int, uniforms: np.ndarray) -> list[Reply]:
         self.streams = [stream + list(block) for stream, block in zip(self.streams, blocks)]
         width = max(map(len, self.streams))
         ids = torch.zeros(len(blocks), width, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, seen, stream in zip(ids, mask, self.streams):
+        for row, mask_row, stream in zip(ids, mask, self.streams):
             row[width - len(stream) :] = torch.tensor(stream)
-            seen[width - len(stream) :] = 1
-        said = self.model.generate(
+            mask_row[width - len(stream) :] = 1
+        generated = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=limit,
@@ -57,7 +55,7 @@ class GenerateSampler:
             pad_token_id=0,
         )[:, width:].tolist()
         replies = []
-        for stream, row in zip(self.streams, said):
+        for stream, row in zip(self.streams, generated):
             end = next((i + 1 for i, token in enumerate(row) if token in self.stop), len(row))
             stream += row[:end]
             replies.append(
@@ -67,58 +65,58 @@ class GenerateSampler:
 
 
 def measure(policy: Policy, sampler, env: str, prompts: int, rollouts: int, options: dict) -> dict[str, float]:
-    """Roll out once: trajectories and sampled tokens a second of CPU time."""
-    began = time.process_time()
-    found = collect(policy, env, prompts=prompts, rollouts=rollouts, sampler=sampler, env_options=options)
-    seconds = time.process_time() - began
-    tokens = sum(int(t.response_mask.sum()) for t in found)
+    """Collect rollouts once: trajectories and sampled tokens per CPU second."""
+    start = time.process_time()
+    trajectories = collect(policy, env, prompts=prompts, rollouts=rollouts, sampler=sampler, env_options=options)
+    seconds = time.process_time() - start
+    tokens = sum(int(t.response_mask.sum()) for t in trajectories)
     return {
         "seconds": seconds,
-        "trajectories_per_second": len(found) / seconds,
+        "trajectories_per_second": len(trajectories) / seconds,
         "tokens_per_second": tokens / seconds,
-        "tokens_a_trajectory": tokens / len(found),
-        "turns": float(np.mean([len(t.turn_records) for t in found])),
+        "tokens_a_trajectory": tokens / len(trajectories),
+        "turns": float(np.mean([len(t.turn_records) for t in trajectories])),
     }
 
 
 class FixedLoop:
-    """As many tokens for every stream, on one of transformers' caches."""
+    """A plain decoding loop with a fixed number of tokens, on one of transformers' caches."""
 
     def __init__(self, policy: Policy, static: bool):
         self.model, self.static = policy.model, static
 
     @torch.no_grad()
-    def __call__(self, openings: list[list[int]], tokens: int) -> None:
-        rows, size = len(openings), len(openings[0]) + tokens
+    def __call__(self, prompts: list[list[int]], tokens: int) -> None:
+        rows, size = len(prompts), len(prompts[0]) + tokens
         cache = StaticCache(config=self.model.config, max_cache_len=size) if self.static else DynamicCache()
-        ids, at = torch.tensor(openings), torch.arange(size - tokens)
+        ids, positions = torch.tensor(prompts), torch.arange(size - tokens)
         for _ in range(tokens):
             logits = self.model(
                 input_ids=ids,
-                position_ids=at[None].expand(rows, -1),
+                position_ids=positions[None].expand(rows, -1),
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
-            ids, at = torch.multinomial(logits.softmax(-1), 1), at[-1:] + 1
+            ids, positions = torch.multinomial(logits.softmax(-1), 1), positions[-1:] + 1
 
 
 class FixedSampler:
-    """Ours, with no token that ends a reply."""
+    """``CachedSampler`` without tokens that end a reply."""
 
     def __init__(self, policy: Policy):
         self.sampler = CachedSampler(policy)
         self.sampler.stop = torch.tensor([-1])
 
-    def __call__(self, openings: list[list[int]], tokens: int) -> None:
-        self.sampler.begin(len(openings))
-        replies = self.sampler.reply(openings, tokens, np.random.default_rng(0).random((len(openings), tokens)))
+    def __call__(self, prompts: list[list[int]], tokens: int) -> None:
+        self.sampler.begin(len(prompts))
+        replies = self.sampler.reply(prompts, tokens, np.random.default_rng(0).random((len(prompts), tokens)))
         assert all(len(reply.ids) == tokens for reply in replies)
 
 
-def fixed(policy: Policy, opening: int, rows: int, tokens: int, repeats: int) -> dict[str, dict]:
-    """Tokens a second of CPU time, the best of the repeats."""
-    openings = np.random.default_rng(1).integers(0, policy.model.config.vocab_size, (rows, opening)).tolist()
+def fixed(policy: Policy, prompt_length: int, rows: int, tokens: int, repeats: int) -> dict[str, dict]:
+    """Tokens per CPU second of every loop, the best of the repeats."""
+    prompts = np.random.default_rng(1).integers(0, policy.model.config.vocab_size, (rows, prompt_length)).tolist()
     loops = {
         "ours": FixedSampler(policy),
         "dynamic cache": FixedLoop(policy, False),
@@ -127,9 +125,9 @@ def fixed(policy: Policy, opening: int, rows: int, tokens: int, repeats: int) ->
     best = dict.fromkeys(loops, 0.0)
     for _ in range(repeats):
         for name, loop in loops.items():
-            began = time.process_time()
-            loop(openings, tokens)
-            best[name] = max(best[name], rows * tokens / (time.process_time() - began))
+            start = time.process_time()
+            loop(prompts, tokens)
+            best[name] = max(best[name], rows * tokens / (time.process_time() - start))
     return {
         "tokens_per_second": best,
         "ratio_to_the_best_loop": best["ours"] / max(best[name] for name in loops if name != "ours"),
@@ -142,11 +140,13 @@ def main() -> None:
     parser.add_argument("--env", default="frozen_lake")
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--rollouts", type=int, default=16)
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="of the environment")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="environment option")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fixed", type=int, metavar="TOKENS", help="compare decoding loops of one shape instead")
-    parser.add_argument("--opening", type=int, default=120, help="with --fixed: tokens every stream begins with")
+    parser.add_argument(
+        "--prompt-tokens", "--opening", type=int, default=120, help="with --fixed: length of each prompt in tokens"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     policy = load_policy(options.policy, device="cpu")
@@ -157,9 +157,9 @@ def main() -> None:
                 {
                     "policy": options.policy,
                     "rows": rows,
-                    "opening": options.opening,
+                    "opening": options.prompt_tokens,
                     "tokens": options.fixed,
-                    **fixed(policy, options.opening, rows, options.fixed, options.repeats),
+                    **fixed(policy, options.prompt_tokens, rows, options.fixed, options.repeats),
                 },
                 indent=2,
             )

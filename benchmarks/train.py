@@ -1,10 +1,9 @@
 """Short training runs under several schemes on the same seeds: python benchmarks/train.py
 
-Every scheme starts from the same policy, sees the same boards in the same order with the same
-dice, and is evaluated on the same fixed set. What is printed is what happened, with intervals over
-the seeds; with few seeds they are wide. Nothing here is tuned for one scheme. Besides the seconds by
-the clock those of the process on the CPU are given, on which other work of the machine has little
-influence: with one thread (OMP_NUM_THREADS=1) they are what the clock says on an idle core.
+Every scheme starts from the same policy, sees the same boards in the same order with the same random numbers, and is
+evaluated on the same fixed set. Results are printed with intervals over the seeds, which are wide for few seeds. Nothing is
+tuned for one scheme. CPU seconds of the process are reported besides wall-clock seconds, since other load has little
+influence on them: with one thread (OMP_NUM_THREADS=1) they equal wall-clock seconds on an idle core.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--algorithm", default="grpo")
     parser.add_argument("--env", default="frozen_lake")
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="of the environment")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="of the training config")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=JSON", help="environment option")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="training config value")
     parser.add_argument("--out", type=Path, help="keep the runs here")
     options = parser.parse_args()
     values = {
@@ -55,13 +54,13 @@ def main() -> None:
 
 
 def measure(config: TrainConfig, path: Path) -> dict:
-    """Train once; what is reported of it."""
-    began = time.process_time()
+    """Train once; returns the row to report."""
+    start = time.process_time()
     run = train(config, path)
     row = {
         "scheme": config.scheme,
         "seed": config.seed,
-        "cpu_seconds": time.process_time() - began,
+        "cpu_seconds": time.process_time() - start,
         **figures(run, config),
     }
     print(json.dumps(row), flush=True)
@@ -69,10 +68,10 @@ def measure(config: TrainConfig, path: Path) -> dict:
 
 
 def figures(run: Run, config: TrainConfig) -> dict:
-    """Success before and after at every temperature, the return while learning, and time."""
+    """Success before and after training at every temperature, success during training, and times."""
     rows = run.metrics()[0]
     steps = [row for row in rows if row["step"]]
-    found = {
+    row = {
         "steps": len(steps),
         "seconds": rows[-1]["seconds/elapsed"],
         "training_success": float(np.mean([row["success/rate"] for row in steps])),
@@ -89,34 +88,33 @@ def figures(run: Run, config: TrainConfig) -> dict:
     }
     for temperature in config.eval_temperatures:
         name = f"eval/{label(temperature)}/success"
-        found |= {
+        row |= {
             f"before_{label(temperature)}": rows[0][name],
             f"after_{label(temperature)}": rows[-1][name],
             f"gain_{label(temperature)}": rows[-1][name] - rows[0][name],
         }
-    return found
+    return row
 
 
 def table(rows: list[dict]) -> str:
-    """One line a scheme: the mean over its seeds, with a 95 % interval (Student) where there are two.
+    """One line per scheme: the mean over its seeds, with a 95 % interval (Student's t) for two seeds or more.
 
-    ``least_gain``: of all seeds, at the last temperature; ``more_than``: the gain less that of the first
-    scheme on the same seed.
+    ``least_gain``: minimum over the seeds at the last temperature; ``more_than``: difference of the gain to that of the
+    first scheme on the same seed.
     """
     columns = [name for name in rows[0] if name not in ("scheme", "seed")]
     gain = columns[-1]
     schemes = list(dict.fromkeys(row["scheme"] for row in rows))
-    of = {scheme: [row for row in rows if row["scheme"] == scheme] for scheme in schemes}
+    by_scheme = {scheme: [row for row in rows if row["scheme"] == scheme] for scheme in schemes}
     lines = [
         "| scheme | " + " | ".join(columns) + f" | least_gain | more_than_{schemes[0]} |",
         "|---" * (len(columns) + 3) + "|",
     ]
-    for scheme, its in of.items():
-        cells = [interval([row[name] for row in its]) for name in columns]
-        more = [a[gain] - b[gain] for a, b in zip(its, of[schemes[0]])]
-        lines.append(
-            f"| {scheme} | " + " | ".join([*cells, f"{min(row[gain] for row in its):.3g}", interval(more)]) + " |"
-        )
+    for scheme, scheme_rows in by_scheme.items():
+        cells = [interval([row[name] for row in scheme_rows]) for name in columns]
+        difference = [a[gain] - b[gain] for a, b in zip(scheme_rows, by_scheme[schemes[0]])]
+        cells += [f"{min(row[gain] for row in scheme_rows):.3g}", interval(difference)]
+        lines.append(f"| {scheme} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

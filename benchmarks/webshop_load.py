@@ -1,9 +1,9 @@
-"""How long the shop takes: loading a product file, the first search, the oracle, a step.
+"""Times of WebShop: loading a product file, the first search, the oracle, a step.
 
     python benchmarks/webshop_load.py [ITEMS.json] [--products 1000] [--goals 50]
 
-Without a file one is made of the embedded catalogue's products, with descriptions and bullet
-points as long as real ones. Prints one JSON object, times in seconds.
+Without a file, one is generated from the synthetic catalogue, with descriptions and bullet points of realistic length.
+Prints one JSON object with times in seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from actfocus_core.oracle.webshop import solve, turns_left
 
 
 def write_items(path: Path, products: int) -> None:
-    """Write a product file with about two thousand characters of text a product."""
+    """Write a product file with about two thousand characters of text per product."""
     rng = np.random.default_rng(0)
     vocabulary = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 6)) for _ in range(5000)]
     records = [r for seed in range(-(-products // 780)) for r in make_records(seed)][:products]
