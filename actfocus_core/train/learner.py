@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,12 +67,7 @@ class Learner:
         policy.model.requires_grad_(True)
         self.adapted = add_adapters(policy.model, config.lora_rank, config.seed) if config.lora_rank else None
         if config.gradient_checkpointing:
-            # transformers 5.19, which vLLM needs, has it under its older name only.
-            enable = (
-                getattr(policy.model, "activation_checkpointing_enable", None)
-                or policy.model.gradient_checkpointing_enable
-            )
-            enable({"use_reentrant": False})
+            recompute_activations(policy.model)
         self.adam = Adam(policy.model.named_parameters(), config.lr, config.warmup, config.max_grad_norm)
         # In bfloat16 the trained weights stay float32, and a bfloat16 copy of them plays the episodes.
         self.bf16 = uses_bf16(config.precision, policy.device)
@@ -264,3 +260,10 @@ def bf16_copy(policy: Policy) -> Policy:
     """A copy in bfloat16, without gradients."""
     model = copy.deepcopy(policy.model).to(torch.bfloat16).requires_grad_(False).eval()
     return Policy(policy.name, model, policy.tokenizer, policy.env_options)
+
+
+def recompute_activations(model: Any) -> None:
+    """Recompute the activations of each block in the backward pass instead of keeping them (gradient checkpointing)."""
+    # transformers 5.19 and earlier have the method under its older name only, which 5.23 deprecates.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -11,7 +11,7 @@ from actfocus_core.policy import Policy
 from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.policy.tiny_cpu import fast_model
 from actfocus_core.train import TrainConfig
-from actfocus_core.train.learner import Learner
+from actfocus_core.train.learner import Learner, recompute_activations
 from tests.core.test_decoder import MODELS, SHAPE, random
 
 ROWS, COLUMNS = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 5, 8, 1, 2, 11])
@@ -88,7 +88,7 @@ def test_other_arithmetic_and_adapters_keep_the_models_own_forward_pass():
     assert fast_model(model) is not None
     assert fast_model(copy.deepcopy(model).to(torch.bfloat16)) is None
     checkpointed = copy.deepcopy(model)
-    checkpointed.activation_checkpointing_enable({"use_reentrant": False})
+    recompute_activations(checkpointed)
     assert fast_model(checkpointed) is None
     ids = torch.randint(0, 50, (2, 6))
     before = SplitModel(model).hidden(ids)

@@ -11,6 +11,7 @@ from actfocus_core.credit import Batch
 from actfocus_core.errors import ActFocusError
 from actfocus_core.losses import normalisers
 from actfocus_core.policy.split_model import SplitModel
+from actfocus_core.train.learner import recompute_activations
 from actfocus_core.train.update import (
     Adam,
     forward,
@@ -191,7 +192,7 @@ def test_many_logits_are_made_again_with_the_same_gradient(learner, rollouts, mo
 def test_gradient_checkpointing_changes_no_gradient(learner, rollouts):
     whole = gradient(learner, training_batch(rollouts))
     again = copy.deepcopy(learner)
-    again.activation_checkpointing_enable({"use_reentrant": False})
+    recompute_activations(again)
     again.train()
     passes = []
     again.model.layers[0].self_attn.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
