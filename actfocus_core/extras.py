@@ -32,6 +32,12 @@ def require(module: str, extra: str) -> ModuleType:
     return imported
 
 
+def require_version(name: str) -> None:
+    """Raise ActFocusError if the installed version of a library is one that the package's requirements exclude."""
+    if mismatch := _version_mismatch("", name):
+        raise ActFocusError(f"{mismatch}; pip install --upgrade actfocus")
+
+
 @contextmanager
 def ignore_deprecations() -> Iterator[None]:
     """Suppress deprecation warnings that one library raises about another; the user cannot act on them."""
@@ -40,8 +46,8 @@ def ignore_deprecations() -> Iterator[None]:
         yield
 
 
-def _version_mismatch(extra: str) -> str:
-    """The first installed package whose version the extra does not allow; empty if all versions match."""
+def _version_mismatch(extra: str, only: str | None = None) -> str:
+    """The first installed package whose version the extra does not allow, of all it requires or of ``only`` one; else empty."""
     from packaging.requirements import Requirement
 
     try:
@@ -49,6 +55,8 @@ def _version_mismatch(extra: str) -> str:
     except PackageNotFoundError:
         return ""  # The metadata of a checkout that is not installed is unknown.
     for requirement in requirements:
+        if only not in (None, requirement.name):
+            continue
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         try:
@@ -64,7 +72,7 @@ def _version_mismatch(extra: str) -> str:
 
 def _cure(extra: str) -> str:
     if extra == "verl":
-        # There is no extra: verl's requirements and those of this package exclude each other.
+        # There is no extra: the plug-in is tested with newer libraries than verl's own requirements admit.
         return "pip install --no-deps -r constraints-verl.txt, in a separate environment"
     constraints = (
         f" -c {SEPARATE_ENVIRONMENT[extra]}, in a separate environment" if extra in SEPARATE_ENVIRONMENT else ""

@@ -64,8 +64,11 @@ def open_app(
     json_: Json = False,
 ) -> None:
     """Open the studio in the browser."""
+    from actfocus_core.extras import require_version
     from actfocus_core.interop.opening import open_paths
 
+    # Another one may start, and show an empty page.
+    require_version("gradio")
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
         raise ActFocusError(f"--auth {auth!r}: give USER:PASSWORD")
     with progress_bars(progress, files=True) as show:

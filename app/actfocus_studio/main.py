@@ -32,6 +32,7 @@ from actfocus_studio.panels.import_export.job import ImportExport
 from actfocus_studio.panels.import_export.panel import import_export_panel
 from actfocus_studio.panels.whatif.panel import whatif_panel
 from actfocus_studio.server import static, uploads
+from actfocus_studio.server.gradio_fit import slow_queue, switched_off
 from actfocus_studio.server.security import guarded
 from actfocus_studio.shell.components import TopBar
 from actfocus_studio.shell.controls import method_controls
@@ -119,8 +120,7 @@ def serve(
 ) -> gr.Blocks:
     """Start the hardened server and return at once; port 0 takes a free one."""
     hosts = ["127.0.0.1", "localhost", "[::1]", host] if is_loopback(host) else ["*"]
-    # No event of the studio is queued, and Gradio looks for one a thousand times a second: a tenth of a core, all the time.
-    demo._queue.sleep_when_free = 0.5
+    slow_queue(demo)
     try:
         demo.launch(
             server_name=host,
@@ -134,7 +134,6 @@ def serve(
             max_file_size="1mb",
             allowed_paths=[],
             footer_links=[],
-            run_history=False,
             enable_monitoring=False,
             ssr_mode=False,
             mcp_server=False,
@@ -149,6 +148,7 @@ def serve(
                 "lifespan": guarded(hosts),
                 "routes": [*static.routes(), *uploads.routes()],
             },
+            **switched_off(demo.launch),
         )
     except OSError:
         raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None

@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 from actfocus_core.runs import Run
 from actfocus_studio.main import build, serve
 from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.gradio_fit import corrected_assets
 from actfocus_studio.server.security import HEADERS, WRONG_LOGINS, Guard
-from actfocus_studio.server.static import TRACKERS
 from tests.app.sample import make_run
 
 SECRET = "the-secret-of-another-folder"
@@ -127,7 +127,7 @@ SERVED = {
     ("POST", "/gradio_api/run/{api_name}/"),
     ("GET", "/gradio_api/startup-events"),
     *((method, f"/studio/{name}.js") for method in ("GET", "HEAD") for name in ("studio", "plotly.min")),
-    *((method, f"/assets/{file.name}") for file in TRACKERS for method in ("GET", "HEAD")),
+    *((method, f"/assets/{name}") for name in corrected_assets() for method in ("GET", "HEAD")),
     ("PUT", "/studio/receive/{ticket}"),
     ("GET", "/studio/send/{ticket}"),
     ("HEAD", "/studio/send/{ticket}"),
@@ -517,7 +517,7 @@ def test_without_a_login_only_the_form_for_one_is_seen(hosted):
     # Our script and plotly's, Gradio's styles and a script of its, and who is logged in: nothing that a run says.
     assert set(seen) == {
         "/",
-        *(f"/assets/{file.name}" for file in TRACKERS),
+        *(f"/assets/{name}" for name in corrected_assets()),
         "/theme.css",
         "/robots.txt",
         "/studio/studio.js",

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_studio.main import is_loopback, launch
+from actfocus_studio.main import build, is_loopback, launch
+from actfocus_studio.server.gradio_fit import IDLE, corrected_assets, slow_queue, switched_off
 
 
 def ask(studio: str, method: str, path: str, body: str | None = None, headers: dict | None = None):
@@ -114,3 +115,25 @@ def test_the_app_process_loads_no_model_library():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_this_gradio_has_all_that_the_studio_corrects(caplog):
+    demo = build()
+    slow_queue(demo)
+    assert corrected_assets() and demo._queue.sleep_when_free == IDLE and not caplog.messages
+
+
+def test_a_gradio_without_it_is_named_in_a_line_each(caplog, tmp_path, monkeypatch):
+    (tmp_path / "statustracker-new.js").write_text("requestAnimationFrame(() => {})")
+    monkeypatch.setattr("actfocus_studio.server.gradio_fit.ASSETS", tmp_path)
+    corrected_assets.cache_clear()
+    try:
+        assert not corrected_assets()
+    finally:
+        corrected_assets.cache_clear()
+    slow_queue(object())
+    assert [("progress display" in said, "queue" in said, "\n" in said) for said in caplog.messages] == [
+        (True, False, False),
+        (False, True, False),
+    ]
+    assert switched_off(lambda run_history, share: None) == {"run_history": False} and not switched_off(lambda: None)

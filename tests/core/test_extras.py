@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.extras import SEPARATE_ENVIRONMENT, require
+from actfocus_core.extras import SEPARATE_ENVIRONMENT, require, require_version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -49,7 +49,7 @@ def library(tmp_path, monkeypatch):
     [
         ("trackio", "0.1", None),
         ("vllm", "0.31.2", "vllm 0.31.2 is installed, and vllm>=0.32 is needed.*constraints-vllm.txt"),
-        ("trl", "1.17.0", r"trl 1.17.0 is installed, and trl==1.16.\* is needed.*constraints-trl.txt"),
+        ("trl", "1.17.0", "trl 1.17.0 is installed, and trl<1.17,>=1.16 is needed.*constraints-trl.txt"),
         ("trl", "1.16.3", None),
     ],
 )
@@ -67,9 +67,18 @@ def test_what_the_package_itself_stands_on_is_looked_at_too(library):
     library("bm25s", "0.1")
     with pytest.raises(
         ActFocusError,
-        match=r"trackio: bm25s 0.1 is installed, and bm25s>=0.3.16 is needed; pip install 'actfocus\[trackio\]'$",
+        match=r"trackio: bm25s 0.1 is installed, and bm25s>=0.2.2 is needed; pip install 'actfocus\[trackio\]'$",
     ):
         require("trackio", "trackio")
+
+
+def test_a_gradio_whose_page_would_stay_empty_is_one_line(library):
+    library("gradio", "6.10.0")
+    with pytest.raises(
+        ActFocusError,
+        match=r"^gradio 6.10.0 is installed, and gradio<7,>=6.20 is needed; pip install --upgrade actfocus$",
+    ):
+        require_version("gradio")
 
 
 @pytest.mark.parametrize(

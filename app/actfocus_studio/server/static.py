@@ -10,10 +10,11 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import gradio
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from actfocus_studio.server.gradio_fit import corrected_assets
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = (
@@ -65,11 +66,6 @@ STYLES = (
     "panels/whatif/panel.css",
     "pages/learn/page.css",
 )
-TRACKERS = sorted((Path(gradio.__file__).parent / "templates/frontend/assets").glob("statustracker-*.js"))
-"""Gradio's display of how far an event is."""
-ENDLESS = (")/1e3),W&&ze()})", ")/1e3),W&&U&&ze()})")
-"""The display of the page's own loading is taken away while it counts the time, and Gradio 6.31 goes on counting: every page draws
-60 frames a second for nothing, for good. Put right, it stops where its element is gone."""
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -98,7 +94,7 @@ def routes() -> list[Route]:
     return [
         Route("/studio/studio.js", _studio),
         Route("/studio/plotly.min.js", _plotly),
-        *(Route(f"/assets/{file.name}", _tracker) for file in TRACKERS),
+        *(Route(f"/assets/{name}", _corrected) for name in corrected_assets()),
     ]
 
 
@@ -111,6 +107,6 @@ def _plotly(request: Request) -> Response:
     return FileResponse(file, media_type="text/javascript", headers=CACHED)
 
 
-def _tracker(request: Request) -> Response:
-    file = next(file for file in TRACKERS if request.url.path.endswith(file.name))
-    return PlainTextResponse(file.read_text(encoding="utf-8").replace(*ENDLESS), media_type="text/javascript")
+def _corrected(request: Request) -> Response:
+    content = corrected_assets()[request.url.path.rpartition("/")[2]]
+    return PlainTextResponse(content, media_type="text/javascript")
