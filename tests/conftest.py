@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import pandas.errors
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Nothing is asserted about seconds: a busy machine is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure(config):
+    """Gradio's use of pandas 3 is warned of; older versions of pandas have no such warning."""
+    if hasattr(pandas.errors, "Pandas4Warning"):
+        config.addinivalue_line("filterwarnings", "ignore::pandas.errors.Pandas4Warning")
+
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

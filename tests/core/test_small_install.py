@@ -61,13 +61,13 @@ print("small", len(trajectories))
 """
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory) -> Path:
-    """A Python that has nothing else."""
+@pytest.fixture(scope="module", params=["constraints.txt", "constraints-lowest.txt"])
+def python(request, tmp_path_factory) -> Path:
+    """A Python that has nothing else, with the tested versions and with the lowest ones."""
     folder = tmp_path_factory.mktemp("small")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", "numpy", "pyarrow", "pydantic"], check=True)
+    subprocess.run([*pip, "--constraint", ROOT / request.param, "numpy", "pyarrow", "pydantic"], check=True)
     return folder / "bin/python"
 
 

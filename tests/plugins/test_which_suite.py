@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from tests.plugins.which_suite import OWN, choose
 
 HOUSE = Path(__file__).parents[2]
-DAYS = [date(2026, 2, 27) + timedelta(days=n) for n in range(6)]
+DAYS = [date(2026, 2, 27) + timedelta(days=n) for n in range(8)]
+BY_CHANGE = [day for day in DAYS if day.toordinal() % 2 == 0]
 ENOUGH = 20
 
 
@@ -42,8 +44,8 @@ def commit(tmp_path):
     return make
 
 
-def on(root: Path) -> list[str]:
-    return [choose(root, day)[0] for day in DAYS]
+def on(root: Path, days: list[date] = BY_CHANGE) -> list[str]:
+    return [choose(root, day)[0] for day in days]
 
 
 @pytest.mark.parametrize(
@@ -59,31 +61,39 @@ def on(root: Path) -> list[str]:
         ("tests/plugins/test_verl.py", "verl"),
         ("actfocus_core/policy/vllm.py", "vllm"),
         ("tests/core/test_vllm.py", "vllm"),
+        ("constraints-lowest.txt", "lowest"),
     ],
 )
-def test_the_suite_whose_files_changed_is_run_every_day_until_twenty_commits_later(path, suite, commit, tmp_path):
+def test_the_suite_whose_files_changed_is_run_every_other_day_until_twenty_commits_later(path, suite, commit, tmp_path):
     commit("README.md")
     commit(path, "actfocus_core/policy/tiny_cpu/forward.py")
     commit("a name with a\nbreak and ümlaut", "actfocus_core/train/ppo.py", times=ENOUGH - 1)
-    assert on(tmp_path) == [suite] * 6
-    assert "changed its files and no other's" in choose(tmp_path, DAYS[0])[1]
+    assert on(tmp_path) == [suite] * 4
+    assert "changed its files and no other's" in choose(tmp_path, BY_CHANGE[0])[1]
     commit("README.md")
-    assert sorted(on(tmp_path)) == ["trl", "trl", "verl", "verl", "vllm", "vllm"]
+    assert sorted(on(tmp_path)) == sorted(OWN)
+
+
+def test_on_the_days_between_every_suite_has_its_turn_whatever_was_changed(commit, tmp_path):
+    commit("constraints-trl.txt")
+    between = [day for day in DAYS if day not in BY_CHANGE]
+    assert sorted(on(tmp_path, between)) == sorted(OWN)
+    assert "whatever was changed" in choose(tmp_path, between[0])[1]
 
 
 def test_a_deleted_file_counts_and_one_that_is_moved_away_too(commit, tmp_path):
     commit("constraints-verl.txt")
     commit("README.md", times=ENOUGH)
     commit("constraints-verl.txt", gone=True)
-    assert on(tmp_path) == ["verl"] * 6
+    assert on(tmp_path) == ["verl"] * 4
 
 
 def test_of_several_that_changed_each_has_its_day(commit, tmp_path):
     commit("README.md")
     commit("actfocus_core/plugins/verl/losses.py", times=3)
     commit("tests/core/test_vllm.py")
-    assert sorted(on(tmp_path)) == ["verl"] * 3 + ["vllm"] * 3
-    assert "files of verl and vllm" in choose(tmp_path, DAYS[0])[1]
+    assert sorted(on(tmp_path)) == ["verl"] * 2 + ["vllm"] * 2
+    assert "files of verl and vllm" in choose(tmp_path, BY_CHANGE[0])[1]
 
 
 def test_files_that_several_use_decide_nothing(commit, tmp_path):
@@ -98,7 +108,7 @@ def test_files_that_several_use_decide_nothing(commit, tmp_path):
         "old/constraints-trl.txt",
         "pyproject.toml",
     )
-    assert set(on(tmp_path)) == set(OWN) and "files of none" in choose(tmp_path, DAYS[0])[1]
+    assert set(on(tmp_path)) == set(OWN) and "files of none" in choose(tmp_path, BY_CHANGE[0])[1]
 
 
 @pytest.mark.parametrize("git", ["no repository", "no commit", "no program"])
@@ -107,8 +117,9 @@ def test_without_a_history_they_take_turns(git, tmp_path, monkeypatch):
         subprocess.run(["git", "init", "--quiet", tmp_path], check=True, capture_output=True)
     if git == "no program":
         monkeypatch.setenv("PATH", str(tmp_path))
-    assert sorted(on(tmp_path)) == ["trl", "trl", "verl", "verl", "vllm", "vllm"]
-    assert "there is no git history" in choose(tmp_path, DAYS[0])[1]
+    assert sorted(on(tmp_path, DAYS)) == sorted([*OWN, *OWN])
+    assert all(a != b for a, b in pairwise(on(tmp_path, DAYS)))
+    assert "there is no git history" in choose(tmp_path, BY_CHANGE[0])[1]
 
 
 def test_the_makefile_runs_what_the_script_prints_and_says_why():
@@ -121,7 +132,7 @@ def test_the_makefile_runs_what_the_script_prints_and_says_why():
     dry = subprocess.run(
         ["make", "--dry-run", "test-plugin"], cwd=HOUSE, capture_output=True, text=True, check=True
     ).stdout
-    assert re.search(r"\.venv-(trl|verl|vllm)/bin/python -m pytest", dry)
+    assert re.search(r"\.venv-(lowest|trl|verl|vllm)/bin/python -m pytest", dry)
     # Every pattern is of a file that is there.
     for suite, patterns in OWN.items():
         for pattern in patterns:

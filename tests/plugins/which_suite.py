@@ -1,10 +1,11 @@
-"""Which one of the plug-ins' suites `make test-plugin` runs, so that none stays broken unnoticed for long.
+"""Which one of the suites with an environment of its own `make test-plugin` runs, so that none stays broken unnoticed for long.
 
     python3 tests/plugins/which_suite.py      its name on stdout, and the reason on stderr
 
-The one whose own files the last twenty commits changed; of several, one a day in turn; where they changed
-none, or there is no history, all three in turn. A file that several of them use decides nothing.
-Needs nothing but Python and, for the first rule, git.
+Every other day all suites take turns, whatever was changed, so each has run after eight days. On the days between
+it is the one whose own files the last twenty commits changed; of several, one a day in turn; where they changed
+none, or there is no history, all take turns on these days as well. A file that several of them use decides nothing.
+Needs nothing but Python and, for the choice by commits, git.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 COMMITS = 20
 OWN = {
+    "lowest": ("constraints-lowest.txt", "tests/core/test_requirements.py"),
     "trl": (
         "actfocus_core/plugins/trl/*.py",
         "tests/plugins/test_trl.py",
@@ -37,14 +39,19 @@ OWN = {
 
 def choose(root: Path, today: date) -> tuple[str, str]:
     """A suite of OWN for the checkout ``root`` on a day, and why it is this one."""
+    turn, everyone = divmod(today.toordinal(), 2)
+    if everyone:
+        suite = list(OWN)[turn % len(OWN)]
+        return suite, f"of {', '.join(OWN)} it is this one's turn on {today}, whatever was changed"
     paths = changed(root)
     found = [
         suite
         for suite, own in OWN.items()
         if any(fnmatchcase(path, pattern) for path in paths or () for pattern in own)
     ]
-    candidates = found or list(OWN)
-    suite = candidates[today.toordinal() % len(candidates)]
+    # Where nothing decides, not the suite of the day before.
+    candidates = found or [*list(OWN)[len(OWN) // 2 :], *list(OWN)[: len(OWN) // 2]]
+    suite = candidates[turn % len(candidates)]
     if len(found) == 1:
         return suite, f"the last {COMMITS} commits changed its files and no other's"
     why = (
