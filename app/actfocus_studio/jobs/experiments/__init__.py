@@ -1,13 +1,13 @@
-"""Experiments: several credit schemes and seeds trained on the same prompts, one process per run.
+"""Experiments: credit schemes and seeds trained on the same prompts, one process per run.
 
-An experiment is a small file, ``RUNS/.races/ID.json``, that holds the request and the names of its runs. ``ID.stop``
-beside it says that the experiment was stopped. Everything else is in the run folders, which the training processes
-write themselves. So every page, a second studio, and one started after a crash see the same state, and a run outlives
-them all. Two studios on one folder share its one slot: the process that trains holds a lock on ``.slot``, which the
-system releases when that process ends.
+The file of an experiment, ``RUNS/.races/ID.json``, holds the request and the names of its runs; ``ID.stop`` beside it
+marks the experiment as stopped. All other state is in the run folders, which the training processes write themselves.
+Every page, a second studio, and a studio started after a crash therefore see the same state, and a run outlives all
+of them. Studios on the same folder share one slot: the training process holds a lock on ``.slot``, which the operating
+system releases when the process ends.
 
-A run that the command line, TRL or verl trains into the same folder of runs is listed as an experiment of its own, with
-its name as the id. It can be watched, paused and stopped here; it is resumed where it was started.
+An external run, which the command line, TRL or verl trains in the same folder of runs, is listed as an experiment with a
+single run, whose name is its id. It can be followed, paused and stopped here, and is resumed where it was started.
 """
 
 from actfocus_studio.jobs.experiments.estimate import LANGUAGE_RATES

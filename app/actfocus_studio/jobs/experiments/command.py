@@ -1,4 +1,4 @@
-"""The command that trains an experiment's run, resumes it or repeats it, and the same in Python."""
+"""Commands that train, resume or repeat a run of an experiment, and equivalent Python."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from actfocus_studio.jobs.experiments.request import ExperimentRequest
 from actfocus_studio.jobs.rollouts import ENVIRONMENTS
 
 QUIET = ("--progress", "lines", "--json")
-"""Options of a process whose output is a log."""
+"""Options of a process whose output goes to a log."""
 
 
 def training(race: dict, run: dict, out: Path) -> list[str]:
-    """Arguments of the ``actfocus`` command that trains a run of the experiment into the folder ``out``."""
-    asked, steps = race["request"], race["steps"]
-    env, options = ENVIRONMENTS[asked["environment"]]
-    own = SCHEMES[run["scheme"]].defaults
-    given = {key: asked[key] for key in ("alpha", "beta", "signal") if key in own and run["scheme"] == "actfocus"}
+    """Arguments of ``actfocus`` that train a run of the experiment in the folder ``out``."""
+    request, steps = race["request"], race["steps"]
+    env, options = ENVIRONMENTS[request["environment"]]
+    defaults = SCHEMES[run["scheme"]].defaults
+    setting = {
+        key: request[key] for key in ("alpha", "beta", "signal") if key in defaults and run["scheme"] == "actfocus"
+    }
     pairs = [text for key, value in options.items() for text in ("--option", f"{key}={json.dumps(value)}")]
-    params = [text for key, value in given.items() for text in (f"--{key}", str(value))]
-    policy = asked.get("policy", "tiny")
-    # Whatever else the machine does, a run ends: after four times what was asked for, or expected.
-    budget = 4 * max(ExperimentRequest(**asked).limit, race.get("seconds", 0))
+    params = [text for key, value in setting.items() for text in (f"--{key}", str(value))]
+    policy = request.get("policy", "tiny")
+    # Also on a busy machine a run ends after four times the requested or estimated time.
+    budget = 4 * max(ExperimentRequest(**request).limit, race.get("seconds", 0))
     return [
         "train",
         "--preset",
@@ -34,7 +36,7 @@ def training(race: dict, run: dict, out: Path) -> list[str]:
         *pairs,
         *([] if policy == "tiny" else ["--policy", policy]),
         "--algorithm",
-        asked["algorithm"],
+        request["algorithm"],
         "--scheme",
         run["scheme"],
         *params,
@@ -54,12 +56,12 @@ def training(race: dict, run: dict, out: Path) -> list[str]:
 
 
 def resuming(path: Path) -> list[str]:
-    """Arguments of the ``actfocus`` command that resumes a run."""
+    """Arguments of ``actfocus`` that resume a run."""
     return ["train", "--resume", str(path)]
 
 
 def python(path: Path, again: Path) -> str:
-    """Python that trains a run once more, into the folder ``again``."""
+    """Python code that repeats the training of a run in the folder ``again``."""
     return "\n".join(
         [
             "from actfocus_core.runs import Run",
@@ -72,11 +74,11 @@ def python(path: Path, again: Path) -> str:
     )
 
 
-def of_lone_run(path: Path, again: Path, trainer: str) -> tuple[list[str], str]:
-    """Arguments and Python for a run that belongs to no experiment.
+def of_external_run(path: Path, again: Path, trainer: str) -> tuple[list[str], str]:
+    """Arguments of ``actfocus`` and Python code for an external run, which belongs to no experiment.
 
-    ``trainer``: the command that its config names. What ``train`` began is resumed, or trained once more into the
-    folder ``again``; of TRL's and verl's the rollouts are exported, and the run is opened.
+    ``trainer``: the command in its config. A run of ``actfocus train`` is resumed, or repeated in the folder
+    ``again``; for TRL and verl the rollouts are exported, and the run is opened.
     """
     if trainer == "train":
         return resuming(path), python(path, again)

@@ -1,4 +1,4 @@
-"""How long an experiment takes: from the rates that this machine was measured at, or from a first guess."""
+"""Estimates of the duration of an experiment, from rates measured on this machine or from defaults."""
 
 from __future__ import annotations
 
@@ -22,55 +22,57 @@ RATES = {
     ("webshop", "grpo"): (5.0, 9.0),
     ("webshop", "ppo"): (8.0, 9.0),
 }
-"""Seconds a step and an evaluation take with the quick preset on one core: a first guess until this machine has trained once."""
+"""Default seconds per step and per evaluation, measured with the quick preset on one core."""
 LANGUAGE_RATES = (60.0, 25.0)
 """The same for a language model of the size of SmolLM2, whose quick preset has few and short rollouts."""
 EVALUATIONS = 6
-"""Evaluations of a run after the one before training, about."""
+"""Approximate number of evaluations of a run, not counting the one before training."""
 LEAST_STEPS = 4
-"""Steps of a run, however slow they are."""
+"""Minimum number of steps of a run."""
 ROWS_READ = 1000
-"""Rows of a run's metrics that its rates are measured on."""
+"""Maximum number of rows of metrics from which rates are computed."""
 
 
-def expected(asked: ExperimentRequest, step: float, evaluation: float) -> dict:
-    """Steps of each run and seconds of the whole experiment, where a step and an evaluation take so many seconds.
+def expected(request: ExperimentRequest, step: float, evaluation: float) -> dict:
+    """Number of steps per run, of runs, and total seconds, given the seconds per step and per evaluation.
 
-    ``rate``: seconds a step, its share of the evaluations included.
+    ``rate``: seconds per step, including evaluations.
     """
-    runs = len(asked.schemes) * asked.seeds
-    steps = max(LEAST_STEPS, int((asked.limit - (EVALUATIONS + 1) * evaluation) / step))
+    runs = len(request.schemes) * request.seeds
+    steps = max(LEAST_STEPS, int((request.limit - (EVALUATIONS + 1) * evaluation) / step))
     seconds = steps * step + evaluations(steps) * evaluation
     return {"steps": steps, "runs": runs, "seconds": seconds * runs, "rate": seconds / steps}
 
 
 def rates(runs_dir: Path, env: str, algorithm: str, policy: str) -> tuple[tuple[float, float], bool]:
-    """Seconds a step and an evaluation, and whether they were measured: on the newest run of this kind that
-    took some steps, or the first guess."""
+    """Seconds per step and per evaluation, and whether they were measured.
+
+    They are measured on the newest run with the same environment, algorithm and policy, else they are defaults.
+    """
     for path in sorted(runs_dir.glob("*/metrics.jsonl"), key=modified_time, reverse=True):
         try:
             run = Run.open(path.parent)
-            told = run.metadata
-            same = (told.env, told.algorithm, told.model_name) == (env, algorithm, policy)
-            if same and isinstance(told.config, Training) and (found := _measured(run.metrics(0, ROWS_READ)[0])):
-                return found, True
+            metadata = run.metadata
+            same = (metadata.env, metadata.algorithm, metadata.model_name) == (env, algorithm, policy)
+            if same and isinstance(metadata.config, Training) and (measured := _measured(run.metrics(0, ROWS_READ)[0])):
+                return measured, True
         except ActFocusError:
             continue
     return LANGUAGE_RATES if is_language_model(policy) else RATES[env, algorithm], False
 
 
 def every(steps: int) -> int:
-    """Steps between the evaluations of a run."""
+    """Number of steps between evaluations of a run."""
     return max(1, steps // EVALUATIONS)
 
 
 def evaluations(steps: int) -> int:
-    """How many evaluations a run has, those before its first step and after its last included."""
+    """Number of evaluations of a run, including those before the first and after the last step."""
     return 1 + math.ceil(steps / every(steps))
 
 
 def _measured(rows: list[dict]) -> tuple[float, float] | None:
-    """Seconds a step and an evaluation; None where too few steps were taken or they do not say."""
+    """Seconds per step and per evaluation; None with too few steps or without timings."""
     took = [row["seconds/evaluate"] for row in rows if row.get("seconds/evaluate")]
     if not took or not rows[-1].get("seconds/elapsed") or rows[-1].get("step", 0) < LEAST_STEPS - 1:
         return None

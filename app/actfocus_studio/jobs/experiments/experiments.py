@@ -1,4 +1,4 @@
-"""What the Train page asks of the experiments: start them, watch them, pause, stop and resume them."""
+"""Operations on experiments: start, list, inspect, pause, resume and stop."""
 
 from __future__ import annotations
 
@@ -21,48 +21,51 @@ from actfocus_studio.jobs.rollouts import ENVIRONMENTS
 from actfocus_studio.jobs.worker import READ_ONLY
 
 QUEUE_MAX = 4 * 3600
-"""Seconds of training that may stand in the queue."""
+"""Maximum seconds of training in the queue."""
 ROWS_MAX = 1000
-"""Rows of a run's metrics that one look returns; the page asks again at once where there are more."""
+"""Maximum number of rows of metrics per run in one answer; the page requests the rest at once."""
 
 
 class Experiments(Queue):
-    """All experiments in a folder of runs, and the one slot in which their runs are trained."""
+    """All experiments in a folder of runs, and the single slot in which their runs are trained."""
 
     def __init__(self, runs_dir: Path, read_only: bool = False):
         super().__init__(runs_dir)
         self.read_only = read_only
 
-    def start(self, asked: ExperimentRequest) -> str:
-        """Put an experiment into the queue and return its id. Raises ActFocusError where queue or disk are nearly full,
-        for a policy that cannot be trained here, and in a studio that is read only."""
+    def start(self, wanted: ExperimentRequest) -> str:
+        """Queue an experiment and return its id.
+
+        Raises ActFocusError where the queue or the disk is nearly full, for a policy that cannot be trained here, and in
+        a read-only studio.
+        """
         self._demand_writable()
-        models.chosen(asked.policy, self.runs_dir)
+        models.chosen(wanted.policy, self.runs_dir)
         waiting = self._waiting()
-        if waiting + self.estimate(asked)["seconds"] > QUEUE_MAX:
+        if waiting + self.estimate(wanted)["seconds"] > QUEUE_MAX:
             raise ActFocusError(
-                f"{waiting / 60:.0f} minutes of training are in the queue, and with this race it would be more than "
-                f"{QUEUE_MAX // 3600} hours; let some finish, stop one, or ask for less"
+                f"{waiting / 60:.0f} minutes of training are in the queue, and this experiment would exceed the limit of "
+                f"{QUEUE_MAX // 3600} hours; wait, stop an experiment, or request less time"
             )
         with self._lock, self.store.writing():
             check_no_link(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             self.store.demand_disk()
-            env, _ = ENVIRONMENTS[asked.environment]
-            expected = self.estimate(asked)
+            env, _ = ENVIRONMENTS[wanted.environment]
+            expected = self.estimate(wanted)
             with self.store.locked(".lock", wait=True):
-                id = self.store.free_id(f"race-{env.replace('_', '-')}")
+                id = self.store.free_id(f"experiment-{env.replace('_', '-')}")
                 runs = [
                     {"name": f"{id}-{scheme.replace('_', '-')}-s{seed}", "scheme": scheme, "seed": seed}
-                    for seed in range(asked.seeds)
-                    for scheme in asked.schemes
+                    for seed in range(wanted.seeds)
+                    for scheme in wanted.schemes
                 ]
-                # After all others, also where the clock was set back.
+                # Newer than all others, even if the clock was set back.
                 made = max([time.time(), *(race["made"] + 1e-3 for race in self._all())])
                 race = {
                     "id": id,
                     "made": made,
-                    "request": asdict(asked),
+                    "request": asdict(wanted),
                     "steps": expected["steps"],
                     "seconds": expected["seconds"] / expected["runs"],
                     "runs": runs,
@@ -73,24 +76,28 @@ class Experiments(Queue):
         return id
 
     def ask(self, id: str, what: str) -> None:
-        """``pause``, ``go`` or ``stop`` an experiment; ``go`` resumes what was stopped, killed or left behind."""
+        """Pause, resume (``go``) or stop an experiment.
+
+        ``go`` also resumes runs that were stopped, killed or orphaned. Raises ActFocusError for an unknown experiment or
+        operation, where an external run cannot be controlled from here, and in a read-only studio.
+        """
         self._demand_writable()
         race = self.store.race(id)
         if what not in ("pause", "go", "stop"):
             raise ActFocusError(f"{what!r}: must be pause, go or stop")
-        if race.get("alone"):
+        if race.get("external"):
             if self._state(race, race["runs"][0])["state"] not in ("running", "paused"):
-                raise ActFocusError(f"{id} was not begun by this studio: go on with it where it was begun")
+                raise ActFocusError(f"{id} was not started by this studio; resume it where it was started")
             return request(self.runs_dir / id, what)
         with self._lock, self.store.writing():
-            # Another studio may keep the experiment going: it looks for this file.
+            # Another studio may be running the experiment; it checks for this file.
             check_no_link(self.folder)
             if what == "stop":
                 create_empty(self.store.stop_file(id))
             elif what == "go":
                 self.store.stop_file(id).unlink(missing_ok=True)
                 for run in race["runs"]:
-                    # One whose process ended without a word is tried again.
+                    # A run whose process ended without a status is tried again.
                     self._forget_ended(run["name"])
             if what == "go" and id not in self._going:
                 self._going.append(id)
@@ -105,11 +112,11 @@ class Experiments(Queue):
         self._work()
 
     def listing(self) -> list[dict]:
-        """All experiments, the newest first: id, when it was made, what was asked for, and the state of each run."""
-        found = []
-        for race in [*self._all(), *self.store.alone()]:
+        """All experiments, newest first: id, time of creation, request and the state of each run."""
+        entries = []
+        for race in [*self._all(), *self.store.external()]:
             states = [self._state(race, run)["state"] for run in race["runs"]]
-            found.append(
+            entries.append(
                 {
                     "id": race["id"],
                     "made": race["made"],
@@ -118,10 +125,10 @@ class Experiments(Queue):
                     "states": states,
                 }
             )
-        return sorted(found, key=lambda race: race["made"], reverse=True)
+        return sorted(entries, key=lambda race: race["made"], reverse=True)
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
-        """An experiment as it stands, with each run's metrics since its cursor, as columns."""
+        """The current state of an experiment, with the metrics of each run since its cursor, as columns."""
         race = self.store.race(id)
         runs, queue = [], self._queue()
         for run in race["runs"]:
@@ -131,7 +138,7 @@ class Experiments(Queue):
                 try:
                     rows, cursor = Run.open(path).metrics(cursors.get(run["name"], 0), ROWS_MAX)
                 except ActFocusError as error:
-                    # Its folder is broken, or being deleted: the other runs are shown.
+                    # The folder is broken or being deleted; the other runs are still shown.
                     state["message"] = str(error)
             runs.append(
                 {
@@ -146,28 +153,28 @@ class Experiments(Queue):
         return {**race, "policy": _policy(race), "runs": runs, "going": id in self._going}
 
     def log(self, id: str, name: str) -> dict:
-        """What a run's process wrote, its config, and how to repeat it: as a command, and in Python."""
+        """The log and config of a run, and how to repeat it, as a command and in Python."""
         path = self.path(id, name)
         race = self.store.race(id)
         run = next(run for run in race["runs"] if run["name"] == name)
         again = path.with_name(f"{name}-again")
-        told = Run.open(path).metadata if path.is_dir() else None
-        if race.get("alone"):
-            words, python = command.of_lone_run(path, again, told.config.command)
+        metadata = Run.open(path).metadata if path.is_dir() else None
+        if race.get("external"):
+            words, python = command.of_external_run(path, again, metadata.config.command)
         else:
             words, python = self._arguments(race, run, again), command.python(path, again)
         return {
-            # A run that was begun elsewhere writes its log elsewhere.
-            "log": "" if race.get("alone") else tail(self.store.log(name), LOG_MAX),
-            "config": told and told.config_as_written,
+            # An external run has its log elsewhere.
+            "log": "" if race.get("external") else tail(self.store.log(name), LOG_MAX),
+            "config": metadata and metadata.config_as_written,
             "python": python,
             "command": shlex.join(["actfocus", *words]),
         }
 
     def path(self, id: str, name: str) -> Path:
-        """The folder of an experiment's run. Raises ActFocusError for any other name."""
+        """The folder of a run of an experiment. Raises ActFocusError for any other name."""
         if name not in {run["name"] for run in self.store.race(id)["runs"]}:
-            raise ActFocusError(f"the race {id} has no run of that name")
+            raise ActFocusError(f"the experiment {id} has no run of this name")
         return self.runs_dir / name
 
     def _demand_writable(self) -> None:
@@ -176,5 +183,5 @@ class Experiments(Queue):
 
 
 def _policy(race: dict) -> str:
-    """The name that a page shows for the policy that an experiment begins with."""
+    """The short name of the initial policy of an experiment."""
     return models.short(race["request"].get("policy", "tiny"))

@@ -1,4 +1,4 @@
-"""The queue of experiments, and the one slot in which their runs are trained, each in a process of its own."""
+"""The queue of experiments, and the single slot in which their runs are trained, each in a separate process."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from actfocus_studio.jobs.rollouts import ENVIRONMENTS
 from actfocus_studio.jobs.worker import give_way
 
 POLL = 0.5
-"""Seconds between looks at the slot."""
+"""Seconds between checks of the slot."""
 
 
 class Queue:
-    """The experiments that this studio keeps going, and the processes it has begun for them."""
+    """The experiments that this studio runs, and the processes it has started for them."""
 
     def __init__(self, runs_dir: Path):
         self.store = Store(runs_dir)
         self.runs_dir, self.folder = self.store.runs_dir, self.store.folder
         self._lock = threading.Lock()
         self._going: list[str] = []
-        """Experiments that this studio keeps going, in the order of the queue."""
+        """Ids of the experiments that this studio runs, in queue order."""
         self._processes: dict[str, subprocess.Popen] = {}
         self._before: dict[str, object] = {}
-        """Name of a run -> the process that wrote its status before ours was started."""
+        """Name of a run -> pid in its status before our process was started."""
         self._thread: threading.Thread | None = None
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Ask what this studio trains to stop, so that it can be resumed: the studio ends in good order."""
+        """Stop all training of this studio so that it can be resumed; called when the studio exits."""
         with self._lock:
             self._going.clear()
         for name, process in self._processes.items():
@@ -52,13 +52,13 @@ class Queue:
                 except (ActFocusError, OSError):
                     process.terminate()
 
-    def estimate(self, asked: ExperimentRequest) -> dict:
-        """Steps of each run and seconds of the experiment (``estimate.expected``), from the rates measured last."""
-        (step, evaluation), measured = self.rates(ENVIRONMENTS[asked.environment][0], asked.algorithm, asked.policy)
-        return {**expected(asked, step, evaluation), "measured": measured}
+    def estimate(self, wanted: ExperimentRequest) -> dict:
+        """``estimate.expected`` with the latest rates, and whether these were measured."""
+        (step, evaluation), measured = self.rates(ENVIRONMENTS[wanted.environment][0], wanted.algorithm, wanted.policy)
+        return {**expected(wanted, step, evaluation), "measured": measured}
 
     def rates(self, env: str, algorithm: str, policy: str) -> tuple[tuple[float, float], bool]:
-        """Seconds a step and an evaluation, and whether they were measured (``estimate.rates``)."""
+        """Seconds per step and per evaluation, and whether they were measured (``estimate.rates``)."""
         return rates(self.runs_dir, env, algorithm, policy)
 
     def _forget_ended(self, name: str) -> None:
@@ -72,7 +72,7 @@ class Queue:
                 self._thread.start()
 
     def _loop(self) -> None:
-        """Begin the next run whenever the slot is free, until there is none left."""
+        """Start the next run whenever the slot is free, until none is left."""
         while True:
             with self._lock:
                 try:
@@ -82,7 +82,7 @@ class Queue:
                         self.store.demand_disk()
                         self._begin_next()
                 except (ActFocusError, OSError):
-                    # The experiments wait: who presses Go on is told why.
+                    # The experiments are suspended; resuming them reports the reason.
                     self._going.clear()
                     return
                 if not self._going and not stopping:
@@ -90,7 +90,7 @@ class Queue:
             time.sleep(POLL)
 
     def _obey_stops(self) -> bool:
-        """Let go of what was stopped, here or in another studio. Returns whether a process of it has still to be told."""
+        """Drop stopped experiments; return whether a process still has to be asked to stop."""
         self._going = [id for id in self._going if not self.store.stop_file(id).exists()]
         stopping = False
         for race in self._all():
@@ -99,21 +99,21 @@ class Queue:
                     process, path = self._processes.get(run["name"]), self.runs_dir / run["name"]
                     if process is not None and process.poll() is None:
                         stopping = True
-                        # One that was just starting took the request away with those of earlier processes.
+                        # A process that was just starting has cleared the request.
                         if read_status(path).get("state") in ("running", "paused") and requested(path) != "stop":
                             request(path, "stop")
         return stopping
 
     def _begin_next(self) -> None:
-        """Begin the next run if the slot is free."""
+        """Start the next run if the slot is free."""
         with self.store.locked(".slot") as slot:
-            # Only now: another studio may just have trained what was to be begun.
+            # Checked with the slot locked: another studio may just have trained this run.
             if slot is None or self._busy() or not (pending := self._pending(id := self._going[0])):
                 return
             self._spawn(self.store.race(id), pending[0], slot)
 
     def _waiting(self) -> float:
-        """Seconds of training still to be done in the experiments that are kept going."""
+        """Estimated seconds of training left in the queue."""
         total = 0.0
         for id in list(self._going):
             if left := len(self._pending(id)):
@@ -122,7 +122,7 @@ class Queue:
         return total
 
     def _pending(self, id: str) -> list[dict]:
-        """The runs of an experiment that are not done: not begun, stopped or killed, and what is being trained."""
+        """The runs of an experiment that have neither finished nor failed."""
         try:
             race = self.store.race(id)
         except ActFocusError:
@@ -130,7 +130,7 @@ class Queue:
         return [run for run in race["runs"] if self._state(race, run)["state"] not in ("finished", "failed")]
 
     def _queue(self) -> list[str]:
-        """Names of the runs that wait for the slot, the next one first."""
+        """Names of the queued runs, the next one first."""
         return [
             run["name"]
             for id in list(self._going)
@@ -139,7 +139,7 @@ class Queue:
         ]
 
     def _busy(self) -> bool:
-        """Whether any process trains here, begun by this studio or by another."""
+        """Whether a run is being trained in this folder, by this studio or another."""
         if any(process.poll() is None for process in self._processes.values()):
             return True
         return any(
@@ -149,7 +149,7 @@ class Queue:
         )
 
     def _spawn(self, race: dict, run: dict, slot: IO) -> None:
-        """Begin a run, or resume it, in a process that keeps the slot locked as long as it lives."""
+        """Start or resume a run in a process that holds the lock of the slot for its lifetime."""
         path = self.runs_dir / run["name"]
         if path.exists():
             request(path, "go")
@@ -175,7 +175,7 @@ class Queue:
         return self.store.all()
 
     def _state(self, race: dict, run: dict) -> dict:
-        """What a page is told of a run (``state_of``)."""
+        """The state of a run (``state_of``)."""
         name = run["name"]
         status = read_status(self.runs_dir / name)
         process, before, going = self._processes.get(name), self._before.get(name), race["id"] in self._going

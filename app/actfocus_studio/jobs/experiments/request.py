@@ -1,4 +1,4 @@
-"""What a page may ask for when it starts an experiment."""
+"""The request that starts an experiment."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from actfocus_core.signals import SIGNALS
 from actfocus_studio.jobs.rollouts import ENVIRONMENTS
 
 TIMES = {"30 seconds": 30, "2 minutes": 120, "5 minutes": 300}
-"""Seconds of training for one run, by the name that a page gives them."""
+"""Label on the page -> seconds of training per run."""
 ALGORITHMS = ("grpo", "ppo")
 CHOICES = ("uniform", "actfocus", "role_only", "energy_only")
-"""Schemes a page may ask for."""
+"""Schemes that a page may request."""
 SEEDS_MAX = 5
-"""Seeds that each scheme of an experiment is trained with, at most."""
+"""Maximum number of seeds per scheme."""
 
 
 @dataclass(frozen=True)
 class ExperimentRequest:
-    """What a page may ask for; every value is checked where it is made."""
+    """A request from the page. Raises ActFocusError for an invalid value."""
 
     environment: str
     algorithm: str
@@ -31,7 +31,7 @@ class ExperimentRequest:
     beta: float = 0.5
     signal: str = "energy"
     policy: str = "tiny"
-    """One of ``models.installed``; which of them are there is checked where an experiment is started."""
+    """One of ``models.installed``; checked when the experiment is started."""
 
     def __post_init__(self):
         for name, value, allowed in (
@@ -64,5 +64,5 @@ class ExperimentRequest:
 
     @property
     def limit(self) -> int:
-        """Seconds that each run should take."""
+        """Requested seconds per run."""
         return TIMES[self.time]

@@ -1,4 +1,4 @@
-"""What a page is told of a run: whether it waits, trains or has ended, how far it is, and what went wrong."""
+"""The state of a run: queued, training or ended, its progress, and what went wrong."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from actfocus_studio.jobs.worker import how_it_ended
 def state_of(
     status: dict, steps: int, process: subprocess.Popen | None, before: object, going: bool, log: Path
 ) -> dict:
-    """queued, waiting (nobody keeps the experiment going), starting, or what the run says of itself.
+    """``queued``, ``waiting`` (no studio runs the experiment), ``starting``, or the state in the run's own status.
 
-    ``status``: the run's, read before its ``process`` is asked whether it lives; ``before``: the process that
-    wrote the status before ours was started; ``going``: whether this studio keeps the experiment going.
+    ``status`` must be read before this call checks whether ``process`` is alive. ``before``: the pid in the status
+    before our process was started; ``going``: whether this studio runs the experiment. ``left``: seconds, or None.
     """
     alive = process is not None and process.poll() is None
     state = status.get("state") or ("starting" if alive else "queued" if going else "waiting")
     code = None if process is None else process.poll()
-    mute = code is not None and status.get("pid") == before and state not in ("finished", "running", "paused")
-    if mute:
-        # Started again it would end the same way.
+    silent = code is not None and status.get("pid") == before and state not in ("finished", "running", "paused")
+    if silent:
+        # Restarted, it would end the same way.
         state = "failed"
     if state in ("stopped", "killed") and alive:
         state = "starting"
     step, elapsed = status.get("step", 0), status.get("elapsed") or 0.0
     left = (steps - step) * elapsed / step if step else None
-    found = {
+    report = {
         "state": state,
         "step": step,
         "phase": status.get("phase", ""),
@@ -37,11 +37,11 @@ def state_of(
         "message": status.get("message") or "",
     }
     if state in ("failed", "killed"):
-        # It may have had no chance to say anything: killed, or on a full disk.
-        found["message"] = (
-            f"{how_it_ended(code)} before it said anything; its log may say why"
-            if mute and not code
-            else found["message"] or (how_it_ended(code) if code else "")
+        # The process may not have been able to write a message: killed, or on a full disk.
+        report["message"] = (
+            f"{how_it_ended(code)} without reporting a status; see its log"
+            if silent and not code
+            else report["message"] or (how_it_ended(code) if code else "")
         )
-        found["log"] = tail(log, LOG_TAIL)
-    return found
+        report["log"] = tail(log, LOG_TAIL)
+    return report

@@ -1,4 +1,4 @@
-"""The folder of experiments: the file of each, and the runs that belong to none."""
+"""The folder of experiments, one file each, and external runs, which belong to none."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from actfocus_core.train import read_status
 from actfocus_studio.jobs.experiments.request import ExperimentRequest
 
 DISK_FREE = 500_000_000
-"""Bytes that must be free before a run is begun."""
+"""Bytes that must be free before a run is started."""
 RACE_MAX = 1 << 20
-"""Bytes of an experiment's file, at most."""
+"""Maximum size of an experiment's file in bytes."""
 _ID = re.compile(r"[a-z0-9-]{1,60}")
 
 
 class Store:
-    """What the folder of runs holds of experiments: ``.races/ID.json``, beside it ``ID.stop`` and the logs."""
+    """Files of experiments in a folder of runs: ``.races/ID.json``, ``.races/ID.stop`` and the logs."""
 
     def __init__(self, runs_dir: Path):
         self.runs_dir = Path(runs_dir).resolve()
@@ -39,40 +39,40 @@ class Store:
     # --- experiments ---------------------------------------------------------------------------
 
     def all(self) -> list[dict]:
-        """Every experiment whose file is whole."""
+        """Every experiment with a valid file."""
         found = []
         for file in sorted(self.folder.glob("*.json")):
             with suppress(ActFocusError):
                 found.append(self.race(file.stem))
         return found
 
-    def alone(self) -> list[dict]:
-        """The runs that were trained here and belong to no experiment, each as an experiment of its own."""
+    def external(self) -> list[dict]:
+        """Training runs that belong to no experiment, each as an experiment with a single run."""
         found = []
         for id in sorted(self._trained() - {run["name"] for race in self.all() for run in race["runs"]}):
             with suppress(ActFocusError):
-                found.append(race_of_one(self.runs_dir / id))
+                found.append(external_run(self.runs_dir / id))
         return found
 
     def race(self, id: str) -> dict:
-        """The experiment of this id, or the run of this name.
+        """The experiment with this id, or the external run of this name.
 
-        Raises ActFocusError where there is none, or its file is broken.
+        Raises ActFocusError where there is none, or its file is invalid.
         """
         known = isinstance(id, str) and _ID.fullmatch(id) is not None
         if not (known and (self.folder / f"{id}.json").exists()) and isinstance(id, str) and id in self._trained():
-            return race_of_one(self.runs_dir / id)
+            return external_run(self.runs_dir / id)
         if not known:
-            raise ActFocusError("there is no such race; choose one from the list")
+            raise ActFocusError("there is no such experiment; choose one from the list")
         return read_race(self.folder, id)
 
     def write(self, race: dict) -> None:
-        """Put an experiment's file into the folder, whole or not at all."""
+        """Write the file of an experiment atomically."""
         with atomic_write(self.folder / f"{race['id']}.json") as part:
             part.write_text(json.dumps(race, indent=1) + "\n", encoding="utf-8")
 
     def free_id(self, stem: str) -> str:
-        """A name that no experiment and no run has yet."""
+        """An id that no experiment and no run uses yet."""
         taken = {path.stem for path in self.folder.glob("*.json")} | {path.name for path in self.runs_dir.iterdir()}
         return next(
             f"{stem}-{n}"
@@ -83,7 +83,7 @@ class Store:
     # --- the folder ----------------------------------------------------------------------
 
     def stop_file(self, id: str) -> Path:
-        """Where this file is, the experiment was stopped."""
+        """A file that exists if the experiment was stopped."""
         return self.folder / f"{id}.stop"
 
     def log(self, name: str) -> Path:
@@ -92,14 +92,14 @@ class Store:
 
     @contextmanager
     def locked(self, name: str, wait: bool = False) -> Iterator[IO | None]:
-        """A file of the folder, locked for the block; None where another process holds it and ``wait`` is false."""
+        """Lock a file of the folder for the block; None where another process holds it and ``wait`` is false."""
         check_no_link(self.folder)
         with locked(self.folder / name, wait=wait) as file:
             yield file
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn what the system says of a folder that cannot be written into one line."""
+        """Convert an OSError of a folder that cannot be written to an ActFocusError."""
         try:
             yield
         except OSError as error:
@@ -109,7 +109,7 @@ class Store:
             ) from None
 
     def demand_disk(self) -> None:
-        """Raise ActFocusError where too little is free to begin a run."""
+        """Raise ActFocusError where too little disk space is free to start a run."""
         free = shutil.disk_usage(self.runs_dir).free
         if free < DISK_FREE:
             raise ActFocusError(
@@ -118,12 +118,12 @@ class Store:
             )
 
     def _trained(self) -> set[str]:
-        """Names of the runs that say how their training goes."""
+        """Names of the runs with a training status."""
         return {path.parent.name for path in self.runs_dir.glob("*/status.json")}
 
 
 def read_race(folder: Path, id: str) -> dict:
-    """The file of an experiment, checked. Raises ActFocusError where there is none or it is no experiment's."""
+    """Read and validate the file of an experiment. Raises ActFocusError where it is missing or invalid."""
     try:
         check_no_link(folder)
         race = read_json(folder / f"{id}.json", RACE_MAX)
@@ -141,7 +141,7 @@ def read_race(folder: Path, id: str) -> dict:
             )
         )
     except FileNotFoundError:
-        raise ActFocusError(f"there is no race {id} here; choose one from the list") from None
+        raise ActFocusError(f"there is no experiment {id}; choose one from the list") from None
     except (
         OSError,
         ValueError,
@@ -152,27 +152,27 @@ def read_race(folder: Path, id: str) -> dict:
         RecursionError,
         ActFocusError,
     ) as error:
-        raise ActFocusError(f"{folder / id}.json: not the file of a race ({error})") from None
+        raise ActFocusError(f"{folder / id}.json: not a valid experiment file ({error})") from None
     if not good:
-        raise ActFocusError(f"{folder / id}.json: not the file of a race")
+        raise ActFocusError(f"{folder / id}.json: not a valid experiment file")
     return race
 
 
-def race_of_one(path: Path) -> dict:
-    """A training run as an experiment of its own. Raises ActFocusError for a run of another kind."""
+def external_run(path: Path) -> dict:
+    """A training run as an experiment with a single run. Raises ActFocusError for a run of another kind."""
     run = Run.open(path)
-    told, status = run.metadata, read_status(run.path)
-    if not isinstance(told.config, Training | External):
-        raise ActFocusError(f"{path.name} is no training run")
-    by = f", {told.config.command}" if isinstance(told.config, External) else ""
+    metadata, status = run.metadata, read_status(run.path)
+    if not isinstance(metadata.config, Training | External):
+        raise ActFocusError(f"{path.name} is not a training run")
+    by = f", {metadata.config.command}" if isinstance(metadata.config, External) else ""
     return {
         "id": path.name,
         "made": (run.path / "run.json").stat().st_mtime,
-        "alone": True,
+        "external": True,
         "steps": status.get("steps") or 1,
         "request": {
-            "environment": f"{told.env or 'rollouts of its own'}{by}",
-            "algorithm": told.algorithm or "",
+            "environment": f"{metadata.env or 'unknown environment'}{by}",
+            "algorithm": metadata.algorithm or "",
         },
-        "runs": [{"name": path.name, "scheme": told.scheme or "", "seed": told.config.seed or 0}],
+        "runs": [{"name": path.name, "scheme": metadata.scheme or "", "seed": metadata.config.seed or 0}],
     }

@@ -1,7 +1,7 @@
-"""Live numbers of what is loaded, by name: what lessons compare and reveal.
+"""Named values of the loaded run, which lessons compare and reveal.
 
-Every fact is computed from the run that is open, with the setting of the sidebar; what cannot be
-known there is None and reads "unavailable".
+Every fact is computed from the open run with the setting of the sidebar. A fact that cannot be computed is None and
+shown as "unavailable".
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from actfocus_core.stats import spearman
 from actfocus_core.trajectory import TokenKind, Trajectory
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import Experiments
+from actfocus_studio.jobs.experiments.evaluations import final_evaluations
 
-EVALUATED = "eval/t1/success"
-"""Success on the evaluation prompts at temperature 1, as the Train page shows it."""
 CONTROL = "shuffle"
-"""The null control of the lesson on controls: the same weights on other tokens."""
+"""The null control of the lesson on limitations: the same weights on other tokens."""
 
 
 class Loaded:
-    """What a page has open, read as far as a fact asks for it."""
+    """The view that is open; everything is read lazily, when a fact needs it."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class Loaded:
 
     @cached_property
     def batch(self) -> Batch:
-        """The rollouts of the step that have a return."""
+        """The rollouts of the step, except those without a return."""
         return self._batch()
 
     @cached_property
@@ -64,7 +63,7 @@ class Loaded:
 
     @cached_property
     def board(self) -> dict[str, float | None]:
-        """Scheme -> Spearman of its weight with |A| of the turn, under the policy's own values."""
+        """Scheme -> Spearman's rho between its weight and |A| of a turn, under the policy's values."""
         names = ["actfocus", f"{CONTROL}:actfocus"]
         credits = {name: get_scheme(name).compute(self.batch, **self.setting) for name in names}
         rows = scoreboard(self.batch, credits, Truth.of(self.batch), bootstrap=2).rows
@@ -81,7 +80,7 @@ class Loaded:
         return gradient_mass(self.batch.kinds, credit.weight)
 
     def energy(self, kind: TokenKind, of: Callable[[np.ndarray], float]) -> float | None:
-        """A statistic of the energy of all tokens of one kind."""
+        """A statistic of energy over all tokens of one kind."""
         values = self.batch.signals["energy"][self.batch.kinds == kind]
         return float(of(values)) if len(values) else None
 
@@ -91,9 +90,9 @@ class Loaded:
 
     @cached_property
     def motion(self) -> dict:
-        """The update that is in slow motion on this trajectory, step by step. Raises ActFocusError where none is."""
+        """The update shown step by step on this trajectory. Raises ActFocusError where there is none."""
         if self._whatif is None or not self.view.motion:
-            raise ActFocusError("no update is in slow motion")
+            raise ActFocusError("no update is shown step by step")
         steps = walkthrough(self._whatif(), self.view.trajectory, self.view.motion)
         return {
             name: np.array(steps[step][column], float)
@@ -101,25 +100,22 @@ class Loaded:
         }
 
     def moved(self, kind: TokenKind) -> float | None:
-        """Mean change of the log-prob of this trajectory's tokens of a kind."""
+        """Mean change in log-prob over the tokens of one kind in this trajectory."""
         change = self.motion["change"][self.trajectory.kinds == kind]
         return float(change.mean()) if len(change) else None
 
     def race(self, scheme: str) -> float | None:
-        """Mean over seeds of the last evaluation of a scheme's runs."""
+        """Mean over seeds of a scheme's success rate in the last evaluation; None where a finished run has none."""
         if self.experiments is None or not self.view.race:
             return None
-        last = [
-            [value for value in run["columns"].get(EVALUATED, ()) if value is not None]
-            for run in self.experiments.look(self.view.race, {})["runs"]
-            if run["scheme"] == scheme and run["state"] == "finished"
-        ]
-        return float(np.mean([values[-1] for values in last])) if last and all(last) else None
+        runs = self.experiments.look(self.view.race, {})["runs"]
+        finals = list(final_evaluations(self.experiments.runs_dir, runs).get(scheme, {}).values())
+        return float(np.mean(finals)) if finals and None not in finals else None
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A number with a name. Shares are in per cent."""
+    """A value with its title, unit and number of decimals. With unit %, ``of`` returns a fraction."""
 
     title: str
     unit: str
@@ -127,7 +123,7 @@ class Fact:
     of: Callable[[Loaded], float | None]
 
     def value(self, loaded: Loaded) -> float | None:
-        """The number, None where this run cannot tell."""
+        """The value in the fact's unit, None where it cannot be computed for this run."""
         try:
             value = self.of(loaded)
         except (ActFocusError, LookupError):
@@ -141,6 +137,7 @@ class Fact:
         )
 
     def shown(self, value: float | None) -> str:
+        """The value as text, with its unit."""
         if value is None:
             return "unavailable"
         text = f"{value:z,.{self.digits}f}".replace("-", "\u2212")
@@ -167,9 +164,9 @@ def _sigma_share(x: Loaded) -> float:
 
 def _token_weight(x: Loaded) -> float | None:
     if x.batch.has(x.view.signal) and x.view.token is not None and x.view.token < len(x.trajectory):
-        own = np.flatnonzero(x.batch.index == x.batch.ids.index(x.trajectory.id))
+        tokens = np.flatnonzero(x.batch.index == x.batch.ids.index(x.trajectory.id))
         weights = get_scheme("actfocus").compute(x.batch, **x.setting).weight
-        return float(weights[own[x.view.token]])
+        return float(weights[tokens[x.view.token]])
     return None
 
 
@@ -181,7 +178,7 @@ def _top(x: Loaded) -> float | None:
 
 
 def _against(x: Loaded) -> float | None:
-    """Of the tokens that the loss pushed at all, those that moved the other way."""
+    """Among tokens with nonzero gradient, the fraction that moved against it."""
     pushed = np.nan_to_num(x.motion["loss"]) != 0
     return float((x.motion["change"] * x.motion["loss"] > 0)[pushed].mean()) if pushed.any() else None
 
@@ -192,53 +189,62 @@ def _energy_against_surprise(x: Loaded) -> float:
 
 
 FACTS: dict[str, Fact] = {
-    "turns": Fact("turns of this trajectory", "", 0, lambda x: len(x.trajectory.turn_records)),
-    "tokens": Fact("tokens of this trajectory", "", 0, lambda x: len(x.trajectory)),
-    "written": Fact("tokens of it that the policy wrote", "", 0, lambda x: int(x.trajectory.response_mask.sum())),
-    "return": Fact("its return", "", 2, lambda x: x.trajectory.ret),
-    "rollouts": Fact("rollouts of the batch", "", 0, lambda x: int(x.batch.counted.sum())),
-    "success": Fact("of them that succeeded", "%", 0, lambda x: mean_known(x.batch.success[x.batch.counted]).value),
-    "action_share": Fact("action tokens among those written", "%", 1, _tokens(TokenKind.ACTION)),
-    "reasoning_share": Fact("reasoning tokens among those written", "%", 1, _tokens(TokenKind.REASONING)),
-    "format_share": Fact("format tokens among those written", "%", 1, _tokens(TokenKind.FORMAT)),
-    "action_mass": Fact("of the weight on actions, as set", "%", 1, _mass("action")),
-    "reasoning_mass": Fact("of the weight on reasoning, as set", "%", 1, _mass("reasoning")),
-    "action_mass_uniform": Fact("of the weight on actions under Uniform", "%", 1, _mass("action", 1.0, 0.0)),
-    "action_mass_role": Fact("of the weight on actions with alpha 0.1 and beta 0", "%", 1, _mass("action", 0.1, 0.0)),
-    "action_mass_energy": Fact("of the weight on actions with alpha 1 and beta 0.5", "%", 1, _mass("action", 1.0, 0.5)),
-    "action_mass_actfocus": Fact("of the weight on actions under ActFocus", "%", 1, _mass("action", 0.1, 0.5)),
+    "turns": Fact("turns in this trajectory", "", 0, lambda x: len(x.trajectory.turn_records)),
+    "tokens": Fact("tokens in this trajectory", "", 0, lambda x: len(x.trajectory)),
+    "written": Fact("response tokens in this trajectory", "", 0, lambda x: int(x.trajectory.response_mask.sum())),
+    "return": Fact("return of this trajectory", "", 2, lambda x: x.trajectory.ret),
+    "rollouts": Fact("rollouts in the batch", "", 0, lambda x: int(x.batch.counted.sum())),
+    "success": Fact("success rate of the batch", "%", 0, lambda x: mean_known(x.batch.success[x.batch.counted]).value),
+    "action_share": Fact("share of action tokens among response tokens", "%", 1, _tokens(TokenKind.ACTION)),
+    "reasoning_share": Fact("share of reasoning tokens among response tokens", "%", 1, _tokens(TokenKind.REASONING)),
+    "format_share": Fact("share of format tokens among response tokens", "%", 1, _tokens(TokenKind.FORMAT)),
+    "action_mass": Fact("share of weight on actions, current setting", "%", 1, _mass("action")),
+    "reasoning_mass": Fact("share of weight on reasoning, current setting", "%", 1, _mass("reasoning")),
+    "action_mass_uniform": Fact("share of weight on actions under Uniform", "%", 1, _mass("action", 1.0, 0.0)),
+    "action_mass_role": Fact("share of weight on actions, alpha 0.1 and beta 0", "%", 1, _mass("action", 0.1, 0.0)),
+    "action_mass_energy": Fact("share of weight on actions, alpha 1 and beta 0.5", "%", 1, _mass("action", 1.0, 0.5)),
+    "action_mass_actfocus": Fact("share of weight on actions under ActFocus", "%", 1, _mass("action", 0.1, 0.5)),
     "effective_tokens": Fact(
-        "effective tokens, as set", "", 0, lambda x: x.mass(x.view.alpha, x.view.beta)["effective_tokens"]
+        "effective tokens, current setting", "", 0, lambda x: x.mass(x.view.alpha, x.view.beta)["effective_tokens"]
     ),
-    "response_tokens": Fact("tokens that the policy wrote in the batch", "", 0, lambda x: int(x.batch.response.sum())),
-    "energy_action": Fact("mean energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.mean)),
+    "response_tokens": Fact("response tokens in the batch", "", 0, lambda x: int(x.batch.response.sum())),
+    "energy_action": Fact("mean energy of action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.mean)),
     "energy_reasoning": Fact(
-        "mean energy of the reasoning tokens", "", 2, lambda x: x.energy(TokenKind.REASONING, np.mean)
+        "mean energy of reasoning tokens", "", 2, lambda x: x.energy(TokenKind.REASONING, np.mean)
     ),
     "energy_spread": Fact(
-        "standard deviation of the energy of the action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.std)
+        "standard deviation of energy over action tokens", "", 2, lambda x: x.energy(TokenKind.ACTION, np.std)
     ),
     "token_energy": Fact("energy of the pinned token", "", 2, lambda x: x.token(signal_values(x.trajectory, "energy"))),
     "token_entropy": Fact(
-        "entropy of the reference there", "", 2, lambda x: x.token(signal_values(x.trajectory, "entropy"))
+        "entropy of the reference at the pinned token",
+        "nats",
+        2,
+        lambda x: x.token(signal_values(x.trajectory, "entropy")),
     ),
-    "token_top": Fact("probability of the reference's first choice there", "%", 0, _top),
+    "token_top": Fact("probability of the reference's most likely token at the pinned position", "%", 0, _top),
     "token_weight": Fact("weight of the pinned token", "", 2, _token_weight),
-    "groups": Fact("groups of the batch", "", 0, lambda x: len(x.groups["groups"])),
-    "zero_spread": Fact("groups whose returns are all equal", "%", 0, _sigma_share),
-    "rho_action": Fact("Spearman of the spread with the energy of actions", "", 2, _rho("action")),
-    "rho_reasoning": Fact("Spearman of the spread with the energy of reasoning", "", 2, _rho("reasoning")),
-    "rho_partial": Fact("the same for actions, given the success rate", "", 2, _rho("action", "partial")),
-    "energy_surprise": Fact("Spearman of energy and surprise of the action tokens", "", 2, _energy_against_surprise),
-    "score_actfocus": Fact("Spearman of ActFocus' weight with |A| of the turn", "", 2, lambda x: x.board["actfocus"]),
-    "score_shuffled": Fact("the same with the weights shuffled", "", 2, lambda x: x.board[f"{CONTROL}:actfocus"]),
+    "groups": Fact("groups in the batch", "", 0, lambda x: len(x.groups["groups"])),
+    "zero_spread": Fact("share of groups with equal returns", "%", 0, _sigma_share),
+    "rho_action": Fact("Spearman's rho of return standard deviation and action energy", "", 2, _rho("action")),
+    "rho_reasoning": Fact("Spearman's rho of return standard deviation and reasoning energy", "", 2, _rho("reasoning")),
+    "rho_partial": Fact("partial rho for actions given the success rate", "", 2, _rho("action", "partial")),
+    "energy_surprise": Fact(
+        "Spearman's rho of energy and surprise over action tokens", "", 2, _energy_against_surprise
+    ),
+    "score_actfocus": Fact(
+        "Spearman's rho of ActFocus weights and |A| over turns", "", 2, lambda x: x.board["actfocus"]
+    ),
+    "score_shuffled": Fact(
+        "Spearman's rho of permuted weights and |A| over turns", "", 2, lambda x: x.board[f"{CONTROL}:actfocus"]
+    ),
     "moved_action": Fact(
-        "mean change of log-prob of its action tokens in the update", "", 4, lambda x: x.moved(TokenKind.ACTION)
+        "mean change in log-prob of action tokens in the update", "", 4, lambda x: x.moved(TokenKind.ACTION)
     ),
     "moved_reasoning": Fact(
-        "mean change of log-prob of its reasoning tokens in the update", "", 4, lambda x: x.moved(TokenKind.REASONING)
+        "mean change in log-prob of reasoning tokens in the update", "", 4, lambda x: x.moved(TokenKind.REASONING)
     ),
-    "moved_against": Fact("of its tokens that moved against their own push", "%", 0, _against),
-    "race_uniform": Fact("last evaluation of Uniform in this race", "%", 0, lambda x: x.race("uniform")),
-    "race_actfocus": Fact("last evaluation of ActFocus in this race", "%", 0, lambda x: x.race("actfocus")),
+    "moved_against": Fact("share of tokens that moved against their own gradient", "%", 0, _against),
+    "race_uniform": Fact("success rate of Uniform in the last evaluation", "%", 0, lambda x: x.race("uniform")),
+    "race_actfocus": Fact("success rate of ActFocus in the last evaluation", "%", 0, lambda x: x.race("actfocus")),
 }

@@ -1,18 +1,18 @@
-/* The charts of a race: one colour and dash a scheme, a thin line a seed, the mean over it. A chart is drawn when
-   something of it is new and it is in sight, one a frame, so that a long run stays smooth. */
+/* The charts of an experiment: one colour and dash pattern per scheme, a thin line per seed, a thick line for their mean.
+   Only visible charts with new data are redrawn, one per frame, so that long runs stay responsive. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el } = AF.dom;
   const { plots, series } = AF;
-  // Colour on light, on dark, and dash.
+  // Colour in the light theme, in the dark theme, and dash pattern.
   const LOOK = { uniform: ['#6f7b89', '#aab4c0', 'solid'], actfocus: ['#0072b2', '#56b4e9', 'solid'], role_only: ['#b87e00', '#e69f00', 'dash'],
     energy_only: ['#00805d', '#2fc79a', 'dot'] };
   const colourOf = (scheme) => LOOK[scheme][document.body.classList.contains('dark') ? 1 : 0];
   const dashOf = (scheme) => LOOK[scheme][2];
   const BORDER = { solid: 'solid', dash: 'dashed', dot: 'dotted' };
   const SHOWN = ['eval/t1/success', 'success/rate', 'mass/action', 'entropy/action', 'kl/update', 'format/well_formed'];
-  const POINTS = 800; // of a line in sight, about
+  const POINTS = 800; // approximate maximum per visible line
 
   function create(menu) {
     const charts = { menu, cells: [], race: null, due: new Set() };
@@ -32,12 +32,12 @@
     const select = el('select', '', { onchange: () => { Object.assign(c, { name: select.value, revision: c.revision + 1, sight: null }); queue(charts, c); } },
       ...Object.entries(charts.menu.metrics).map(([key, text]) => el('option', '', { value: key, title: text }, key)));
     select.value = name;
-    select.setAttribute('aria-label', 'Metric of this chart');
+    select.setAttribute('aria-label', 'Metric');
     const about = el('p', 'af-quiet');
     const plot = el('div', 'af-race-plot');
     const c = { name, select, about, plot, revision: 0, sight: null, drawn: '', inSight: false };
     c.node = el('section', 'af-race-chart', select, about, plot);
-    // What is being dragged is not drawn anew.
+    // A chart is not redrawn while it is dragged.
     plot.addEventListener('pointerdown', () => {
       c.held = true;
       root.addEventListener('pointerup', () => { c.held = false; queue(charts, c); }, { once: true });
@@ -45,7 +45,7 @@
     return c;
   }
 
-  /* `race`: {id, runs: [{name, scheme, seed, rows}]}; rows grow, the zoom stays. */
+  /* `race`: {id, runs: [{name, scheme, seed, rows}]}. Rows are appended; the zoom is kept. */
   function update(charts, race) {
     const schemes = [...new Set(race.runs.map((run) => run.scheme))];
     const dark = document.body.classList.contains('dark');
@@ -55,7 +55,7 @@
         const mark = el('span', 'af-race-mark');
         mark.style.borderTop = `3px ${BORDER[dashOf(scheme)]} ${colourOf(scheme)}`;
         return el('span', 'af-race-key', mark, title(charts, scheme));
-      }));
+      }), race.runs.length > schemes.length ? el('span', 'af-quiet', 'Thin lines: seeds. Thick line: mean over seeds. Band: minimum to maximum.') : '');
       charts.dark = dark;
     }
     if (other) for (const c of charts.cells) c.sight = null;
@@ -72,7 +72,7 @@
     if (!waiting) plots.ready(() => root.requestAnimationFrame(() => next(charts)));
   }
 
-  /* One chart, and the next one in the next frame; those that have nothing new cost nothing. */
+  /* Draw one due chart and schedule the next for the next frame; charts without new data are skipped. */
   function next(charts) {
     for (const c of charts.due) {
       charts.due.delete(c);
@@ -97,7 +97,7 @@
     return true;
   }
 
-  /* What has come to sight is shown point by point, as far as there is room. */
+  /* After zooming, the visible range is drawn in more detail. */
   function zoomed(charts, c, event) {
     const [from, to] = [event['xaxis.range[0]'], event['xaxis.range[1]']];
     if (Number.isFinite(from) && Number.isFinite(to)) c.sight = [from, to];
@@ -111,8 +111,8 @@
     const evaluated = c.name.startsWith('eval/');
     const several = runs.length > 1;
     const traces = runs.map((run) => {
-      const own = series.of(run.rows, c.name);
-      const trace = { ...series.thin(own.x, own.y, c.sight, POINTS), name: `${title(charts, scheme)}, seed ${run.seed}`, type: 'scatter',
+      const column = series.of(run.rows, c.name);
+      const trace = { ...series.thin(column.x, column.y, c.sight, POINTS), name: `${title(charts, scheme)}, seed ${run.seed}`, type: 'scatter',
         mode: evaluated ? 'lines+markers' : 'lines', line: { color: colour, dash, width: several ? 1 : 2, simplify: false }, marker: { size: 5 },
         opacity: several ? 0.45 : 1, hovertemplate: '%{y:.3f}<extra>%{fullData.name}</extra>' };
       if (evaluated && !several) trace.error_y = whiskers(run, c, trace, colour);
@@ -121,7 +121,7 @@
     return several ? [...traces, ...mean(charts, c, scheme, runs, colour, dash)] : traces;
   }
 
-  /* The interval of every evaluation, where it has one. */
+  /* The 95 % interval of every evaluation that has one. */
   function whiskers(run, c, { x, y }, colour) {
     const ends = ['low', 'high'].map((end) => {
       const { x: steps, y: values } = series.of(run.rows, `${c.name}_${end}`);
@@ -132,13 +132,13 @@
       array: x.map((step, k) => ends[1].get(step) - y[k]), arrayminus: x.map((step, k) => y[k] - ends[0].get(step)) };
   }
 
-  /* The mean over the seeds where all have the step, and the band from the lowest to the highest. */
+  /* The mean over seeds at their common steps, and the band from minimum to maximum. */
   function mean(charts, c, scheme, runs, colour, dash) {
     const found = series.across(runs.map((run) => series.of(run.rows, c.name)));
     const line = (name) => series.thin(found.x, found[name], c.sight, POINTS);
     const edge = { mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' };
     return [{ ...line('low'), ...edge }, { ...line('high'), ...edge, fill: 'tonexty', fillcolor: `${colour}22` },
-      { ...line('mean'), mode: 'lines', line: { color: colour, dash, width: 2.5, simplify: false }, name: `${title(charts, scheme)}, mean of ${runs.length}`,
+      { ...line('mean'), mode: 'lines', line: { color: colour, dash, width: 2.5, simplify: false }, name: `${title(charts, scheme)}, mean of ${runs.length} seeds`,
         hovertemplate: '%{y:.3f}<extra>%{fullData.name}</extra>' }];
   }
 

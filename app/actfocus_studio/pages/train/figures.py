@@ -1,4 +1,4 @@
-"""Plotly figures of the Train page as pure functions; the page fills in the metrics."""
+"""Plotly figures of the Train page; its script fills in the metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 
 def experiment_chart() -> str:
-    """The skeleton of a chart of the Train page, as JSON: one metric by step, a line a run."""
+    """The template of a chart, as JSON: one metric against the training step, one line per run."""
     layout = go.Layout(
         template="none",
         height=210,

@@ -1,4 +1,4 @@
-/* The Train page: start a race, watch it, look into its evaluations. */
+/* The Train page: start experiments, follow them and inspect their evaluations. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -29,10 +29,10 @@
     page.after = el('section', 'af-race-after');
     page.details = el('section', 'af-race-details');
     page.shown = el('div', 'af-race', { hidden: true }, page.head, page.claim, page.charts.node, page.runs, page.after, page.details);
-    page.nothing = el('div', 'af-empty', 'Choose what to train on the left and press Start. It runs in a process of its own: you may close this page.');
+    page.nothing = el('div', 'af-empty', 'Choose what to train on the left and press Start. Training runs in a separate process, so you can close this page.');
     element.className += ' af-train';
     element.replaceChildren(page.error, el('div', 'af-train-columns',
-      el('aside', 'af-train-side', page.form.node, el('h3', '', 'Races'), page.list), el('div', 'af-train-main', page.nothing, page.shown)));
+      el('aside', 'af-train-side', page.form.node, el('h3', '', 'Experiments'), page.list), el('div', 'af-train-main', page.nothing, page.shown)));
     page.built = true;
     AF.store.onTab(() => { if (AF.store.place.tab === 'train') wake(); });
     AF.frame.onTheme(() => { if (page.race) AF.charts.update(page.charts, merged()); });
@@ -57,14 +57,14 @@
     f.start = el('button', 'af-button primary', { type: 'submit' }, 'Start');
     const row = (text, node, hint) => el('label', 'af-field', el('b', '', text), hint && el('span', 'af-quiet', hint), node);
     f.node = el('form', 'af-train-form', { onsubmit: (event) => { event.preventDefault(); start(); } },
-      row('Time', f.time, 'For each run.'), row('Environment', f.environment), row('Policy', f.policy, 'What is installed here; what was trained here is one, too.'),
-      row('Algorithm', f.algorithm, 'Where the advantages come from.'),
-      el('fieldset', 'af-field', el('legend', '', 'Credit schemes'), el('span', 'af-quiet', 'Trained from the same start on the same prompts. ActFocus takes α, β and the signal of the left bar.'), ...f.schemes.map((s) => s.node)),
-      row('Seeds', f.seeds, 'Fewer than 3 cannot tell which scheme is better.'), f.note, f.start);
+      row('Time', f.time, 'Per run.'), row('Environment', f.environment), row('Policy', f.policy, 'Installed models, and policies trained here.'),
+      row('Algorithm', f.algorithm, 'Determines the advantages.'),
+      el('fieldset', 'af-field', el('legend', '', 'Credit schemes'), el('span', 'af-quiet', 'All start from the same policy and use the same prompts. ActFocus takes α, β and the signal of the sidebar.'), ...f.schemes.map((s) => s.node)),
+      row('Seeds', f.seeds, 'Per scheme. At least 3 are needed to compare schemes.'), f.note, f.start);
     return f;
   }
 
-  function wanted() {
+  function requested() {
     const f = page.form;
     const { alpha, beta, signal } = AF.store.settings;
     return { time: f.time.value, environment: f.environment.value, policy: f.policy.value, algorithm: f.algorithm.value, seeds: +f.seeds.value,
@@ -72,7 +72,7 @@
   }
 
   function estimate() {
-    const request = wanted();
+    const request = requested();
     page.form.start.disabled = !request.schemes.length;
     if (!request.schemes.length) {
       page.form.note.textContent = 'Choose at least one scheme.';
@@ -80,17 +80,17 @@
     }
     ask({ op: 'estimate', request }, ({ estimate: e }) => {
       page.form.note.textContent = `${e.runs} run${e.runs > 1 ? 's' : ''} of ${e.steps} steps, one after another: about ${duration(e.seconds)} `
-        + `(${e.rate.toFixed(1)} s a step, ${e.measured ? 'measured here' : 'a first guess'}).`;
+        + `(${e.rate.toFixed(1)} s per step, ${e.measured ? 'measured on this machine' : 'not measured yet'}).`;
     });
   }
 
   function start() {
     page.form.start.disabled = true;
-    ask({ op: 'start', request: wanted() }, ({ started }) => { show(started); list(); });
+    ask({ op: 'start', request: requested() }, ({ started }) => { show(started); list(); });
     root.setTimeout(() => { page.form.start.disabled = false; }, 1500);
   }
 
-  // --- which race is shown -------------------------------------------------------------------------
+  // --- which experiment is shown ---------------------------------------------------------------------
 
   function wake() {
     if (!page.built) return;
@@ -114,8 +114,8 @@
       page.list.replaceChildren(...races.map((race) => {
         const going = race.states.some((s) => ['running', 'starting', 'paused', 'queued'].includes(s));
         const node = el('button', 'af-row', { type: 'button', onclick: () => show(race.id) },
-          el('span', 'af-row-text', el('b', '', race.id), el('span', 'af-row-what', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${AF.standing.of(race)}, ${race.states.length} runs`)),
-          el('span', 'af-gain', going ? 'going' : `${race.states.filter((s) => s === 'finished').length} of ${race.states.length}`));
+          el('span', 'af-row-text', el('b', '', race.id), el('span', 'af-row-what', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${AF.standing.of(race)}, ${race.states.length} run${race.states.length === 1 ? '' : 's'}`)),
+          el('span', 'af-gain', going ? 'in progress' : `${race.states.filter((s) => s === 'finished').length} of ${race.states.length} finished`));
         node.classList.toggle('on', race.id === AF.store.place.race);
         return el('li', '', node);
       }));
@@ -145,7 +145,7 @@
       if (race.id !== AF.store.place.race) return;
       page.race = race;
       for (const run of race.runs) {
-        // A row that is there already is one the run made again after it was resumed.
+        // Steps repeated after a resume are skipped.
         const rows = page.rows.get(run.name) || [];
         for (const row of AF.series.rows(run.columns)) if (!rows.length || row.step > rows[rows.length - 1].step) rows.push(row);
         page.rows.set(run.name, rows);
@@ -167,7 +167,7 @@
 
   const merged = () => ({ id: page.race.id, runs: page.race.runs.map((run) => ({ ...run, rows: page.rows.get(run.name) || [] })) });
 
-  // --- what is shown of it ---------------------------------------------------------------------------
+  // --- the experiment ---------------------------------------------------------------------------------
 
   function draw() {
     const { race } = page;
@@ -185,53 +185,37 @@
     AF.charts.update(page.charts, merged());
   }
 
-  /* To the Trace page. */
+  /* Open a trajectory on the Trace page. */
   function open(place) {
     AF.frame.tab('Trace');
     AF.go(place);
   }
 
-  /* A difference is said only with its interval, paired by seed; with fewer than 3 seeds it is not said. */
+  /* The server's comparisons, paired by seed, with their 95 % intervals; `mean` is null with too few seeds. */
   function claim(race) {
-    const schemes = [...new Set(race.runs.map((run) => run.scheme))];
-    if (schemes.length < 2 || !schemes.includes('uniform')) return '';
-    const ends = (scheme) => new Map(race.runs.filter((run) => run.scheme === scheme && run.state === 'finished').map((run) => {
-      const found = AF.series.of(page.rows.get(run.name) || [], 'eval/t1/success').y;
-      return [run.seed, found.length ? found[found.length - 1] : NaN];
-    }));
-    const base = ends('uniform');
-    const parts = schemes.filter((s) => s !== 'uniform').map((scheme) => {
-      const own = ends(scheme);
-      const d = [...own.keys()].filter((seed) => base.has(seed)).map((seed) => own.get(seed) - base.get(seed)).filter(Number.isFinite);
-      const name = AF.charts.title(page.charts, scheme);
-      if (d.length < 3) return `${name} against Uniform: ${d.length} finished seed${d.length === 1 ? '' : 's'} of both, too few to say which is better (3 at least).`;
-      const mean = d.reduce((a, b) => a + b, 0) / d.length;
-      const half = T95[d.length - 2] * Math.sqrt(d.reduce((a, x) => a + (x - mean) ** 2, 0) / (d.length - 1) / d.length);
-      const sign = (x) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(2)}`;
-      const verdict = mean - half > 0 ? 'better here' : mean + half < 0 ? 'worse here' : 'no difference that these seeds could show';
-      return `${name} − Uniform, success at temperature 1: ${sign(mean)} [${sign(mean - half)}, ${sign(mean + half)}] over ${d.length} seeds: ${verdict}.`;
-    });
-    return parts.join(' ');
+    const title = (scheme) => AF.charts.title(page.charts, scheme);
+    const sign = (x) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(2)}`;
+    return race.comparisons.map(({ scheme, baseline, seeds, mean, low, high }) => {
+      if (mean === null) return `${title(scheme)} and ${title(baseline)}: ${seeds} seed${seeds === 1 ? '' : 's'} finished under both; at least 3 are needed for a comparison.`;
+      const result = low > 0 ? 'higher' : high < 0 ? 'lower' : 'no significant difference';
+      return `${title(scheme)} − ${title(baseline)}, success rate at temperature 1: ${sign(mean)}, 95 % interval [${sign(low)}, ${sign(high)}] over ${seeds} paired seeds: ${result}.`;
+    }).join(' ');
   }
-  const T95 = [12.71, 4.30, 3.18, 2.78]; // Student's t, 0.975, for 2 to 5 seeds
 
-  // --- evaluations: the same prompts at every step ------------------------------------------------------
+  // --- evaluations of the same prompts at every step -----------------------------------------------------
 
   function evaluations(run) {
     ask({ op: 'evaluation', id: page.race.id, name: run.name }, ({ evaluation: e }) => {
       if (!e || !e.steps.length) {
-        page.after.replaceChildren(el('p', 'af-quiet', 'No evaluation is stored yet.'));
+        page.after.replaceChildren(el('p', 'af-quiet', 'No evaluation has been stored yet.'));
         return;
       }
-      const mean = e.steps.map((_, k) => {
-        const known = e.success.map((row) => row[k]).filter((share) => share !== null);
-        return known.reduce((sum, share) => sum + share, 0) / Math.max(known.length, 1);
-      });
-      // The best one before the last: only that can have lost something since.
-      const best = (means) => means.indexOf(Math.max(...means));
+      const { mean } = e;
+      // The best evaluation before the last, from which success can have been lost.
+      const best = (means) => Math.max(0, means.indexOf(Math.max(...means.filter((x) => x !== null))));
       const peak = best(mean.length > 1 ? mean.slice(0, -1) : mean);
       const pick = (value) => {
-        const node = el('select', '', { onchange: lost }, ...e.steps.map((step, k) => el('option', '', { value: k }, `step ${step} (${Math.round(100 * mean[k])} %)`)));
+        const node = el('select', '', { onchange: lost }, ...e.steps.map((step, k) => el('option', '', { value: k }, `step ${step} (${mean[k] === null ? 'unknown' : AF.dom.percent(mean[k])})`)));
         node.value = value;
         return node;
       };
@@ -239,33 +223,33 @@
       const to = pick(e.steps.length - 1);
       from.setAttribute('aria-label', 'from step');
       to.setAttribute('aria-label', 'to step');
-      const told = el('p', '');
+      const change = el('p', '');
+      change.setAttribute('aria-live', 'polite');
       function lost() {
-        const known = (i) => e.success[i][from.value] !== null && e.success[i][to.value] !== null;
-        const gone = e.prompts.filter((_, i) => known(i) && e.success[i][from.value] - e.success[i][to.value] >= 0.5);
-        const won = e.prompts.filter((_, i) => known(i) && e.success[i][to.value] - e.success[i][from.value] >= 0.5);
-        told.textContent = `${gone.length} of ${e.prompts.length} prompts lost half of their success or more${gone.length ? ` (${gone.join(', ')})` : ''}; ${won.length} gained as much.`;
+        const moved = (a, b) => e.prompts.filter((_, i) => e.success[i][a] !== null && e.success[i][b] !== null && e.success[i][a] - e.success[i][b] >= 0.5);
+        const [fell, rose] = [moved(from.value, to.value), moved(to.value, from.value)];
+        change.textContent = `The success rate fell by at least 50 percentage points on ${fell.length} of ${e.prompts.length} prompts${fell.length ? ` (${fell.join(', ')})` : ''} and rose by as much on ${rose.length}.`;
       }
       lost();
       const over = el('div', '');
-      const head = (prompt) => el('th', '', el('button', 'af-link', { type: 'button', title: `prompt ${prompt} at every step`, onclick: () => scrub(run, e.run, prompt, over) }, String(prompt)));
+      const head = (prompt) => el('th', '', el('button', 'af-link', { type: 'button', title: `Show prompt ${prompt} at every evaluated step`, onclick: () => scrub(run, e.run, prompt, over) }, String(prompt)));
       const cells = e.prompts.map((prompt, i) => el('tr', '', head(prompt), ...e.steps.map((step, k) => {
         const share = e.success[i][k];
-        const node = el('button', 'af-cell', { type: 'button', title: `prompt ${prompt}, step ${step}: ${share === null ? 'unknown' : `${Math.round(100 * share)} %`} success; open it`,
+        const node = el('button', 'af-cell', { type: 'button', title: `Open prompt ${prompt} at step ${step}: success rate ${share === null ? 'unknown' : AF.dom.percent(share)}`,
           onclick: () => open({ run: e.run, step, trajectory: e.ids[i][k] }) }, share === null ? '' : `${Math.round(100 * share)}`);
         node.style.setProperty('--share', share || 0);
         return el('td', '', node);
       })));
-      page.after.replaceChildren(el('h3', '', `The same evaluation prompts at every step: ${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
-        el('p', 'af-quiet', 'Success in per cent at temperature 1; a cell opens its trajectories, a prompt’s number shows it over time. What disappeared after the peak:'),
-        el('p', 'af-race-pick', 'from ', from, ' to ', to), told,
+      page.after.replaceChildren(el('h3', '', `Evaluation prompts at every evaluated step: ${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
+        el('p', 'af-quiet', 'Success rate in % at temperature 1. Select a cell to open its rollouts, a prompt to show it over time. Change between two evaluations:'),
+        el('p', 'af-race-pick', 'from ', from, ' to ', to), change,
         el('div', 'af-cells', el('table', '', el('thead', '', el('tr', '', el('th', '', 'prompt'), ...e.steps.map((s) => el('th', '', `step ${s}`)))), el('tbody', '', ...cells))), over);
       page.after.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
     });
   }
 
   function scrub(run, evaluation, seed, over) {
-    over.replaceChildren(el('p', 'af-quiet', 'Scoring its rollouts …'));
+    over.replaceChildren(el('p', 'af-quiet', 'Scoring rollouts …'));
     ask({ op: 'prompt', id: page.race.id, name: run.name, seed }, ({ prompt }) => {
       over.replaceChildren(AF.scrubber.create(prompt, `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`,
         (id, step) => open({ run: evaluation, step, trajectory: id })));
@@ -273,16 +257,16 @@
     });
   }
 
-  /* The log, the config, and how to repeat the run. */
+  /* The log and config of a run, and how to repeat it. */
   function details(run) {
     ask({ op: 'log', id: page.race.id, name: run.name }, ({ log, config, command, python }) => {
       const written = config ? JSON.stringify(config, null, 1) : '';
       const file = (text, name) => el('a', 'af-link', { href: URL.createObjectURL(new Blob([text], { type: 'text/plain' })), download: name }, `Download ${name}`);
       const part = (head, text, ...more) => [el('h4', '', head), el('pre', 'af-log', { tabIndex: 0 }, text), ...more];
       page.details.replaceChildren(el('h3', '', `${AF.charts.title(page.charts, run.scheme)}, seed ${run.seed}`),
-        ...part('The same on the command line', command), ...part('The same in Python', python),
-        ...part('Config', written || 'not written yet', written && file(written, `${run.name}.config.json`)),
-        ...part('Log', log || 'nothing written yet', file(log, `${run.name}.log.txt`)));
+        ...part('Command', command), ...part('Python', python),
+        ...part('Config', written || 'Not written yet.', written && file(written, `${run.name}.config.json`)),
+        ...part('Log', log || 'Empty.', file(log, `${run.name}.log.txt`)));
       page.details.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
     });
   }

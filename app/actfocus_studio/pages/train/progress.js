@@ -1,30 +1,30 @@
-/* How a race stands: its progress and its runs. What changes is written into what is there already, so that
-   neither a click nor the keyboard's focus is lost while it goes on. */
+/* The progress of an experiment and of its runs. Existing elements are updated in place, so that clicks and keyboard
+   focus survive every update. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, duration } = AF.dom;
   const { series } = AF;
   const OVER = ['finished', 'failed', 'stopped', 'killed', 'waiting'];
-  const WORDS = { queued: 'in the queue', waiting: 'not going: press Go on', starting: 'starting', running: 'training', paused: 'paused',
-    stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Go on to resume' };
-  const HEADS = ['run', 'state', 'steps', 'success at first', 'success now', 'return now', ''];
+  const WORDS = { queued: 'queued', waiting: 'suspended: press Resume', starting: 'starting', running: 'training', paused: 'paused',
+    stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Resume to continue' };
+  const HEADS = ['run', 'state', 'steps', 'initial success rate', 'latest success rate', 'latest return', ''];
   const LOG_LINES = 8;
   const SUCCESS = 'eval/t1/success';
 
-  /* The policy a race began with, where it is not the embedded one. */
+  /* The initial policy of an experiment, unless it is the embedded one. */
   const of = (race) => (race.policy === 'tiny' ? '' : ` of ${race.policy}`);
   const over = (race) => race.runs.every((run) => OVER.includes(run.state));
 
-  /* `act(what)` asks the race to pause, go on or stop; `open` holds what a run's links do. */
+  /* `act(op)` pauses ('pause'), resumes ('go') or stops ('stop') the experiment; `open`: actions of a run's links. */
   function create(race, title, act, open) {
     const s = { race, open, lines: new Map() };
     const button = (text, what) => el('button', 'af-button', { type: 'button', onclick: () => act(what) }, text);
     s.bar = el('progress', 'af-progress', { max: race.steps * race.runs.length });
-    s.bar.setAttribute('aria-label', 'progress of the race');
+    s.bar.setAttribute('aria-label', 'Progress of the experiment');
     s.count = el('span', 'af-quiet');
     s.pause = button('Pause', 'pause');
-    s.go = button('Go on', 'go');
+    s.go = button('Resume', 'go');
     s.stop = button('Stop', 'stop');
     s.head = [el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${of(race)}`), s.bar, s.count,
       el('span', 'af-play-tools', s.pause, s.go, s.stop)];
@@ -44,7 +44,7 @@
       el('td', '', el('span', 'af-race-links', l.rollouts, l.evaluations, l.details)));
   }
 
-  /* Show the race as it is now; `rows`: run name -> its rows. */
+  /* Show the current state. `rows`: run name -> its rows of metrics. */
   function update(s, race, rows) {
     const done = race.runs.reduce((sum, run) => sum + Math.min(run.step, race.steps), 0);
     const total = race.steps * race.runs.length;
@@ -78,13 +78,13 @@
     const shown = JSON.stringify([run.state, run.place, run.phase, run.message, run.log]);
     if (shown === l.shown) return;
     l.shown = shown;
-    const word = run.state === 'queued' && run.place ? `in the queue, place ${run.place}` : WORDS[run.state] || run.state;
+    const word = run.state === 'queued' && run.place ? `queued, position ${run.place}` : WORDS[run.state] || run.state;
     l.state.replaceChildren(word, run.phase && run.state === 'running' ? el('span', 'af-quiet', ` ${run.phase}`) : '',
       run.message ? el('span', 'af-flag', run.message) : '');
     if (run.log) l.state.append(el('pre', 'af-log', { tabIndex: 0 }, run.log.split('\n').slice(-LOG_LINES).join('\n')));
   }
 
-  /* The k-th evaluation with its interval. */
+  /* The k-th evaluation with its 95 % interval. */
   function interval(rows, k) {
     const mid = series.of(rows, SUCCESS).y[k].toFixed(2);
     const [low, high] = ['low', 'high'].map((end) => series.of(rows, `${SUCCESS}_${end}`).y[k]);

@@ -1,4 +1,4 @@
-"""One evaluation prompt at every evaluated step: what the policy wrote, and how it would be weighted."""
+"""One evaluation prompt at every evaluated step: the rollout, and the token weights under the run's scheme."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from actfocus_studio.data.serialize import finite, numbers, played, texts
 
 @lru_cache(1)
 def reference(name: str) -> Policy:
-    """The frozen reference of a run: the policy it began with. Loaded when it is first needed."""
+    """The frozen reference of a run, which is its initial policy. Loaded on first use."""
     return load_policy(name, device="cpu")
 
 
 def over_time(run: Run, stored: Run, seed: int) -> dict:
-    """The first rollout of an evaluation prompt at every evaluated step, weighted by the run's own scheme.
+    """The first rollout of an evaluation prompt at every evaluated step, weighted under the run's scheme.
 
-    ``stored``: the run's evaluation. The rollouts are scored here, by the run's reference; mu and sigma are over these
-    rollouts alone.
-    ``weight`` is null where the scheme gives none (it needs more than these rollouts). Raises ActFocusError where no
-    such prompt was evaluated.
+    ``stored``: the run's stored evaluation. The rollouts are scored by the run's reference, and mu and sigma are those
+    of these rollouts. ``weight`` is None where the scheme needs signals that they do not have. Raises ActFocusError
+    where the prompt was not evaluated.
     """
     rows = stored.index()
     rows = rows[rows["seed"] == seed].sort_values(["step", "rollout"])
@@ -62,7 +61,7 @@ def over_time(run: Run, stored: Run, seed: int) -> dict:
 
 
 def own_weights(run: Run, trajectories: list) -> list[np.ndarray] | None:
-    """float32 [T] a trajectory under the run's scheme; None where the scheme lacks a signal."""
+    """Weights under the run's scheme, float32 [T] per trajectory; None where a signal is missing."""
     metadata = run.metadata
     batch = Batch.of(trajectories)
     credit = get_scheme(metadata.scheme or "uniform").compute(batch, **metadata.scheme_params)
@@ -72,7 +71,7 @@ def own_weights(run: Run, trajectories: list) -> list[np.ndarray] | None:
 
 
 def action_share(trajectory, weights: np.ndarray | None) -> float | None:
-    """The action tokens' part of the trajectory's weight."""
+    """Share of the trajectory's weight on its action tokens; None where the total is 0 or unknown."""
     if weights is None or not np.nansum(weights) > 0:
         return None
     return float(np.nansum(weights[trajectory.kinds == TokenKind.ACTION]) / np.nansum(weights))

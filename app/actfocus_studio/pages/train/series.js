@@ -1,17 +1,17 @@
-/* A run's metrics as columns, taken from its rows once: rows only grow, and only the new ones are looked at. */
+/* A run's metrics as columns. Rows are only ever appended, so each is read once. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const columns = new WeakMap(); // rows -> metric -> {x, y, seen}
-  const means = new WeakMap(); // the first column of several -> what `across` found so far
+  const means = new WeakMap(); // the first of several columns -> the result of `across` so far
 
-  /* The rows that the server sent as columns; null: a row does not have it. */
+  /* Rows from the columns that the server sends; null: the row lacks the metric. */
   function rows(sent) {
     const names = Object.keys(sent);
     return (sent.step || []).map((_, i) => Object.fromEntries(names.filter((name) => sent[name][i] !== null).map((name) => [name, sent[name][i]])));
   }
 
-  /* The steps and values of a metric where a run has it. */
+  /* Steps and values of a metric, for the rows that have it. */
   function of(rows, name) {
     if (!columns.has(rows)) columns.set(rows, new Map());
     const known = columns.get(rows);
@@ -26,7 +26,7 @@
     return c;
   }
 
-  /* Mean, lowest and highest of several columns at the steps that all of them have. */
+  /* Mean, minimum and maximum of several columns at their common steps: the mean line of a chart and its band. */
   function across(several) {
     let found = means.get(several[0]);
     if (!found || found.of.length !== several.length || found.of.some((c, i) => c !== several[i])) {
@@ -48,8 +48,8 @@
     return found;
   }
 
-  /* A line of at most about `points` points that looks the same: of every piece its lowest and its highest point.
-     `sight`: the steps between which it is looked at closely, or null for all of it. */
+  /* Downsample a line to about `points` points, keeping the minimum and maximum of every segment.
+     `sight`: the visible range of steps, drawn in detail, or null for all. */
   function thin(x, y, sight, points) {
     const at = [];
     const [from, to] = sight ? [below(x, sight[0]), below(x, sight[1]) + 2] : [0, x.length];
@@ -78,7 +78,7 @@
     }
   }
 
-  /* How many of the growing numbers are below a value. */
+  /* The number of values below `value` in a sorted array. */
   function below(sorted, value) {
     let [low, high] = [0, sorted.length];
     while (low < high) {
