@@ -121,7 +121,7 @@ COLUMNS = {
     "right_group": "Spearman of the signed credit with A, mean over groups",
     "right_within": "Spearman of the signed credit with A, mean over rollouts",
     "right_sign": "share of turns with the sign of A, where |A| is above the threshold",
-    "luck": "share of the credit's mass that lies on luck",
+    "luck": "share of |credit| on luck: |luck| / (|A| + |luck|) of each turn, weighted by its |credit|",
 }
 
 
@@ -324,7 +324,7 @@ class _Judge:
         luck = np.abs(self.truth.luck[self.acted])
         whole = luck + np.abs(self.a)
         share = np.divide(luck, whole, out=np.zeros_like(whole), where=whole > 1e-9)
-        return self._share(share, mass, np.ones(len(mass), bool), "no mass")
+        return self._share(share, mass, np.ones(len(mass), bool), "all credit is 0")
 
 
 def _none(why: str) -> Score:

@@ -59,12 +59,15 @@ SCHEMES: dict[str, Scheme] = {
         PPOGAE(),
         TurnGAE(),
         Oracle(
-            "oracle", "Oracle (policy)", "The policy's own advantage of every turn, on its action tokens.", "policy"
+            "oracle",
+            "Oracle (policy)",
+            "Advantage of each turn under the policy (A^pi), on its action tokens.",
+            "policy",
         ),
         Oracle(
             "oracle_optimal",
             "Oracle (optimal)",
-            "What every turn cost against perfect play, on its action tokens.",
+            "Advantage of each turn under optimal play (A*), on its action tokens.",
             "oracle",
         ),
     )

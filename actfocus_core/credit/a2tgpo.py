@@ -21,7 +21,7 @@ class A2TGPO(Scheme):
 
     name = "a2tgpo"
     title = "A2TGPO"
-    description = "Adds what each turn did for the probability of the right answer, and clips by it."
+    description = "Adds the change in the probability of the correct answer to the advantage of each turn, and scales its clip range by it."
     source = "A2TGPO, arXiv 2605.06200"
     read = "paper"
     unit = "turn"

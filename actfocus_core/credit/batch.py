@@ -40,7 +40,7 @@ HOW_TO_GET = {
     "shift": "`actfocus score` adds it",
     "nll": "the rollout records it: log-probs of the sampled tokens",
     "policy_entropy": "the rollout records it: the policy's entropy at each sampled token",
-    "value": "training with PPO makes a critic",
+    "value": "training with PPO records it",
     "state_key": "the rollout's turns record it",
     "turn_reward": "the rollout's turns record it; the turns must add up to the return",
     "success": "whoever wrote the rollouts says which succeeded, or `actfocus import --success-at` tells it by the reward",

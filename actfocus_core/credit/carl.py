@@ -21,7 +21,7 @@ class CARL(Scheme):
 
     name = "carl"
     title = "CARL"
-    description = "A turn gets the change of the mean return between the state it left and the state it led to."
+    description = "The credit of a turn is the change in mean return from its state to the next state."
     source = "CARL, arXiv 2512.04949"
     read = "paper"
     unit = "turn"

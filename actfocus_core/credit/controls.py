@@ -17,8 +17,8 @@ from actfocus_core.stats import rounded
 from actfocus_core.trajectory import TokenKind
 
 CONTROLS = {
-    "shuffle": "Weights and credit are dealt out anew within each kind of each trajectory.",
-    "random": "The same weights are dealt out anew over all response tokens of the batch, without regard to kind.",
+    "shuffle": "Weights and credit are permuted within each token kind of each trajectory.",
+    "random": "Weights are permuted over all response tokens of the batch, regardless of kind.",
     "reversed": "Within each kind the token with the largest weight gets the smallest, and so on.",
 }
 

@@ -14,8 +14,8 @@ class DrGRPO(Scheme):
     name = "dr_grpo"
     title = "Dr.GRPO"
     description = (
-        "The return minus the group's mean, undivided; tokens are summed and divided by a constant "
-        "length, so long answers are not damped."
+        "The return minus the group mean, without division by the standard deviation; token losses are summed and divided by a "
+        "constant length, which removes the length bias."
     )
     source = "Dr.GRPO, arXiv 2503.20783"
     read = "code"

@@ -19,7 +19,7 @@ class EMPG(Scheme):
 
     name = "empg"
     title = "EMPG"
-    description = "Confident turns are amplified and uncertain ones damped, with a bonus for reaching clarity."
+    description = "Amplifies the advantage of confident turns, attenuates that of uncertain ones, and adds a bonus for reaching confident states."
     source = "Entropy-Modulated Policy Gradients, arXiv 2509.09265"
     read = "code"
     unit = "turn"

@@ -21,7 +21,9 @@ class GiGPO(Scheme):
 
     name = "gigpo"
     title = "GiGPO"
-    description = "Adds to the trajectory's advantage how a turn did against other turns taken in the same state."
+    description = (
+        "Adds to the trajectory's advantage that of each turn relative to other turns taken in the same state."
+    )
     source = "GiGPO, arXiv 2505.10978"
     read = "code"
     unit = "turn"

@@ -25,8 +25,8 @@ class GTPO(Scheme):
     name = "gtpo"
     title = "GTPO"
     description = (
-        "In successes uncertain tokens gain, in failures certain tokens lose, each standardised apart "
-        "among the rollouts still alive at the same position, so the outcome itself drops out."
+        "Rewards uncertain tokens of successes and penalizes certain tokens of failures, standardized separately over the "
+        "rollouts that reach the same position, which removes the outcome itself."
     )
     source = "GTPO and GRPO-S, arXiv 2508.04349"
     read = "paper"

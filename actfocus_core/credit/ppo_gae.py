@@ -19,7 +19,7 @@ class PPOGAE(Scheme):
 
     name = "ppo_gae"
     title = "PPO-GAE"
-    description = "A trained critic's advantage of every token, the return paid at the last."
+    description = "GAE of a trained critic per token, with the return as the reward of the last token."
     source = "GAE, arXiv 1506.02438, as in PPO, arXiv 1707.06347"
     read = "code"
     unit = "token"
@@ -48,7 +48,7 @@ class TurnGAE(Scheme):
 
     name = "turn_gae"
     title = "Turn-level GAE"
-    description = "A trained critic's advantage of every turn, put on all its tokens."
+    description = "GAE of a trained critic per turn, assigned to all tokens of the turn."
     source = "StepPO, arXiv 2604.18401"
     read = "code"
     unit = "turn"

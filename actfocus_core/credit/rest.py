@@ -26,8 +26,8 @@ class ResT(Scheme):
     name = "rest"
     title = "ResT"
     description = (
-        "Structure and action weigh more than the thinking at first, and the thinking more and more "
-        "as training goes on."
+        "Format and action tokens have more weight than reasoning early in training; the weight of reasoning increases "
+        "during training."
     )
     source = "ResT, ICLR 2026"
     read = "code"

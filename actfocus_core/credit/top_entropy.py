@@ -18,7 +18,7 @@ class TopEntropy(Scheme):
 
     name = "top_entropy"
     title = "Top-20 % entropy"
-    description = "Only the fifth of the tokens at which the policy was most uncertain is trained on."
+    description = "Trains only on the 20 % of tokens with the highest policy entropy."
     source = "Beyond the 80/20 Rule, arXiv 2506.01939"
     read = "code"
     unit = "token"

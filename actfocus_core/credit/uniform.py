@@ -11,7 +11,7 @@ from actfocus_core.credit.batch import Batch
 class Uniform(Scheme):
     name = "uniform"
     title = "Uniform"
-    description = "Every response token of a trajectory gets the same share of its group-relative advantage."
+    description = "Every response token gets the group-relative advantage of its trajectory, with equal weight."
     source = "GRPO, arXiv 2402.03300"
     read = "code"
     unit = "trajectory"

@@ -16,7 +16,7 @@ class VinePPO(Scheme):
 
     name = "vineppo"
     title = "VinePPO"
-    description = "A turn gets the change of the policy's own expected return, luck of the dice included."
+    description = "The credit of a turn is the change in the policy's expected return, including the randomness of the environment."
     source = "VinePPO, arXiv 2410.01679"
     read = "code"
     unit = "turn"

@@ -1,1 +1,1 @@
-"""Work in processes of its own: rollouts, scores, experiments and what-ifs."""
+"""Work in separate processes: rollouts, signals, experiments and what-ifs."""

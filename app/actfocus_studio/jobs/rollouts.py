@@ -1,4 +1,4 @@
-"""New rollouts, collected and scored in a process."""
+"""New rollouts, sampled and scored in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROMPTS, ROLLOUTS, TEMPERATURE, SEED, EXAMPLES = (1, 64), (2, 16), (0.1, 2.0), (
 
 @dataclass(frozen=True)
 class RolloutRequest:
-    """What to roll out; every value is checked where it is made."""
+    """What to roll out. Raises ActFocusError for an invalid value."""
 
     environment: str
     prompts: int
@@ -32,7 +32,7 @@ class RolloutRequest:
     seed: int
     temperature: float
     policy: str = "tiny"
-    """One of ``models.installed``; checked where it is started."""
+    """One of ``models.installed``; checked when the rollouts are started."""
     examples: int = 0
 
     def __post_init__(self):
@@ -58,14 +58,16 @@ class RolloutRequest:
 
 
 class Rollouts(Worker):
-    """The one rollout that may run."""
+    """At most one running job that samples rollouts."""
 
     def __init__(self, runs_dir: Path):
-        super().__init__("a rollout is already running, perhaps from another page; wait for it or cancel it")
+        super().__init__(
+            "rollouts are already being sampled, possibly started from another page; wait for them or cancel them"
+        )
         self.runs_dir = Path(runs_dir).resolve()
 
     def start(self, request: RolloutRequest) -> Status:
-        """Start rolling out. Raises ActFocusError while another rollout runs, and for a policy that cannot be run here."""
+        """Start sampling. Raises ActFocusError while another job runs, and for a policy that cannot be run here."""
         policy = models.chosen(request.policy, self.runs_dir)
         env, options = ENVIRONMENTS[request.environment]
         options = {**options, "examples": int(request.examples)} if request.examples else options

@@ -1,4 +1,4 @@
-"""Signals of a run, computed in a process: the scores of a reference model, and the values of the oracle."""
+"""Signals of a run, computed in a separate process: reference scores and oracle values."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from actfocus_core.runs import Run
 from actfocus_studio.jobs.worker import READ_ONLY, Status, Worker
 
 REFERENCES = ("tiny",)
-"""Models that a page may score a run with: those that come with the package."""
+"""Reference models that a page may request: those shipped with the package."""
 VALUES = {"optimal": ["--no-policy"], "policy": [], "answers": ["--no-policy", "--answers"]}
-"""What a page may have the oracle compute -> the options of ``actfocus oracle``."""
+"""Oracle values that a page may request -> options of ``actfocus oracle``."""
 LEAST_RESAMPLES = 10
-"""The page has its own intervals: those that the command prints are not looked at."""
+"""Bootstrap resamples of the command. Its intervals are not used: the page computes its own."""
 
 
 class Signals(Worker):
-    """The one piece of work on a run's signals that may run: scoring by a reference model, or the oracle's values."""
+    """At most one running computation of signals: reference scores or oracle values."""
 
     def __init__(self, read_only: bool = False):
         super().__init__(
-            "signals of a run are already being computed, perhaps from another page; wait for that or cancel it"
+            "signals are already being computed, possibly started from another page; wait for that or cancel it"
         )
         self.read_only = read_only
 
     def score(self, run: Run, name: str, reference: object) -> Status:
-        """Score the run of this name. Raises ActFocusError for another reference than REFERENCES has, where the run
-        cannot be written, while another work is done, and in a studio that is read only."""
+        """Score a run with a reference model.
+
+        Raises ActFocusError for a reference not in REFERENCES, where the run cannot be written, while another
+        computation runs, and in a read-only studio.
+        """
         if reference not in REFERENCES:
             raise ActFocusError(f"unknown reference; there are {', '.join(REFERENCES)}")
         return self._begin(["score", "--reference", reference], run, name)
 
     def judge(self, run: Run, name: str, step: int, values: object) -> Status:
-        """Compute the oracle's values of a step. Raises ActFocusError for others than VALUES has, where the run does not
-        say what was played or cannot be written, or while another work is done."""
+        """Compute oracle values of a step.
+
+        Raises ActFocusError for a key not in VALUES, where the run does not record its environment or cannot be
+        written, while another computation runs, and in a read-only studio.
+        """
         if not isinstance(values, str) or values not in VALUES:
             raise ActFocusError(f"unknown values; there are {', '.join(VALUES)}")
         stored.env_options(run)
@@ -45,5 +51,5 @@ class Signals(Worker):
         if self.read_only:
             raise ActFocusError(READ_ONLY)
         run.demand_writable()
-        # An absolute path: whatever the run is called, it is no option.
+        # An absolute path cannot be mistaken for an option.
         return self.launch([*arguments, str(run.path.resolve())], None, name)

@@ -1,4 +1,4 @@
-"""One process of the ``actfocus`` command at a time: started, followed, cancelled. No page can take it down by closing."""
+"""A single ``actfocus`` process at a time: started, followed and cancelled, independent of any page."""
 
 from __future__ import annotations
 
@@ -21,24 +21,22 @@ from actfocus_core import processes
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import hidden_path
 
-READ_ONLY = (
-    "this studio is for looking only: nothing is trained, rolled out or scored here; start your own with `actfocus app`"
-)
+READ_ONLY = "this studio is read-only: it cannot train, roll out or score; start your own with `actfocus app`"
 PATIENCE = 3.0
-"""Seconds between asking a process to end and killing it."""
+"""Seconds between SIGTERM and SIGKILL."""
 RESULT_MAX = 2_000_000
-"""Bytes of what a command prints that are read."""
+"""Maximum number of bytes read from a command's output."""
 
 
 @dataclass
 class Status:
-    """How far the work is: what every page that looks is shown."""
+    """The progress of a job, as shown on every page."""
 
     state: str = "idle"
     """idle | running | done | failed | cancelled"""
     id: str = ""
     run: str = ""
-    """The name of what is made or worked on."""
+    """Name of the run that is created or processed."""
     phase: str = "starting"
     done: int = 0
     total: int = 0
@@ -50,10 +48,10 @@ class Status:
 class _Job:
     process: subprocess.Popen
     out: Path | None
-    """What it makes, of which nothing stays where it fails."""
+    """The output path; removed if the job fails."""
     status: Status
     printed: IO[bytes]
-    """What the command writes to its output: a file, which cannot fill up as a pipe does."""
+    """The command's standard output: a file, because a pipe could fill up."""
     fine: tuple[int, ...]
     result: dict | None = None
     phase_began: float = field(default_factory=time.monotonic)
@@ -62,7 +60,7 @@ class _Job:
 
 
 class Worker:
-    """One process of the ``actfocus`` command at a time, whoever started it."""
+    """A single ``actfocus`` process at a time, shared by all pages."""
 
     def __init__(self, busy: str):
         self._busy = busy
@@ -78,16 +76,15 @@ class Worker:
         cwd: Path | None = None,
         fine: tuple[int, ...] = (0,),
     ) -> Status:
-        """Start the command with these arguments; ``out``: what it makes; ``fine``: its exit codes of success.
+        """Start the command with these arguments.
 
-        ``name``: how the status calls it; by default ``out``'s name.
-
-        Raises ActFocusError, ``busy``, while another one runs.
+        ``out``: its output path; ``name``: its name in the status, by default that of ``out``; ``fine``: exit codes that
+        count as success. Raises ActFocusError while another job runs.
         """
         with self._lock:
             if self._job and self._job.status.state == "running":
                 raise ActFocusError(self._busy)
-            printed = tempfile.TemporaryFile()  # noqa: SIM115 - read and closed when the process has ended
+            printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
             process = processes.start(
                 processes.python("actfocus_core.cli", *arguments, "--progress", "jsonl"),
                 stdin=subprocess.DEVNULL,
@@ -103,15 +100,15 @@ class Worker:
         return self.status()
 
     def status(self) -> Status:
-        """A copy of where things stand."""
+        """A copy of the current status."""
         return Status(**asdict(self._job.status)) if self._job else Status()
 
     def result(self) -> dict | None:
-        """What the command printed with ``--json``, once it is done."""
+        """The JSON object that the command printed, once it is done."""
         return self._job.result if self._job else None
 
     def cancel(self) -> None:
-        """End what is running, if anything, and leave nothing of it behind."""
+        """End the running job, if any, and remove its output."""
         job = self._job
         if job and job.process.poll() is None:
             job.cancelled = True
@@ -124,7 +121,7 @@ class Worker:
         code = job.process.wait()
         job.result = _printed(job.printed)
         if code and job.out:
-            # Killed in the middle of writing: what had not appeared yet. A run that is there stays.
+            # Partial output of a killed process. A run that is complete is kept.
             shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
         if job.cancelled:
@@ -152,7 +149,7 @@ class Worker:
 
 
 def _printed(file: IO[bytes]) -> dict | None:
-    """The object of JSON a command printed; None where it printed none."""
+    """The JSON object that a command printed; None where it printed none."""
     with file:
         file.seek(0)
         try:
@@ -163,16 +160,16 @@ def _printed(file: IO[bytes]) -> dict | None:
 
 
 def how_it_ended(code: int) -> str:
-    """A process's exit code, in words; negative: the signal that killed it."""
+    """An exit code in words; negative: the signal that killed the process."""
     if code >= 0:
-        return f"its process ended with code {code}"
+        return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name
     return f"its process was killed ({name})" + (
-        "; where nobody did that, the machine's memory was spent" if name == "SIGKILL" else ""
+        "; if nobody did this, the machine ran out of memory" if name == "SIGKILL" else ""
     )
 
 
 def give_way(process: subprocess.Popen) -> None:
-    """Let everything else on the machine go before this process, the page first of all."""
+    """Lower the priority of a process, so that the pages stay responsive."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, process.pid, 10)

@@ -1,1 +1,1 @@
-"""The process that answers what-ifs, and the answers that are kept."""
+"""The process that computes what-ifs, and its stored results."""

@@ -1,4 +1,4 @@
-"""The answers that are kept: in their run, or for as long as the studio runs."""
+"""Stored what-ifs: in the folder of their run, or temporary until the studio ends."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ LISTED = 50
 
 
 class Answers:
-    """What-ifs of runs, read where the process put them."""
+    """Reads what-ifs from where the process stored them."""
 
     def __init__(self, process: WhatIfProcess):
         self._process = process
         self._latest: LruCache[whatif.WhatIf] = LruCache(4)
 
     def listing(self, run: Run) -> list[dict]:
-        """The run's what-ifs, the newest first, and those that could not be kept in it."""
+        """The run's what-ifs, newest first, including temporary ones."""
         spare = self._process.spare(run)
         rows = [{**row, "kept": True} for row in whatif.listing(run)]
         rows += [{**row, "kept": False} for row in whatif.listing(run, spare)] if spare.is_dir() else []
         return sorted(rows, key=lambda row: row["created"], reverse=True)[:LISTED]
 
     def load(self, run: Run, id: object) -> tuple[whatif.WhatIf, bool]:
-        """The what-if, or what is known of it, and whether it is or will be kept in the run.
+        """A what-if, possibly partial, and whether it is or will be stored in the run's folder.
 
-        Raises ActFocusError where there is none of that id.
+        Raises ActFocusError for an unknown id.
         """
         if not isinstance(id, str) or not whatif.is_id(id):
             raise ActFocusError(
-                "the what-if in the address is none: it reads replay-, branch- or edit- and twelve digits"
+                "invalid what-if id in the address; it must be replay-, branch- or edit- followed by twelve digits"
             )
         for folder, kept in (
             (run.path / "whatif", True),

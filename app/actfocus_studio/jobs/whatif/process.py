@@ -1,4 +1,4 @@
-"""The one process that answers what-ifs: it stays, with the policy loaded, so that an answer takes seconds."""
+"""The process that computes what-ifs. It stays alive with the policy loaded, so that a result takes seconds."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from actfocus_core.runs import Run
 from actfocus_studio.jobs.whatif.worker import FIRST, spare_of
 from actfocus_studio.jobs.worker import Status, how_it_ended
 
-BUSY = "another what-if is being worked on, perhaps from another page; wait for it or cancel it"
+BUSY = "another what-if is being computed, possibly started from another page; wait for it or cancel it"
 
 
 @dataclass
 class Answering(Status):
-    """How far the work is, and the answer: ``run`` is the run's name."""
+    """The progress of a what-if, and the id of its result."""
 
     kind: str = ""
     answer: str = ""
-    """The what-if's id, once it is done."""
+    """Id of the what-if, once it is complete."""
     kept: bool = True
-    """It lies in the run's folder; else it is there only as long as the studio runs."""
+    """Whether it is stored in the run's folder, else it is temporary until the studio ends."""
     seconds: float = 0.0
     first: str = ""
-    """The what-if's id, once a part of its answer is there."""
+    """Id of the what-if, once a partial result is available."""
     first_seconds: float = 0.0
 
 
 class WhatIfProcess:
-    """One request at a time, whoever made it. Safe to use from several threads."""
+    """Computes one what-if at a time, for all pages. Thread-safe."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -49,33 +49,33 @@ class WhatIfProcess:
         atexit.register(self.close)
 
     def warm(self) -> None:
-        """Have the process loaded before somebody asks."""
+        """Start the process before the first request."""
         with self._lock:
             self._ensure()
 
-    def start(self, run: Run, name: str, kind: str, asked: dict) -> Answering:
-        """Ask a question about the run of this name. Raises ActFocusError while another one is worked on."""
+    def start(self, run: Run, name: str, kind: str, arguments: dict) -> Answering:
+        """Start computing a what-if of a run. Raises ActFocusError while another one is computed."""
         with self._lock:
             if self._status.state == "running":
                 raise ActFocusError(BUSY)
             process = self._ensure()
             self._count, self._began = self._count + 1, time.monotonic()
             self._status = Answering("running", f"{name}-{self._count}", name, kind=kind)
-            line = json.dumps({"run": str(run.path), "kind": kind, "asked": asked, "spare": str(self._spare)})
+            line = json.dumps({"run": str(run.path), "kind": kind, "asked": arguments, "spare": str(self._spare)})
             try:
                 process.stdin.write(line + "\n")
                 process.stdin.flush()
             except OSError:
-                self._ended(process, "its process could not be reached; try again")
+                self._ended(process, "the process is not responding; try again")
         return self.status()
 
     def status(self) -> Answering:
-        """A copy of where things stand."""
+        """A copy of the current status."""
         with self._lock:
             return Answering(**asdict(self._status))
 
     def cancel(self) -> None:
-        """End what is worked on, if anything."""
+        """Cancel the running computation, if any."""
         with self._lock:
             if self._status.state == "running":
                 self._status.state, self._status.message = "cancelled", "cancelled; nothing was kept"
@@ -83,18 +83,18 @@ class WhatIfProcess:
                 self._process = None
 
     def close(self) -> None:
-        """End the process; what could not be kept in its run is gone."""
+        """End the process and delete temporary results."""
         self.cancel()
         if self._process:
             processes.end(self._process, 0.0)
         shutil.rmtree(self._spare, ignore_errors=True)
 
     def spare(self, run: Run) -> Path:
-        """Where answers lie whose run could not be written."""
+        """Folder of results whose run could not be written."""
         return spare_of(run, self._spare)
 
     def first(self, run: Run) -> Path:
-        """Where answers lie of which a part is there."""
+        """Folder of partial results."""
         return spare_of(run, self._spare, FIRST)
 
     # --- the process ---------------------------------------------------------------------
@@ -114,7 +114,7 @@ class WhatIfProcess:
         return self._process
 
     def _follow(self, process: subprocess.Popen) -> None:
-        """Take what the process says until it ends."""
+        """Read messages of the process until it ends."""
         complaints: deque = deque(maxlen=20)
         threading.Thread(
             target=lambda: complaints.extend(line.strip() for line in process.stderr if line.strip()), daemon=True
@@ -134,16 +134,16 @@ class WhatIfProcess:
         if self._status.state == "running":
             self._status.state, self._status.message = "failed", message
 
-    def _take(self, said: dict) -> None:
+    def _take(self, message: dict) -> None:
         status = self._status
         if status.state != "running":
             return
         status.seconds = round(time.monotonic() - self._began, 2)
-        if "error" in said:
-            status.state, status.message = "failed", said["error"]
-        elif "first" in said:
-            status.first, status.first_seconds = said["first"], status.seconds
-        elif "id" in said:
-            status.state, status.answer, status.kept = "done", said["id"], said["kept"]
-        elif "phase" in said:
-            status.phase, status.done, status.total = said["phase"], said["done"], said["total"]
+        if "error" in message:
+            status.state, status.message = "failed", message["error"]
+        elif "first" in message:
+            status.first, status.first_seconds = message["first"], status.seconds
+        elif "id" in message:
+            status.state, status.answer, status.kept = "done", message["id"], message["kept"]
+        elif "phase" in message:
+            status.phase, status.done, status.total = message["phase"], message["done"], message["total"]

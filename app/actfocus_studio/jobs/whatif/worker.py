@@ -1,9 +1,9 @@
-"""The process that answers what-ifs: torch and a policy are loaded once, then a request a line.
+"""The process that computes what-ifs: it loads torch and a policy once, then reads one request per line.
 
-In, a JSON object a line: ``run`` (its folder), ``kind``, ``asked`` (arguments), ``spare`` (a folder for
-answers whose run cannot be written). Out, a JSON object a line: ``ready``; ``phase, done, total``;
-``first``, the id of an answer of which a part lies in ``spare``; ``id, kept`` or ``error``. It ends with its
-input, or when nobody has asked for a while.
+Input, one JSON object per line: ``run`` (its folder), ``kind``, ``asked`` (arguments), ``spare`` (a folder for
+results whose run cannot be written). Output, one JSON object per line: ``ready``; ``phase, done, total``;
+``first``, the id of a partial result in ``spare``; ``id, kept`` or ``error``. The process ends with its input, or after
+IDLE_SECONDS without a request.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from actfocus_core.runs import Run, slug
 
 IDLE_SECONDS = 900
 FIRST = "first"
-"""The folder of answers of which only a part is known."""
+"""Name of the folder of partial results."""
 
 
 def main() -> None:
-    """Answer until the input ends."""
-    # What a library prints must not stand between the answers.
+    """Answer requests until the input ends."""
+    # Output of libraries must not mix with the answers.
     out, lock = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1), threading.Lock()
     os.dup2(2, 1)
 
-    def tell(**said) -> None:
+    def send(**message) -> None:
         with lock:
-            out.write(json.dumps(said) + "\n")
+            out.write(json.dumps(message) + "\n")
 
     _warm()
-    tell(ready=True)
+    send(ready=True)
     while select.select([sys.stdin.buffer.raw], [], [], IDLE_SECONDS)[0]:
         line = _line()
         if not line:
             return
-        _answer(json.loads(line), tell)
+        _answer(json.loads(line), send)
 
 
-def _answer(request: dict, tell) -> None:
+def _answer(request: dict, send) -> None:
     spare = Path(request["spare"])
     try:
         what = KINDS[request["kind"]](
             Run.open(request["run"]),
             request["asked"],
-            lambda phase, done, total: tell(phase=phase, done=done, total=total),
-            lambda what: _first(Run.open(request["run"]), what, spare, tell),
+            lambda phase, done, total: send(phase=phase, done=done, total=total),
+            lambda what: _first(Run.open(request["run"]), what, spare, send),
         )
-        tell(id=what.id, kept=_store(Run.open(request["run"]), what, spare))
+        send(id=what.id, kept=_store(Run.open(request["run"]), what, spare))
     except ActFocusError as error:
-        tell(error=str(error))
+        send(error=str(error))
 
 
 def _line() -> bytes:
-    """One line, read byte by byte: nothing is taken out of the pipe that ``select`` should see."""
+    """One line, read unbuffered, so that ``select`` sees all unread input."""
     raw, line = sys.stdin.buffer.raw, b""
     while (byte := raw.read(1)) and byte != b"\n":
         line += byte
@@ -67,7 +67,7 @@ def _line() -> bytes:
 
 
 def _warm() -> None:
-    """Everything an answer needs that takes seconds to import or load."""
+    """Import and load everything that takes seconds."""
     from actfocus_core.counterfactual import (
         branch,  # noqa: F401
         edit,  # noqa: F401
@@ -79,32 +79,32 @@ def _warm() -> None:
 
 
 def _store(run: Run, what, spare: Path) -> bool:
-    """Whether the answer could be kept in its run; else it lies in ``spare``."""
+    """Store a result in its run, or in ``spare`` if that fails; return whether it is in the run."""
     from actfocus_core.counterfactual.store import store
 
     try:
         store(run, what)
         return True
     except ActFocusError:
-        store(run, what, _made(spare_of(run, spare)))
+        store(run, what, _create(spare_of(run, spare)))
         return False
 
 
-def _first(run: Run, what, spare: Path, tell) -> None:
-    """Say that a part of the answer is there; where it cannot be put down, the whole is waited for."""
+def _first(run: Run, what, spare: Path, send) -> None:
+    """Store a partial result and report it; if it cannot be stored, only the complete result is reported."""
     from actfocus_core.counterfactual.store import store
 
     with suppress(ActFocusError):
-        store(run, what, _made(spare_of(run, spare, FIRST)))
-        tell(first=what.id)
+        store(run, what, _create(spare_of(run, spare, FIRST)))
+        send(first=what.id)
 
 
 def spare_of(run: Run, spare: Path, *under: str) -> Path:
-    """Where answers about a run lie that are not in its folder."""
+    """Folder of results of a run that are not stored in the run itself."""
     return spare.joinpath(*under, slug(str(run.path)))
 
 
-def _made(folder: Path) -> Path:
+def _create(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -112,29 +112,29 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _replay(run: Run, asked: dict, tell, first):
+def _replay(run: Run, arguments: dict, progress, first):
     from actfocus_core.counterfactual.replay import replay
 
-    return replay(run, **asked, on_progress=tell, on_first=first)
+    return replay(run, **arguments, on_progress=progress, on_first=first)
 
 
-def _branch(run: Run, asked: dict, tell, first):
+def _branch(run: Run, arguments: dict, progress, first):
     from actfocus_core.counterfactual.branch import branch
 
-    who = _policy(str(run.path), run.trajectory(asked["id"]).step)
-    return branch(run, policy=who, **asked, on_progress=lambda done, total: tell("rollout", done, total))
+    policy = _policy(str(run.path), run.trajectory(arguments["id"]).step)
+    return branch(run, policy=policy, **arguments, on_progress=lambda done, total: progress("rollout", done, total))
 
 
-def _edit(run: Run, asked: dict, tell, first):
+def _edit(run: Run, arguments: dict, progress, first):
     from actfocus_core.counterfactual.edit import edit
 
-    tell("score", 0, 1)
-    return edit(run, reference=_reference(asked.pop("model")), **asked)
+    progress("score", 0, 1)
+    return edit(run, reference=_reference(arguments.pop("model")), **arguments)
 
 
 @lru_cache(2)
 def _policy(path: str, step: int):
-    """The policy that sampled a step."""
+    """The policy that sampled the rollouts of a step."""
     from actfocus_core.counterfactual.history import policy_before
 
     return policy_before(Run.open(path), step)

@@ -1,1 +1,1 @@
-"""The Compare page: trajectories or schemes side by side, and all schemes in tables."""
+"""The Compare page: trajectories or schemes side by side, and tables of all schemes."""

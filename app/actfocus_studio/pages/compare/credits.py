@@ -1,4 +1,4 @@
-"""What the schemes do with a batch, as the Compare page shows it: plain JSON values."""
+"""Credit, scheme table and scoreboards of a batch for the Compare page, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from actfocus_studio.data.serialize import numbers, plain
 from actfocus_studio.data.view import KEPT, TUNED, View
 
 TOP = 95
-"""Percentile of |credit| over the response tokens at which the colour is full: a few outliers do not
-bleach all the rest."""
-TRUTHS = {"policy": ("policy", "the policy’s own advantage"), "oracle": ("optimal", "perfect play")}
-"""Whose values -> what the page calls them and how it says it."""
+"""Percentile of |credit| over the response tokens at which the colour scale saturates, so that outliers do not
+wash out the rest."""
+TRUTHS = {
+    "policy": ("policy", "advantages of the policy, A^π"),
+    "oracle": ("optimal", "advantages of the optimal policy, A*"),
+}
+"""Prefix of the signals of a ground truth -> its name in requests, and its title on the page."""
 
 
 def token_credit(scored: ScoredBatch, name: str, view: View, id: str) -> tuple[dict, float]:
-    """A scheme's effective credit of one trajectory, and where its scale ends.
+    """The effective credit of one trajectory under a scheme, and the magnitude at which its colour scale saturates.
 
-    Credit is c times N, the response tokens of the batch: under Uniform the advantage itself, and so
-    comparable between batches. ``credit`` is a value a token, None where the scheme lacks a
-    signal (``missing``) or the trajectory has no return.
+    Credit is scaled by N, the number of response tokens of the batch. Under Uniform it then equals the advantage,
+    and values of different batches are comparable. ``credit`` has one value per token; it is None where a signal
+    that the scheme needs is ``missing``, or the trajectory has no return.
     """
     batch = scored.batch
-    given = view.kept_params() if name == KEPT else view.scheme_params().get(name.rpartition(":")[2], {})
-    credit = get_scheme(TUNED if name == KEPT else name).compute(batch, **given)
+    params = view.kept_params() if name == KEPT else view.scheme_params().get(name.rpartition(":")[2], {})
+    credit = get_scheme(TUNED if name == KEPT else name).compute(batch, **params)
     if credit.missing or id not in batch.ids:
         return {"credit": None, "missing": list(credit.missing)}, 0.0
     scaled = credit.effective() * batch.response.sum()
@@ -37,10 +40,10 @@ def token_credit(scored: ScoredBatch, name: str, view: View, id: str) -> tuple[d
 
 
 def table(scored: ScoredBatch, view: View) -> dict:
-    """What ``actfocus_core.analysis.comparison.compare`` says of every scheme, with the null controls where the view asks."""
+    """The comparison of all schemes on a batch, including null controls where the view requests them."""
     batch = scored.batch
-    found = compare(batch, credits_of(batch, list(SCHEMES), view.controls, view.scheme_params()))
-    return plain(found) | {
+    comparison = compare(batch, credits_of(batch, list(SCHEMES), view.controls, view.scheme_params()))
+    return plain(comparison) | {
         "rollouts": len(batch.ids),
         "unscored": scored.unscored,
         "tokens": int(batch.response.sum()),
@@ -48,14 +51,14 @@ def table(scored: ScoredBatch, view: View) -> dict:
 
 
 def boards(scored: ScoredBatch, view: View) -> list[dict]:
-    """A scoreboard for each truth that the batch carries."""
+    """A scoreboard for each ground truth whose values the batch has."""
     batch = scored.batch
-    known = [of for of in TRUTHS if batch.has(f"{of}_q") and batch.has(f"{of}_v")]
-    if not known:
+    available = [oracle for oracle in TRUTHS if batch.has(f"{oracle}_q") and batch.has(f"{oracle}_v")]
+    if not available:
         return []
     credits = credits_of(batch, list(SCHEMES), view.controls, view.scheme_params())
     return [
-        plain(scoreboard(batch, credits, Truth.of(batch, of)).to_dict())
-        | {"values": TRUTHS[of][0], "truth": TRUTHS[of][1], "rollouts": len(batch.ids)}
-        for of in known
+        plain(scoreboard(batch, credits, Truth.of(batch, oracle)).to_dict())
+        | {"values": TRUTHS[oracle][0], "truth": TRUTHS[oracle][1], "rollouts": len(batch.ids)}
+        for oracle in available
     ]

@@ -1,4 +1,4 @@
-/* The Compare page: two trajectories or two schemes side by side, and all schemes in tables. */
+/* The Compare page: two trajectories or two schemes side by side, and tables of all schemes. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -16,13 +16,13 @@
   let number_ = 0;
   const page = { built: false, done: {}, errors: {}, actions: [], panes: [], data: {}, focus: null };
 
-  // --- what is asked: one question at a time, always the newest view -------------------------------
+  // --- requests: one at a time, always for the newest view -----------------------------------------
 
   const scheme = (side) => store.place[`scheme_${side}`] || DEFAULT[side];
   const tuned = (name) => name.split(':').pop() === 'actfocus';
-  const KEPT = 'kept'; // ActFocus as it was kept as B in the left bar
+  const KEPT = 'kept'; // ActFocus with the setting kept as B in the sidebar
 
-  /* Part -> what its answer depends on. */
+  /* Part of the page -> the values that its answer depends on. */
   function keys() {
     const { place: p, settings: s } = store;
     const method = [s.alpha, s.beta, s.signal];
@@ -37,10 +37,10 @@
     if (!send || busy || !page.built || store.place.tab !== 'compare' || !store.place.trajectory) return;
     forget();
     const action = page.actions.shift();
-    const wanted = keys();
-    const part = PARTS.find((name) => JSON.stringify(wanted[name]) !== page.done[name]);
+    const current = keys();
+    const part = PARTS.find((name) => JSON.stringify(current[name]) !== page.done[name]);
     if (!action && !part) return;
-    busy = { op: action ? action.op : part, key: action ? null : JSON.stringify(wanted[part]), number: ++number_, since: performance.now() };
+    busy = { op: action ? action.op : part, key: action ? null : JSON.stringify(current[part]), number: ++number_, since: performance.now() };
     if (busy.op === 'truth' || busy.op === 'schemes') page[busy.op].setAttribute('aria-busy', 'true');
     const { run, reference, step, trajectory, scheme_a, scheme_b, kept, other_run, other, controls } = store.place;
     const { alpha, beta, signal } = store.settings;
@@ -48,7 +48,7 @@
       ...action, op: busy.op, number: busy.number });
   }
 
-  /* Another trajectory was gone to: what stood beside the last one is not its prompt. */
+  /* When another trajectory is opened, pane B is reset: its trajectory belongs to another prompt. */
   function forget() {
     const at = JSON.stringify([store.place.run, store.place.trajectory]);
     if (page.at && page.at !== at) Object.assign(store.place, { other: '', other_run: '' });
@@ -110,14 +110,14 @@
     page.alert.setAttribute('role', 'alert');
     page.pickers = { a: picker('a'), b: picker('b') };
     page.where = el('select', '', { onchange: () => elsewhere(+page.where.value) });
-    page.where.setAttribute('aria-label', 'Where B is from');
+    page.where.setAttribute('aria-label', 'Source of B');
     page.member = el('select', '', { onchange: () => beside(page.places[page.where.value].run, page.member.value) });
     page.member.setAttribute('aria-label', 'Rollout of B');
     page.controls = el('input', '', { type: 'checkbox', onchange: () => { store.place.controls = page.controls.checked ? '1' : ''; store.remember(); } });
-    page.report = el('button', 'af-button', { type: 'button', onclick: () => { page.report.disabled = true; act({ op: 'report' }); } }, 'Report of this batch');
+    page.report = el('button', 'af-button', { type: 'button', onclick: () => { page.report.disabled = true; act({ op: 'report' }); } }, 'Download report');
     page.file = el('span', '');
-    page.asTable = el('button', 'af-button', { type: 'button', onclick: () => { page.rows.hidden = !page.rows.hidden; listTokens(); } }, 'Tokens as a table');
-    page.rows = wide('The tokens and their credit as tables');
+    page.asTable = el('button', 'af-button', { type: 'button', onclick: () => { page.rows.hidden = !page.rows.hidden; listTokens(); } }, 'Show tokens as a table');
+    page.rows = wide('Tokens and their credit');
     page.rows.classList.add('af-rows');
     page.rows.hidden = true;
     page.legend = el('div', 'af-legend');
@@ -130,15 +130,15 @@
     page.cancel = el('button', 'af-button', { type: 'button', hidden: true, onclick: () => act({ op: 'cancel' }) }, 'Cancel');
     page.job = el('p', 'af-job-line', page.told, page.cancel);
     page.job.setAttribute('role', 'status');
-    page.schemes = wide('What every scheme does', el('p', 'af-quiet', 'Computing …'));
-    page.spearman = wide('How alike the schemes are', el('p', 'af-quiet', 'Computing …'));
-    page.truth = wide('Against the truth', el('p', 'af-quiet', 'Looking for the truth …'));
+    page.schemes = wide('Credit schemes', el('p', 'af-quiet', 'Computing …'));
+    page.spearman = wide('Rank correlation between schemes', el('p', 'af-quiet', 'Computing …'));
+    page.truth = wide('Scoreboard against ground truth', el('p', 'af-quiet', 'Computing …'));
     const swap = el('button', 'af-button', { type: 'button', title: 'Swap the schemes of A and B',
       onclick: () => choose({ a: scheme('b'), b: scheme('a') }) }, '⇄ Swap');
     page.element.classList.add('af-compare');
     page.element.replaceChildren(page.alert,
       el('div', 'af-picker', el('label', '', el('b', '', 'A '), page.pickers.a), el('label', '', el('b', '', 'B '), page.pickers.b), swap,
-        el('span', 'af-beside', el('span', 'af-quiet', 'B shows '), page.where, page.member),
+        el('span', 'af-beside', el('span', 'af-quiet', 'B: '), page.where, page.member),
         el('label', 'af-check', page.controls, 'null controls'), page.asTable, page.report, page.file),
       page.note, el('div', 'af-sticky', page.legend, page.readout), page.grid, page.rows,
       page.job, page.schemes, page.truth, page.spearman, page.live);
@@ -148,7 +148,7 @@
     act({ op: 'job' });
   }
 
-  /* A table that may be wider than the page: the keyboard scrolls it too. */
+  /* A region for a table that may be wider than the page; it is focusable, so the keyboard can scroll it. */
   function wide(label, ...children) {
     const node = el('section', 'af-wide', { tabIndex: 0 }, ...children);
     node.setAttribute('role', 'region');
@@ -162,7 +162,7 @@
     return node;
   }
 
-  /* Every scheme, what lacks a signal greyed; the null controls where they are switched on. */
+  /* All schemes, and null controls if enabled; those that lack a signal are disabled. */
   function fillPickers() {
     const table = page.data.table;
     const lacking = new Set(table ? table.schemes.filter((row) => row.missing.length).map((row) => row.scheme) : []);
@@ -177,9 +177,9 @@
     }
   }
 
-  const titleOf = (name) => (name === KEPT ? `Kept as B: ${store.kept() ? store.describe(store.kept()) : 'nothing yet, see the left bar'}` : tables.facts(page.menu, name).title);
+  const titleOf = (name) => (name === KEPT ? `Kept as B: ${store.kept() ? store.describe(store.kept()) : 'none yet (sidebar: “Keep as B”)'}` : tables.facts(page.menu, name).title);
 
-  /* A lesson may have chosen other schemes than the pickers show. */
+  /* Follow schemes that a lesson has chosen. */
   function adapt() {
     if (!page.adopted || (page.pickers.a.value === scheme('a') && page.pickers.b.value === scheme('b') && page.controls.checked === Boolean(store.place.controls))) return;
     page.controls.checked = Boolean(store.place.controls);
@@ -195,9 +195,9 @@
 
   function note() {
     const { settings: s } = store;
-    page.note.textContent = `ActFocus here is as set on the left: α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}, ${store.signalTitle(s.signal)}; every other scheme has its own defaults.`
-      + (s.scope !== 'batch' ? ' μ and σ are the batch’s, whatever is chosen there.' : '')
-      + ' Credit is keep × weight × advantage over its sum of weights, times the response tokens of the batch: under Uniform it is the advantage.';
+    page.note.textContent = `ActFocus uses the setting of the sidebar: α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}, ${store.signalTitle(s.signal)}. All other schemes use their defaults.`
+      + (s.scope !== 'batch' ? ' On this page μ and σ are always those of the batch.' : '')
+      + ' Credit is mask × weight × advantage, divided by the sum of weights and multiplied by the number of response tokens of the batch; under Uniform it equals the advantage.';
   }
 
   // --- the panes -----------------------------------------------------------------------------------
@@ -208,7 +208,7 @@
     page.data.panes = data;
     page.same = !data.right;
     page.focus = null;
-    page.readout.textContent = 'Hover over a token, or walk through them with the arrow keys.';
+    page.readout.textContent = 'Hover over a token, or select one with the arrow keys.';
     const sides = [['a', data.left], ['b', data.right || data.left], ...(page.same ? [['difference', data.left]] : [])];
     page.panes = sides.map(([side, t]) => pane(side, t));
     page.grid.replaceChildren(...page.panes.map((p) => p.node));
@@ -217,7 +217,7 @@
     page.legend.replaceChildren(tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
   }
 
-  /* The server has checked what the address said; from then on only the page changes it. */
+  /* Take over the values that the server has validated; after that only the page changes them. */
   function adopt({ view, right, notes }) {
     if (!page.adopted) {
       Object.assign(store.place, { scheme_a: view.scheme_a, scheme_b: view.scheme_b, controls: view.controls ? '1' : '' });
@@ -234,7 +234,7 @@
 
   function pane(side, t) {
     const p = panes.create(side === 'difference' ? 'A − B' : side.toUpperCase(), '', t);
-    p.box.setAttribute('aria-label', side === 'difference' ? 'Difference of the two, token by token' : `Trajectory in pane ${side.toUpperCase()}`);
+    p.box.setAttribute('aria-label', side === 'difference' ? 'Difference A − B per token' : `Trajectory in pane ${side.toUpperCase()}`);
     return Object.assign(p, { side });
   }
 
@@ -250,15 +250,15 @@
       p.what.textContent = about(p, data);
     }
     const end = number(data.top, 2);
-    page.legend.replaceChildren(el('span', 'af-ramp', { title: 'The same scale in every pane; beyond its ends the colour stays full.' },
+    page.legend.replaceChildren(el('span', 'af-ramp', { title: 'All panes share this scale; colours saturate at its ends.' },
       el('span', 'af-ramp-end', `≤ −${end}`), el('span', 'af-ramp-bar credit'), el('span', 'af-ramp-end', `≥ +${end}`),
-      el('span', 'af-quiet', 'credit: blue is made likelier, brown less likely')),
+      el('span', 'af-quiet', 'credit: blue tokens become more likely, brown ones less likely')),
     tokens.kindKeys([...page.panes[0].model.shown, ...page.panes[1].model.shown]));
     if (page.focus) tell(...page.focus);
     listTokens();
   }
 
-  /* The tokens of the panes as rows of numbers instead of text in colours, where that is wished for. */
+  /* The table of tokens, an alternative to coloured text. */
   function listTokens() {
     const on = !page.rows.hidden;
     page.asTable.setAttribute('aria-pressed', String(on));
@@ -268,7 +268,7 @@
   }
 
   function about(p, data) {
-    if (p.side === 'difference') return p.model.known ? 'what A gives more (blue) or less (brown) than B' : 'unavailable';
+    if (p.side === 'difference') return p.model.known ? 'credit under A minus credit under B: blue above 0, brown below' : 'unavailable';
     const t = p.data;
     const lacking = data[p.side].missing;
     const reason = lacking.length ? `unavailable: no ${lacking.join(', ')}; ${page.menu.how[lacking[0]]}`
@@ -278,7 +278,7 @@
       + `, ${AF.dom.outcome(t.success)}${reason ? ` · ${reason}` : ''}`;
   }
 
-  /* The numbers of one token in every pane. */
+  /* Write the credit of one token in every pane to the readout. */
   function tell(p, i) {
     page.focus = [p, i];
     const m = p.model;
@@ -291,18 +291,18 @@
       return other.model.kinds[j] < KIND.REASONING ? `${name}${text} not in the loss` : `${name}${text} ${signed(other.model.signed[j])}`;
     });
     page.readout.replaceChildren(...panes.name(p, i),
-      written ? values.join(' · ') : 'the policy read it and did not write it');
+      written ? values.join(' · ') : 'not sampled by the policy, so it has no credit');
   }
 
   const signed = (x) => (Number.isFinite(x) ? `${x > 0 ? '+' : ''}${number(x)}` : 'unavailable');
 
-  // --- what stands beside it ---------------------------------------------------------------------------
+  // --- the trajectory of pane B -------------------------------------------------------------------------
 
   function showPlaces(data) {
     page.places = data.places;
-    const name = (p) => (p.run === store.place.run ? `this prompt at step ${p.step}` : `this prompt in ${p.run}, step ${p.step}`);
-    page.where.replaceChildren(el('option', '', { value: -1 }, 'the same trajectory'),
-      ...data.places.map((p, k) => el('option', '', { value: k }, k ? name(p) : 'another rollout of this prompt')));
+    const name = (p) => (p.run === store.place.run ? `same prompt, step ${p.step}` : `same prompt in ${p.run}, step ${p.step}`);
+    page.where.replaceChildren(el('option', '', { value: -1 }, 'same trajectory'),
+      ...data.places.map((p, k) => el('option', '', { value: k }, k ? name(p) : 'another rollout of the group')));
     const { run, other, other_run } = store.place;
     const k = other ? data.places.findIndex((p) => p.run === (other_run || run) && p.members.some((m) => m.id === other)) : -1;
     page.where.value = k;
@@ -318,13 +318,13 @@
     page.member.value = store.place.other;
   }
 
-  /* Another step or run: the rollout of the same number there, or a different one here. */
+  /* Show a place in pane B: in another step or run the rollout of the same index, in this step a different one. */
   function elsewhere(k) {
     const place = page.places[k];
     if (!place) return beside('', '');
-    const own = page.data.panes.left;
+    const { left } = page.data.panes;
     const here = k === 0;
-    const member = place.members.find((m) => (here ? m.id !== own.id : m.rollout === own.rollout)) || place.members[0];
+    const member = place.members.find((m) => (here ? m.id !== left.id : m.rollout === left.rollout)) || place.members[0];
     return beside(place.run, member.id, k);
   }
 
@@ -351,51 +351,51 @@
 
   function showTruth({ boards, command }) {
     page.data.boards = boards;
-    page.truth.replaceChildren(boards.length ? '' : el('h3', '', 'Against the truth'), ...boards.map((b) => tables.board(page.menu, b)),
+    page.truth.replaceChildren(boards.length ? '' : el('h3', '', 'Scoreboard against ground truth'), ...boards.map((b) => tables.board(page.menu, b)),
       tables.truths(page.menu, command, boards.map((b) => b.values), compute));
   }
 
-  /* Have missing signals computed: `score` by a reference, or `judge` by the oracle. */
+  /* Compute missing signals: `score` with a reference model, `judge` with the oracle. */
   const compute = (op, what) => act({ op, with: what });
 
   function showJob({ job }) {
     const was = page.state;
     page.state = job.state;
-    const mine = job.run === store.place.run;
+    const current = job.run === store.place.run;
     const left = job.seconds_left ? `, about ${AF.dom.duration(job.seconds_left)} left` : '';
     const text = { running: `Computing signals of ${job.run}: ${job.total ? `${job.phase}, ${job.done} of ${job.total}${left}` : 'starting'} … `,
-      failed: mine && was === 'running' ? `Computing signals of ${job.run} failed: ${job.message}` : '',
-      cancelled: was === 'running' ? `Computing signals of ${job.run} was cancelled; what was finished before is kept.` : '',
-      done: mine && was === 'running' ? `The signals of ${job.run} are computed and stored with it.` : '' }[job.state] || '';
+      failed: current && was === 'running' ? `Computing signals of ${job.run} failed: ${job.message}` : '',
+      cancelled: was === 'running' ? `Computing signals of ${job.run} was cancelled. Signals that were already stored are kept.` : '',
+      done: current && was === 'running' ? `The signals of ${job.run} were computed and stored in its folder.` : '' }[job.state] || '';
     if (text) page.told.textContent = text;
     page.cancel.hidden = job.state !== 'running';
     if (job.state === 'running') root.setTimeout(() => act({ op: 'job' }), POLL_MS);
     if (job.state === 'done' && was === 'running') {
       page.done = {};
       const { run, trajectory, filter } = store.place;
-      if (mine) AF.go({ run, trajectory, filter });
+      if (current) AF.go({ run, trajectory, filter });
     }
   }
 
-  /* The report as a file. It is never a page of the studio's own address. */
+  /* Offer the report as a download. It is never rendered under the studio's origin. */
   function showReport({ report, name }) {
     page.report.disabled = false;
     const href = URL.createObjectURL(new Blob([report], { type: 'application/octet-stream' }));
     const link = el('a', 'af-link', { href, download: name }, `Download ${name}`);
     page.file.replaceChildren(link);
     link.click();
-    AF.frame.say('The report is written.');
+    AF.frame.say('Report written.');
   }
 
   const HANDLERS = { panes: showPanes, credit: showCredit, places: showPlaces, schemes: showTable, truth: showTruth,
     job: showJob, score: showJob, judge: showJob, cancel: showJob, report: showReport };
 
-  /* Whether all that the view asks for has been answered. */
+  /* Whether every part of the page shows the current view. */
   function idle() {
-    const wanted = keys();
-    return !busy && !due && !page.actions.length && PARTS.every((name) => JSON.stringify(wanted[name]) === page.done[name]);
+    const current = keys();
+    return !busy && !due && !page.actions.length && PARTS.every((name) => JSON.stringify(current[name]) === page.done[name]);
   }
 
-  /* `state` and `idle` are for tests and the curious: nothing on the page depends on them. */
+  /* `state` and `idle` are for inspection only. */
   AF.compare = { idle, mount, answer, link: (request) => { send = request; soon(); }, state: page };
 })(self);

@@ -1,4 +1,4 @@
-"""Compare: credit schemes side by side on the same rollouts, and against the truth where it is known."""
+"""Compare: credit schemes side by side on the same rollouts, and against ground truth where it is known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from actfocus_core.analysis.scoreboard import COLUMNS
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, SCHEMES
 from actfocus_core.errors import ActFocusError
 from actfocus_core.reports.html import render
+from actfocus_core.reports.sections.scoreboard import HEADS
 from actfocus_core.runs import ANNOTATIONS, Run, slug
 from actfocus_studio.data.catalog import Place, locate
 from actfocus_studio.data.serialize import dump, env_options, finite, played, texts
@@ -22,24 +23,28 @@ from actfocus_studio.shell.studio import Studio
 
 NAME, TITLE = "compare", "Compare"
 PLACES_MAX = 200
-"""Steps and runs offered for the same prompt."""
+"""Maximum number of (run, step) pairs listed for a prompt."""
 FROM_REFERENCE = ("energy", "entropy", "centred_energy", "shift")
-"""What scoring with a reference model brings."""
+"""Signals that scoring with a reference model adds."""
 FROM_ORACLE = {"optimal": "oracle-optimal", "policy": "oracle-policy", "answers": "oracle-answers"}
-"""Of VALUES, what each brings."""
+"""Key of VALUES -> the annotation it adds."""
 
 
 def build(studio: Studio) -> None:
-    """The page is built by its script; requests and answers are JSON strings."""
+    """Add the page. Its script builds it; requests and answers are JSON strings."""
     PageView("compare", menu=menu())
-    asked = Ask("compare")
-    asked.ask(
-        lambda text: answer(text, lambda one: handle(studio, one)), [asked], [asked], trigger_mode="multiple", **PRIVATE
+    channel = Ask("compare")
+    channel.ask(
+        lambda text: answer(text, lambda request: handle(studio, request)),
+        [channel],
+        [channel],
+        trigger_mode="multiple",
+        **PRIVATE,
     )
 
 
 def menu() -> str:
-    """What does not depend on a run: the schemes and where each comes from."""
+    """What does not depend on a run, as JSON: schemes, null controls and the columns of the scoreboard."""
     facts = ("title", "description", "source", "read", "cost", "unit", "evidence", "needs")
     return dump(
         {
@@ -47,6 +52,7 @@ def menu() -> str:
             "controls": CONTROLS,
             "how": HOW_TO_GET,
             "columns": COLUMNS,
+            "heads": HEADS,
             "from_reference": list(FROM_REFERENCE),
             "references": list(REFERENCES),
             "values": {
@@ -57,32 +63,32 @@ def menu() -> str:
     )
 
 
-def handle(studio: Studio, asked: dict) -> dict:
-    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
-    view = View.parse(asked)
-    what = asked.get("op")
+def handle(studio: Studio, request: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError for an unknown operation, run or trajectory."""
+    view = View.parse(request)
+    what = request.get("op")
     if what == "job":
         return {"job": vars(studio.signals.status())}
     if what == "cancel":
         studio.signals.cancel()
         return {"job": vars(studio.signals.status())}
     if not isinstance(what, str) or what not in ANSWERS:
-        raise ActFocusError("the page asked for something unknown; reload it")
+        raise ActFocusError("unknown operation; reload the page")
     name = view.run or studio.catalog.default()
     run = studio.catalog.open(name)
     place, _ = locate(run, view)
-    return ANSWERS[what](studio, replace(view, run=name), run, place, asked)
+    return ANSWERS[what](studio, replace(view, run=name), run, place, request)
 
 
-def panes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """The tokens of the trajectory, and of the other one beside it, if there is one."""
+def panes(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """The tokens of the trajectory, and of the one selected for pane B, if any."""
     left = pane(run, view.run, place.id, view)
     right, notes = None, []
     if view.other:
         try:
             right = pane(*other(studio, view, run), view.other, view)
         except ActFocusError as error:
-            notes.append(f"{error}; the trajectory itself stands on both sides.")
+            notes.append(f"{error}; both panes show the same trajectory.")
     same = right is None or (right["run"], right["id"]) == (left["run"], left["id"])
     return {
         "left": left,
@@ -93,14 +99,14 @@ def panes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> di
 
 
 def other(studio: Studio, view: View, run: Run) -> tuple[Run, str]:
-    """The run of the other trajectory and its name. Raises ActFocusError for one that is not in the list."""
+    """The run of pane B's trajectory, and its name. Raises ActFocusError for a run that is not listed."""
     if view.other_run in ("", view.run):
         return run, view.run
     return studio.catalog.open(view.other_run), view.other_run
 
 
 def pane(run: Run, name: str, id: str, view: View) -> dict:
-    """One trajectory in columns. Raises ActFocusError for an id that the run does not have."""
+    """One trajectory as columns. Raises ActFocusError for an id that is not in the run."""
     t = run.trajectory(id)
     return {
         "run": name,
@@ -116,8 +122,8 @@ def pane(run: Run, name: str, id: str, view: View) -> dict:
     }
 
 
-def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """The credit of both panes' tokens, A on the left, B on the right, on one scale."""
+def credit(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Token credit in panes A and B, and the scale that both share."""
     batch = studio.scored.get(run, place.step, reference(run, place.step, view))
     a, top_a = token_credit(batch, view.scheme_a, view, place.id)
     id = place.id
@@ -130,34 +136,35 @@ def credit(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> d
     return {"a": a, "b": b, "top": max(top_a, top_b) or 1.0}
 
 
-def places(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """Where else the same prompt was played: other rollouts, steps and runs."""
-    own = {"run": view.run, "step": place.step, "members": place.members}
+def places(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Other rollouts of the prompt: in this step, in other steps and in other runs."""
+    here = {"run": view.run, "step": place.step, "members": place.members}
     index = run.index()
     row = index[index["id"] == place.id].iloc[0]
-    found = [own, *_played(run, view.run, int(row["seed"]), place.step)] if _task(run) else [own]
+    found = [here, *_played(run, view.run, int(row["seed"]), place.step)] if _task(run) else [here]
     for name in studio.catalog.paths() if _task(run) else ():
         if name == view.run or len(found) >= PLACES_MAX:
             continue
         try:
-            there = studio.catalog.open(name)
-            if _task(there) == _task(run):
-                found += _played(there, name, int(row["seed"]))
+            candidate = studio.catalog.open(name)
+            if _task(candidate) == _task(run):
+                found += _played(candidate, name, int(row["seed"]))
         except ActFocusError:
-            # A broken run says so where it is opened.
+            # A broken run is reported where it is opened.
             continue
     return {"places": found[:PLACES_MAX]}
 
 
 def _task(run: Run) -> tuple | None:
-    """The environment and how it was made; None where the run does not say, and prompts are not comparable."""
+    """The environment and its options; None where the run does not record them, so prompts are not comparable."""
     env = run.metadata.env
     return (env, dump(env_options(run))) if env else None
 
 
-def _played(run: Run, name: str, seed: int, but: int | None = None) -> list[dict]:
+def _played(run: Run, name: str, seed: int, skip: int | None = None) -> list[dict]:
+    """The rollouts of a prompt by step, except in the step ``skip``."""
     index = run.index()
-    rows = index[(index["seed"] == seed) & (index["step"] != (-1 if but is None else but))]
+    rows = index[(index["seed"] == seed) & (index["step"] != (-1 if skip is None else skip))]
     return [
         {"run": name, "step": int(step), "members": [_member(row) for _, row in members.iterrows()]}
         for step, members in rows.groupby("step")
@@ -173,8 +180,8 @@ def _member(row: pd.Series) -> dict:
     }
 
 
-def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """Mass by kind, effective tokens, sign flips, and how alike the schemes are."""
+def schemes(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Gradient share by token kind, effective tokens, sign flips, and rank correlations between schemes."""
     name = reference(run, place.step, view)
     return {
         "table": table(studio.scored.get(run, place.step, name), view)
@@ -188,24 +195,24 @@ def schemes(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> 
     }
 
 
-def truth(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """How every scheme scores against the truth, where the batch carries it."""
+def truth(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Scores of every scheme against the ground truths that the batch has."""
     batch = studio.scored.get(run, place.step, reference(run, place.step, view))
     return {"boards": boards(batch, view), "command": f"actfocus oracle {run.path} --step {place.step}"}
 
 
-def score(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """Start scoring the run with a reference model, in a process of its own."""
-    return {"job": vars(studio.signals.score(run, view.run, asked.get("with")))}
+def score(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Start scoring the run with a reference model, in a separate process."""
+    return {"job": vars(studio.signals.score(run, view.run, request.get("with")))}
 
 
-def judge(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """Start computing the oracle's values of the step, in a process of its own."""
-    return {"job": vars(studio.signals.judge(run, view.run, place.step, asked.get("with")))}
+def judge(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """Start computing the oracle's values of the step, in a separate process."""
+    return {"job": vars(studio.signals.judge(run, view.run, place.step, request.get("with")))}
 
 
-def report(studio: Studio, view: View, run: Run, place: Place, asked: dict) -> dict:
-    """The run's report, a whole HTML page as text: the page offers it as a file and never opens it itself."""
+def report(studio: Studio, view: View, run: Run, place: Place, request: dict) -> dict:
+    """The report of the step: an HTML document as text, which the page offers as a download and never renders."""
     html, _ = render(run, place.step, reference(run, place.step, view))
     return {"report": html, "name": f"{slug(run.name)}-step-{place.step}.html"}
 
@@ -214,13 +221,13 @@ ANSWERS = {f.__name__: f for f in (panes, credit, places, schemes, truth, score,
 
 
 def reference(run: Run, step: int, view: View) -> str | None:
-    """The reference model asked for where this step has it, else its first."""
+    """The requested reference model where it scored this step, else the first that did."""
     names = run.references(step)
     return view.reference if view.reference in names else next(iter(names), None)
 
 
 def step_of(run: Run, id: str) -> int:
-    """The step of a trajectory. Raises ActFocusError where the run does not have it."""
+    """The step of a trajectory. Raises ActFocusError where it is not in the run."""
     index = run.index()
     steps = index.loc[index["id"] == id, "step"]
     if steps.empty:

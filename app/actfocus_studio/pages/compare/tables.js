@@ -1,34 +1,34 @@
-/* The tables of the Compare page: what the schemes do, how alike they are, and the truth. */
+/* The tables of the Compare page: schemes, rank correlations, scoreboards and tokens. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, number, visible } = AF.dom;
 
   const KINDS = ['action', 'reasoning', 'format'];
-  const READ = { code: 'read in code', paper: 'read in the paper', 'second hand': 'second hand', ours: 'ours' };
-  /* What the oracle computes, as its buttons say it. */
-  const VALUES = { optimal: 'Compute perfect play’s values', policy: 'Compute the policy’s own values', answers: 'Compute the solutions’ log-probs' };
-  const ABOUT = { optimal: 'Exact; seconds to a minute.', policy: 'The policy plays on from every turn: 16 fresh rollouts a value, and 16 more for a replica. Minutes; it can be cancelled.',
-    answers: 'Perfect play’s values as well, and a forward pass of the policy a turn: a minute or so.' };
-  const COST = { C0: 'arithmetic on what a rollout has', C1: 'one more forward pass', C2: 'a trained extra network',
-    C3: 'extra rollouts from restored states' };
-  const EVIDENCE = { proxy: 'rests on a proxy, such as uncertainty: it does not say what an action was worth',
-    observational: 'rests on returns that were observed', 'model-relative': 'rests on counterfactuals under a model',
-    'restored state': 'rests on interventions from restored states' };
-  const DARKEST = 0.62; // opacity of a correlation of 1: the number on it stays readable
+  const READ = { code: 'from the code', paper: 'from the paper', 'second hand': 'from a secondary source', ours: 'this project' };
+  /* Labels of the buttons that start the oracle, and what each computation costs. */
+  const VALUES = { optimal: 'Compute optimal values (Q*, V*)', policy: 'Compute policy values (Q^π, V^π)', answers: 'Compute log-probs of solutions' };
+  const ABOUT = { optimal: 'Exact. Takes seconds to a minute.', policy: 'Monte Carlo estimates: 16 rollouts of the policy from every turn, and 16 more for an independent replica. Takes minutes; it can be cancelled.',
+    answers: 'Also computes optimal values; one forward pass of the policy per turn. Takes about a minute.' };
+  const COST = { C0: 'no model: arithmetic on recorded values', C1: 'one extra forward pass', C2: 'an additional trained network',
+    C3: 'additional rollouts from restored states' };
+  const EVIDENCE = { proxy: 'based on a proxy such as uncertainty, not on the value of an action',
+    observational: 'based on observed returns', 'model-relative': 'based on counterfactuals under a model',
+    'restored state': 'based on interventions from restored states' };
+  const DARKEST = 0.62; // opacity at |rho| = 1; the number stays readable
 
   const percent = (share) => (share === null ? '–' : `${(share * 100).toFixed(1)}`);
   const whole = (x) => Math.round(x).toLocaleString('en');
 
-  /* A scheme or null control by name -> what the menu says of it. */
+  /* The facts about a scheme or null control. */
   function facts(menu, name) {
     const [control, base] = name.includes(':') ? name.split(':') : ['', name];
-    const own = menu.schemes[base];
-    return control ? { ...own, title: `${own.title}, ${control}`, description: menu.controls[control], source: `null control of ${own.title}`,
-      read: 'ours', evidence: 'proxy', control } : own;
+    const scheme = menu.schemes[base];
+    return control ? { ...scheme, title: `${scheme.title}, ${control}`, description: menu.controls[control], source: `null control of ${scheme.title}`,
+      read: 'ours', evidence: 'proxy', control } : scheme;
   }
 
-  /* `set` ('a' | 'b', name) puts a scheme into a pane; `compute` ('score' | 'judge', with) starts the work. */
+  /* `set` ('a' | 'b', name) shows a scheme in a pane; `compute` ('score' | 'judge', with) computes missing signals. */
   function schemes(menu, data, chosen, set, compute) {
     const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', colSpan: span || 1 }, text);
     const shares = () => KINDS.map((kind) => head(kind));
@@ -36,16 +36,16 @@
     const tokens = weight && weight.kinds;
     const share = tokens ? KINDS.map((kind) => `${kind} ${percent(tokens[kind].token_share)} %`).join(', ') : '';
     return el('table', 'af-schemes',
-      el('caption', '', 'What every scheme does with this batch',
-        el('span', 'af-quiet', ` step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${share})`
-          + (data.unscored ? `; ${data.unscored} rollouts without a return are left out` : ''))),
+      el('caption', '', 'Credit schemes on this batch',
+        el('span', 'af-quiet', ` Step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${share}).`
+          + (data.unscored ? ` ${data.unscored} rollouts without a return are excluded.` : ''))),
       el('thead', '',
-        el('tr', '', head('', '', 4), head('Share of the weight, %', 'keep × weight of all response tokens', 5),
-          head('Share of |credit|, %', '|keep × weight × advantage|: rollouts whose advantage is 0 teach nothing', 4), head('', '', 1)),
-        el('tr', '', head('Scheme'), head('In pane'), head('Provenance'), head('Cost', 'beyond the rollout'),
-          head(''), ...shares(), head('eff. tokens', 'effective: the number of tokens that the weight is spread over'),
-          ...shares(), head('eff. tokens', 'effective: the number of tokens that the credit is spread over'),
-          head('flips, %', 'share of tokens whose sign is not that of Uniform'))),
+        el('tr', '', head('', '', 4), head('Share of weight, %', 'mask × weight over all response tokens', 5),
+          head('Share of |credit|, %', '|mask × weight × advantage|: rollouts with advantage 0 contribute no gradient', 4), head('', '', 1)),
+        el('tr', '', head('Scheme'), head('Pane'), head('Provenance'), head('Cost', 'in addition to the rollout'),
+          head(''), ...shares(), head('effective tokens', `(Σw)² / Σw², of ${whole(data.tokens)} response tokens`),
+          ...shares(), head('effective tokens', `(Σ|c|)² / Σc², of ${whole(data.tokens)} response tokens`),
+          head('sign flips, %', 'share of tokens whose credit has the opposite sign under Uniform'))),
       el('tbody', '', ...data.schemes.map((row) => schemeRow(menu, data, row, chosen, set, compute))));
   }
 
@@ -55,19 +55,19 @@
     const tuned = row.params.signal !== undefined && row.scheme.split(':').pop() === 'actfocus';
     const needs = tuned ? (row.params.beta ? [row.params.signal] : []) : about.needs;
     const name = el('th', '', { scope: 'row', title: about.description }, el('span', 'af-scheme-name', about.title),
-      tuned && !about.control ? el('span', 'af-quiet', ` as set: α ${+row.params.alpha.toFixed(2)}, β ${+row.params.beta.toFixed(2)}, ${row.params.signal}`) : '');
+      tuned && !about.control ? el('span', 'af-quiet', ` sidebar: α ${+row.params.alpha.toFixed(2)}, β ${+row.params.beta.toFixed(2)}, ${row.params.signal}`) : '');
     const into = el('td', 'af-into', ...['a', 'b'].map((side) => {
       const node = el('button', 'af-side', { type: 'button', disabled: lacking, title: `Show in pane ${side.toUpperCase()}`, onclick: () => set(side, row.scheme) }, side.toUpperCase());
       node.setAttribute('aria-pressed', String(chosen[side] === row.scheme));
       node.setAttribute('aria-label', `${about.title} in pane ${side.toUpperCase()}`);
       return node;
     }));
-    const told = el('td', 'af-provenance', el('span', '', about.source), el('span', 'af-quiet', ` ${READ[about.read]} · `),
+    const provenance = el('td', 'af-provenance', el('span', '', about.source), el('span', 'af-quiet', ` ${READ[about.read]} · `),
       el('span', 'af-quiet', { title: EVIDENCE[about.evidence] }, `${about.unit}, ${about.evidence}`),
       el('span', 'af-quiet', needs.length ? ` · needs ${needs.join(', ')}` : ''));
     const cells = lacking ? [el('td', '', { colSpan: 10 }, ...reason(menu, data, row, compute))]
-      : [stack(row), ...mass(row), ...mass(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token gets credit from both' : '' }, percent(row.sign_flips))];
-    const node = el('tr', lacking ? 'af-lacking' : about.control ? 'af-control' : '', name, into, told, el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
+      : [stack(row), ...shareCells(row), ...shareCells(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token has nonzero credit under both' : '' }, percent(row.sign_flips))];
+    const node = el('tr', lacking ? 'af-lacking' : about.control ? 'af-control' : '', name, into, provenance, el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
     node.dataset.scheme = row.scheme;
     return node;
   }
@@ -76,7 +76,7 @@
     const parts = [el('span', 'na', `unavailable: no ${row.missing.join(', ')}; ${menu.how[row.missing[0]].replace(/`/g, '')}`)];
     if (row.missing.every((name) => menu.from_reference.includes(name))) {
       parts.push(...menu.references.map((name) => starter(`Score with “${name}”`,
-        `Runs ${data.score} --reference ${name} in a process of its own. For another model run it yourself.`, () => compute('score', name))));
+        `Runs ${data.score} --reference ${name} in a separate process. For another model, run this command yourself.`, () => compute('score', name))));
     }
     const values = menu.values[row.missing[0]];
     if (values && row.missing.every((name) => menu.values[name] === values)) parts.push(judge(menu, data.judge, values, compute));
@@ -85,15 +85,15 @@
 
   const starter = (text, title, onclick) => el('button', 'af-button af-score', { type: 'button', title, onclick }, text);
 
-  /* The button that has the oracle compute some of its values. */
+  /* A button that starts the oracle. */
   const judge = (menu, command, values, compute) => starter(VALUES[values],
-    `${ABOUT[values]} Runs ${command} ${menu.options[values]} in a process of its own.`, () => compute('judge', values));
+    `${ABOUT[values]} Runs ${command} ${menu.options[values]} in a separate process.`, () => compute('judge', values));
 
-  /* What stands where one of the truths is missing. `known`: the truths that are there. */
+  /* A note on missing ground truths. `known`: the available ones. */
   function truths(menu, command, known, compute) {
     const lacking = ['optimal', 'policy'].filter((values) => !known.includes(values));
     return lacking.length ? el('p', 'af-lacking-truth', el('span', 'na', 'unavailable: '),
-      lacking.map((values) => ({ optimal: 'what perfect play would have made of every turn', policy: 'what every turn was worth to the policy' })[values]).join(', and '), ' ',
+      lacking.map((values) => ({ optimal: 'optimal values (Q*, V*)', policy: 'policy values (Q^π, V^π)' })[values]).join(' and '), ' ',
       ...lacking.map((values) => judge(menu, command, values, compute)), el('span', 'af-quiet', ' or run '), el('code', '', command)) : '';
   }
 
@@ -107,14 +107,14 @@
     return el('td', 'af-mass-bar', bar);
   }
 
-  const mass = (of) => [...KINDS.map((kind) => el('td', 'num', percent(of.kinds[kind].mass_share))), el('td', 'num', whole(of.effective_tokens))];
+  const shareCells = (of) => [...KINDS.map((kind) => el('td', 'num', percent(of.kinds[kind].mass_share))), el('td', 'num', whole(of.effective_tokens))];
 
-  /* Rank correlations in the diverging colour. */
+  /* Rank correlations on a diverging colour scale. */
   function spearman(menu, data) {
     const names = Object.keys(data.spearman);
     const head = names.map((name, k) => el('th', '', { scope: 'col', title: facts(menu, name).title }, String(k + 1)));
     return el('table', 'af-spearman',
-      el('caption', '', 'How alike they are', el('span', 'af-quiet', ' Spearman of the signed credit over all response tokens; – where one of the two does not vary')),
+      el('caption', '', 'Rank correlation between schemes', el('span', 'af-quiet', ' Spearman’s ρ of the signed credit over all response tokens; – if either is constant.')),
       el('thead', '', el('tr', '', el('th', ''), ...head)),
       el('tbody', '', ...names.map((a, k) => el('tr', '', el('th', '', { scope: 'row' }, `${k + 1} ${facts(menu, a).title}`),
         ...names.map((b) => correlation(data.spearman[a][b], `${facts(menu, a).title} and ${facts(menu, b).title}`))))));
@@ -126,31 +126,27 @@
     return cell;
   }
 
-  /* One scoreboard: every number with its interval, or why there is none. */
+  /* One scoreboard: every score with its 95 % interval, or the reason why it is undefined. */
   function board(menu, data) {
     const names = Object.keys(data.columns);
-    const noise = data.noise_floor === null ? 'no replica, so how much noise it holds is unknown'
-      : data.exact ? 'exact' : `estimated; it differs from its replica by ${number(data.noise_floor)} on average`;
+    const noise = data.noise_floor === null ? 'noise floor unknown (no replica)'
+      : data.exact ? 'exact' : `estimated; mean |A − A′| between replicas ${number(data.noise_floor)}`;
     const rows = [...data.rows, ...(data.ceiling ? [data.ceiling] : [])];
     const lacking = Object.keys(data.unscored).map((name) => facts(menu, name).title);
     return el('div', 'af-board', el('table', 'af-scores',
-      el('caption', '', `Against ${data.truth}`, el('span', 'af-quiet', ` ${noise}; ${data.turns - data.left_out} turns`
-        + (data.left_out ? `, ${data.left_out} without an action left out` : '') + '. Intervals: 95 % bootstrap over trajectories.'
-        + (data.skipped ? ` ${whole(data.skipped)} of ${whole(data.rollouts)} rollouts have fewer than 3 different true values: they rank nothing and are left out of “${HEADS.right_within}”.` : ''))),
-      el('thead', '', el('tr', '', el('th', '', { scope: 'col' }, 'Scheme'), ...names.map((name) => el('th', '', { scope: 'col', title: data.columns[name] }, HEADS[name] || name)))),
+      el('caption', '', `Ground truth: ${data.truth}`, el('span', 'af-quiet', ` ${noise[0].toUpperCase()}${noise.slice(1)}. ${data.turns - data.left_out} turns`
+        + (data.left_out ? `; ${data.left_out} turns without action tokens are excluded` : '') + '. Brackets: 95 % bootstrap intervals over trajectories.'
+        + (data.skipped ? ` ${whole(data.skipped)} of ${whole(data.rollouts)} rollouts have fewer than 3 distinct true values and are excluded from “${menu.heads.right_within}”.` : ''))),
+      el('thead', '', el('tr', '', el('th', '', { scope: 'col' }, 'Scheme'), ...names.map((name) => el('th', '', { scope: 'col', title: data.columns[name] }, menu.heads[name] || name)))),
       el('tbody', '', ...rows.map((row) => {
-        const title = row.name === 'ceiling' ? 'the truth itself' : facts(menu, row.name).title;
+        const title = row.name === 'ceiling' ? 'ground truth' : facts(menu, row.name).title;
         const node = el('tr', row === data.ceiling ? 'af-ceiling' : row.name.includes(':') ? 'af-control' : '',
-          el('th', '', { scope: 'row', title: row.focus === 'weight' ? '“where” ranks by the weight' : '“where” ranks by |credit|, which differs within a trajectory' }, title),
+          el('th', '', { scope: 'row', title: row.focus === 'weight' ? '“ranking” columns rank turns by their weight' : '“ranking” columns rank turns by |credit|, which varies within a trajectory' }, title),
           ...names.map((name) => scored(row.scores[name])));
         node.dataset.scheme = row.name;
         return node;
-      }))), lacking.length ? el('p', 'af-quiet', `Without a score, for what they need is not recorded: ${lacking.join(', ')}.`) : '');
+      }))), lacking.length ? el('p', 'af-quiet', `Not scored, because a signal they need is not recorded: ${lacking.join(', ')}.`) : '');
   }
-
-  const HEADS = { where_advantage: 'where: ρ with |A|', where_advantage_tau: 'where: τ-b with |A|', where_criticality_tau: 'where: τ-b with criticality', where_advantage_auroc: 'where: AUROC, top |A|', where_criticality: 'where: ρ with criticality',
-    where_criticality_auroc: 'where: AUROC, top criticality', right_group: 'right: ρ in the group', right_within: 'right: ρ in the rollout',
-    right_sign: 'right: same sign', luck: 'mass on luck' };
 
   function scored(score) {
     if (score.value === null) return el('td', 'na', score.why);
@@ -158,13 +154,13 @@
     return el('td', 'num', { title: `n = ${score.n}` }, el('b', '', number(score.value, 2)), el('span', 'af-quiet', range));
   }
 
-  /* A trajectory's tokens as rows: `own` is a pane that shows it, `panes` those whose credit stands beside. */
-  function tokens(own, panes) {
-    const { model } = own;
+  /* The tokens of the trajectory in `pane`, one per row, with their credit in each of `panes`. */
+  function tokens(pane, panes) {
+    const { model } = pane;
     const name = (p) => (p.side === 'difference' ? 'A − B' : `credit ${p.side.toUpperCase()}`);
     const value = (p, i) => (model.kinds[i] < AF.weights.KIND.REASONING ? '–' : number(p.model.signed[i]));
-    return el('table', 'af-token-rows', el('caption', '', panes.length > 1 ? 'The tokens' : `The tokens of ${own.side.toUpperCase()}`,
-      el('span', 'af-quiet', ' – where the policy only read them')),
+    return el('table', 'af-token-rows', el('caption', '', panes.length > 1 ? 'Tokens' : `Tokens of ${pane.side.toUpperCase()}`,
+      el('span', 'af-quiet', ' – for tokens that the policy did not sample')),
     el('thead', '', el('tr', '', ...['position', 'turn', 'kind', 'text', ...panes.map(name)].map((text) => el('th', '', { scope: 'col' }, text)))),
     el('tbody', '', ...model.text.map((text, i) => el('tr', '', el('td', 'num', String(i)), el('td', 'num', model.turn[i] < 0 ? '–' : String(model.turn[i] + 1)),
       el('td', '', AF.tokens.NAMES[model.shown[i]]), el('td', 'mono', visible(text)), ...panes.map((p) => el('td', 'num', value(p, i)))))));

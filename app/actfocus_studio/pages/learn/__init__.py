@@ -1,1 +1,1 @@
-"""The Learn page: lessons read from YAML, answers judged with the numbers of the loaded run."""
+"""The Learn page: lessons read from YAML; answers are checked against values of the loaded run."""

@@ -1,4 +1,4 @@
-"""A prediction against the live numbers."""
+"""Checks an answer against the values of the loaded run."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ _OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": opera
 
 
 def judge(question: Question, answer: object, loaded: Loaded) -> dict:
-    """What the page reveals: ``verdict`` True, False, or None where this run cannot tell; ``right``, the
-    numbers of the right choices; ``text``, the reveal with its facts filled in.
+    """What the page reveals: whether the answer is ``correct``, None where this run lacks a fact that decides it;
+    ``right``, the indices of the correct choices; ``text``, the reveal with its facts filled in; ``why``, the deciding or
+    missing fact.
 
-    ``answer``: the number of a choice, or a number; anything else is a wrong answer.
+    ``answer``: the index of a choice, or a number; anything else is incorrect.
     """
     values = {name: FACTS[name].value(loaded) for name in _names(question)}
     text = re.sub(r"\{(\w+)\}", lambda m: FACTS[m[1]].shown(values[m[1]]), question.reveal)
-    lacking = [FACTS[name].title for name in dict.fromkeys(_asked(question)) if values[name] is None]
+    lacking = [FACTS[name].title for name in dict.fromkeys(_deciding(question)) if values[name] is None]
     if lacking:
         return {
-            "verdict": None,
+            "correct": None,
             "right": [],
             "text": text,
-            "why": f"This run cannot tell: {'; '.join(lacking)}: unavailable.",
+            "why": f"Not decidable with this run; unavailable: {'; '.join(lacking)}.",
         }
     number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
     if question.number:
         known = values[question.number]
         return {
-            "verdict": bool(number and abs(answer - known) <= question.within),
+            "correct": bool(number and abs(answer - known) <= question.within),
             "right": [],
             "text": text,
             "why": f"{FACTS[question.number].title}: {FACTS[question.number].shown(known)}.",
         }
     right = [n for n, choice in enumerate(question.choices) if choice.when is not None and _holds(choice, values)]
     right = right or [n for n, choice in enumerate(question.choices) if choice.when is None]
-    return {"verdict": number and answer in right, "right": right, "text": text, "why": ""}
+    return {"correct": number and answer in right, "right": right, "text": text, "why": ""}
 
 
 def _names(question: Question) -> set[str]:
-    return {*re.findall(r"\{(\w+)\}", question.reveal), *_asked(question)}
+    return {*re.findall(r"\{(\w+)\}", question.reveal), *_deciding(question)}
 
 
-def _asked(question: Question) -> list[str]:
-    """The facts on which the verdict depends."""
+def _deciding(question: Question) -> list[str]:
+    """The facts that decide which answer is correct."""
     compared = [c for choice in question.choices for c in choice.when or ()]
     names = [name for c in compared for name in (c.left, c.right) if isinstance(name, str)]
     return names + ([question.number] if question.number else [])

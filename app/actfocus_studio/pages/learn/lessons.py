@@ -1,7 +1,7 @@
-"""Lessons as YAML files: read, checked with line numbers, and given to the page as plain JSON.
+"""Lessons in YAML: parsed, validated with line numbers in errors, and summarised as JSON for the page.
 
-A file is a list of lessons; ours are in ``lessons/``, a teacher's has the same form (docs: Write a lesson).
-Nothing of a file is ever run: a condition compares facts by name, a reveal names facts in braces.
+A file is a list of lessons. Built-in lessons are in ``lessons/``; files given on the command line have the same format
+(docs: Write a lesson). Nothing in a file is executed: conditions compare facts by name, and reveals name facts in braces.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from actfocus_core.errors import ActFocusError
 from actfocus_studio.data.view import View
 from actfocus_studio.pages.learn.facts import FACTS
 
-OURS = Path(__file__).parent / "lessons"
+BUILT_IN = Path(__file__).parent / "lessons"
 SIZE_MAX, DEEPEST = 100_000, 12
-"""Bytes of a file, and how deep it may be nested."""
+"""Maximum size of a file in bytes, and maximum nesting depth."""
 PINS = ("action", "reasoning", "format")
 VIEW = tuple(name for name in View.__dataclass_fields__ if name not in ("lesson", "lesson_step", "classroom"))
-"""What of the studio a step may set: names of the address bar."""
+"""Fields of View that a step may set."""
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?|\w+)\s*")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -30,7 +30,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class Comparison:
-    """``left OP right``: a fact with a fact, or with a number in the fact's own unit."""
+    """``left OP right``: a fact compared with another fact, or with a number in the fact's unit."""
 
     left: str
     operator: str
@@ -39,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer. ``when``: right where all hold; (): always; None: right where no other one is."""
+    """One answer, correct where all comparisons of ``when`` hold; (): always; None: where no other choice is correct."""
 
     text: str
     when: tuple[Comparison, ...] | None
@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Question:
-    """A prediction to make: one of ``choices``, or the ``number`` of a fact, right if not farther off than ``within``."""
+    """A prediction: one of ``choices``, or the value of the fact ``number``, correct within +/- ``within``."""
 
     text: str
     reveal: str
@@ -58,13 +58,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Step:
-    """What the studio is made to show, what is said, and perhaps what is asked."""
+    """A view of the studio, a text, and optionally a question."""
 
     say: str
     view: dict = field(default_factory=dict)
-    """names of ``View`` -> values, valid ones"""
+    """fields of ``View`` -> valid values"""
     pin: str = ""
-    """the kind of which the first token of the turn is pinned"""
+    """kind whose first token in the turn is pinned; empty: none"""
     question: Question | None = None
 
 
@@ -77,7 +77,7 @@ class Lesson:
     steps: tuple[Step, ...]
 
     def summary(self) -> dict:
-        """What the page needs: everything but what is right."""
+        """What the page needs: everything but the correct answers."""
         return {
             "name": self.name,
             "title": self.title,
@@ -101,24 +101,22 @@ class Lesson:
 
 
 def load_lessons(files: Sequence[Path] = ()) -> dict[str, Lesson]:
-    """Name -> lesson: ours, and then those of the files given.
+    """Name -> lesson: the built-in lessons, followed by those of ``files``.
 
-    Raises ActFocusError, with file and line, for the first thing that is not right.
+    Raises ActFocusError with file and line for the first error.
     """
     found: dict[str, Lesson] = {}
-    for file in [*sorted(OURS.glob("*.yaml")), *files]:
+    for file in [*sorted(BUILT_IN.glob("*.yaml")), *files]:
         for node in _root(Path(file)).items("a list of lessons"):
             lesson = _lesson(node)
             if lesson.name in found:
-                raise node["name"].error(
-                    f"is {lesson.name}, and another lesson has that name already; choose a new one"
-                )
+                raise node["name"].error(f"is {lesson.name}, and another lesson has that name; choose a unique one")
             found[lesson.name] = lesson
     return found
 
 
 class _Node:
-    """A piece of YAML that knows its line. ``what``: what it is called in an error."""
+    """A YAML node with its line number. ``what``: its name in error messages."""
 
     def __init__(self, node: yaml.Node, file: Path, what: str):
         self.node, self.file, self.what = node, file, what
@@ -128,7 +126,7 @@ class _Node:
 
     def items(self, what: str) -> list[_Node]:
         if not isinstance(self.node, yaml.SequenceNode) or not self.node.value:
-            raise self.error(f"must be {what}, each behind a dash")
+            raise self.error(f"must be {what}, each after a dash")
         return [_Node(value, self.file, f"{self.what}[{n}]") for n, value in enumerate(self.node.value)]
 
     def fields(self, needed: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, _Node]:
@@ -173,7 +171,7 @@ class _Node:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what is nested deep, before it costs time or the stack."""
+    """Rejects deep nesting before it costs time or exhausts the stack."""
 
     depth = 0
 
@@ -192,14 +190,14 @@ def _root(file: Path) -> _Node:
     try:
         if file.stat().st_size > SIZE_MAX:
             raise ActFocusError(f"{file}: is larger than {SIZE_MAX // 1000} kB; a file of lessons is small")
-        # Composed, never constructed: no tag of the file can make an object.
+        # Composed, never constructed, so that no tag can create an object.
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ActFocusError(f"{file}: not readable ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise ActFocusError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
-        # A quote that nobody closes: where it was opened, not the end of the file.
+        # For an unclosed quote, report where it was opened rather than the end of the file.
         mark = error.context_mark if "quoted" in (error.context or "") else error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ActFocusError(f"{file}{line}: not YAML ({error.problem or error.context})") from None
@@ -214,7 +212,7 @@ def _lesson(node: _Node) -> Lesson:
     f = node.fields(("name", "title", "steps"), ("minutes", "about"))
     name = f["name"].text(60)
     if not _NAME.fullmatch(name):
-        raise f["name"].error("must be of small letters, digits and dashes, 60 at most")
+        raise f["name"].error("must consist of lower-case letters, digits and dashes, at most 60")
     return Lesson(
         name,
         f["title"].text(100),
@@ -235,18 +233,16 @@ def _step(node: _Node) -> Step:
 
 
 def _view(node: _Node) -> dict:
-    """The values as ``View`` has them; what it would not take as it stands is an error."""
+    """The values as ``View`` parses them; a value that it would change is an error."""
     view = {}
     for name, value in node.fields((), VIEW).items():
         text = value.text(200) if isinstance(value.node, yaml.ScalarNode) and value.node.value else ""
         text = {"true": "1", "false": "0"}.get(text, text)
         read = getattr(View.parse({name: text}), name)
-        told = str(int(read)) if isinstance(read, bool) else "" if read is None else str(read)
-        same = told == text or (isinstance(read, float) and _float(text) == read)
+        written = str(int(read)) if isinstance(read, bool) else "" if read is None else str(read)
+        same = written == text or (isinstance(read, float) and _float(text) == read)
         if not same:
-            raise value.error(
-                f"is {text[:40] or 'empty'}, which the studio does not take; the address bar shows what it can be"
-            )
+            raise value.error(f"is {text[:40] or 'empty'}, which is not valid; the address bar shows valid values")
         view[name] = read
     return view
 
@@ -265,9 +261,9 @@ def _question(node: _Node, f: dict[str, _Node]) -> Question | None:
                 raise f[name].error("belongs to a question; give ask as well")
         return None
     if "reveal" not in f:
-        raise node.error("asks and lacks the field reveal")
+        raise node.error("has a question but lacks the field reveal")
     if ("choices" in f) == ("number" in f):
-        raise f["ask"].error("needs either choices or the number of a fact")
+        raise f["ask"].error("needs either choices or number, the name of a fact")
     reveal = f["reveal"].text(3000)
     for name in _BRACES.findall(reveal):
         _known(f["reveal"], name)
@@ -282,7 +278,7 @@ def _question(node: _Node, f: dict[str, _Node]) -> Question | None:
     if len(choices) < 2:
         raise f["choices"].error("has one choice; give two or more")
     if sum(c.when is None for c in choices) > 1 and all(c.when != () for c in choices):
-        raise f["choices"].error("has several without when; only one can be right where no other one is")
+        raise f["choices"].error("has several without when; at most one choice can be the fallback")
     return Question(f["ask"].text(600), reveal, choices)
 
 
@@ -314,4 +310,4 @@ def _comparisons(node: _Node, text: str) -> Iterator[Comparison]:
 
 def _known(node: _Node, name: str) -> None:
     if name not in FACTS:
-        raise node.error(f"names the fact {name[:40]!r}, which there is not; there are {', '.join(FACTS)}")
+        raise node.error(f"names the unknown fact {name[:40]!r}; known are {', '.join(FACTS)}")

@@ -1,4 +1,4 @@
-/* The Learn page, and the lesson that stays in sight while it drives the other tabs. */
+/* The Learn page, and the panel of a lesson, which stays visible while the lesson sets up the other tabs. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -24,15 +24,15 @@
       named(el('button', 'af-button primary', { type: 'button', onclick: () => start(i) }, 'Start'), `Start the lesson: ${lesson.title}`))));
     element.className += ' af-page af-learn';
     element.replaceChildren(page.alert, el('div', 'af-learn-head',
-      el('p', 'af-lead', 'Short lessons on the run that is open. Each moves the tabs into place, asks what you expect, and answers with the numbers of that run. '
-        + 'The address is a link to the step you are at.'),
+      el('p', 'af-lead', 'Short lessons on the open run. Each step sets up a tab, asks for a prediction, and reveals the values of this run. '
+        + 'The address links to the current step.'),
       el('label', 'af-check', page.class, 'Class mode: hide the controls')), page.list);
     buildPanel();
     classroom();
     store.onPlace(placed);
     store.onTab(openWhatIf);
     page.wanted = store.place.lesson;
-    // The first trajectory may have come before this page was built.
+    // The first trajectory may have arrived before this page was built.
     if (store.place.trajectory) placed();
   }
 
@@ -58,12 +58,12 @@
     page.panel = el('section', 'af-lesson-panel', { id: 'af-lesson', hidden: true },
       el('header', 'af-lesson-head', page.title, page.count, button('af-tool', '×', 'Leave the lesson', leave)),
       el('div', 'af-lesson-scroll', page.body, page.answer), el('div', 'af-lesson-foot', page.back, page.next));
-    // The studio's own keys are off in here: arrows choose an answer, digits are typed.
+    // The studio's keyboard shortcuts are off in the panel: arrows choose an answer, digits are typed.
     page.panel.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') leave();
       event.stopPropagation();
     });
-    // Inside Gradio's own box: its style sheets for narrow screens hold nowhere else.
+    // Inside Gradio's container, where its style sheets for narrow screens apply.
     document.querySelector('.gradio-container .contain').append(page.panel);
   }
 
@@ -72,7 +72,7 @@
     go(0);
   }
 
-  /* Step n of the lesson: the studio is put into its state, the panel says and asks. */
+  /* Go to step n: set up the view and show text and question. */
   function go(n) {
     page.step = n;
     if (!page.lesson.steps[n].view.whatif) AF.whatif.close();
@@ -100,13 +100,13 @@
     focus(page.list.querySelectorAll('button')[i], 60);
   }
 
-  /* The tab takes some frames to come into sight, and what is hidden takes no focus. */
+  /* Focus an element once its tab is visible, which takes some frames; hidden elements cannot be focused. */
   function focus(node, frames) {
     node.focus();
     if (document.activeElement !== node && frames) root.requestAnimationFrame(() => focus(node, frames - 1));
   }
 
-  /* The view of the step over the one that is open; the server checks it as it does an address. */
+  /* Merge the view of the step into the current one; the server validates it like an address. */
   function drive({ view, pin }) {
     page.then = pin ? KIND[pin.toUpperCase()] : null;
     const { place, settings } = store;
@@ -116,13 +116,13 @@
     for (const name of ['scheme_a', 'scheme_b', 'other_run', 'other']) if (name in view) place[name] = view[name];
     if ('controls' in view) place.controls = view.controls ? '1' : '';
     const moved = ['run', 'step', 'filter', 'reference'].some((name) => name in view && view[name] !== place[name]);
-    const wanted = { ...place, ...settings, ...(moved ? { trajectory: '', turn: 0, token: null } : {}),
+    const target = { ...place, ...settings, ...(moved ? { trajectory: '', turn: 0, token: null } : {}),
       ...(pin || 'turn' in view ? { token: null } : {}), ...view, restore: true };
     AF.frame.tab(TITLES[view.tab] || TITLES[place.tab]);
-    AF.go(wanted);
+    AF.go(target);
   }
 
-  /* What the step asked for is on the page: the native controls follow, and its token is pinned. */
+  /* The view of the step is shown: update the native controls and pin the token. */
   function placed() {
     if (page.wanted) {
       const i = page.lessons.findIndex((lesson) => lesson.name === page.wanted);
@@ -147,7 +147,7 @@
     openWhatIf();
   }
 
-  /* The what-if panel asks about the trajectory that is open, and closes with the tab under it: both come first. */
+  /* The what-if panel needs the open trajectory and closes when the tab changes, so it is opened after both. */
   function openWhatIf() {
     if (!page.whatif || !page.arrived || store.place.tab !== page.tab) return;
     const { motion = '', stage = '' } = page.lesson.steps[page.step].view;
@@ -160,7 +160,7 @@
     const { lesson, step } = page;
     const { say, question } = lesson.steps[step];
     document.body.classList.add('af-in-lesson');
-    // What the page sums up would give the answer away.
+    // The summary of the page would give the answer away.
     document.body.classList.toggle('af-asking', Boolean(question));
     page.alert.hidden = true;
     page.panel.hidden = false;
@@ -195,7 +195,7 @@
 
   function number(group, question) {
     const box = el('input', 'af-lesson-number', { type: 'number', step: 'any', required: true });
-    box.setAttribute('aria-label', question.unit ? `Your guess, in ${question.unit}` : 'Your guess');
+    box.setAttribute('aria-label', question.unit ? `Your prediction, in ${question.unit}` : 'Your prediction');
     group.append(el('label', 'af-guess', box, question.unit));
     return () => Number(box.value);
   }
@@ -203,7 +203,7 @@
   function reveal(answer) {
     const { lesson, step } = page;
     if (AF.whatif.coming()) {
-      fail('The update is still being taken; reveal it when it stands there.');
+      fail('The update is still being computed; try again when it is shown.');
       return;
     }
     const { run, reference, trajectory, token, race, whatif, motion } = store.place;
@@ -213,14 +213,14 @@
     });
   }
 
-  function revealed({ verdict, right, text, why }) {
-    const said = verdict === null ? why : verdict ? 'As you expected.' : 'Not as you expected.';
-    page.answer.replaceChildren(el('p', '', el('b', '', said), verdict !== null && why ? ` ${why}` : ''), ...paragraphs(text));
+  function revealed({ correct, right, text, why }) {
+    const result = correct === null ? why : correct ? 'Correct.' : 'Incorrect.';
+    page.answer.replaceChildren(el('p', '', el('b', '', result), correct !== null && why ? ` ${why}` : ''), ...paragraphs(text));
     page.body.querySelectorAll('.af-check').forEach((node, i) => {
       node.classList.toggle('right', right.includes(i));
       const mark = node.querySelector('.af-right');
       if (mark) mark.remove();
-      if (right.includes(i)) node.append(el('span', 'af-right', ' ✓ right'));
+      if (right.includes(i)) node.append(el('span', 'af-right', ' ✓ correct'));
     });
     document.body.classList.remove('af-asking');
     page.answer.scrollIntoView({ block: 'nearest' });
@@ -234,6 +234,6 @@
     }
   }
 
-  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  /* `state` is for inspection only. */
   AF.learn = { mount, link: channel.link, answer: channel.answer, state: page };
 })(self);

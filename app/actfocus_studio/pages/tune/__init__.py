@@ -1,1 +1,1 @@
-"""The Tune page: alpha and beta as a map, the signal's distribution, the setting as text."""
+"""The Tune page: maps over alpha and beta, the distribution of the signal, and export of the setting."""

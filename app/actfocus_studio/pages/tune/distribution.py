@@ -1,4 +1,4 @@
-"""How a signal is distributed over the response tokens of a batch, by kind."""
+"""The distribution of each signal over the response tokens of a batch, by token kind."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from actfocus_core.trajectory import RESPONSE_KINDS, Trajectory
 BINS = 60
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TAIL = 0.5
-"""Per cent of the tokens that the bins leave out at either end."""
+"""Percentage of the response tokens outside the bins at either end."""
 
 
 def distributions(trajectories: list[Trajectory]) -> dict[str, dict | None]:
-    """Signal -> ``edges`` [BINS + 1] and, by kind, ``n`` tokens that have the signal, how many ``lack`` it,
-    ``counts`` [BINS], ``mean``, ``std`` and ``quantiles``; None where no response token has it."""
+    """Signal -> its distribution, None where no response token has the signal.
+
+    A distribution has ``edges`` [BINS + 1] and, by kind, the number ``n`` of tokens that have the signal, the number
+    of those that ``lack`` it, ``counts`` [BINS], ``mean``, ``std`` (population) and ``quantiles`` at QUANTILES.
+    """
     kinds = np.concatenate([t.kinds for t in trajectories])
     return {
         name: _distribution(kinds, np.concatenate([signal_values(t, name) for t in trajectories]).astype(np.float64))
@@ -42,12 +45,12 @@ def _distribution(kinds: np.ndarray, values: np.ndarray) -> dict | None:
 
 
 def _kind(values: np.ndarray, lack: int, edges: np.ndarray) -> dict:
-    some = len(values) > 0
+    known = len(values) > 0
     return {
         "n": len(values),
         "lack": lack,
         "counts": np.histogram(values, edges)[0].tolist(),
-        "mean": float(values.mean()) if some else None,
-        "std": float(values.std()) if some else None,
-        "quantiles": np.quantile(values, QUANTILES).tolist() if some else None,
+        "mean": float(values.mean()) if known else None,
+        "std": float(values.std()) if known else None,
+        "quantiles": np.quantile(values, QUANTILES).tolist() if known else None,
     }

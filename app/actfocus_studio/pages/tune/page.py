@@ -1,4 +1,4 @@
-"""Tune: what alpha and beta do to the loaded batch, and the setting to carry elsewhere."""
+"""Tune: the effect of alpha and beta on the loaded batch, and export of the setting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME, TITLE = "tune", "Tune"
 
 
 def build(studio: Studio) -> None:
-    """The page is built by its script; requests and answers are small JSON strings."""
+    """Add the page. Its script builds it; requests and answers are small JSON strings."""
     PageView(
         "tune",
         figure=figures.plain(),
@@ -32,24 +32,24 @@ def build(studio: Studio) -> None:
             }
         ),
     )
-    asked = Ask("tune")
-    latest: LruCache[dict] = LruCache()
-    asked.ask(
-        lambda text: answer(text, lambda one: handle(studio, latest, one)),
-        [asked],
-        [asked],
+    channel = Ask("tune")
+    cache: LruCache[dict] = LruCache()
+    channel.ask(
+        lambda text: answer(text, lambda request: handle(studio, cache, request)),
+        [channel],
+        [channel],
         trigger_mode="multiple",
         **PRIVATE,
     )
 
 
-def handle(studio: Studio, latest: LruCache[dict], asked: dict) -> dict:
-    """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
-    view = View.parse(asked)
+def handle(studio: Studio, cache: LruCache[dict], request: dict) -> dict:
+    """Answer a request of the page. Raises ActFocusError for an unknown operation, run, step or trajectory."""
+    view = View.parse(request)
     run = studio.catalog.open(view.run)
-    if asked.get("op") == "batch" and view.step is not None:
-        return {"batch": batch(studio, latest, run, view)}
-    if asked.get("op") == "export":
+    if request.get("op") == "batch" and view.step is not None:
+        return {"batch": batch(studio, cache, run, view)}
+    if request.get("op") == "export":
         setting = _setting(run, view)
         return {
             "texts": {
@@ -57,29 +57,29 @@ def handle(studio: Studio, latest: LruCache[dict], asked: dict) -> dict:
                 for name, text in EXPORTS.items()
             }
         }
-    raise ActFocusError("the page asked for something unknown; reload it")
+    raise ActFocusError("unknown operation; reload the page")
 
 
-def batch(studio: Studio, latest: LruCache[dict], run: Run, view: View) -> dict:
-    """The sums behind the map, as a trajectory's page has them, and the distributions of the signals."""
+def batch(studio: Studio, cache: LruCache[dict], run: Run, view: View) -> dict:
+    """The sums from which the maps are computed, and the distributions of the signals."""
     if view.step not in run.steps():
         raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {view.step}")
     reference = view.reference if view.reference in run.references(view.step) else None
     trajectory = run.trajectory(view.trajectory, reference)
     if trajectory.step != view.step:
         raise ActFocusError(f"the trajectory \u201c{view.trajectory}\u201d is not of step {view.step}")
-    found = latest.get(
+    distribution = cache.get(
         (reference, stamp(run, [view.step])), lambda: distributions(run.trajectories(view.step, reference))
     )
     return {
         **studio.batches.get(run, view.step, reference).of(trajectory),
-        "distributions": found,
+        "distributions": distribution,
         "score": f"actfocus score {run.path}",
     }
 
 
 def _setting(run: Run, view: View) -> Setting:
-    """The setting of the sidebar on this run's environment; another trainer's environment is left out."""
+    """The setting of the sidebar, with the run's environment if it is one of ENVS."""
     env = run.metadata.env
     if env not in ENVS:
         return Setting(view.alpha, view.beta, view.signal)

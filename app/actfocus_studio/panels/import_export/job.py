@@ -1,4 +1,4 @@
-"""What the import and export drawer asks for: each is a process of its own, and bad input one clear line."""
+"""Imports, exports and checks requested by the drawer. Each runs in a separate process; errors are a single line."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from actfocus_studio.jobs.worker import Worker
 from actfocus_studio.server.uploads import SEND, TOKENS_MAX, check, transfers
 
 PATTERN_MAX = 200
-"""Characters of a pattern."""
+"""Maximum length of a pattern in characters."""
 EXPORTS = {
     "parquet": "Parquet",
     "jsonl": "JSONL",
-    "csv": "CSV, a row a token",
+    "csv": "CSV, one row per token",
     "html": "HTML page",
-    "advantages": "weighted advantages",
+    "advantages": "Weighted advantages (JSONL)",
 }
 PARTS = {"trajectory": "this trajectory", "group": "this group", "step": "this step", "run": "the whole run"}
 SHOWN = 120
-"""Characters of an example's name."""
+"""Maximum length of an example's name in characters."""
 
 
 class ImportExport(Worker):
-    """The one import, export or check that may run, and what came of the last one."""
+    """At most one running import, export or check, and the result of the last one."""
 
     def __init__(self, catalog: Catalog, tokenizers: Sequence[str] = ()):
         super().__init__(
-            "an import, export or check is already running, perhaps from another page; wait for it or cancel it"
+            "an import, export or check is already running, possibly started from another page; wait for it or cancel it"
         )
-        self.catalog, self._given = catalog, tuple(tokenizers)
+        self.catalog, self._extra = catalog, tuple(tokenizers)
         self._about = ("", "", "")
-        """The job's id, import, export or check, and the ticket of its file."""
+        """Id of the job, its kind (import, export or check), and the ticket of its file."""
 
-    # --- what a page asks for ------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------
 
-    def handle(self, asked: dict) -> dict:
-        """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
-        op = asked.get("op")
+    def handle(self, request: dict) -> dict:
+        """Answer a request of the page. Raises ActFocusError for an unknown operation or invalid values."""
+        op = request.get("op")
         work = self._OPS.get(op) if isinstance(op, str) else None
         if work is None:
-            raise ActFocusError("the page asked for something unknown; reload it")
-        return work(self, asked)
+            raise ActFocusError("unknown operation; reload the page")
+        return work(self, request)
 
-    def _announce(self, asked: dict) -> dict:
-        return {"ticket": transfers().announce(asked.get("name"), asked.get("size"))}
+    def _announce(self, request: dict) -> dict:
+        return {"ticket": transfers().announce(request.get("name"), request.get("size"))}
 
-    def _inspect(self, asked: dict) -> dict:
-        """What was dropped: its format, and what is needed to read it."""
-        path = transfers().received(asked.get("ticket"))
+    def _inspect(self, request: dict) -> dict:
+        """The format of an uploaded file, and what is needed to read it."""
+        path = transfers().received(request.get("ticket"))
         try:
             count, format = check(path), recognise(path)
         except ActFocusError as error:
-            transfers().drop(asked["ticket"])
+            transfers().drop(request["ticket"])
             raise ActFocusError(_bare(error, path)) from None
         return {
             "file": {
@@ -72,22 +72,22 @@ class ImportExport(Worker):
                 "rollouts": count,
                 "format": format.title,
                 "needs_tokenizer": format.needs_tokenizer,
-                "tokenizers": self.tokenizers(asked.get("run")),
+                "tokenizers": self.tokenizers(request.get("run")),
             }
         }
 
-    def _import(self, asked: dict) -> dict:
-        path = transfers().received(asked.get("ticket"))
-        tokenizer, rule = asked.get("tokenizer"), _rule(asked.get("spans"))
+    def _import(self, request: dict) -> dict:
+        path = transfers().received(request.get("ticket"))
+        tokenizer, rule = request.get("tokenizer"), _rule(request.get("spans"))
         if tokenizer is not None and tokenizer not in self.tokenizers():
             raise ActFocusError(
-                f"tokenizer: must be one of {', '.join(self.tokenizers())}; others are given to the "
-                "command, `actfocus app --tokenizer NAME`"
+                f"tokenizer: must be one of {', '.join(self.tokenizers())}; offer others with "
+                "`actfocus app --tokenizer NAME`"
             )
         out = free_path(self.catalog.runs_dir, run_name(path))
         self._begin(
             "import",
-            asked["ticket"],
+            request["ticket"],
             [
                 "import",
                 "auto",
@@ -104,61 +104,61 @@ class ImportExport(Worker):
             out,
             cwd=path.parent,
         )
-        return self._look(asked)
+        return self._look(request)
 
-    def _check(self, asked: dict) -> dict:
-        run = self.catalog.open(_text(asked.get("run"), "run"))
+    def _check(self, request: dict) -> dict:
+        run = self.catalog.open(_text(request.get("run"), "run"))
         self._begin("check", "", ["doctor", str(run.path), "--json"], run.path, fine=(0, 1))
-        return self._look(asked)
+        return self._look(request)
 
-    def _export(self, asked: dict) -> dict:
-        run, format = self.catalog.open(_text(asked.get("run"), "run")), asked.get("format")
+    def _export(self, request: dict) -> dict:
+        run, format = self.catalog.open(_text(request.get("run"), "run")), request.get("format")
         if format not in EXPORTS:
             raise ActFocusError(f"format: must be one of {', '.join(EXPORTS)}")
-        part, selection = _selection(run, asked)
+        part, selection = _selection(run, request)
         ticket, out = transfers().offer(f"{run.name}-{part}{SUFFIXES[format]}")
         self._begin(
             "export",
             ticket,
-            ["export", str(run.path), "--format", format, "--out", str(out), "--json", *selection, *_weights(asked)],
+            ["export", str(run.path), "--format", format, "--out", str(out), "--json", *selection, *_weights(request)],
             out,
         )
-        return self._look(asked)
+        return self._look(request)
 
-    def _look(self, asked: dict) -> dict:
-        """How far it is, and once it is done what came of it."""
+    def _look(self, request: dict) -> dict:
+        """The progress of the job, and its result once it is done."""
         status, result, (id, kind, ticket) = self.status(), self.result(), self._about
         if id != status.id:
             kind = ""
-        found = {"job": {**asdict(status), "kind": kind}}
+        answer = {"job": {**asdict(status), "kind": kind}}
         if status.state != "running" and kind == "import":
             transfers().drop(ticket)
         if status.state != "done" or result is None or not kind:
-            return found
+            return answer
         if kind == "export":
-            found["file"] = {
+            answer["file"] = {
                 "url": f"{SEND[1:]}{ticket}",
                 "name": Path(result["file"]).name,
                 "rollouts": result["trajectories"],
             }
-            return found
+            return answer
         report = result["doctor"] if kind == "import" else result
         try:
             run = Run.open(result["run"])
-            found["report"] = _report(run, report)
-            found["run"] = self._name(run)
+            answer["report"] = _report(run, report)
+            answer["run"] = self._name(run)
         except ActFocusError as error:
-            found["error"] = " ".join(str(error).split())
+            answer["error"] = " ".join(str(error).split())
         if kind == "import":
-            found["imported"] = {
+            answer["imported"] = {
                 name: result[name]
                 for name in ("format", "approximate", "trajectories", "groups", "tokens", "action_tokens")
             }
-        return found
+        return answer
 
-    def _cancel(self, asked: dict) -> dict:
+    def _cancel(self, request: dict) -> dict:
         self.cancel()
-        return self._look(asked)
+        return self._look(request)
 
     _OPS = {
         "announce": _announce,
@@ -171,14 +171,14 @@ class ImportExport(Worker):
     }
 
     def tokenizers(self, first: object = None) -> list[str]:
-        """Those a page may choose: given at the start, of the runs that are here, the product's own.
+        """Tokenizers that a page may choose: those of the command line, of the listed runs, and the installed ones.
 
-        ``first``: the run whose own stands first.
+        ``first``: the run whose tokenizer is preferred.
         """
-        own = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
-        here = available_policies()
-        names = [*self._given, own.get(first) if isinstance(first, str) else None, *here, *own.values()]
-        return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in here)))
+        of_run = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
+        installed = available_policies()
+        names = [*self._extra, of_run.get(first) if isinstance(first, str) else None, *installed, *of_run.values()]
+        return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in installed)))
 
     # --- the process ---------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class ImportExport(Worker):
         self._about = (self.launch(arguments, out, **how).id, kind, ticket)
 
     def _name(self, run: Run) -> str:
-        """The run's name in the list, by which pages open it."""
+        """The name under which the run is listed."""
         return next((name for name, path in self.catalog.paths().items() if path == run.path), run.name)
 
 
@@ -197,7 +197,7 @@ def _text(value: object, name: str) -> str:
 
 
 def _rule(value: object) -> str:
-    """A span rule's name, or a pattern that is one."""
+    """A valid span rule: its name, or a pattern."""
     if not isinstance(value, str) or not (value in RULES or value.startswith(PATTERN)):
         raise ActFocusError(f"span rule: must be one of {', '.join(RULES)}, or a pattern")
     if len(value) > len(PATTERN) + PATTERN_MAX:
@@ -205,9 +205,9 @@ def _rule(value: object) -> str:
     return span_rule(value).name
 
 
-def _selection(run: Run, asked: dict) -> tuple[str, list[str]]:
-    """A word for the file's name, and the command's options, for what of the run is wanted."""
-    part, filter = asked.get("part"), asked.get("filter", "all")
+def _selection(run: Run, request: dict) -> tuple[str, list[str]]:
+    """The requested selection, as part of a file name and as options of ``actfocus export``."""
+    part, filter = request.get("part"), request.get("filter", "all")
     if part not in PARTS or filter not in FILTERS:
         raise ActFocusError(f"selection: must be one of {', '.join(PARTS)}, and {', '.join(FILTERS)}")
     options = {"all": [], "success": ["--success"], "failure": ["--failure"], "malformed": ["--malformed"]}[filter]
@@ -215,7 +215,7 @@ def _selection(run: Run, asked: dict) -> tuple[str, list[str]]:
     if part == "run":
         return word, options
     index = run.index()
-    row = index[index["id"] == _text(asked.get("trajectory"), "trajectory")]
+    row = index[index["id"] == _text(request.get("trajectory"), "trajectory")]
     if row.empty:
         raise ActFocusError("the trajectory is not in this run; choose another one")
     row = row.iloc[0]
@@ -225,9 +225,9 @@ def _selection(run: Run, asked: dict) -> tuple[str, list[str]]:
     return word, [*options, f"--group={row['group']}"] if part == "group" else options
 
 
-def _weights(asked: dict) -> list[str]:
-    """The setting of the left bar, and whose signals."""
-    view = View.parse(asked)
+def _weights(request: dict) -> list[str]:
+    """The setting of the sidebar and the reference, as options of ``actfocus export``."""
+    view = View.parse(request)
     reference = [f"--reference={view.reference}"] if view.reference else []
     if view.signal not in SIGNALS:
         raise ActFocusError(f"signal: must be one of {', '.join(SIGNALS)}")
@@ -245,36 +245,40 @@ def _weights(asked: dict) -> list[str]:
 
 
 def _report(run: Run, report: dict) -> dict:
-    """The doctor's report with a trajectory to open for each example."""
+    """The report of ``actfocus doctor``, with a trajectory to open for each example."""
     index = run.index()
     of_group = dict(zip(reversed(index["group"].tolist()), reversed(index["id"].tolist())))
     ids = set(index["id"])
     findings = []
-    for found in report["findings"]:
+    for finding in report["findings"]:
         links = [
             {"name": name[:SHOWN], "trajectory": name if name in ids else of_group.get(name)}
-            for name in found["examples"]
+            for name in finding["examples"]
         ]
         findings.append(
-            {**found, "message": found["message"][:1000], "examples": [link for link in links if link["trajectory"]]}
+            {
+                **finding,
+                "message": finding["message"][:1000],
+                "examples": [link for link in links if link["trajectory"]],
+            }
         )
     return {**report, "findings": findings}
 
 
 def _tokenizer(path: Path) -> str | None:
-    """The tokenizer of a run's policy, as far as the run names one."""
+    """The tokenizer of a run's policy; None where the run does not name one that can be loaded."""
     try:
-        named = Run.open(path).metadata.tokenizer
+        name = Run.open(path).metadata.tokenizer
     except ActFocusError:
         return None
-    return named if named and named.isprintable() and not named.startswith("-") and _loads(named) else None
+    return name if name and name.isprintable() and not name.startswith("-") and _loads(name) else None
 
 
 def _loads(name: str) -> bool:
-    """Whether ``load_tokenizer`` can have it without asking the network: a name, a folder with one."""
+    """Whether ``load_tokenizer`` can load it offline: a known name, or a folder with a tokenizer."""
     return name in NAMES or (Path(name) / "tokenizer.json").is_file()
 
 
 def _bare(error: ActFocusError, path: Path) -> str:
-    """The message with the file's name in place of where it lies."""
+    """The message with the name of the file instead of its path."""
     return str(error).replace(f"{path.parent}/", "")

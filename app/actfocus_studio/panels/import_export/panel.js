@@ -1,4 +1,4 @@
-/* The drawer at the right: drop a file and import it, read the doctor's report, export a selection. */
+/* The drawer at the right: import a file, check a run, export a selection. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -6,8 +6,8 @@
   const POLL_MS = 500;
   const RULE_HELP = { think_answer: 'think and answer tags', tool_call: 'tool calls', boxed: '\\boxed{…}', react: 'ReAct, “Action:”' };
   const SEVERITY = { error: 'error', warning: 'warning', info: 'note' };
-  const PHASES = { import: 'Reading', check: 'The doctor looks', export: 'Writing', starting: 'Starting' };
-  const FILTER = { all: 'all of them', success: 'only successes', failure: 'only failures', malformed: 'only malformed or illegal ones' };
+  const PHASES = { import: 'Importing', check: 'Checking', export: 'Exporting', starting: 'Starting' };
+  const FILTER = { all: 'all rollouts', success: 'successful rollouts', failure: 'failed rollouts', malformed: 'rollouts with malformed or illegal actions' };
 
   const page = { file: null, polling: 0, shown: '' };
   const channel = AF.channel(say);
@@ -30,7 +30,7 @@
     page.node = el('dialog', 'af-drawer', { id: 'af-drawer-panel' },
       el('header', 'af-drawer-head', el('h2', '', 'Import and export'), button('af-tool', '×', 'Close', close)),
       page.error, section('Import', dropZone(menu), page.card), page.job,
-      section('Doctor', el('p', 'af-quiet', 'What is wrong with the rollouts of a run: masks, ids, scores, groups.'), page.check, page.report),
+      section('Check', el('p', 'af-quiet', 'Validates the rollouts of a run: masks, token ids, log-probs, scores and groups.'), page.check, page.report),
       section('Export', exportForm(menu)));
     page.node.setAttribute('aria-label', 'Import and export');
     page.node.addEventListener('keydown', (event) => {
@@ -55,8 +55,8 @@
 
   function dropZone(menu) {
     const input = el('input', '', { type: 'file', id: 'af-file', onchange: () => { if (input.files.length) take(input.files[0]); input.value = ''; } });
-    return el('div', '', el('label', 'af-drop', { htmlFor: 'af-file' }, el('b', '', 'Drop a file of rollouts here'), el('span', '', 'or choose one'), input),
-      el('p', 'af-quiet', `${menu.formats.join(', ')}. Also .gz and .zst, up to ${menu.upload_max >> 20} MiB; larger ones and folders with `,
+    return el('div', '', el('label', 'af-drop', { htmlFor: 'af-file' }, el('b', '', 'Drop a file of rollouts here'), el('span', '', 'or choose a file'), input),
+      el('p', 'af-quiet', `Formats: ${menu.formats.join(', ')}; optionally compressed (.gz, .zst), up to ${menu.upload_max >> 20} MiB. For larger files and folders use `,
         el('code', '', 'actfocus app FILE'), '.'));
   }
 
@@ -67,14 +67,14 @@
     f.format.onchange = weights;
     f.part.onchange = weights;
     return el('form', '', { onsubmit: (event) => { event.preventDefault(); exportNow(); } },
-      field('As', f.format), field('What', f.part), field('Which', f.filter), f.note, f.start);
+      field('Format', f.format), field('Scope', f.part), field('Rollouts', f.filter), f.note, f.start);
   }
 
   function weights() {
     const { format, part, filter, note } = page.export;
     filter.disabled = part.value === 'trajectory';
-    note.textContent = ['html', 'advantages'].includes(format.value) ? `Weights: ${AF.store.describe({ ...AF.store.settings, scope: 'batch', adv: false })}, `
-      + 'over the whole batch.' : '';
+    note.textContent = ['html', 'advantages'].includes(format.value) ? `Weights: ${AF.store.describe({ ...AF.store.settings, scope: 'batch', adv: false })}; `
+      + 'μ and σ over the whole batch.' : '';
   }
 
   // --- opening and closing -------------------------------------------------------------------------
@@ -101,7 +101,7 @@
     document.getElementById('af-drawer-button').focus();
   }
 
-  /* One line; what came before it goes away with the next answer that is good. */
+  /* Show an error line; the next successful answer clears it. */
   function say(text) {
     if (!page.error) return;
     page.error.hidden = !text;
@@ -109,7 +109,7 @@
     if (text) page.error.scrollIntoView({ block: 'nearest' });
   }
 
-  // --- a file comes in -------------------------------------------------------------------------------
+  // --- import ----------------------------------------------------------------------------------------
 
   function take(file) {
     page.file = null;
@@ -117,12 +117,12 @@
     ask({ op: 'announce', name: file.name, size: file.size }, ({ ticket }) => {
       const request = new XMLHttpRequest();
       const bar = el('progress', 'af-progress', { max: 1, value: 0 });
-      bar.setAttribute('aria-label', 'progress of the upload');
-      card(el('p', '', `${file.name} comes in …`), bar);
+      bar.setAttribute('aria-label', 'Upload progress');
+      card(el('p', '', `Uploading ${file.name} …`), bar);
       request.upload.onprogress = (event) => { if (event.total) bar.value = event.loaded / event.total; };
       request.onload = () => (request.status === 200 ? ask({ op: 'inspect', ticket, run: AF.store.place.run }, (data) => known(ticket, data.file))
-        : lost(`${file.name}: the studio did not take it (${request.responseText.slice(0, 80)}).`));
-      request.onerror = () => lost(`${file.name}: could not be sent; was it changed meanwhile?`);
+        : lost(`${file.name}: upload rejected (${request.responseText.slice(0, 80)}).`));
+      request.onerror = () => lost(`${file.name}: upload failed; was the file changed meanwhile?`);
       request.open('PUT', `${page.menu.receive}${ticket}`);
       request.send(file);
     });
@@ -138,13 +138,13 @@
     page.card.replaceChildren(...parts);
   }
 
-  /* The file is here and its format is known: what is needed to read it is asked for. */
+  /* The file was uploaded and its format is known: ask for what is needed to read it. */
   function known(ticket, file) {
     page.file = file;
     const tokenizer = file.needs_tokenizer ? choice(file.tokenizers.map((name) => [name, name]), file.tokenizers[0]) : null;
-    const rule = choice([...page.menu.rules.map((name) => [name, `${name}: ${RULE_HELP[name] || ''}`]), ['pattern:', 'a pattern …']], 'think_answer');
+    const rule = choice([...page.menu.rules.map((name) => [name, `${name}: ${RULE_HELP[name] || ''}`]), ['pattern:', 'pattern: a regular expression']], 'think_answer');
     const pattern = el('input', 'af-pattern', { type: 'text', maxLength: page.menu.pattern_max, placeholder: 'Move: (?P<action>\\w+)', spellcheck: false });
-    pattern.setAttribute('aria-label', 'Pattern, a regular expression with a group named action');
+    pattern.setAttribute('aria-label', 'Pattern: regular expression with a group named action');
     pattern.hidden = true;
     rule.onchange = () => { pattern.hidden = rule.value !== 'pattern:'; };
     const begin = (event) => {
@@ -154,14 +154,14 @@
     };
     card(el('form', '', { onsubmit: begin },
       el('p', '', el('b', '', file.name), el('br'), `${file.format} · ${file.rollouts.toLocaleString('en')} ${file.rollouts === 1 ? 'line' : 'lines or rows'} · ${size(file.bytes)}`),
-      tokenizer && field('Tokenizer', tokenizer, 'Of the model that wrote them.'),
-      file.needs_tokenizer && field('Where the actions are', rule), file.needs_tokenizer && pattern,
+      tokenizer && field('Tokenizer', tokenizer, 'Of the model that generated the rollouts.'),
+      file.needs_tokenizer && field('Span rule', rule, 'How actions are found in the text.'), file.needs_tokenizer && pattern,
       el('button', 'af-button primary', { type: 'submit' }, 'Import')));
   }
 
   const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
-  // --- a process works -------------------------------------------------------------------------------
+  // --- progress and results --------------------------------------------------------------------------
 
   function took(data) {
     const { job } = data;
@@ -182,13 +182,13 @@
   }
 
   function imported({ run, imported: what }) {
-    return el('div', 'af-imported', el('p', '', el('b', '', run), ` is here: ${what.trajectories.toLocaleString('en')} rollouts in `
-      + `${what.groups.toLocaleString('en')} groups, ${what.tokens.toLocaleString('en')} tokens, ${what.action_tokens.toLocaleString('en')} of actions.`,
-    what.approximate && el('span', 'af-badge', { title: 'The text was tokenised again: ids and borders may differ from what was sampled.' }, 'approximate')),
+    return el('div', 'af-imported', el('p', '', el('b', '', run), ` imported: ${what.trajectories.toLocaleString('en')} rollouts in `
+      + `${what.groups.toLocaleString('en')} groups, ${what.tokens.toLocaleString('en')} tokens, ${what.action_tokens.toLocaleString('en')} action tokens.`,
+    what.approximate && el('span', 'af-badge', { title: 'The text was retokenized: token ids and boundaries may differ from those that were sampled.' }, 'approximate')),
     el('button', 'af-button primary', { type: 'button', onclick: () => show(run) }, 'Open in Trace'));
   }
 
-  /* The file is fetched at once, and the link stays. */
+  /* Start the download, and keep the link. */
   function written(job, file) {
     const link = el('a', 'af-link', { href: file.url, download: file.name }, file.name);
     if (page.shown !== job.id && page.asked) link.click();
@@ -205,12 +205,12 @@
     ask({ op: 'export', run, reference, trajectory, format: format.value, part: part.value, filter: filter.disabled ? 'all' : filter.value, alpha, beta, signal }, took);
   }
 
-  // --- the doctor's report -----------------------------------------------------------------------------
+  // --- results of a check ------------------------------------------------------------------------------
 
   function report(run, found) {
     const counted = `${found.trajectories.toLocaleString('en')} rollouts, ${found.tokens.toLocaleString('en')} tokens`;
     page.report.replaceChildren(
-      el('p', 'af-report-head', el('b', '', run), `: ${counted}. `, found.findings.length ? (found.healthy ? 'No error.' : 'Training on these is wrong.') : 'Nothing is wrong.'),
+      el('p', 'af-report-head', el('b', '', run), `: ${counted}. `, found.findings.length ? (found.healthy ? 'No errors.' : 'Errors: do not train on these rollouts.') : 'No findings.'),
       el('ul', '', ...found.findings.map((f) => el('li', `af-finding ${f.severity}`,
         el('p', '', el('span', `af-severity ${f.severity}`, SEVERITY[f.severity]), el('b', '', f.check), ` ${f.count.toLocaleString('en')} of ${f.of.toLocaleString('en')}`),
         el('p', 'af-quiet', `${f.message}.`),

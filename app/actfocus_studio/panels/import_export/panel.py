@@ -1,4 +1,4 @@
-"""The import and export drawer: a file in, the doctor's report, a selection out."""
+"""The import and export drawer: import a file, check a run, export a selection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actfocus_studio.shell.requests import PRIVATE, answer
 
 
 def import_export_panel(job: ImportExport) -> None:
-    """Build the drawer; requests and answers are small JSON strings."""
+    """Add the drawer. Its script builds it; requests and answers are small JSON strings."""
     PageView(
         "drawer",
         menu=dump(
@@ -27,5 +27,5 @@ def import_export_panel(job: ImportExport) -> None:
             }
         ),
     )
-    asked = Ask("drawer")
-    asked.ask(lambda text: answer(text, job.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    channel = Ask("drawer")
+    channel.ask(lambda text: answer(text, job.handle), [channel], [channel], trigger_mode="multiple", **PRIVATE)
