@@ -14,8 +14,9 @@ from actfocus_core import processes
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from tests.app.test_races import GOOD, wait
+from tests.app.experiments import GOOD
 from tests.core.test_processes import ended, stranger  # noqa: F401 - a fixture
+from tests.polling import until
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psuti
     training = runs / f"{race}-uniform-s0"
     call(address, "begin", "Sudoku", 64, 16, 0, 1.0, "tiny", 0)
     told(address, "lambda_2", op="facts")
-    wait(lambda: read_status(training).get("state") == "running" and read_status(training).get("step", 0) >= 1)
+    until(lambda: read_status(training).get("state") == "running" and read_status(training).get("step", 0) >= 1)
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
         words = child.cmdline()
@@ -86,14 +87,14 @@ def test_a_child_that_ends_without_a_word_is_reported_and_not_started_again(tmp_
     )
     races = Experiments(tmp_path)
     id = races.start(ExperimentRequest(**GOOD))
-    wait(lambda: [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"])
-    wait(lambda: not races.look(id, {})["going"])
+    until(lambda: [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"])
+    until(lambda: not races.look(id, {})["going"])
     message = races.look(id, {})["runs"][0]["message"]
-    assert "ended with code 0" in message and "log" in message and len(started) == 2
+    assert "ended with exit code 0" in message and "log" in message and len(started) == 2
     # It is tried again only when a person asks for it.
     races.ask(id, "go")
-    wait(lambda: len(started) == 4)
-    wait(lambda: not races.look(id, {})["going"])
+    until(lambda: len(started) == 4)
+    until(lambda: not races.look(id, {})["going"])
     assert [run["state"] for run in races.look(id, {})["runs"]] == ["failed", "failed"]
 
 
@@ -115,9 +116,9 @@ def test_neither_is_one_that_should_have_gone_on_with_a_run(tmp_path, monkeypatc
     write_status(run.path, state="running" if before == "killed" else before, step=3)
     assert races.look(id, {})["runs"][0]["state"] == before
     races.ask(id, "go")
-    wait(lambda: not races._thread.is_alive())
+    until(lambda: not races._thread.is_alive())
     assert len(started) == 1 and "--resume" in started[0]
     assert (
         races.look(id, {})["runs"][0]["state"] == "failed"
-        and "ended with code 0" in races.look(id, {})["runs"][0]["message"]
+        and "ended with exit code 0" in races.look(id, {})["runs"][0]["message"]
     )

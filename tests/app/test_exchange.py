@@ -1,8 +1,7 @@
-"""What the drawer's requests do, without a browser: files in, checks, exports, and everything hostile."""
+"""Requests of the import and export drawer: imports, checks, exports, and hostile input."""
 
 import gzip
 import json
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from actfocus_studio.server.security import BODY_MAX, Guard
 from actfocus_studio.shell.requests import answer as answer_to
 from tests.conftest import make_tokenizer
 from tests.interop.files import records, same, write
+from tests.polling import until
 
 
 @pytest.fixture
@@ -54,9 +54,8 @@ def bring(exchange, client, path) -> str:
 
 
 def done(exchange) -> dict:
-    while (found := ask(exchange, op="look"))["job"]["state"] == "running":
-        time.sleep(0.1)
-    return found
+    """The answer of a job that has ended."""
+    return until(lambda: (found := ask(exchange, op="look"))["job"]["state"] != "running" and found)
 
 
 def left(folder) -> list[str]:
@@ -253,8 +252,7 @@ def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, t
 def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()) * 3000)
     ask(exchange, op="import", ticket=bring(exchange, client, path), tokenizer="tiny", spans="think_answer")
-    while not ask(exchange, op="look")["job"]["done"]:
-        time.sleep(0.05)
+    until(lambda: ask(exchange, op="look")["job"]["done"])
     assert [name[:6] for name in left(tmp_path / "runs")] == [".chat-"]
     ask(exchange, op="cancel")
     assert done(exchange)["job"]["state"] == "cancelled" and left(tmp_path / "runs") == []
@@ -263,7 +261,7 @@ def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({"op": "fly"}, "something unknown"),
+        ({"op": "fly"}, "unknown operation"),
         ({"op": "inspect", "ticket": "../../etc/passwd"}, "not here any more"),
         ({"op": "import", "ticket": None}, "not here any more"),
         ({"op": "announce", "name": 7, "size": 1}, "could not be read"),
@@ -285,7 +283,7 @@ def test_hostile_requests_get_one_line(request_, says, exchange):
 
 
 @pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', "x" * 9000])
-def test_requests_that_are_none(text, exchange):
+def test_text_that_is_not_a_request_is_refused(text, exchange):
     assert json.loads(answer_to(text, exchange.handle)) == {
         "error": "the page's request could not be read; reload it",
         "number": 0,
@@ -293,8 +291,8 @@ def test_requests_that_are_none(text, exchange):
 
 
 @pytest.mark.parametrize("op", [["look"], {}, None, "rm", 7])
-def test_requests_for_something_unknown(op, exchange):
-    assert ask(exchange, op=op) == {"error": "the page asked for something unknown; reload it"}
+def test_an_unknown_operation_is_refused(op, exchange):
+    assert ask(exchange, op=op) == {"error": "unknown operation; reload the page"}
 
 
 @pytest.mark.parametrize(

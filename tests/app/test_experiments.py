@@ -1,4 +1,4 @@
-"""Head-to-head training from the studio: the queue, the processes, what is left after a crash."""
+"""Experiments: validation of requests, the queue, the training processes, and recovery after a crash."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,15 +21,9 @@ from actfocus_core.trajectory import TokenKind
 from actfocus_studio.jobs.experiments import LANGUAGE_RATES, ExperimentRequest, Experiments
 from actfocus_studio.pages.train.page import handle
 from actfocus_studio.pages.train.prompt import over_time
+from tests.app.experiments import GOOD, short  # noqa: F401 - a fixture
 from tests.core.command import actfocus
-
-GOOD = {
-    "environment": "FrozenLake, deterministic",
-    "algorithm": "grpo",
-    "schemes": ["uniform", "actfocus"],
-    "seeds": 1,
-    "time": "30 seconds",
-}
+from tests.polling import until
 
 
 @pytest.mark.parametrize(
@@ -62,49 +55,49 @@ def test_a_request_is_checked(change, says):
 
 
 def test_ids_from_a_page_never_reach_the_file_system(tmp_path):
-    races = Experiments(tmp_path)
+    experiments = Experiments(tmp_path)
     for id in ("../../etc/passwd", "", "a" * 200, "x/y", None, 7, "race\n"):
         with pytest.raises(ActFocusError):
-            races.look(id, {})
+            experiments.look(id, {})
         with pytest.raises(ActFocusError):
-            races.ask(id, "go")
+            experiments.ask(id, "go")
 
 
-def test_a_broken_race_file_is_one_line_and_not_in_the_list(tmp_path):
-    races = Experiments(tmp_path)
-    races.folder.mkdir()
-    (races.folder / "race-x-1.json").write_text("{")
-    (races.folder / "race-x-2.json").write_text(
+def test_a_broken_file_is_one_line_and_not_in_the_list(tmp_path):
+    experiments = Experiments(tmp_path)
+    experiments.folder.mkdir()
+    (experiments.folder / "race-x-1.json").write_text("{")
+    (experiments.folder / "race-x-2.json").write_text(
         json.dumps({"id": "race-x-2", "request": GOOD, "runs": [{"name": "../../x"}]})
     )
-    assert races.listing() == []
+    assert experiments.listing() == []
     for id in ("race-x-1", "race-x-2"):
-        with pytest.raises(ActFocusError, match="not the file of a race"):
-            races.look(id, {})
+        with pytest.raises(ActFocusError, match="not a valid experiment file"):
+            experiments.look(id, {})
 
 
 def test_a_queue_of_hours_takes_no_more(tmp_path, monkeypatch):
-    races = Experiments(tmp_path)
+    experiments = Experiments(tmp_path)
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
     long = ExperimentRequest(
         **{**GOOD, "seeds": 5, "time": "5 minutes", "schemes": ["uniform", "actfocus", "role_only", "energy_only"]}
     )
-    started = [races.start(long), races.start(long)]
+    started = [experiments.start(long), experiments.start(long)]
     with pytest.raises(ActFocusError, match="minutes of training are in the queue"):
-        races.start(long)
-    assert [race["id"] for race in races.listing()] == started[::-1]
-    races.ask(started[0], "stop")
-    races.start(long)
+        experiments.start(long)
+    assert [race["id"] for race in experiments.listing()] == started[::-1]
+    experiments.ask(started[0], "stop")
+    experiments.start(long)
 
 
 @pytest.mark.parametrize("policy", ["--help", "../policy", "Qwen/absent", "", "/etc"])
 def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
-    races = Experiments(tmp_path / "runs")
+    experiments = Experiments(tmp_path / "runs")
     asked = {**GOOD, "policy": policy}
     with pytest.raises(ActFocusError, match="unknown policy"):
-        races.start(ExperimentRequest(**asked))
+        experiments.start(ExperimentRequest(**asked))
     with pytest.raises(ActFocusError, match="unknown policy"):
-        handle(races, {"op": "estimate", "request": asked})
+        handle(experiments, {"op": "estimate", "request": asked})
     assert not (tmp_path / "runs").exists()
 
 
@@ -131,19 +124,19 @@ def test_a_language_model_is_trained_quickly_in_another_way(tmp_path):
     assert rates == {"tiny": 3e-4, "small": 3e-4, "smollm2": 1e-5, "hub": 1e-5, "large": 1e-5, "adapter": 1e-5}
 
 
-def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
-    """The policy's folder stands in the command, the time that may pass follows what is expected, and the page is told a name."""
-    races = Experiments(tmp_path)
+def test_an_experiment_with_a_policy_that_was_trained_here(tmp_path, monkeypatch):
+    """The command names the policy's folder, the time budget follows the estimate, and the page shows a short name."""
+    experiments = Experiments(tmp_path)
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
     folder = tmp_path / "first-one" / "policy"
     shutil.copytree(assets() / "tiny-policy", folder)
-    names = dict(handle(races, {"op": "policies"})["policies"])
+    names = dict(handle(experiments, {"op": "policies"})["policies"])
     assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
     monkeypatch.setattr("actfocus_studio.jobs.experiments.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
-    id = races.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))
-    look = races.look(id, {})
-    assert look["policy"] == "first-one" and races.listing()[0]["policy"] == "first-one"
-    command = shlex.split(races.log(id, look["runs"][0]["name"])["command"])
+    id = experiments.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))
+    look = experiments.look(id, {})
+    assert look["policy"] == "first-one" and experiments.listing()[0]["policy"] == "first-one"
+    command = shlex.split(experiments.log(id, look["runs"][0]["name"])["command"])
     value = {name: command[command.index(name) + 1] for name in ("--policy", "--preset", "--steps", "--time-budget")}
     assert value == {
         "--policy": str(folder),
@@ -151,55 +144,22 @@ def test_a_race_of_a_policy_that_was_trained_here(tmp_path, monkeypatch):
         "--steps": "4",
         "--time-budget": str(4 * (4 * 50 + 5 * 10)),
     }
-    plain = races.look(races.start(ExperimentRequest(**GOOD)), {})
-    assert plain["policy"] == "tiny" and "--policy" not in races.log(plain["id"], plain["runs"][0]["name"])["command"]
+    plain = experiments.look(experiments.start(ExperimentRequest(**GOOD)), {})
+    assert (
+        plain["policy"] == "tiny"
+        and "--policy" not in experiments.log(plain["id"], plain["runs"][0]["name"])["command"]
+    )
 
 
-def wait(check, seconds=300):
-    until = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.2)
-    return found
-
-
-@pytest.fixture
-def short(monkeypatch):
-    """Experiments of four steps and little evaluation: what is tested is the queue, not the learning."""
-    monkeypatch.setattr("actfocus_studio.jobs.experiments.request.TIMES", {"30 seconds": 8})
-    arguments = Experiments._arguments
-
-    def smaller(self, race, run, out):
-        return [
-            *arguments(self, race, run, out),
-            "--set",
-            "prompts=2",
-            "--set",
-            "rollouts=4",
-            "--set",
-            "eval_prompts=2",
-            "--set",
-            "eval_rollouts=2",
-            "--set",
-            "eval_every=2",
-            "--set",
-            "mass_every=0",
-            "--time-budget",
-            "900",
-        ]
-
-    monkeypatch.setattr(Experiments, "_arguments", smaller)
-
-
-def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, short):
-    races = Experiments(tmp_path)
-    id = races.start(ExperimentRequest(**GOOD))
+def test_runs_are_trained_one_after_another_and_rows_equal_the_stored_ones(tmp_path, short):  # noqa: F811
+    experiments = Experiments(tmp_path)
+    id = experiments.start(ExperimentRequest(**GOOD))
     seen, most = {}, 0
     cursors: dict[str, int] = {}
 
     def finished():
         nonlocal most
-        look = races.look(id, cursors)
+        look = experiments.look(id, cursors)
         for run in look["runs"]:
             columns = run["columns"]
             seen.setdefault(run["name"], []).extend(dict(zip(columns, values)) for values in zip(*columns.values()))
@@ -208,33 +168,34 @@ def test_a_race_runs_one_after_another_and_its_rows_are_the_folders(tmp_path, sh
         most = max(most, len(busy))
         return all(run["state"] == "finished" for run in look["runs"])
 
-    wait(finished)
+    until(finished)
     assert most == 1, "one slot"
     for name, rows in seen.items():
         stored, _ = Run.open(tmp_path / name).metrics()
         assert [row["step"] for row in rows] == [row["step"] for row in stored] == [0, 1, 2, 3, 4]
         assert [row["success/rate"] for row in rows[1:]] == [row["success/rate"] for row in stored[1:]]
-    # The same boards and dice, whatever the scheme: the first rollouts are the same.
+    # Same prompts and same random numbers under every scheme, so the first rollouts are equal.
     first = [
-        Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist() for run in races.look(id, {})["runs"]
+        Run.open(tmp_path / run["name"]).trajectories(1)[0].token_ids.tolist()
+        for run in experiments.look(id, {})["runs"]
     ]
     assert first[0] == first[1]
-    assert races.listing()[0]["states"] == ["finished", "finished"]
-    wait(lambda: not races.look(id, {})["going"])
-    for run in races.look(id, {})["runs"]:
-        check_a_prompt_over_time(races.path(id, run["name"]), run["scheme"])
-    check_what_repeats_a_run(races, id, races.look(id, {})["runs"][1]["name"])
+    assert experiments.listing()[0]["states"] == ["finished", "finished"]
+    until(lambda: not experiments.look(id, {})["going"])
+    for run in experiments.look(id, {})["runs"]:
+        check_a_prompt_over_time(experiments.path(id, run["name"]), run["scheme"])
+    check_what_repeats_a_run(experiments, id, experiments.look(id, {})["runs"][1]["name"])
 
 
-def check_what_repeats_a_run(races, id, name):
-    """The command and the Python that the page shows are run as they stand; the log and the config are told."""
-    told = races.log(id, name)
-    again = races.path(id, name).with_name(f"{name}-again")
-    stored = Run.open(races.path(id, name))
-    assert told["config"] == stored.info["config"] and "train: 4 of 4" in told["log"]
-    program, *arguments = shlex.split(told["command"])
+def check_what_repeats_a_run(experiments, id, name):
+    """The command and the Python code on the page repeat the run; log and config are those of the run."""
+    log = experiments.log(id, name)
+    again = experiments.path(id, name).with_name(f"{name}-again")
+    stored = Run.open(experiments.path(id, name))
+    assert log["config"] == stored.info["config"] and "train: 4 of 4" in log["log"]
+    program, *arguments = shlex.split(log["command"])
     assert program == "actfocus"
-    for repeat in (lambda: actfocus(*arguments).returncode, lambda: exec(told["python"], {})):
+    for repeat in (lambda: actfocus(*arguments).returncode, lambda: exec(log["python"], {})):
         assert not repeat()
         repeated = Run.open(again)
         assert {**repeated.info["config"], "command": "train"} == stored.info["config"]
@@ -244,31 +205,34 @@ def check_what_repeats_a_run(races, id, name):
         shutil.rmtree(again)
 
 
-def test_places_in_the_queue_count_all_races_before(tmp_path, monkeypatch):
-    races = Experiments(tmp_path)
+def test_positions_in_the_queue_count_all_earlier_experiments(tmp_path, monkeypatch):
+    experiments = Experiments(tmp_path)
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
-    first, second = races.start(ExperimentRequest(**GOOD)), races.start(ExperimentRequest(**GOOD))
-    assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[1, 2], [3, 4]]
-    races.ask(first, "stop")
-    assert [[run["place"] for run in races.look(id, {})["runs"]] for id in (first, second)] == [[None, None], [1, 2]]
+    first, second = experiments.start(ExperimentRequest(**GOOD)), experiments.start(ExperimentRequest(**GOOD))
+    assert [[run["place"] for run in experiments.look(id, {})["runs"]] for id in (first, second)] == [[1, 2], [3, 4]]
+    experiments.ask(first, "stop")
+    assert [[run["place"] for run in experiments.look(id, {})["runs"]] for id in (first, second)] == [
+        [None, None],
+        [1, 2],
+    ]
 
 
 def test_a_full_disk_begins_nothing_and_says_why(tmp_path, monkeypatch):
-    races = Experiments(tmp_path)
+    experiments = Experiments(tmp_path)
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
-    id = races.start(ExperimentRequest(**GOOD))
+    id = experiments.start(ExperimentRequest(**GOOD))
     monkeypatch.undo()
     monkeypatch.setattr("actfocus_studio.jobs.experiments.store.DISK_FREE", 1 << 60)
-    races._loop()
-    assert races.look(id, {})["going"] is False and races.look(id, {})["runs"][0]["state"] == "waiting"
-    for attempt in (lambda: races.ask(id, "go"), lambda: races.start(ExperimentRequest(**GOOD))):
+    experiments._loop()
+    assert experiments.look(id, {})["going"] is False and experiments.look(id, {})["runs"][0]["state"] == "waiting"
+    for attempt in (lambda: experiments.ask(id, "go"), lambda: experiments.start(ExperimentRequest(**GOOD))):
         with pytest.raises(ActFocusError, match="MB are free where the runs are kept"):
             attempt()
 
 
 def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
-    races = Experiments(tmp_path)
-    (step, evaluation), measured = races.rates("sudoku", "ppo", "tiny")
+    experiments = Experiments(tmp_path)
+    (step, evaluation), measured = experiments.rates("sudoku", "ppo", "tiny")
     assert not measured and step > 0 and evaluation > 0
     run = Run.create(
         tmp_path / "made", {"command": "train", "env": "frozen_lake", "algorithm": "grpo", "model": "tiny"}
@@ -278,12 +242,12 @@ def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
             {"step": k, "seconds/elapsed": 3.0 * (k > 2) + 3.0 + 0.5 * k}
             | ({"seconds/evaluate": 3.0} if k in (0, 3) else {})
         )
-    assert races.rates("frozen_lake", "grpo", "tiny") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
+    assert experiments.rates("frozen_lake", "grpo", "tiny") == ((pytest.approx(0.5), pytest.approx(3.0)), True)
     # Another policy has its own rates, a language model much slower ones until it was trained here.
-    assert races.rates("frozen_lake", "grpo", "smollm2") == (LANGUAGE_RATES, False)
-    slow = races.estimate(ExperimentRequest(**{**GOOD, "policy": "smollm2"}))
+    assert experiments.rates("frozen_lake", "grpo", "smollm2") == (LANGUAGE_RATES, False)
+    slow = experiments.estimate(ExperimentRequest(**{**GOOD, "policy": "smollm2"}))
     assert slow["steps"] == 4 and slow["seconds"] == 2 * (4 * LANGUAGE_RATES[0] + 5 * LANGUAGE_RATES[1])
-    found = races.estimate(ExperimentRequest(**{**GOOD, "time": "2 minutes"}))
+    found = experiments.estimate(ExperimentRequest(**{**GOOD, "time": "2 minutes"}))
     assert found["steps"] == int((120 - 7 * 3) / 0.5) and found["measured"] and found["runs"] == 2
     assert found["seconds"] == pytest.approx(2 * (found["steps"] * 0.5 + 7 * 3.0), abs=2 * 3.0), (
         "a last evaluation may be added"
@@ -291,7 +255,7 @@ def test_the_estimate_counts_steps_and_evaluations_apart(tmp_path):
 
 
 def check_a_prompt_over_time(path, scheme):
-    """The weights of method.md section 3, made again from the kinds and a reference pass."""
+    """The weights equal those of the formula, computed from token kinds and a reference pass."""
     evaluation = path / "evaluation" / "t1"
     index = Run.open(evaluation).index()
     found = over_time(Run.open(path), Run.open(evaluation), int(index["seed"].min()))
@@ -316,46 +280,46 @@ def check_a_prompt_over_time(path, scheme):
         over_time(Run.open(path), Run.open(evaluation), 5)
 
 
-def test_stop_pause_go_and_a_killed_process(tmp_path, short):
-    races = Experiments(tmp_path)
-    id = races.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
-    name = races.look(id, {})["runs"][0]["name"]
+def test_stop_pause_go_and_a_killed_process(tmp_path, short):  # noqa: F811
+    experiments = Experiments(tmp_path)
+    id = experiments.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
+    name = experiments.look(id, {})["runs"][0]["name"]
     path = tmp_path / name
-    wait(lambda: read_status(path).get("step", 0) >= 1)
-    races.ask(id, "pause")
-    wait(lambda: read_status(path)["state"] == "paused")
-    races.ask(id, "go")
-    wait(lambda: read_status(path)["state"] in ("running", "finished"))
+    until(lambda: read_status(path).get("step", 0) >= 1)
+    experiments.ask(id, "pause")
+    until(lambda: read_status(path)["state"] == "paused")
+    experiments.ask(id, "go")
+    until(lambda: read_status(path)["state"] in ("running", "finished"))
     os.kill(read_status(path)["pid"], signal.SIGKILL)
-    races.ask(id, "stop")
-    look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("killed", "finished") and found)
+    experiments.ask(id, "stop")
+    look = until(lambda: (found := experiments.look(id, {})["runs"][0])["state"] in ("killed", "finished") and found)
     assert look["state"] == "killed" and "log" in look
-    races.ask(id, "go")
-    wait(lambda: read_status(path)["state"] == "finished")
+    experiments.ask(id, "go")
+    until(lambda: read_status(path)["state"] == "finished")
     assert [row["step"] for row in Run.open(path).metrics()[0]] == [0, 1, 2, 3, 4]
 
 
 def test_a_run_outlives_the_studio_that_began_it_and_a_new_one_finds_it(tmp_path):
-    """The studio is killed: the training goes on, a new studio shows it and begins no second one."""
+    """The studio is killed: training continues, and a new studio shows it and starts no second process."""
     code = (
         f"import time, json\nfrom pathlib import Path\nfrom actfocus_studio.jobs.experiments import *\nimport actfocus_studio.jobs.experiments.request\n"
         f"actfocus_studio.jobs.experiments.request.TIMES = {{'30 seconds': 40}}\n"
-        f"races = Experiments(Path({str(tmp_path)!r}))\nprint(races.start(ExperimentRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
+        f"experiments = Experiments(Path({str(tmp_path)!r}))\nprint(experiments.start(ExperimentRequest(**{GOOD!r})), flush=True)\ntime.sleep(600)"
     )
     studio = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     id = studio.stdout.readline().strip()
-    races = Experiments(tmp_path)
-    running = wait(lambda: [r for r in races.look(id, {})["runs"] if r["state"] == "running" and r["step"] >= 1])
+    experiments = Experiments(tmp_path)
+    running = until(lambda: [r for r in experiments.look(id, {})["runs"] if r["state"] == "running" and r["step"] >= 1])
     studio.kill()
     studio.wait()
     path = tmp_path / running[0]["name"]
     step = read_status(path)["step"]
-    wait(lambda: read_status(path)["step"] > step)
-    look = races.look(id, {})
+    until(lambda: read_status(path)["step"] > step)
+    look = experiments.look(id, {})
     assert [run["state"] for run in look["runs"]] == ["running", "waiting"] and not look["going"]
-    assert races._busy(), "the slot is taken by the run that was left behind"
-    races.ask(id, "stop")
-    wait(lambda: read_status(path)["state"] == "stopped")
+    assert experiments._busy(), "the slot is taken by the run that was left behind"
+    experiments.ask(id, "stop")
+    until(lambda: read_status(path)["state"] == "stopped")
 
 
 @pytest.mark.parametrize("command", ["train", "trl", "verl"])
@@ -365,28 +329,30 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
 
     config = {"command": command, "env": "frozen_lake", "algorithm": "grpo", "scheme": "actfocus"}
     params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
-    races = Experiments(tmp_path)
+    experiments = Experiments(tmp_path)
     with (made := RunMirror(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")
         made.log(1, {"loss/policy": 0.5}, seconds=2.0)
-        (listed,) = races.listing()
+        (listed,) = experiments.listing()
         assert (listed["id"], listed["states"]) == ("My_Cluster", ["running"]) and "frozen_lake" in listed["request"][
             "environment"
         ]
-        (run,) = races.look("My_Cluster", {})["runs"]
+        (run,) = experiments.look("My_Cluster", {})["runs"]
         assert (run["state"], run["step"], run["columns"]["loss/policy"]) == ("running", 1, [0.5])
         assert run["columns"]["success/rate"] == [np.mean([t.success for t in rollouts])]
-        races.ask("My_Cluster", "stop")
+        experiments.ask("My_Cluster", "stop")
         assert requested(tmp_path / "My_Cluster") == "stop" and made.asked() == "stop"
     assert (
-        read_status(tmp_path / "My_Cluster")["state"] == races.look("My_Cluster", {})["runs"][0]["state"] == "stopped"
+        read_status(tmp_path / "My_Cluster")["state"]
+        == experiments.look("My_Cluster", {})["runs"][0]["state"]
+        == "stopped"
     )
-    with pytest.raises(ActFocusError, match="where it was begun"):
-        races.ask("My_Cluster", "go")
-    assert "My_Cluster" in races.log("My_Cluster", "My_Cluster")["command"]
-    # Rollouts that nobody trains on are no race.
+    with pytest.raises(ActFocusError, match="where it was started"):
+        experiments.ask("My_Cluster", "go")
+    assert "My_Cluster" in experiments.log("My_Cluster", "My_Cluster")["command"]
+    # A run of rollouts is not an experiment.
     Run.create(tmp_path / "played", {"command": "rollout", "env": "frozen_lake"})
-    assert [race["id"] for race in races.listing()] == ["My_Cluster"]
+    assert [race["id"] for race in experiments.listing()] == ["My_Cluster"]
     with pytest.raises(ActFocusError):
-        races.look("../My_Cluster", {})
+        experiments.look("../My_Cluster", {})

@@ -77,7 +77,7 @@ def test_nothing_is_begun_where_it_is_read_only(tmp_path):
         lambda: signals.score(run, "run", "tiny"),
         lambda: whatif("start"),
     ):
-        with pytest.raises(ActFocusError, match="for looking only"):
+        with pytest.raises(ActFocusError, match="read-only"):
             work()
     assert races.listing() == [] and not (tmp_path / "runs").exists()
 

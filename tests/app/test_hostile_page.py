@@ -122,7 +122,7 @@ def test_compare(page, studio):
     )
     page.locator(".af-pane .t").nth(60).hover()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Report of this batch").click()
+        page.get_by_role("button", name="Download report").click()
     assert "/" not in download.value.suggested_filename and "<" not in download.value.suggested_filename
     clean(page)
 

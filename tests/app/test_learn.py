@@ -1,204 +1,179 @@
-"""The Learn tab in a real browser: a lesson by keyboard alone, as a link, and in class mode."""
+"""The Learn page in a browser: a lesson by keyboard alone, as a link, and in class mode."""
 
-import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.credit import token_weights
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
+from actfocus_core.trajectory import TokenKind
+from actfocus_studio.pages.learn.lessons import load_lessons
+from tests.app.pages import Studio, plain
 
 pytestmark = pytest.mark.browser
 
-READY = "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted && ActFocus.learn.state.lessons.length === 8"
-
-MOTION = "window.ActFocus && ActFocus.whatif && ActFocus.whatif.state.motion"
-PATIENCE = 180_000
-
-
-def opened(page, studio, query="run=plain"):
-    page.goto(f"{studio}/?{query}")
-    page.wait_for_function(READY)
-    return page
+LESSONS = load_lessons()
+UNIFORM, ONE_UPDATE = LESSONS["uniform"].title, LESSONS["one-update"].title
+PINNED = re.compile(r"position\s*\d+ of ")
 
 
-def place(page, name):
-    return page.evaluate(f"ActFocus.store.place[{json.dumps(name)}]")
+def expect_tab(app, name: str) -> None:
+    """The tab with this name in the address is open."""
+    expect(app.page.get_by_role("tab", name=name.capitalize(), exact=True)).to_have_attribute("aria-selected", "true")
 
 
-def focus(page) -> str:
-    return page.evaluate(
-        "document.activeElement.textContent || document.activeElement.value || document.activeElement.type"
-    )
+def test_a_lesson_by_keyboard_alone(app, runs_dir):
+    app.open("run=plain&tab=learn&turn=1")
+    learn = app.learn
+    expect(learn.starts).to_have_count(len(LESSONS))
+    learn.starter(UNIFORM).focus()
+    app.press("Enter")
+    # The tab shows the view of the lesson, and the focus is in the lesson.
+    app.expect_sliders(1, 0)
+    expect_tab(app, "trace")
+    learn.expect_lesson(UNIFORM)
+    expect(learn.heading).to_be_focused()
+    app.trace.expect_turn(1)
+    expect(app.trace.gradient_share).to_be_hidden()  # it would give the answer away
+    kinds = np.concatenate([t.kinds for t in Run.open(runs_dir / "plain").trajectories(0)])
+    share = 100 * (kinds == TokenKind.ACTION).sum() / np.isin(kinds, (3, 4, 5)).sum()
+    learn.tab_to(learn.lesson.get_by_role("spinbutton"))
+    app.page.keyboard.type(f"{share + 1:.1f}")
+    app.press("ArrowLeft", "Enter")
+    expect(learn.reveal).to_contain_text("Correct.")
+    expect(learn.reveal).to_contain_text(f"{share:.1f} %")
+    expect(app.trace.gradient_share).to_be_visible()
+    app.trace.expect_turn(1)
+    # The answer to the next step is a choice.
+    learn.lesson.get_by_role("button", name="Next").press("Enter")
+    app.expect_sliders(0.1, 0.5)
+    learn.expect_step(2, 2)
+    learn.lesson.get_by_role("radio").first.focus()
+    app.press("ArrowDown", "Enter")
+    expect(learn.reveal).to_contain_text(re.compile("[Cc]orrect"))
+    expect(learn.correct).to_have_count(1)
+    expect(app.preset("ActFocus")).to_be_checked()
+    learn.lesson.get_by_role("button", name="Finish").press("Enter")
+    expect(learn.lesson).to_be_hidden()
+    expect(learn.starter(UNIFORM)).to_be_focused()
+    expect_tab(app, "learn")
 
 
-def test_a_lesson_by_keyboard_alone(page, studio):
-    opened(page, studio, "run=plain&tab=learn")
-    starts = page.get_by_role("button", name="Start the lesson:")
-    assert starts.count() == 8
-    page.get_by_role("button", name="Start the lesson: What uniform credit trains on").focus()
-    page.keyboard.press("Enter")
-    # The real tabs are in the lesson's state, and the focus is in the lesson.
-    page.wait_for_function("ActFocus.store.settings.alpha === 1 && ActFocus.store.settings.beta === 0")
-    panel = page.get_by_role("region", name="Lesson: What uniform credit trains on")
-    assert place(page, "tab") == "trace" and focus(page) == "What uniform credit trains on"
-    share = page.evaluate(
-        "(() => { const k = ActFocus.trace.state.model.batch.kinds; "
-        "return 100 * k.action.n / (k.action.n + k.reasoning.n + k.format.n); })()"
-    )
-    turn = place(page, "turn")
-    assert page.locator(".af-mass").is_hidden()  # it would give the answer away
-    for _ in range(9):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.type") == "number":
-            break
-    page.keyboard.type(f"{share + 1:.1f}")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("Enter")
-    reveal = panel.locator(".af-lesson-reveal")
-    reveal.get_by_text("As you expected.").wait_for()
-    assert page.locator(".af-mass").is_visible()
-    assert f"{share:.1f} %" in reveal.text_content() and place(page, "turn") == turn
-    # On to the next step, whose answer is a choice.
-    panel.get_by_role("button", name="Next").press("Enter")
-    page.wait_for_function("ActFocus.store.settings.alpha === 0.1 && ActFocus.store.settings.beta === 0.5")
-    assert panel.get_by_text("step 2 of 2").is_visible()
-    panel.get_by_role("radio").first.focus()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    reveal.get_by_text("expected.").wait_for()
-    assert panel.locator(".af-right").count() == 1
-    # The sidebar's own controls followed.
-    assert page.locator("#af-preset input[value=actfocus]").is_checked()
-    panel.get_by_role("button", name="Finish").press("Enter")
-    panel.wait_for(state="hidden")
-    page.wait_for_function(
-        "document.activeElement.getAttribute('aria-label') === 'Start the lesson: What uniform credit trains on'"
-    )
-    assert place(page, "tab") == "learn"
+def test_a_lesson_is_a_link_and_class_mode_hides_the_controls(app, runs_dir):
+    app.open("run=plain&lesson=a-turn&lesson_step=1&classroom=1")
+    app.learn.expect_lesson(LESSONS["a-turn"].title)
+    app.learn.expect_step(2, 3)
+    expect(app.trace.inspector).to_contain_text(PINNED)
+    t = Run.open(runs_dir / "plain").trajectory(app.trace.trajectory())
+    assert t.kinds[app.trace.pinned()] == TokenKind.ACTION
+    expect(app.slider("alpha")).to_be_hidden()
+    expect(app.import_export.toggle).to_be_hidden()
+    app.expect_address(lesson="a-turn", lesson_step=1, classroom=1, color="kind")
+    app.learn.lesson.get_by_role("button", name="Leave the lesson").click()
+    app.learn.root.get_by_label("Class mode").uncheck()
+    expect(app.slider("alpha")).to_be_visible()
+    app.expect_address(lesson=None)
 
 
-def test_a_lesson_is_a_link_and_class_mode_hides_the_controls(page, studio):
-    opened(page, studio, "run=plain&lesson=a-turn&lesson_step=1&classroom=1")
-    panel = page.get_by_role("region", name="Lesson: What a turn is")
-    panel.get_by_text("step 2 of 3").wait_for()
-    page.wait_for_function("ActFocus.store.place.token !== null && ActFocus.store.place.color === 'kind'")
-    assert page.evaluate("ActFocus.trace.state.model.kinds[ActFocus.store.place.token]") == 4
-    assert page.locator(".sidebar").is_hidden() and page.locator("#af-drawer-button").is_hidden()
-    address = page.evaluate("ActFocus.store.address()")
-    assert "lesson=a-turn" in address and "lesson_step=1" in address and "classroom=1" in address
-    panel.get_by_role("button", name="Leave the lesson").click()
-    page.get_by_label("Class mode").uncheck()
-    assert page.locator(".sidebar").is_visible() and "lesson=" not in page.evaluate("ActFocus.store.address()")
+def test_an_unknown_lesson_is_one_line(app):
+    app.goto("run=plain&lesson=%3Cimg%20src%3Dx%3E")
+    expect(app.learn.alert).to_contain_text("There is no lesson “<img src=x>” here")
+    expect_tab(app, "learn")
+    app.expect_address(lesson=None)
 
 
-def test_a_lesson_that_is_not_there_is_one_line(page, studio):
-    opened(page, studio, "run=plain&lesson=%3Cimg%20src%3Dx%3E")
-    page.get_by_role("alert").get_by_text("There is no lesson “<img src=x>” here").wait_for()
-    assert place(page, "tab") == "learn" and place(page, "lesson") == ""
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_step_of_a_lesson_opens_its_tab(app, name):
+    lesson = LESSONS[name]
+    app.goto(f"run=plain&lesson={name}")
+    app.learn.expect_lesson(lesson.title)
+    for n, step in enumerate(lesson.steps):
+        if n:
+            app.learn.step("Next")
+        app.learn.expect_step(n + 1, len(lesson.steps))
+        expect_tab(app, step.view.get("tab", "trace"))
+        if step.pin:
+            expect(app.trace.inspector).to_contain_text(PINNED)
+    expect(app.page.locator("[role=alert].error:visible")).to_have_count(0)
 
 
-def test_every_lesson_drives_the_tabs_without_an_error(page, studio):
-    opened(page, studio, "run=plain&tab=learn")
-    for lesson in page.evaluate("ActFocus.learn.state.lessons"):
-        for step, wanted in enumerate(lesson["steps"]):
-            page.goto(f"{studio}/?run=plain&lesson={lesson['name']}&lesson_step={step}") if step == 0 else page.locator(
-                "#af-lesson"
-            ).get_by_role("button", name="Next").click()
-            page.wait_for_function(
-                f"window.ActFocus && ActFocus.learn && ActFocus.learn.state.lesson && ActFocus.learn.state.step === {step}"
-            )
-            tab = wanted["view"].get("tab", "trace")
-            page.wait_for_function(f"ActFocus.store.place.tab === {json.dumps(tab)}")
-            if wanted["pin"]:
-                page.wait_for_function("ActFocus.store.place.token !== null")
-        assert page.locator("[role=alert].error:visible").all_inner_texts() == []
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sampled(runs_dir):
-    """A run whose policy is here: an update on it can be taken."""
-    shutil.copytree(assets() / "runs" / "frozen-lake", runs_dir / "sampled", ignore=shutil.ignore_patterns("whatif"))
-    return Run.open(runs_dir / "sampled")
+    """A run whose policy is here, so that an update on it can be computed."""
+    folder = runs_dir / "sampled"
+    shutil.copytree(assets() / "runs" / "frozen-lake", folder, ignore=shutil.ignore_patterns("whatif"))
+    yield Run.open(folder)
+    shutil.rmtree(folder)
 
 
-def tab_to(page, what):
-    """Press Tab until this is in focus."""
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate(f"document.activeElement.matches({json.dumps(what)})"):
-            return
-    raise AssertionError(f"{what} is not reached by Tab")
+def answer(learn) -> str:
+    """Choose the first answer by keyboard; returns what is revealed."""
+    learn.tab_to(learn.lesson.get_by_role("radio").first)
+    learn.page.keyboard.press("Space")
+    learn.page.keyboard.press("Enter")
+    expect(learn.reveal).to_contain_text(re.compile("[Cc]orrect"))
+    return plain(learn.reveal.text_content())
 
 
-def test_the_lesson_on_one_update_drives_its_slow_motion_by_keyboard(page, studio, sampled):
-    page.set_default_timeout(PATIENCE)
-    page.emulate_media(reduced_motion="reduce")
-    opened(page, studio, "run=sampled&tab=learn")
-    page.get_by_role("button", name="Start the lesson: One update in slow motion").focus()
-    page.keyboard.press("Enter")
-    panel = page.get_by_role("region", name="Lesson: One update in slow motion")
-    motion, reveal = page.get_by_role("dialog", name="What if"), panel.locator(".af-lesson-reveal")
+def follow(learn, n: int) -> None:
+    """Go to the next step by keyboard."""
+    learn.tab_to(learn.lesson.get_by_role("button", name="Next"))
+    learn.page.keyboard.press("Enter")
+    learn.expect_step(n, 3)
 
-    def answer():
-        tab_to(page, "#af-lesson input[type=radio]")
-        page.keyboard.press("Space")
-        page.keyboard.press("Enter")
-        reveal.get_by_text("expected.").wait_for()
-        return reveal.text_content()
 
-    def follow(button, step):
-        tab_to(page, "#af-lesson .af-lesson-foot .primary")
-        assert focus(page) == button
-        page.keyboard.press("Enter")
-        panel.get_by_text(f"step {step} of 3").wait_for()
-
-    answer()
-    assert motion.is_hidden()
-    follow("Next", 2)
-    # The motion stands at the lesson's stage, on the game that failed; the focus has stayed in the lesson.
-    page.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 5")
-    # Its group is answered first; with the rest the answer is kept.
-    page.wait_for_function("ActFocus.whatif.state.state.state === 'done'")
-    id = place(page, "trajectory")
-    t, what = sampled.trajectory(id), whatif.load(sampled, place(page, "whatif"))
-    mine = next(other for other in what.trajectories if other.id == id)
-    assert not t.success and "6. Weights." in motion.text_content() and focus(page) == "One update in slow motion"
-    first = int(np.flatnonzero(t.kinds == 4)[0])
-    assert f"w = {mine.signals['weight:actfocus'][first]:.3f}" in motion.locator(".af-chain").text_content()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("ActFocus.whatif.state.motion.stage === 6")
+def test_the_lesson_on_one_update_drives_the_what_if_panel_by_keyboard(app, sampled):
+    app.page.emulate_media(reduced_motion="reduce")
+    app.open("run=sampled&tab=learn")
+    learn, panel = app.learn, app.whatif
+    learn.starter(ONE_UPDATE).focus()
+    app.press("Enter")
+    answer(learn)
+    expect(panel.root).to_be_hidden()
+    follow(learn, 2)
+    # The panel is at the lesson's step of the update, on the rollout that failed; the focus has stayed in the lesson.
+    panel.expect_stage(5)
+    panel.expect_answer()
+    expect(learn.heading).to_be_focused()
+    expect(app.page).to_have_url(re.compile("whatif=replay-[0-9]+"))
+    id = app.trace.trajectory()
+    t, update = sampled.trajectory(id), whatif.load(sampled, app.parameters()["whatif"])
+    signals = next(other for other in update.trajectories if other.id == id).signals
+    assert not t.success
+    first = int(np.flatnonzero(t.kinds == TokenKind.ACTION)[0])
+    expect(panel.chain).to_contain_text(f"{signals['weight:actfocus'][first]:.3f}")
+    app.press("ArrowRight")
+    panel.expect_stage(6)
     batch = sampled.trajectories(0, "tiny")
     kinds = np.concatenate([t.kinds for t in batch])
     weights = token_weights(kinds, np.concatenate([t.signals["ref_energy"] for t in batch]), 0.1, 0.5)
-    assert (
-        f"{100 * weights[kinds == 3].sum() / weights[np.isin(kinds, (3, 4, 5))].sum():.1f} % of the weight" in answer()
-    )
-    follow("Next", 3)
-    page.wait_for_function(f"{MOTION} && ActFocus.whatif.state.motion.stage === 8")
-    assert place(page, "trajectory") == id
-    change = mine.signals["logprob_after:actfocus"] - mine.signals["logprob_before"]
-    said, moved = answer(), change[t.kinds == 4].mean()
-    for kind in (4, 3):
-        assert f"by {change[t.kinds == kind].mean():.4f}".replace("-", "\u2212") in said
-    against = change[t.response_mask] * mine.signals["advantage:actfocus"][t.response_mask] < 0
-    assert f"{100 * against.mean():.0f} % of its tokens" in said
-    assert panel.locator(".af-check.right").text_content().startswith("yes" if moved < 0 else "no")
-    # The lesson is a link to the motion, and leaves nothing open behind it.
-    address = page.evaluate("ActFocus.store.address()")
-    follow_back = page.context.new_page()
-    follow_back.set_default_timeout(PATIENCE)
-    follow_back.goto(address)
-    follow_back.wait_for_function(
-        f"{MOTION} && ActFocus.whatif.state.motion.stage === 8 && ActFocus.learn.state.step === 2"
-    )
-    follow_back.close()
-    tab_to(page, "#af-lesson .af-lesson-foot .primary")
-    page.keyboard.press("Enter")
-    page.wait_for_function(
-        "document.activeElement.getAttribute('aria-label') === 'Start the lesson: One update in slow motion'"
-    )
-    assert motion.is_hidden() and panel.is_hidden() and "whatif=" not in page.evaluate("ActFocus.store.address()")
+    share = weights[kinds == TokenKind.REASONING].sum() / weights[np.isin(kinds, (3, 4, 5))].sum()
+    assert f"{100 * share:.1f} % of the weight" in answer(learn)
+    follow(learn, 3)
+    panel.expect_stage(8)
+    app.trace.expect_trajectory(id)
+    change = signals["logprob_after:actfocus"] - signals["logprob_before"]
+    revealed, moved = answer(learn), change[t.kinds == TokenKind.ACTION].mean()
+    for kind in (TokenKind.ACTION, TokenKind.REASONING):
+        assert f"by {change[t.kinds == kind].mean():.4f}" in revealed
+    against = change[t.response_mask] * signals["advantage:actfocus"][t.response_mask] < 0
+    assert f"{100 * against.mean():.0f} % of its tokens" in revealed
+    expect(learn.correct).to_contain_text("yes" if moved < 0 else "no")
+    # The step is a link, which opens lesson and panel.
+    app.expect_address(stage=8, lesson_step=2)
+    other = Studio(app.page.context.new_page(), app.address)
+    other.page.goto(app.page.url)
+    other.whatif.expect_stage(8)
+    other.learn.expect_step(3, 3)
+    other.page.close()
+    learn.tab_to(learn.lesson.get_by_role("button", name="Finish"))
+    app.press("Enter")
+    expect(learn.starter(ONE_UPDATE)).to_be_focused()
+    expect(panel.root).to_be_hidden()
+    expect(learn.lesson).to_be_hidden()
+    app.expect_address(whatif=None)

@@ -11,8 +11,9 @@ from actfocus_core.train import read_status
 from actfocus_core.train.checkpoint import checkpoints
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from actfocus_studio.jobs.worker import Worker
-from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
+from tests.app.experiments import GOOD, short  # noqa: F401 - a fixture
 from tests.faults.kills import CONFIG
+from tests.polling import until
 
 PYTHON = sys.executable
 DIE = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -51,8 +52,8 @@ def test_a_trainer_that_is_killed_before_it_can_say_anything(tmp_path, monkeypat
     races = Experiments(tmp_path)
     id = races.start(ExperimentRequest(**GOOD))
     races._begin_next()
-    look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] == "failed" and found)
-    assert look["message"].startswith("its process was killed (SIGKILL)") and "memory was spent" in look["message"]
+    look = until(lambda: (found := races.look(id, {})["runs"][0])["state"] == "failed" and found)
+    assert look["message"].startswith("its process was killed (SIGKILL)") and "ran out of memory" in look["message"]
     assert races.look(id, {})["runs"][1]["state"] == "queued", "the race goes on with its next run"
 
 
@@ -62,13 +63,13 @@ def test_another_command_of_the_studio_that_is_killed(tmp_path, monkeypatch):
     (tmp_path / "python").chmod(0o755)
     worker = Worker("busy")
     worker.launch(["rollout"], tmp_path / "out")
-    status = wait(lambda: (found := worker.status()).state != "running" and found)
-    assert status.state == "failed" and "SIGKILL" in status.message and "memory was spent" in status.message
+    status = until(lambda: (found := worker.status()).state != "running" and found)
+    assert status.state == "failed" and "SIGKILL" in status.message and "ran out of memory" in status.message
 
 
 @pytest.mark.slow
 def test_the_kernel_ends_a_trainer_and_the_studio_says_so_and_goes_on(tmp_path, short):  # noqa: F811
-    """A control group of 300 MB: the first run of the race is killed by the kernel, and Go on trains it with more."""
+    """A control group of 300 MB: the first run of the experiment is killed by the kernel, and Resume trains it with more."""
     try:
         GROUP.mkdir()
     except OSError:
@@ -80,13 +81,13 @@ def test_the_kernel_ends_a_trainer_and_the_studio_says_so_and_goes_on(tmp_path, 
         shell = f'echo $$ > {GROUP}/cgroup.procs; exec "$@"'
         races._command = lambda race, run: ["sh", "-c", shell, "sh", *command(races, race, run)]
         id = races.start(ExperimentRequest(**{**GOOD, "schemes": ["uniform"]}))
-        look = wait(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("failed", "killed") and found)
-        assert "SIGKILL" in look["message"] and "memory was spent" in look["message"]
-        wait(lambda: not races.look(id, {})["going"] or races._thread is None or not races._thread.is_alive())
+        look = until(lambda: (found := races.look(id, {})["runs"][0])["state"] in ("failed", "killed") and found)
+        assert "SIGKILL" in look["message"] and "ran out of memory" in look["message"]
+        until(lambda: not races.look(id, {})["going"] or races._thread is None or not races._thread.is_alive())
         del races._command
         again = Experiments(tmp_path)
         again.ask(id, "go")
-        wait(lambda: again.look(id, {})["runs"][0]["state"] == "finished")
+        until(lambda: again.look(id, {})["runs"][0]["state"] == "finished")
     finally:
-        wait(lambda: not (GROUP / "cgroup.procs").read_text().strip())
+        until(lambda: not (GROUP / "cgroup.procs").read_text().strip())
         GROUP.rmdir()

@@ -18,7 +18,7 @@ from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
 from actfocus_core.train.control import clear, requested, the_only_trainer
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from tests.app.test_races import GOOD
+from tests.app.experiments import GOOD
 from tests.core.command import actfocus
 from tests.fuzz.test_run_folder import RACE, base
 

@@ -10,7 +10,8 @@ from actfocus_core.counterfactual import store as whatif
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
-from tests.app.test_races import GOOD, short, wait  # noqa: F401 - a fixture
+from tests.app.experiments import GOOD, short  # noqa: F401 - a fixture
+from tests.polling import until
 from tests.whatifs import BRANCHED
 
 ASKED = ExperimentRequest(**{**GOOD, "schemes": ["uniform"]})
@@ -84,9 +85,11 @@ def test_go_in_both_trains_once_and_stop_in_the_other_one_stops(tmp_path, short)
     first, second = Experiments(tmp_path), Experiments(tmp_path)
     id = first.start(ExperimentRequest(**GOOD))
     second.ask(id, "go")
-    begun = wait(lambda: [run for run in second.look(id, {})["runs"] if run["state"] == "running" and run["step"] >= 1])
+    begun = until(
+        lambda: [run for run in second.look(id, {})["runs"] if run["state"] == "running" and run["step"] >= 1]
+    )
     second.ask(id, "stop")
-    wait(lambda: not any(thread is not None and thread.is_alive() for thread in (first._thread, second._thread)))
+    until(lambda: not any(thread is not None and thread.is_alive() for thread in (first._thread, second._thread)))
     states = [run["state"] for run in second.look(id, {})["runs"]]
     assert states in (["stopped", "waiting"], ["finished", "waiting"]) and not first._going, (
         "the first studio begins nothing more"

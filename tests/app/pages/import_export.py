@@ -47,8 +47,12 @@ class ImportExportPanel(Part):
         return self.root.locator(".af-imported")
 
     def finding(self, code: str) -> Locator:
-        """A finding of the doctor's report."""
+        """A finding of the check."""
         return self.root.locator(".af-finding", has_text=code)
+
+    def example(self, code: str) -> Locator:
+        """The first example of a finding: a button that opens it."""
+        return self.finding(code).get_by_role("button").first
 
     def expect_imported(self) -> None:
         expect(self.imported).to_be_visible(timeout=LONG_MS)

@@ -1,0 +1,143 @@
+"""The charts of the Train page in a browser: a long run is sent once, lines are thinned, and seeds are averaged."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from actfocus_core.runs import Run
+from actfocus_core.train.control import the_only_trainer, write_status
+from actfocus_studio.jobs.experiments import ExperimentRequest
+from tests.app.pages import LONG_MS
+from tests.app.pages.train import SUCCESS
+
+pytestmark = pytest.mark.browser
+
+ROWS = 250
+ID = "race-long-1"
+
+
+@pytest.fixture
+def long(runs_dir):
+    """An experiment whose two runs have more rows than one answer holds; the second one is still being trained."""
+    names = [{"name": f"{ID}-{scheme}-s0", "scheme": scheme, "seed": 0} for scheme in ("uniform", "actfocus")]
+    request = ExperimentRequest("FrozenLake, deterministic", "grpo", ["uniform", "actfocus"], 1, "5 minutes")
+    folder = runs_dir / ".races"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{ID}.json"
+    file.write_text(json.dumps({"id": ID, "made": 0.0, "request": asdict(request), "steps": 900, "runs": names}))
+    rng = np.random.default_rng(3)
+    runs = [
+        Run.create(runs_dir / name["name"], {"command": "train", "env": "frozen_lake", "scheme": name["scheme"]})
+        for name in names
+    ]
+    for run in runs:
+        for step in range(ROWS):
+            run.log(row(step, rng))
+        write_status(run.path, state="running" if run is runs[-1] else "finished", step=ROWS - 1, elapsed=float(ROWS))
+    with the_only_trainer(runs[-1].path):
+        yield runs
+    file.unlink()
+    for run in runs:
+        shutil.rmtree(run.path)
+
+
+def row(step, rng) -> dict:
+    """Only metrics that a page draws are sent; ``private`` is not one of them."""
+    return {"step": step, "success/rate": float(rng.random()), "kl/update": float(rng.random()), "private": 1.0} | (
+        {"eval/t1/success": 0.5} if step % 100 == 0 else {}
+    )
+
+
+def test_a_long_run_is_sent_once_and_then_only_what_is_new(app, long, monkeypatch):
+    monkeypatch.setattr("actfocus_studio.jobs.experiments.experiments.ROWS_MAX", 100)
+    answers = []
+    app.page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
+    app.open(f"tab=train&race={ID}")
+    page, run = app.train, long[-1]
+    for name in ("Uniform, seed 0", "ActFocus, seed 0"):
+        assert page.expect_points(name, ROWS) == ROWS
+    first = sent(answers)
+    assert sum(first) == 2 * ROWS and max(first) <= 200 and len(first) >= 3, "in pieces"
+    stop, plot = page.button("Stop"), page.plots.nth(SUCCESS)
+    zoomed = zoom(app.page, plot)
+    stop.focus()
+    held = stop.element_handle()
+    answers.clear()
+    rng = np.random.default_rng(4)
+    for step in range(ROWS, ROWS + 3):
+        run.log(row(step, rng))
+    write_status(run.path, state="running", step=ROWS + 2, elapsed=float(ROWS))
+    expect(page.steps(1)).to_have_text(f"{ROWS + 2} of 900", timeout=LONG_MS)
+    page.expect_points("ActFocus, seed 0", ROWS + 3)
+    assert sum(sent(answers)) == 3, "only new rows"
+    stored, drawn = run.metrics()[0], page.trace("ActFocus, seed 0")
+    assert drawn["x"] == [one["step"] for one in stored] and drawn["y"] == [one["success/rate"] for one in stored]
+    # The focused button is still the same element, and the zoom is kept.
+    assert held.evaluate("node => node.isConnected")
+    expect(stop).to_be_focused()
+    assert plot.evaluate("node => node.layout.xaxis.range") == pytest.approx(zoomed)
+
+
+def sent(answers) -> list[int]:
+    """The number of rows of metrics in every answer that has an experiment."""
+    texts = [data[0] for answer in list(answers) if (data := answer.json().get("data"))]
+    races = [json.loads(text)["race"] for text in texts if isinstance(text, str) and text.startswith('{"race":')]
+    assert not any("private" in run["columns"] for race in races for run in race["runs"])
+    return [sum(len(run["columns"].get("step", [])) for run in race["runs"]) for race in races]
+
+
+def zoom(page, plot) -> list[float]:
+    """Drag over a part of a chart; returns the visible range of steps."""
+    box = plot.locator(".nsewdrag").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], y, steps=5)
+    page.mouse.up()
+    page.wait_for_function(
+        "node => node.layout.xaxis.range && node.layout.xaxis.range[0] > 0", arg=plot.element_handle()
+    )
+    return plot.evaluate("node => node.layout.xaxis.range")
+
+
+def test_a_thinned_line_keeps_its_extremes_and_the_visible_range(app):
+    app.open("tab=train")
+    rng = np.random.default_rng(5)
+    x, y = np.arange(10_000), rng.normal(size=10_000).cumsum()
+
+    def thin(visible):
+        arguments = [x.tolist(), y.tolist(), visible]
+        return app.page.evaluate("([x, y, visible]) => ActFocus.series.thin(x, y, visible, 800)", arguments)
+
+    whole = thin(None)
+    assert len(whole["x"]) <= 803 and whole["x"] == sorted(set(whole["x"]))
+    assert (whole["x"][0], whole["x"][-1]) == (0, 9999)
+    assert whole["y"] == y[whole["x"]].tolist() and (min(whole["y"]), max(whole["y"])) == (y.min(), y.max())
+    for k in range(100):
+        near = [v for at, v in zip(whole["x"], whole["y"]) if 100 * k <= at < 100 * (k + 1)]
+        assert min(near) <= np.quantile(y[100 * k : 100 * (k + 1)], 0.1), "every segment keeps its minimum"
+    close = thin([4000.5, 4300])
+    assert set(range(4000, 4302)) <= set(close["x"]) and len(close["x"]) < 600 and close["x"][-1] == 9999
+
+
+def test_the_mean_line_is_over_the_steps_that_all_seeds_have(app):
+    app.open("tab=train")
+    found = app.page.evaluate("""() => {
+      const { of, across } = ActFocus.series;
+      const seeds = [[0, 1, 2, 4], [0, 2, 3, 4, 6], [0, 2, 4, 5]].map((steps, k) => steps.map((step) => ({ step, m: 10 * step + k })));
+      const first = across(seeds.map((rows) => of(rows, 'm'))).x.slice();
+      seeds.forEach((rows, k) => rows.push({ step: 9, m: 90 + k }, { step: 10 }));
+      const { x, mean, low, high } = across(seeds.map((rows) => of(rows, 'm')));
+      return { first, x, mean, low, high };
+    }""")
+    assert found == {
+        "first": [0, 2, 4],
+        "x": [0, 2, 4, 9],
+        "mean": [1, 21, 41, 91],
+        "low": [0, 20, 40, 90],
+        "high": [2, 22, 42, 92],
+    }
