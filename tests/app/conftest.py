@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from actfocus_core.paths import assets
+from actfocus_core.runs import Run
 from tests import machine
 from tests.app.pages import ORDINARY_MS, Studio
 from tests.app.sample import make_run
@@ -36,6 +39,14 @@ def runs_dir(tmp_path_factory) -> Path:
     (folder / "broken").mkdir()
     (folder / "broken" / "run.json").write_text("{not json", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sampled_run(runs_dir) -> Run:
+    """A run of the studio that was sampled by a real policy; it has no stored answers of the What-if panel."""
+    path = runs_dir / "sampled-lake"
+    shutil.copytree(assets() / "runs" / "frozen-lake", path, ignore=shutil.ignore_patterns("whatif"))
+    return Run.open(path)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +83,6 @@ def page(chromium, studio):
     page.on("console", lambda message: errors.append(message.text) if "in watch callback" in message.text else None)
     page.on("request", lambda request: urls.append(request.url))
     page.set_default_timeout(ORDINARY_MS)
-    page.asked = urls
     yield page
     context.close()
     assert not errors

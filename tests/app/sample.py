@@ -48,6 +48,13 @@ def make_run(
     return run
 
 
+def interesting_trajectory(run: Run) -> str:
+    """The id of a trajectory of a group whose returns differ, with two turns at least, all of them valid."""
+    index = run.index()
+    differ = index.groupby("group")["return"].transform(lambda returns: returns.max() > returns.min())
+    return index[differ & (index["n_turns"] > 1) & (index["n_valid"] == index["n_turns"])].iloc[0]["id"]
+
+
 def _trajectory(
     env: Env, step: int, seed: int, rollout: int, words: int, scored: bool, hostile: bool, rng: np.random.Generator
 ) -> Trajectory:

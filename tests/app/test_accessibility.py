@@ -1,14 +1,14 @@
 """Contrast, names and roles of every tab in both themes, by axe-core (vendored in axe-playwright-python)."""
 
+import re
 from importlib.resources import files
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
-TABS = ("trace", "compare", "groups", "tune", "train", "learn")
-READY = "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted"
-RUN = """async () => (await axe.run(document, {
+AXE = """async () => (await axe.run(document, {
     runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa'], resultTypes: ['violations'],
 })).violations.map(v => ({id: v.id, impact: v.impact, count: v.nodes.length,
     nodes: v.nodes.slice(0, 4).map(n => n.target.join(' ') + ': ' + (n.any[0] || n.all[0] || n.none[0] || {}).message)}))"""
@@ -23,24 +23,32 @@ def axe() -> str:
 def violations(page, axe) -> list[dict]:
     if page.evaluate("typeof window.axe") == "undefined":
         page.evaluate(axe)
-    return page.evaluate(RUN)
+    return page.evaluate(AXE)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_tab(page, studio, axe, theme):
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-    page.goto(f"{studio}/?run=plain&token=60")
-    page.wait_for_function(READY)
-    page.evaluate(f"document.body.classList.toggle('dark', {'true' if theme == 'dark' else 'false'})")
+def test_every_tab(app, axe, theme):
+    app.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    app.open("run=plain&token=60")
+    body = app.page.locator("body")
+    if ("dark" in (body.get_attribute("class") or "")) != (theme == "dark"):
+        app.header.get_by_role("button", name="Light or dark").click()
+    (expect(body).to_have_class if theme == "dark" else expect(body).not_to_have_class)(re.compile(r"\bdark\b"))
     found = {}
-    for tab in TABS:
-        page.evaluate(f"ActFocus.frame.tab({tab.capitalize()!r})")
-        page.wait_for_timeout(1500)
-        found[tab] = violations(page, axe)
-    page.evaluate("ActFocus.learn.state.list.querySelector('button').click()")
-    page.wait_for_function("ActFocus.learn.state.lesson")
-    found["lesson"] = violations(page, axe)
-    page.locator("#af-lesson").get_by_role("button", name="Leave the lesson").click()
-    page.locator("#af-drawer-button").click()
-    found["drawer"] = violations(page, axe)
-    assert {tab: list_ for tab, list_ in found.items() if list_} == {}
+    for name in ("trace", "compare", "groups", "tune", "train", "learn"):
+        app.tab(name.capitalize())
+        getattr(app, name).ready()
+        found[name] = violations(app.page, axe)
+    app.learn.starts.first.click()
+    expect(app.learn.lesson).to_be_visible()
+    found["lesson"] = violations(app.page, axe)
+    app.learn.lesson.get_by_role("button", name="Leave the lesson").click()
+    app.import_export.open()
+    found["import and export"] = violations(app.page, axe)
+    app.import_export.toggle.click()
+    app.tab("Trace")
+    app.leave_control()
+    app.press("w")
+    app.whatif.ready()
+    found["what if"] = violations(app.page, axe)
+    assert {part: list_ for part, list_ in found.items() if list_} == {}

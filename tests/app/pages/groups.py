@@ -55,7 +55,7 @@ class GroupsPage(Part):
     @property
     def ribbons(self) -> Locator:
         """The rollouts of the group that is open, a button each."""
-        return self.root.locator(".af-ribbon")
+        return self.root.locator(".af-ribbon").filter(visible=True)
 
     def colour_by(self, name: str) -> Locator:
         return self.root.get_by_role("radiogroup", name="Colour of the ribbons").get_by_role("radio", name=name)

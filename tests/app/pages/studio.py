@@ -102,26 +102,45 @@ class Studio:
                 "(node, value) => { node.value = value; node.dispatchEvent(new Event('input', { bubbles: true })); }",
                 value,
             )
-            expect(self.slider(name)).to_have_value(f"{value:g}")
+        # The address follows the settings: the page has taken the values.
+        self.expect_address(**{name: f"{value:g}" for name, value in values.items()})
 
     def preset(self, title: str) -> Locator:
         """The radio button of a credit scheme."""
         return self.page.locator("#af-preset").get_by_label(title, exact=True)
 
     def choose(self, *, signal: str | None = None, scope: str | None = None, by_advantage: bool | None = None) -> None:
-        """Set the signal, the scope of its statistics, and whether weights are multiplied by \\|advantage\\|."""
+        """Set the signal, the scope of its statistics, and whether weights are multiplied by the absolute advantage."""
         if signal is not None:
             self.page.locator("#af-signal").get_by_label(signal, exact=True).check()
+            self.expect_address(signal="nll" if signal == "surprise" else signal)
         if scope is not None:
             self.page.locator("#af-scope").get_by_label(scope, exact=True).check()
+            self.expect_address(scope=scope)
         if by_advantage is not None:
             self.page.locator("#af-adv").get_by_role("checkbox").set_checked(by_advantage)
+            self.expect_address(adv=int(by_advantage))
 
     def expect_sliders(self, alpha: float, beta: float) -> None:
         expect(self.slider("alpha")).to_have_value(f"{alpha:g}")
         expect(self.slider("beta")).to_have_value(f"{beta:g}")
 
+    def set_rollouts(self, **numbers: int) -> None:
+        """Type into the number fields of the form of new rollouts: ``prompts``, ``rollouts``."""
+        labels = {"prompts": "Prompts", "rollouts": "Rollouts of each"}
+        for name, value in numbers.items():
+            field = self.page.get_by_label(f"number input for {labels[name]}")
+            slider = self.page.get_by_label(f"range slider for {labels[name]}")
+            expect(field).to_have_value(slider.input_value())
+            field.fill(str(value))
+            field.press("Tab")
+            expect(slider).to_have_value(str(value))
+
     # --- anything -----------------------------------------------------------------------------
+
+    def leave_control(self) -> None:
+        """Click beside all controls: keys are for the page again."""
+        self.page.locator(".af-brand").click()
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -55,6 +55,10 @@ class TracePage(Part):
         """The radio button of a colouring."""
         return self.root.get_by_role("radiogroup", name="Colour by").get_by_role("radio", name=name, exact=True)
 
+    def expect_colour(self, name: str) -> None:
+        """The tokens are coloured by ``name``."""
+        expect(self.colour_by(name)).to_have_attribute("aria-checked", "true")
+
     @property
     def search_box(self) -> Locator:
         return self.root.get_by_label("Search in the text")
@@ -95,6 +99,22 @@ class TracePage(Part):
             "button", name=re.compile("^Rollout ")
         )
 
+    # --- playing ------------------------------------------------------------------------------
+
+    @property
+    def play(self) -> Locator:
+        """Where a person answers in place of the policy."""
+        return self.root.get_by_role("region", name="You play")
+
+    @property
+    def answer_box(self) -> Locator:
+        return self.play.get_by_label("Your answer")
+
+    @property
+    def played(self) -> Locator:
+        """The turns that a person has played."""
+        return self.play.get_by_role("listitem")
+
     # --- numbers ------------------------------------------------------------------------------
 
     @property
@@ -107,9 +127,20 @@ class TracePage(Part):
         """The tables of the tokens, one a turn."""
         return self.root.locator(".af-table").get_by_role("table")
 
+    @property
+    def chart(self) -> Locator:
+        """Weight and signal by position, as it is drawn."""
+        return self.region("Weight and signal by position").locator(".js-plotly-plot")
+
+    def open_table(self) -> None:
+        self.button("Table of the tokens (T)").click()
+        expect(self.table.first).to_be_visible()
+
+    def cells(self, name: str) -> list[str]:
+        """A column of the tables over all tokens, as text."""
+        heads = self.table.first.get_by_role("columnheader").all_text_contents()
+        return self.root.locator(f".af-table tbody td:nth-child({heads.index(name) + 1})").all_text_contents()
+
     def column(self, name: str) -> list[float]:
         """A column of the tables over all tokens; NaN where it has no number. The tables must be open."""
-        expect(self.table.first).to_be_visible()
-        heads = self.table.first.get_by_role("columnheader").all_text_contents()
-        cells = self.root.locator(f".af-table tbody td:nth-child({heads.index(name) + 1})").all_text_contents()
-        return [number_of(cell) if re.search(r"\d", cell) else float("nan") for cell in map(plain, cells)]
+        return [number_of(cell) if re.search(r"\d", cell) else float("nan") for cell in map(plain, self.cells(name))]

@@ -76,6 +76,15 @@ class WhatIfPanel(Part):
         """The numbers of the token under the pointer."""
         return self.answer.locator(".af-sticky .af-readout")
 
+    def pane_text(self, pane: int) -> str:
+        """The text of a pane, token by token."""
+        return "".join(self.tokens(pane).all_text_contents())
+
+    @property
+    def branches(self) -> Locator:
+        """The rows of the tree of outcomes."""
+        return self.region("The tree of outcomes").locator(".af-branch")
+
     # --- one update, step by step ----------------------------------------------------------------
 
     @property
