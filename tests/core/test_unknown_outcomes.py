@@ -8,7 +8,7 @@ import pytest
 
 from actfocus_core.analysis.validate import diagnose
 from actfocus_core.interop.exporting import export_run
-from actfocus_core.oracle.values import _AT_THE_END, UNSOLVED
+from actfocus_core.oracle.values import _AFTER_EPISODE, UNSOLVED
 from actfocus_core.reports.html import render
 from actfocus_core.reports.token_html import facts
 from actfocus_core.runs import Run
@@ -108,4 +108,4 @@ def test_the_doctor_asks_no_reward_of_a_judge(tmp_path):
 
 
 def test_the_rest_of_a_solution_is_unknown_after_an_unknown_end():
-    assert _AT_THE_END[True] == 0 and _AT_THE_END[False] == UNSOLVED and np.isnan(_AT_THE_END[None])
+    assert _AFTER_EPISODE[True] == 0 and _AFTER_EPISODE[False] == UNSOLVED and np.isnan(_AFTER_EPISODE[None])
