@@ -1,4 +1,4 @@
-"""Other programs' rollouts: reading them into a run, writing a selection of a run for others."""
+"""Import of rollouts from other programs, and export of a selection of a run."""
 
 from actfocus_core.interop.formats import FORMATS, Format, recognise
 from actfocus_core.interop.importing import import_run

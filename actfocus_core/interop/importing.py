@@ -1,4 +1,4 @@
-"""``import_run``: what another program wrote becomes a run folder, streamed."""
+"""``import_run``: stream another program's rollouts into a run folder."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.formats import Format, data_files, get_format, recognise
-from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import Message, Sample, Tokens
 from actfocus_core.runs import Run, RunWriter, appearing_run, slug
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
 
 CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
-"""What is tokenised at once: at most so many rollouts, and no more after so much text."""
+"""Limits of a chunk that is tokenised at once: rollouts, and characters after which no further rollout is added."""
 
 
 def import_run(
@@ -31,30 +31,30 @@ def import_run(
     reward_columns: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Read a file or a folder of rollouts into a new run, in memory that does not grow with it.
+    """Read a file or folder of rollouts into a new run, with memory use independent of its size.
 
-    ``format``: of FORMATS, or auto. ``tokenizer``: that of the model which wrote them: tiny, a
-    folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``spans``).
-    ``success_at``: the reward that counts as success where the file does not say.
-    ``max_tokens``: a rollout of more is an error. ``reward_columns``: TRL's columns that are summed to the reward,
-    where its files do not show which they are.
-    ``on_progress(done, total)`` counts bytes. The run appears whole or not at all; its config
-    says ``approximate`` where any rollout was tokenised again, ``left_out`` what was no rollout to train on, and
-    ``reward_columns_by`` how TRL's reward columns were found. Raises ActFocusError, with file
-    and line, for what cannot be read.
+    ``format``: a key of FORMATS, or auto. ``tokenizer``: the tokenizer of the model that generated the rollouts, as tiny,
+    a folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``actfocus_core.spans``).
+    ``success_at``: the smallest reward that counts as success if the file does not state success. ``max_tokens``: a longer
+    rollout is an error. ``reward_columns``: the TRL columns whose sum is the reward, for files that do not show which
+    they are. ``on_progress(done, total)`` counts bytes.
+
+    The run folder is created atomically. Its config records ``approximate`` (whether any rollout was tokenised again),
+    ``left_out`` (numbers of skipped items by kind) and ``reward_columns_by`` (how TRL's reward columns were found).
+    Raises ActFocusError with file and line if the input is invalid.
     """
     path, out = Path(path), Path(out)
     rule = span_rule(spans)
-    chosen = recognise(path) if format == "auto" else get_format(format)
-    files = data_files(path, chosen)
-    if chosen.needs_tokenizer and tokenizer is None:
+    file_format = recognise(path) if format == "auto" else get_format(format)
+    files = data_files(path, file_format)
+    if file_format.needs_tokenizer and tokenizer is None:
         raise ActFocusError(
-            f"{path}: {chosen.title} needs the tokenizer of the model that wrote it; give "
+            f"{path}: {file_format.title} needs the tokenizer of the model that generated it; pass "
             "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder"
         )
     config = {
         "command": "import",
-        "format": chosen.name,
+        "format": file_format.name,
         "source": str(path),
         "stamp": stamp(files),
         "tokenizer": tokenizer,
@@ -62,33 +62,32 @@ def import_run(
         "success_at": success_at,
         "approximate": False,
     }
-    chosen, said = chosen.prepare(files, reward_columns)
-    config |= said
+    file_format, format_config = file_format.prepare(files, reward_columns)
+    config |= format_config
     left_out: Counter[str] = Counter()
     with appearing_run(out, config, {"name": tokenizer or ""}) as run:
-        layout = None
-        if chosen.needs_tokenizer:
+        renderer = None
+        if file_format.needs_tokenizer:
             from actfocus_core.policy import load_tokenizer
 
-            assert tokenizer is not None  # asked for above
-            layout = Layout(load_tokenizer(tokenizer), rule, tokenizer, success_at)
+            assert tokenizer is not None  # checked above
+            renderer = ChatRenderer(load_tokenizer(tokenizer), rule, tokenizer, success_at)
         count = 0
         with RunWriter(run) as writer:
-            for chunk in _chunks(files, chosen, left_out, on_progress):
-                own = [one for one in chunk if isinstance(one, Sample)]
-                run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in own)
-                for trajectory in layout.trajectories(own) if layout else _whole(chunk):
+            for chunk in _chunks(files, file_format, left_out, on_progress):
+                samples = [item for item in chunk if isinstance(item, Sample)]
+                run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in samples)
+                for trajectory in renderer.trajectories(samples) if renderer else _trajectories(chunk):
                     if max_tokens and len(trajectory) > max_tokens:
                         raise ActFocusError(
-                            f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; at most "
-                            f"{max_tokens} are taken"
+                            f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; the maximum is {max_tokens}"
                         )
                     _add(writer, trajectory, path)
                 count += len(chunk)
         if not count:
             raise ActFocusError(
-                f"{path}: holds no rollout; {chosen.title} has one or more a line"
-                + "".join(f"; left out: {number} {what}" for what, number in left_out.items())
+                f"{path}: holds no rollout; {file_format.title} has one or more per line"
+                + "".join(f"; left out: {number} {kind}" for kind, number in left_out.items())
             )
         if left_out:
             run.info["config"]["left_out"] = dict(left_out)
@@ -96,15 +95,15 @@ def import_run(
 
 
 def run_name(path: Path) -> str:
-    """What a run of this file or folder is called, before its number."""
+    """The name of a run imported from this file or folder, without its number."""
     name = slug(path.resolve().name.split(".")[0])
     return f"rollouts-{name}" if name.isdigit() else name
 
 
 def stamp(files: list[Path]) -> str:
-    """Sixteen hex digits of the files' places, sizes and times: equal while nothing was written."""
-    told = [(str(file.resolve()), (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    """Sixteen hex digits of the files' paths, sizes and modification times: equal until a file is written."""
+    states = [(str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
 def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:
@@ -129,9 +128,9 @@ def _chunks(
     chunk: list[Sample | Trajectory] = []
     characters = 0
     for file in files:
-        for one in format.read(file, count, lambda what: left_out.update([what])):
-            chunk.append(one)
-            characters += _size(one)
+        for item in format.read(file, count, lambda kind: left_out.update([kind])):
+            chunk.append(item)
+            characters += _size(item)
             if len(chunk) >= CHUNK_SAMPLES or characters > CHUNK_CHARACTERS:
                 yield chunk
                 chunk, characters = [], 0
@@ -139,14 +138,15 @@ def _chunks(
         yield chunk
 
 
-def _whole(chunk: list[Sample | Trajectory]) -> list[Trajectory]:
-    """What a format of whole trajectories gave."""
-    return [one for one in chunk if isinstance(one, Trajectory)]
+def _trajectories(chunk: list[Sample | Trajectory]) -> list[Trajectory]:
+    """The items of a format that stores whole trajectories."""
+    return [item for item in chunk if isinstance(item, Trajectory)]
 
 
-def _size(one: Sample | Trajectory) -> int:
-    if isinstance(one, Trajectory):
-        return len(one)
-    if isinstance(one.content, Tokens):
-        return len(one.content.ids)
-    return sum(len(piece.content if isinstance(piece, Message) else piece.text) for piece in one.content)
+def _size(item: Sample | Trajectory) -> int:
+    """Tokens, or characters where there are no token ids."""
+    if isinstance(item, Trajectory):
+        return len(item)
+    if isinstance(item.content, Tokens):
+        return len(item.content.ids)
+    return sum(len(piece.content if isinstance(piece, Message) else piece.text) for piece in item.content)

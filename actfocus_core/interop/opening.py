@@ -1,4 +1,4 @@
-"""What a person points at becomes runs: run folders as they are, rollouts imported once."""
+"""``open_paths``: open run folders, and import rollouts of other programs once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def open_paths(
     spans: str | None = None,
     on_progress: Callable[[str], Progress] | None = None,
 ) -> list[Run]:
-    """The runs of these paths: a run, a folder of runs, or rollouts that another program wrote.
+    """The runs of these paths, each a run, a folder of runs, or rollouts written by another program.
 
-    Rollouts are imported into ``runs_dir`` under a name of their own, and not again while their files
-    stay as they were; another ``tokenizer`` or span rule makes another run. ``on_progress(name)`` gives the
-    callback of one import. Raises ActFocusError for what is neither, as ``import_run`` does.
+    Rollouts are imported into ``runs_dir`` as a new run, and not again until their files change; another ``tokenizer`` or
+    span rule gives another run. ``on_progress(name)`` returns the progress callback of one import. Raises ActFocusError
+    for any other path, and as ``import_run`` does.
     """
     return [run for path in paths for run in _opened(Path(path), Path(runs_dir), tokenizer, spans, on_progress)]
 
@@ -40,33 +40,33 @@ def _opened(
 ) -> Iterator[Run]:
     if not path.exists():
         raise ActFocusError(
-            f"{path}: no such run, nor a file or folder of rollouts; `actfocus rollout --out {path}` makes a run"
+            f"{path}: no such run, file or folder of rollouts; `actfocus rollout --out {path}` creates a run"
         )
-    inside = sorted(file.parent for file in path.glob("*/run.json") if not file.parent.name.startswith("."))
-    if (path / "run.json").is_file() or inside:
-        yield from map(Run.open, [path] if (path / "run.json").is_file() else inside)
+    run_folders = sorted(file.parent for file in path.glob("*/run.json") if not file.parent.name.startswith("."))
+    if (path / "run.json").is_file() or run_folders:
+        yield from map(Run.open, [path] if (path / "run.json").is_file() else run_folders)
         return
     files = data_files(path, recognise(path))
-    kept = imported_before(runs_dir, stamp(files), tokenizer, spans)
-    if kept is None:
+    run = imported_before(runs_dir, stamp(files), tokenizer, spans)
+    if run is None:
         out = free_path(runs_dir, run_name(path))
-        kept = import_run(
+        run = import_run(
             path,
             out,
             tokenizer=tokenizer,
             spans=spans or "think_answer",
             on_progress=on_progress(path.name) if on_progress else None,
         )
-    yield kept
+    yield run
 
 
 def imported_before(runs_dir: Path, stamp: str, tokenizer: str | None = None, spans: str | None = None) -> Run | None:
-    """The newest run that was imported from files of this stamp, with this tokenizer and rule or any."""
+    """The newest run imported from files with this stamp, with this tokenizer and span rule if given; None if there is none."""
     for file in sorted(runs_dir.glob("*/run.json"), key=modified_time, reverse=True):
         try:
             run = Run.open(file.parent)
         except ActFocusError:
-            # Another folder's trouble is not this file's.
+            # An unreadable run folder does not prevent the search.
             continue
         config = run.metadata.config
         if config.stamp == stamp and tokenizer in (None, config.tokenizer) and spans in (None, config.spans):

@@ -1,4 +1,4 @@
-"""The HTML page of an export: tokens coloured by kind and shaded by weight. No script, nothing to load."""
+"""The HTML page of an export: tokens coloured by kind and shaded by weight, without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def write_page(items: Iterator[Weighted], path: Path, about: dict[str, str]) -> None:
-    """Write the page of ``Weighted`` trajectories, one trajectory in memory at a time.
+    """Write the page of ``Weighted`` trajectories, holding one trajectory in memory at a time.
 
-    Each trajectory is shaded from 0 to its own largest weight. ``about``: names of the ``run`` and the ``scheme``.
+    Each trajectory is shaded from 0 to its largest weight. ``about``: names of the ``run`` and the ``scheme``.
     """
     stream = template("page.html.j2", "actfocus_core.interop").stream(
         title=f"{about['run']}: {about['scheme']}",
@@ -32,7 +32,7 @@ def write_page(items: Iterator[Weighted], path: Path, about: dict[str, str]) -> 
 
 
 def _trajectory(item: Weighted) -> dict[str, str]:
-    """What the page shows of one trajectory. Only ``tokens`` is HTML; token_html escaped it."""
+    """The template values of one trajectory. Only ``tokens`` is HTML, escaped by token_html."""
     t = item.trajectory
     titles = [
         token_title(t, i, [("weight", item.weight[i]), ("weighted advantage", item.advantage[i])])

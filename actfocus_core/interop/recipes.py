@@ -40,9 +40,9 @@ class Setting:
     def __post_init__(self) -> None:
         check_parameters(self.alpha, self.beta)
         if self.signal not in SIGNALS:
-            raise ActFocusError(f"unknown signal {self.signal!r}; there are {', '.join(SIGNALS)}")
+            raise ActFocusError(f"unknown signal {self.signal!r}; choose one of {', '.join(SIGNALS)}")
         if self.env and self.env not in ENVS:
-            raise ActFocusError(f"unknown environment {self.env!r}; there are {', '.join(ENVS)}")
+            raise ActFocusError(f"unknown environment {self.env!r}; choose one of {', '.join(ENVS)}")
 
     @property
     def params(self) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def verl_text(setting: Setting) -> str:
 
 
 _KL_OF_VERL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
-"""verl's names of the estimators of the KL divergence."""
+"""Estimators of the KL divergence by verl's names."""
 
 
 def _shared(setting: Setting) -> dict[str, Any]:
-    """What the start scripts of TRL and verl have in common.
+    """Values that the start scripts of TRL and verl share.
 
     ``paper`` holds the paper's values for the environment, those of FrozenLake by default; ``prompts`` is how many
     prompts its steps use.
@@ -127,7 +127,7 @@ def _installed(module: str) -> bool:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One format in which a setting is written."""
+    """One format in which a setting can be written."""
 
     title: str
     write: Callable[[Setting], str]

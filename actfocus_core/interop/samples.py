@@ -1,4 +1,4 @@
-"""What a reader takes out of a file: one rollout, as messages, as text, or as exact token ids."""
+"""``Sample``: one rollout as read from a file, as messages, as text, or as exact token ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actfocus_core.interop.sources import Record, check_text
 from actfocus_core.trajectory import Component, TokenKind
 
 SAMPLED = 255
-"""In ``kinds``: the policy wrote the token; a span rule will say of which kind it is."""
+"""In ``kinds``: the policy sampled the token; a span rule later determines its kind."""
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -36,12 +36,12 @@ class Message:
     role: str
     content: str
     sampled: bool = True
-    """False: an assistant's message that the policy read and did not write here"""
+    """False: an assistant's message that is context and was not sampled here"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of plain text and who wrote it; SAMPLED where the policy did."""
+    """A piece of plain text and its kind, SAMPLED if the policy wrote it."""
 
     text: str
     kind: int
@@ -49,38 +49,42 @@ class Part:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The exact stream. ``kinds`` is uint8 [T]: SAMPLED, a TokenKind, or None where unknown but
-    for ``sampled``, bool [T]."""
+    """The exact token stream."""
 
     ids: np.ndarray
+    """int32 [T]"""
     sampled: np.ndarray
+    """bool [T]"""
     logprobs: np.ndarray
     """float32 [T], NaN where not scored"""
     signals: dict[str, np.ndarray] = field(default_factory=dict)
     """name -> float32 [T]"""
     kinds: np.ndarray | None = None
+    """uint8 [T], SAMPLED or a TokenKind; None where only ``sampled`` is known"""
 
 
 @dataclass
 class Sample:
-    """One rollout as it was read. NaN reward: never scored."""
+    """One rollout as read from a file."""
 
     where: str
+    """Its file and line, for messages"""
     content: list[Message] | list[Part] | Tokens
     group: str
-    """The prompt's name, unique in its step."""
+    """Name of the prompt, unique in its step"""
     step: int = 0
     env: str = ""
     model: str = ""
     reward: float = float("nan")
+    """NaN: never scored"""
     success: bool | None = None
-    """None: the file does not say"""
+    """None: not in the file"""
     terminated: bool = True
     truncated: bool = False
     advantage: float | None = None
-    """One number for all sampled tokens."""
+    """The advantage of every sampled token"""
     rollout: str = ""
-    """Samples of one rollout share this name, unique in its group; empty for a rollout of its own."""
+    """Name of the rollout, unique in its group, which its samples share; empty if the sample is a whole rollout"""
     columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
     """As ``Trajectory.columns``"""
     rewards: dict[str, Component] = field(default_factory=dict)
@@ -91,30 +95,30 @@ class Sample:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something in a file that is no rollout to train on."""
+    """An item of a file that is not a rollout to train on."""
 
     what: str
-    """What such things are called, in the plural"""
+    """The kind of the item, in the plural"""
 
 
 def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:
-    """float32 [T]: one number on the sampled tokens, NaN elsewhere; too large is infinite."""
+    """float32 [T]: ``value`` on the sampled tokens, NaN elsewhere; infinite where float32 overflows."""
     with np.errstate(over="ignore"):
         return np.where(sampled, np.float64(value), np.nan).astype(np.float32)
 
 
 def digest(*parts: object) -> str:
-    """A short name for a prompt: equal for equal prompts."""
+    """A short name of a prompt, equal for equal prompts."""
     return hashlib.sha1(json.dumps(parts, default=repr).encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def messages_of(record: Record, name: str) -> list[Message]:
-    """A field that is a list of messages; tool calls and thoughts are put into the text."""
+    """The messages of a field; reasoning and tool calls become part of the text."""
     return [_message(item) for item in record.records(name)]
 
 
 def dialogue_or_text(record: Record, name: str) -> list[Message] | str:
-    """A prompt or completion: messages, or one string."""
+    """A prompt or completion, as messages or one string."""
     value = record.value.get(name)
     return messages_of(record, name) if isinstance(value, list) else record.text(name)
 
@@ -123,10 +127,10 @@ def _message(record: Record) -> Message:
     role = record.text("role").lower()
     if role not in _ROLES:
         raise record.error("'role'", f"is {role[:40]!r}; it must be one of {', '.join(_ROLES)}")
-    thought = record.text("reasoning_content", "") or record.text("reasoning", "")
+    reasoning = record.text("reasoning_content", "") or record.text("reasoning", "")
     text = _content(record)
-    if thought:
-        text = f"<think>\n{thought}\n</think>\n{text}"
+    if reasoning:
+        text = f"<think>\n{reasoning}\n</think>\n{text}"
     calls = record.get("tool_calls", list, "a list of tool calls", ())
     return Message(_ROLES[role], "\n".join([*([text] if text else []), *(_tool_call(record, c) for c in calls)]))
 
@@ -142,9 +146,9 @@ def _content(record: Record) -> str:
 
 
 def _tool_call(record: Record, call: Any) -> str:
-    """A tool call as text, in the manner of the Hermes and Qwen templates."""
+    """A tool call as text, formatted as in the Hermes and Qwen templates."""
     if isinstance(call, str):
-        # As some programs write them: each call a string of JSON.
+        # Some programs write each call as a string of JSON.
         try:
             call = json.loads(call)
         except (ValueError, RecursionError):
@@ -157,7 +161,7 @@ def _tool_call(record: Record, call: Any) -> str:
     if not isinstance(name, str):
         raise record.error("'tool_calls'", 'holds a call without a name; a call is {"function": {"name", "arguments"}}')
     if isinstance(arguments, str):
-        # Arguments that are no JSON are shown as the string they are.
+        # Arguments that are not JSON stay a string.
         with suppress(ValueError, RecursionError):
             arguments = json.loads(arguments)
     shown = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
@@ -165,9 +169,9 @@ def _tool_call(record: Record, call: Any) -> str:
 
 
 def prompt_and_completion(record: Record, prompt: str, completion: str) -> list[Message] | list[Part]:
-    """The content of a record that keeps what was read and what was written apart."""
-    first, second = dialogue_or_text(record, prompt), dialogue_or_text(record, completion)
-    if isinstance(first, str) and isinstance(second, str):
-        return [Part(first, TokenKind.USER), Part(second, SAMPLED)]
-    before = [Message("user", first)] if isinstance(first, str) else first
-    return before + ([Message("assistant", second)] if isinstance(second, str) else second)
+    """The content of a record with separate fields for the prompt and the completion."""
+    context, reply = dialogue_or_text(record, prompt), dialogue_or_text(record, completion)
+    if isinstance(context, str) and isinstance(reply, str):
+        return [Part(context, TokenKind.USER), Part(reply, SAMPLED)]
+    messages = [Message("user", context)] if isinstance(context, str) else context
+    return messages + ([Message("assistant", reply)] if isinstance(reply, str) else reply)

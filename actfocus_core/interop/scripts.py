@@ -1,7 +1,7 @@
-"""Templates of start scripts, in which every inserted value is quoted for the place where it stands.
+"""Templates of start scripts, in which every inserted value is quoted for its context.
 
-A model's name or an environment's option may be a stranger's text, so a template inserts nothing but numbers and
-what one of these filters returned; anything else is a TypeError:
+A model's name or an environment's option may be untrusted text, so a template inserts only numbers and the results of
+these filters; anything else raises TypeError:
 
 * ``repr``: a Python literal;
 * ``sh``: one word of a POSIX shell;
@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 class Quoted(str):
-    """Text that a script may contain as it is."""
+    """Text that a script may contain unchanged."""
 
 
 def hydra_value(text: str) -> str:
@@ -50,7 +50,7 @@ def _is_typed(text: str) -> bool:
 
 
 def script(template: str, **values: object) -> str:
-    """The text of a template of this package, filled with ``values``."""
+    """A template of this package, rendered with ``values``."""
     return _environment().get_template(template).render(**values)
 
 

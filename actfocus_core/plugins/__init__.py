@@ -1,4 +1,4 @@
-"""ActFocus inside other trainers: a room for each, ``trl`` and ``verl``, which needs its trainer and is imported by who uses it.
+"""Plug-ins that bring ActFocus into other trainers: the packages ``trl`` and ``verl``, each of which imports its trainer.
 
-The modules here are what both share: they need no other trainer.
+The modules here are shared by both and import no other trainer.
 """

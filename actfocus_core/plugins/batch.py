@@ -1,4 +1,4 @@
-"""What every plug-in does with another trainer's batch: rows of ids become trajectories, and their tokens get weights."""
+"""Operations on another trainer's batch that all plug-ins share: from rows of ids to trajectories and token weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actfocus_core.credit.weights import (
     token_weights,
 )
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.layout import Layout
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.samples import Sample, Tokens
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
@@ -22,15 +22,19 @@ from actfocus_core.trajectory import TokenKind, Trajectory
 DEFAULTS: dict[str, Any] = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
 
 
-def complete(given: dict[str, Any], signals: Collection[str], where: str) -> dict[str, Any]:
-    """All parameters of the scheme. Raises ActFocusError, beginning with ``where``, for one that is unknown or out of range."""
-    unknown = set(given) - set(DEFAULTS)
+def complete_parameters(params: dict[str, Any], signals: Collection[str], where: str) -> dict[str, Any]:
+    """``params`` completed with the defaults of the scheme.
+
+    Raises ActFocusError, whose message begins with ``where``, for an unknown parameter or signal, and for a value out of
+    range.
+    """
+    unknown = set(params) - set(DEFAULTS)
     if unknown:
-        raise ActFocusError(f"{where}: unknown parameter {min(unknown)!r}; there are {', '.join(DEFAULTS)}")
-    p = {**DEFAULTS, **given}
+        raise ActFocusError(f"{where}: unknown parameter {min(unknown)!r}; choose from {', '.join(DEFAULTS)}")
+    p = {**DEFAULTS, **params}
     check_parameters(p["alpha"], p["beta"], p["format_weight"])
     if p["signal"] not in signals:
-        raise ActFocusError(f"{where}: unknown signal {p['signal']!r}; there are {', '.join(signals)}")
+        raise ActFocusError(f"{where}: unknown signal {p['signal']!r}; choose one of {', '.join(signals)}")
     return p
 
 
@@ -38,21 +42,24 @@ def read_rows(
     prompts: list[list[int]],
     responses: list[list[int]],
     sampled: list[list[int]],
-    layout: Layout,
+    renderer: ChatRenderer,
     rewards: list[float],
     groups: list[str],
     step: int,
 ) -> list[Trajectory]:
-    """One trajectory a row; ``sampled`` [response] is 1 where the policy wrote. Kinds are found on the ids."""
+    """One trajectory per row; token kinds are found from the ids.
+
+    ``prompts`` and ``responses``: token ids. ``sampled``: for each response token, 1 if the policy sampled it, else 0.
+    """
     samples = []
     for i, (prompt, response, mask) in enumerate(zip(prompts, responses, sampled)):
         ids = np.array([*prompt, *response], np.int32)
         blank = np.full(len(ids), np.nan, np.float32)
-        written = np.append(np.zeros(len(prompt), bool), np.asarray(mask, bool))
+        is_sampled = np.append(np.zeros(len(prompt), bool), np.asarray(mask, bool))
         samples.append(
-            Sample(f"row {i}", Tokens(ids, written, blank, {"entropy": blank}), groups[i], step, reward=rewards[i])
+            Sample(f"row {i}", Tokens(ids, is_sampled, blank, {"entropy": blank}), groups[i], step, reward=rewards[i])
         )
-    return layout.trajectories(samples)
+    return renderer.trajectories(samples)
 
 
 def weigh(
@@ -61,10 +68,10 @@ def weigh(
     trained: list[np.ndarray] | None = None,
     pool: Callable[[SignalStats], SignalStats] | None = None,
 ) -> list[np.ndarray]:
-    """float32 [T] a trajectory: w of every token, with mu and sigma over all of them (method.md section 3).
+    """The weight w of every token, float32 [T] per trajectory, with mu and sigma over all of them (method.md section 3).
 
-    ``trained``: bool [T] a trajectory, the tokens that are in the trainer's loss, where some sampled ones are not. ``pool``
-    makes the batch's mu and sigma of those of the trajectories here, where others lie in other processes.
+    ``p``: the parameters of ``complete_parameters``. ``trained``: bool [T] per trajectory, the tokens in the trainer's
+    loss, if some sampled tokens are not. ``pool``: combines this process's mu and sigma with those of the other processes.
     """
     kinds = np.concatenate([t.kinds for t in trajectories])
     if trained is not None:

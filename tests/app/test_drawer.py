@@ -68,7 +68,7 @@ def test_a_dropped_file_is_imported_checked_opened_and_exported(app, runs_dir, t
         (
             "<img src=x onerror=window.__pwn=1>.jsonl",
             b'{"<img src=x onerror=window.__pwn=1>": 1}',
-            "not a format that is known",
+            "not a known format",
         ),
     ],
 )

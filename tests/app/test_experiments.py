@@ -330,7 +330,7 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
     config = {"command": command, "env": "frozen_lake", "algorithm": "grpo", "scheme": "actfocus"}
     params = {"alpha": 0.1, "beta": 0.5, "signal": "energy", "format_weight": None}
     experiments = Experiments(tmp_path)
-    with (made := RunMirror(tmp_path / "My_Cluster", config, {"name": "tiny"})).watched():
+    with (made := RunMirror(tmp_path / "My_Cluster", config, {"name": "tiny"})).session():
         made.begin(0, 3)
         made.store(1, rollouts, params, "tiny")
         made.log(1, {"loss/policy": 0.5}, seconds=2.0)
@@ -342,7 +342,7 @@ def test_a_run_trained_elsewhere_is_watched_and_stopped_and_not_started(tmp_path
         assert (run["state"], run["step"], run["columns"]["loss/policy"]) == ("running", 1, [0.5])
         assert run["columns"]["success/rate"] == [np.mean([t.success for t in rollouts])]
         experiments.ask("My_Cluster", "stop")
-        assert requested(tmp_path / "My_Cluster") == "stop" and made.asked() == "stop"
+        assert requested(tmp_path / "My_Cluster") == "stop" and made.pending_request() == "stop"
     assert (
         read_status(tmp_path / "My_Cluster")["state"]
         == experiments.look("My_Cluster", {})["runs"][0]["state"]

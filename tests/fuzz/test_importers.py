@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.formats import FORMATS
 from actfocus_core.interop.formats.native import to_record
-from actfocus_core.interop.layout import Layout
 from actfocus_core.interop.samples import Sample
 from actfocus_core.runs.tables import annotation_table, facts_table
 from actfocus_core.spans import RULES, span_rule
@@ -38,8 +38,8 @@ def tokenizer():
 
 
 @cache
-def layout(rule: str) -> Layout:
-    return Layout(tokenizer(), span_rule(rule), "m", 1.0)
+def renderer(rule: str) -> ChatRenderer:
+    return ChatRenderer(tokenizer(), span_rule(rule), "m", 1.0)
 
 
 @cache
@@ -54,7 +54,7 @@ def check(name: str, data: bytes, rule: str) -> None:
     path.write_bytes(data)
     found = answered(lambda: list(format.read(path)))
     for one in found or []:
-        made = [one] if isinstance(one, Trajectory) else answered(lambda: list(layout(rule).trajectories([one])))  # noqa: B023
+        made = [one] if isinstance(one, Trajectory) else answered(lambda: list(renderer(rule).trajectories([one])))  # noqa: B023
         for t in made or []:
             assert (
                 isinstance(one, (Sample, Trajectory)) and t.token_ids.dtype == np.int32 and t.kinds.max(initial=0) <= 5

@@ -151,7 +151,7 @@ def test_compressed_files(suffix, tokenizer_folder, tokenizer, tmp_path, importe
 def test_a_cut_compressed_file_is_one_line(tokenizer_folder, tokenizer, tmp_path):
     packed = tmp_path / "7.jsonl.gz"
     packed.write_bytes(gzip.compress(write("verl", tmp_path, records("verl", tokenizer) * 50).read_bytes())[:-40])
-    with pytest.raises(ActFocusError, match="is the file whole"):
+    with pytest.raises(ActFocusError, match="is the file complete"):
         import_run(packed, tmp_path / "run", tokenizer=tokenizer_folder)
     assert not [p for p in tmp_path.iterdir() if "run" in p.name]
 
@@ -254,8 +254,8 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
         (lambda p: (p / "a.pkl").write_bytes(b"x"), "a pickle, which is never loaded"),
         (lambda p: (p / "a.pt").write_bytes(b"x"), "a torch pickle"),
         (lambda p: (p / "a.csv").write_text("x"), "is a .csv file"),
-        (lambda p: (p / "a.jsonl").write_text('{"x": 1}\n'), "not a format that is known (its fields: x)"),
-        (lambda p: (p / "a.jsonl").write_text("\n\n"), "not a format that is known"),
+        (lambda p: (p / "a.jsonl").write_text('{"x": 1}\n'), "not a known format (its fields: x)"),
+        (lambda p: (p / "a.jsonl").write_text("\n\n"), "not a known format"),
         (lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess'), "a.jsonl, line 2: not JSON"),
         (lambda p: (p / "a.jsonl").write_text("[1]"), "a.jsonl, line 1: is a list"),
         (lambda p: (p / "a.jsonl").write_bytes(b'{"messages": "\xff"}'), "line 1: not UTF-8 at byte"),
@@ -281,7 +281,7 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
         ),
         (
             lambda p: (p / "a.jsonl").write_text('{"token_ids": [1], "loss_mask": [1, 0], "inference_logprobs": [0]}'),
-            "'loss_mask' has 2 values; it must have 1, one a token",
+            "'loss_mask' has 2 values; it must have 1, one per token",
         ),
         (
             lambda p: (p / "a.jsonl").write_text(

@@ -84,11 +84,11 @@ def test_progress_counts_the_bytes_of_each_import(tokenizer, tokenizer_folder, t
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["7.jsonl"], "needs the tokenizer of the model that wrote it; give --tokenizer"),
+        (["7.jsonl"], "needs the tokenizer of the model that generated it; pass --tokenizer"),
         (["7.jsonl", "--tokenizer", "tiny", "--spans", "x"], "unknown span rule"),
         (["batch.pkl"], "a pickle, which is never loaded"),
-        (["empty"], "holds no file of rollouts"),
-        (["nowhere"], "no such run, nor a file"),
+        (["empty"], "contains no file of rollouts"),
+        (["nowhere"], "no such run, file or folder of rollouts"),
         (["bad.jsonl", "--tokenizer", "tiny"], "bad.jsonl, line 2: not JSON"),
     ],
 )

@@ -207,10 +207,10 @@ def test_trl_several_files_decide_together(tokenizer_folder, tmp_path):
 @pytest.mark.parametrize(
     ("format", "given", "says"),
     [
-        ("trl", ["right", "forms"], r"no numeric column 'forms'; the reward columns must be among right, form$"),
+        ("trl", ["right", "forms"], r"no numeric column 'forms'; choose reward columns from right, form$"),
         ("trl", [], "no numeric column ''"),
         ("trl", ["note"], "no numeric column 'note'"),
-        ("chat", ["right"], "chat JSONL says what the reward is; --reward-columns is for TRL completions"),
+        ("chat", ["right"], "chat JSONL defines the reward; --reward-columns is for TRL completions"),
     ],
 )
 def test_reward_columns_that_are_not_there(format, given, says, tokenizer, tokenizer_folder, tmp_path):

@@ -26,12 +26,12 @@ def folder(path) -> RunMirror:
 def step(made: RunMirror, number: int, rollouts) -> str:
     made.store(number, rollouts, P, "tiny")
     made.log(number, {"loss/policy": 0.5, "grad/norm": float("nan"), "success/rate": -1.0}, seconds=2.0)
-    return made.asked()
+    return made.pending_request()
 
 
 def test_a_step_is_kept_with_its_row_and_the_end_is_told(tmp_path, rollouts):
     made = folder(tmp_path / "run")
-    with made.watched():
+    with made.session():
         made.begin(0, 1)
         assert read_status(tmp_path / "run")["state"] == "running"
         made.store(1, rollouts, P, "tiny")
@@ -68,26 +68,26 @@ def test_a_step_is_kept_with_its_row_and_the_end_is_told(tmp_path, rollouts):
     ids=["error", "wordless", "interrupt"],
 )
 def test_how_it_broke_off_is_told_and_the_folder_is_free_again(tmp_path, error, state, message):
-    with pytest.raises(type(error)), (made := folder(tmp_path / "run")).watched():
+    with pytest.raises(type(error)), (made := folder(tmp_path / "run")).session():
         made.begin(0, 5)
         raise error
     status = read_status(tmp_path / "run")
     assert (status["state"], status["message"]) == (state, message)
-    with (again := folder(tmp_path / "run")).watched():
+    with (again := folder(tmp_path / "run")).session():
         again.begin(0, 5)
     assert read_status(tmp_path / "run")["state"] == "stopped"
 
 
 def test_a_run_is_gone_on_with_where_it_was_cut(tmp_path, rollouts):
     path = tmp_path / "run"
-    with (made := folder(path)).watched():
+    with (made := folder(path)).session():
         made.begin(0, 3)
         request(path, "stop")
         assert step(made, 1, rollouts) == "stop"
     (first,) = Run.open(path).metrics()[0]
     with open(path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2, "loss/po')  # a process that was killed
-    with (made := folder(path)).watched():
+    with (made := folder(path)).session():
         made.begin(0, 3)
         # The stop was meant for the process before; what stands is not written twice.
         assert step(made, 1, rollouts) == "go"
@@ -105,27 +105,27 @@ def test_a_run_is_gone_on_with_where_it_was_cut(tmp_path, rollouts):
 
 def test_a_pause_is_waited_for_and_left_out_of_the_time(tmp_path, rollouts):
     path = tmp_path / "run"
-    with (made := folder(path)).watched():
+    with (made := folder(path)).session():
         made.begin(0, 2)
         request(path, "pause")
         before = made.elapsed
-        assert made.asked() == "pause" and read_status(path)["state"] == "paused"
+        assert made.pending_request() == "pause" and read_status(path)["state"] == "paused"
         assert made.elapsed - before < 0.25
         threading.Timer(0.1, request, (path, "go")).start()
-        while made.asked() == "pause":
+        while made.pending_request() == "pause":
             pass
         made.log(1, {})
         assert read_status(path)["state"] == "running"
 
 
 def test_one_process_trains_in_a_folder_and_only_in_a_run(tmp_path):
-    with (made := folder(tmp_path / "run")).watched():
+    with (made := folder(tmp_path / "run")).session():
         made.begin(0, 1)
-        with pytest.raises(ActFocusError, match="another process"), (second := folder(tmp_path / "run")).watched():
+        with pytest.raises(ActFocusError, match="another process"), (second := folder(tmp_path / "run")).session():
             second.begin(0, 1)
         assert read_status(tmp_path / "run")["state"] == "running"
     (tmp_path / "papers").mkdir()
-    with pytest.raises(ActFocusError, match="not a run folder"), (third := folder(tmp_path / "papers")).watched():
+    with pytest.raises(ActFocusError, match="not a run folder"), (third := folder(tmp_path / "papers")).session():
         third.begin(0, 1)
     assert not list((tmp_path / "papers").iterdir())
 
@@ -144,8 +144,8 @@ def test_weights_are_the_batch_s_however_it_is_divided(rollouts, cuts):
         )
         return signal_stats(kinds, np.concatenate([t.signals["ref_energy"] for t in rollouts[part]]))
 
-    everyone_s = pooled(stats_of(part) for part in parts)
-    found = [w for part in parts for w in batch.weigh(rollouts[part], P, trained[part], lambda mine: everyone_s)]
+    all_stats = pooled(stats_of(part) for part in parts)
+    found = [w for part in parts for w in batch.weigh(rollouts[part], P, trained[part], lambda mine: all_stats)]
     kinds = np.where(np.concatenate(trained), np.concatenate([t.kinds for t in rollouts]), 0)
     whole = token_weights(kinds, np.concatenate([t.signals["ref_energy"] for t in rollouts]), 0.1, 0.5)
     np.testing.assert_allclose(np.concatenate(found), whole, atol=1e-6)
@@ -157,5 +157,5 @@ def test_weights_are_the_batch_s_however_it_is_divided(rollouts, cuts):
 )
 def test_parameters_that_are_wrong_are_refused_by_name(given):
     with pytest.raises(ActFocusError, match=next(iter(given))):
-        batch.complete(given, ("energy",), "scheme_params")
-    assert batch.complete({"beta": 2}, ("energy",), "")["alpha"] == 0.1
+        batch.complete_parameters(given, ("energy",), "scheme_params")
+    assert batch.complete_parameters({"beta": 2}, ("energy",), "")["alpha"] == 0.1

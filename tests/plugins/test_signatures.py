@@ -30,6 +30,6 @@ def test_a_method_that_is_gone_or_takes_something_else_is_named(library):
     check_methods(library, "1.16", {(Trainer, "step"): ["self", "batch", "metrics"]})
     for name, arguments in (("step", ["self", "batch"]), ("step", ["self", "metrics", "batch"]), ("walk", ["self"])):
         with pytest.raises(
-            ActFocusError, match=rf"^trainer 1\.16\.2: Trainer\.{name}\({', '.join(arguments)}\) is not there"
+            ActFocusError, match=rf"^trainer 1\.16\.2: Trainer\.{name}\({', '.join(arguments)}\) does not exist"
         ):
             check_methods(library, "1.16", {(Trainer, name): arguments})

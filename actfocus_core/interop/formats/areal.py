@@ -10,7 +10,7 @@ from actfocus_core.interop.samples import Sample, prompt_and_completion
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"task_id", "prompt", "completion", "seqlen"} <= set(fields)
 
 

@@ -1,4 +1,4 @@
-"""Chat JSONL in OpenAI's manner: ``messages``, or ``prompt`` and ``completion``; maybe a ``reward``."""
+"""Chat JSONL in OpenAI's format: ``messages``, or ``prompt`` and ``completion``; optionally a ``reward``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from actfocus_core.interop.samples import Message, Part, Sample, digest, message
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return "messages" in fields or {"prompt", "completion"} <= set(fields)
 
 
@@ -21,7 +21,7 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         else prompt_and_completion(record, "prompt", "completion")
     )
     reward = record.number("reward", None)
-    cut = record.flag("truncated", False)
+    truncated = record.flag("truncated", False)
     yield Sample(
         record.where,
         content,
@@ -31,19 +31,19 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         model=record.text("model", ""),
         reward=record.number("score", float("nan")) if reward is None else reward,
         success=record.flag("success", None),
-        terminated=not cut,
-        truncated=cut,
+        terminated=not truncated,
+        truncated=truncated,
     )
 
 
 def _prompt(content: list[Message] | list[Part]) -> str:
-    """What stands before the first reply."""
+    """The name of the prompt, from everything before the first reply."""
     first = content[0] if content else None
     if not isinstance(first, Message):
         return digest(first.text if first else "")
-    before = []
+    prompt = []
     for message in content:
         if not isinstance(message, Message) or message.role == "assistant":
             break
-        before.append([message.role, message.content])
-    return digest(before)
+        prompt.append([message.role, message.content])
+    return digest(prompt)

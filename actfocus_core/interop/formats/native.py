@@ -1,4 +1,4 @@
-"""ActFocus's own JSONL and Parquet: every field of a trajectory, so that it reads back the same."""
+"""ActFocus's own JSONL and Parquet, with every field of a trajectory, so that reading restores it exactly."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 _TURN_TEXTS = ("observation", "response", "state_key")
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"token_ids", "kinds", "texts"} <= set(fields)
 
 
 def to_record(t: Trajectory) -> dict[str, Any]:
-    """A trajectory as one object of JSON; NaN is null."""
+    """A trajectory as one JSON object; NaN is null."""
     record = {
         name: getattr(t, name)
         for name in (
@@ -65,7 +65,7 @@ def _turn_record(turn: Turn) -> dict[str, Any]:
 
 
 def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
-    """The trajectory of a line, or of a row, whose signals are columns of their own."""
+    """Yield the trajectory of a line, or of a row, in which each signal is a column."""
     ids = record.ids("token_ids")
     length = len(ids)
     kinds = _small(record, "kinds", length, 0, int(max(TokenKind)))
@@ -101,7 +101,7 @@ def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
 
 
 def _small(record: Record, name: str, length: int, low: int, high: int) -> np.ndarray:
-    values = record.items(name, {int}, "whole numbers", length)
+    values = record.items(name, {int}, "integers", length)
     return record.within(name, values, low, high)
 
 
@@ -114,19 +114,19 @@ def _texts(record: Record, name: str, length: int) -> list[str]:
 def _signals(record: Record, length: int) -> dict[str, np.ndarray]:
     columns = {name.removeprefix("signal:"): name for name in record.value if name.startswith("signal:")}
     signals = {ours: record.floats(name, length) for ours, name in columns.items() if name in record}
-    given = record.record("signals", Record({}, record.where))
+    field = record.record("signals", Record({}, record.where))
     return signals | {
-        check_text(name, given.where): given.floats(name, length) for name in given.value if name in given
+        check_text(name, field.where): field.floats(name, length) for name in field.value if name in field
     }
 
 
 def _columns(record: Record) -> dict[str, Any]:
-    """An object in a line, its JSON in a row; what it may hold, ``Trajectory`` checks."""
-    given = record.get("columns", (dict, str), "an object", {})
-    columns: dict[str, Any] = given
-    if isinstance(given, str):
+    """From an object in a line, or its JSON in a row; ``Trajectory`` validates the contents."""
+    field = record.get("columns", (dict, str), "an object", {})
+    columns: dict[str, Any] = field
+    if isinstance(field, str):
         try:
-            columns = json.loads(given)
+            columns = json.loads(field)
         except (ValueError, RecursionError):
             raise record.error("'columns'", "is not JSON; it must be an object") from None
     return columns
@@ -153,7 +153,7 @@ def _turn(record: Record) -> Turn:
         except (ValueError, RecursionError):
             state = None
     if not isinstance(state, dict) or is_deep(state):
-        raise record.error("'state'", "is not a flat object of JSON")
+        raise record.error("'state'", "is not a flat JSON object")
     check_text(json.dumps(state, ensure_ascii=False), f"{record.where}: 'state'")
     return Turn(
         texts["observation"],
@@ -169,7 +169,7 @@ def _turn(record: Record) -> Turn:
 
 def _alternatives(record: Record, length: int) -> Alternatives | None:
     if "top_ids" in record:
-        # A row of Parquet: flat, k to a token.
+        # A row of Parquet: flat lists with k values per token.
         flat: dict[str, Any] = {name: record.value.get(name) for name in ("top_ids", "top_logprobs", "top_texts")}
         if (
             any(v is None for v in flat.values())
@@ -177,19 +177,19 @@ def _alternatives(record: Record, length: int) -> Alternatives | None:
             or len(flat["top_texts"]) != length
             or len(flat["top_ids"]) % max(length, 1)
         ):
-            raise record.error("'top_ids'", "does not fit 'top_logprobs' and 'top_texts'; there must be k a token")
+            raise record.error("'top_ids'", "does not match 'top_logprobs' and 'top_texts'; each must have k per token")
         ids, logprobs = (np.array(flat[name]).reshape(length, -1) for name in ("top_ids", "top_logprobs"))
         return Alternatives(ids.astype(np.int32), logprobs.astype(np.float32), flat["top_texts"])
-    given = record.record("alternatives", None)
-    if given is None:
+    field = record.record("alternatives", None)
+    if field is None:
         return None
     try:
-        ids = np.array(given.get("ids", list, "lists of ids"), np.int64).reshape(length, -1)
+        ids = np.array(field.get("ids", list, "lists of ids"), np.int64).reshape(length, -1)
         with np.errstate(over="ignore"):
-            logprobs = np.array(given.get("logprobs", list, "lists of numbers"), np.float64).astype(np.float32)
+            logprobs = np.array(field.get("logprobs", list, "lists of numbers"), np.float64).astype(np.float32)
         logprobs = logprobs.reshape(length, -1)
         texts = [
-            [check_text(text, given.where) for text in row] for row in given.get("texts", list, "lists of strings")
+            [check_text(text, field.where) for text in row] for row in field.get("texts", list, "lists of strings")
         ]
         if (
             ids.shape != logprobs.shape
@@ -198,12 +198,12 @@ def _alternatives(record: Record, length: int) -> Alternatives | None:
         ):
             raise ValueError("lengths or ids out of range")
     except (ValueError, TypeError, AttributeError, OverflowError):
-        raise record.error("'alternatives'", f"must hold ids, logprobs and texts, {length} lists of k each") from None
+        raise record.error("'alternatives'", f"must have ids, logprobs and texts, {length} lists of k each") from None
     return Alternatives(ids.astype(np.int32), logprobs, texts)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    # Through Python's float: JSON writes as many digits as bring the float32 back exactly.
+    # Python's float prints enough digits to restore the float32 exactly.
     return [_number(value) for value in values.tolist()]
 
 

@@ -21,7 +21,7 @@ _SIGNALS = {
 }
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"token_ids", "loss_mask", "inference_logprobs"} <= set(fields)
 
 
@@ -30,7 +30,7 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     sampled = record.mask("loss_mask", len(ids))
 
     def over_sampled(name: str) -> np.ndarray:
-        # What stands beside tokens out of the loss is filling.
+        # Values of tokens outside the loss are padding.
         return np.where(sampled, record.floats(name, len(ids)), np.float32(np.nan))
 
     signals = {ours: over_sampled(name) for name, ours in _SIGNALS.items() if name in record}

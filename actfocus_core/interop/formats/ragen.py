@@ -1,4 +1,4 @@
-"""RAGEN's evaluation JSONL: ``custom_id, messages, metadata``; the text is normalised already."""
+"""RAGEN's evaluation JSONL: ``custom_id, messages, metadata``; RAGEN has normalised the text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from actfocus_core.interop.samples import Message, Sample, digest, messages_of
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return (
         {"messages", "metadata"} <= set(fields)
         and isinstance(fields["metadata"], dict)

@@ -11,18 +11,18 @@ from actfocus_core.interop.samples import Sample, digest, prompt_and_completion
 from actfocus_core.interop.sources import Record
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"input_prompt", "output_response"} <= set(fields)
 
 
 def samples(record: Record, path: Path) -> Iterator[Sample]:
     step = re.search(r"global_step_(\d{1,9})", path.parent.name)
     if isinstance(record.value.get("score"), list):
-        # One number a token: the return is their sum.
+        # One reward per token; the return is their sum.
         reward = float(record.floats("score", len(record.value["score"])).sum())
     else:
         reward = record.number("score", float("nan"))
-    cut = record.text("stop_reason", "") == "length"
+    truncated = record.text("stop_reason", "") == "length"
     yield Sample(
         record.where,
         prompt_and_completion(record, "input_prompt", "output_response"),
@@ -30,6 +30,6 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
         step=int(step[1]) if step else 0,
         env=record.text("env_class", ""),
         reward=reward,
-        terminated=not cut,
-        truncated=cut,
+        terminated=not truncated,
+        truncated=truncated,
     )

@@ -1,8 +1,8 @@
 """TRL's ``log_completions``: ``completions/completions_{step:05d}.parquet``.
 
-Columns in this order: step, prompt, completion, one a reward function, those that a reward function adds with
-``log_extra``, advantage. The file says neither where the rewards end nor how they are weighted: ``reward_columns``
-finds out as far as the file shows it, and the reward is their plain sum.
+Columns in this order: step, prompt, completion, one per reward function, those that a reward function adds with
+``log_extra``, advantage. The file states neither which columns are rewards nor their weights. ``reward_columns`` infers
+them from the file if possible; the reward is their unweighted sum.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from actfocus_core.interop.sources import Record, check_text, open_parquet, read
 
 _KNOWN = {"step", "prompt", "completion", "advantage", "images", "timestamp"}
 TOLERANCE = 1e-3
-"""Of a group's largest advantage: how far one may be from what the returns give. TRL computes in float32."""
+"""Largest deviation of an advantage from the value that the returns imply, relative to the group's largest advantage.
+TRL computes in float32."""
 FLOAT32, FLAT = 1e-6, 1e-2
-"""Returns this close to each other, relative to their size, are equal; then the advantages differ by this at most, as TRL
-divides what rounding leaves by 1e-4."""
+"""Returns count as equal if their range is below FLOAT32 relative to their size. Their advantages then differ by at most
+FLAT, because TRL divides the rounding error by 1e-4."""
 EVIDENCE = 1 << 20
-"""How many numbers are read at most to find the reward columns."""
+"""Maximum number of values that are read to find the reward columns."""
 
 
 @dataclass(frozen=True)
 class RewardColumns:
-    """Which numeric columns of a folder of completions are rewards."""
+    """The numeric columns of a folder of completions that are rewards."""
 
     names: tuple[str, ...]
-    """Empty where it is unknown; then every reward is."""
+    """Empty if unknown; all rewards are then unknown"""
     by: str
-    """``given`` by the person; the ``only`` one there is; found by ``name`` or by the recorded ``advantage``;
+    """How they were found: ``given`` by the user, ``only`` numeric column, ``name``, recorded ``advantage``, or
     ``unknown``"""
     numeric: tuple[str, ...]
     """All numeric columns, in the order of the files"""
@@ -47,20 +48,20 @@ class RewardColumns:
 UNKNOWN = RewardColumns((), "unknown", ())
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"step", "prompt", "completion", "advantage"} <= set(fields)
 
 
 def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[partial[Iterator[Sample]], dict[str, Any]]:
-    """``samples`` for these files, and what run.json's config says of their reward columns.
+    """``samples`` for these files, and the entries about their reward columns for the config of run.json.
 
-    ``given``: the reward columns, where the person names them. Raises ActFocusError for one that is not there.
+    ``given``: the reward columns, if the user names them. Raises ActFocusError for a column that does not exist.
     """
-    found = reward_columns(files, given)
-    return partial(samples, rewards=found), {
-        "reward_columns": list(found.names),
-        "reward_columns_by": found.by,
-        "numeric_columns": list(found.numeric),
+    rewards = reward_columns(files, given)
+    return partial(samples, rewards=rewards), {
+        "reward_columns": list(rewards.names),
+        "reward_columns_by": rewards.by,
+        "numeric_columns": list(rewards.numeric),
     }
 
 
@@ -79,46 +80,46 @@ def samples(record: Record, path: Path, rewards: RewardColumns = UNKNOWN) -> Ite
 
 
 def _columns(record: Record, rewards: Sequence[str]) -> dict[str, Any]:
-    """What else the row holds: text, truth values and finite numbers."""
-    kept = {
+    """The other columns of the row that hold text, booleans or finite numbers."""
+    columns = {
         name: value
         for name, value in record.value.items()
         if name not in _KNOWN
         and name not in rewards
         and (type(value) in (str, bool, int) or type(value) is float and math.isfinite(value))
     }
-    check_text("".join([*kept, *(value for value in kept.values() if isinstance(value, str))]), record.where)
-    return kept
+    check_text("".join([*columns, *(value for value in columns.values() if isinstance(value, str))]), record.where)
+    return columns
 
 
 def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> RewardColumns:
-    """Find the reward columns of files of one run.
+    """Find the reward columns in the files of one run.
 
-    Those ``given``; else the only numeric column; else those with "reward" in their name, unless the recorded advantages
-    contradict them; else, as rewards come first, the first columns up to the one place that explains the recorded
-    advantages. Raises ActFocusError for a given column that is not there.
+    In this order: the columns ``given``; the only numeric column; the columns with "reward" in their name, unless the
+    recorded advantages contradict them; the leading columns, since rewards come first, if exactly one number of leading
+    columns explains the recorded advantages. Raises ActFocusError for a given column that does not exist.
     """
     numeric = tuple(dict.fromkeys(name for file in files for name in _numeric(file)))
     if given is not None:
         missing = next((name for name in given if name not in numeric), None)
         if missing is not None or not given:
             raise ActFocusError(
-                f"{files[0]}: no numeric column {missing or ''!r}; the reward columns must be among "
-                f"{', '.join(numeric) or 'numeric columns, of which there is none'}"
+                f"{files[0]}: no numeric column {missing or ''!r}; choose reward columns from "
+                f"{', '.join(numeric) or 'the numeric columns, of which there are none'}"
             )
         return RewardColumns(tuple(dict.fromkeys(given)), "given", numeric)
     if len(numeric) == 1:
         return RewardColumns(numeric, "only", numeric)
     named = tuple(name for name in numeric if "reward" in name.lower())
     groups = list(_groups(files, numeric))
-    # A column of nothing but zeros and gaps changes no sum, so with or without it is the same answer.
-    holds = np.any([np.nan_to_num(values).any(0) for values, _ in groups] or [np.ones(len(numeric), bool)], 0)
-    first = [numeric[:count] for count in range(1, len(numeric) + 1) if count == 1 or holds[count - 1]]
-    told = _told(groups, numeric, {named, *first} - {()})
-    # The files' order is evidence too: rewards come first.
-    if named and (told[named] or (told[named] is None and named == numeric[: len(named)])):
+    # A column of zeros and missing values changes no sum, so the sets with and without it are equivalent.
+    nonzero = np.any([np.nan_to_num(values).any(0) for values, _ in groups] or [np.ones(len(numeric), bool)], 0)
+    leading = [numeric[:count] for count in range(1, len(numeric) + 1) if count == 1 or nonzero[count - 1]]
+    explained = _explained(groups, numeric, {named, *leading} - {()})
+    # The order of the columns is evidence too, since rewards come first.
+    if named and (explained[named] or (explained[named] is None and named == numeric[: len(named)])):
         return RewardColumns(named, "name", numeric)
-    explaining = [names for names in first if told[names]]
+    explaining = [names for names in leading if explained[names]]
     if len(explaining) == 1:
         return RewardColumns(explaining[0], "advantage", numeric)
     return RewardColumns((), "unknown", numeric)
@@ -133,50 +134,51 @@ def _numeric(file: Path) -> list[str]:
 
 
 def _groups(files: list[Path], numeric: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The numeric columns [m, k] and the advantages [m] of every group, float64, NaN where there is none.
+    """Yield the numeric columns [m, k] and the advantages [m] of every group as float64, NaN where missing.
 
-    Of at most EVIDENCE numbers: files after those are not looked at.
+    At most EVIDENCE values are read; later files are ignored.
     """
-    left = EVIDENCE
+    remaining = EVIDENCE
     for file in files:
-        left -= open_parquet(file).metadata.num_rows * (len(numeric) + 1)
-        if left < 0:
+        remaining -= open_parquet(file).metadata.num_rows * (len(numeric) + 1)
+        if remaining < 0:
             return
-        there = {*_numeric(file), "advantage"}
+        present = {*_numeric(file), "advantage"}
         rows: dict[str, list[list[float]]] = {}
-        for record in read_rows(file, columns=["step", "prompt", *sorted(there)]):
-            values = [record.number(name, math.nan) if name in there else math.nan for name in (*numeric, "advantage")]
+        for record in read_rows(file, columns=["step", "prompt", *sorted(present)]):
+            values = [
+                record.number(name, math.nan) if name in present else math.nan for name in (*numeric, "advantage")
+            ]
             rows.setdefault(digest(record.value.get("step"), record.value.get("prompt")), []).append(values)
         for group in rows.values():
             table = np.array(group, np.float64)
             yield table[:, :-1], table[:, -1]
 
 
-def _told(
+def _explained(
     groups: Iterable[tuple[np.ndarray, np.ndarray]], numeric: tuple[str, ...], sets: set[tuple[str, ...]]
 ) -> dict[tuple[str, ...], bool | None]:
-    """What the advantages say of each set of columns as the rewards: True it explains them, False it contradicts
-    them, None nothing."""
-    at = {names: [numeric.index(name) for name in names] for names in sets}
-    told: dict[tuple[str, ...], bool | None] = dict.fromkeys(sets)
+    """Whether each set of columns, taken as the rewards, explains the advantages; None if the groups do not decide it."""
+    indices = {names: [numeric.index(name) for name in names] for names in sets}
+    explained: dict[tuple[str, ...], bool | None] = dict.fromkeys(sets)
     for values, advantages in groups:
         for names in sets:
-            if told[names] is False:
+            if explained[names] is False:
                 continue
-            chosen = values[:, at[names]]
-            with np.errstate(over="ignore", invalid="ignore"):  # infinite numbers explain nothing
-                returns = np.where(np.isnan(chosen).all(1), np.nan, np.nansum(chosen, 1))
-                answer = explains(returns, advantages)
-            told[names] = told[names] if answer is None else answer
-    return told
+            rewards = values[:, indices[names]]
+            with np.errstate(over="ignore", invalid="ignore"):  # infinite values explain nothing
+                returns = np.where(np.isnan(rewards).all(1), np.nan, np.nansum(rewards, 1))
+                by_group = explains(returns, advantages)
+            explained[names] = explained[names] if by_group is None else by_group
+    return explained
 
 
 def explains(returns: np.ndarray, advantages: np.ndarray) -> bool | None:
-    """Whether the advantages [m] of a group grow in proportion to its returns [m], or are equal where those are.
+    """Whether the advantages [m] of a group are an increasing affine function of its returns [m].
 
     TRL: A = (R - mean R) * factor, where the factor is 1, or 1 / (standard deviation + 1e-4) of the group or of the
-    batch. An evaluation can leave a part of a group in the file, so the mean may be of more than is here. A NaN return
-    was not scored, and TRL gives it the advantage 0. None, where the group says nothing: fewer than two were scored.
+    batch. After an evaluation a file can contain only a part of a group, so the mean may include rollouts that are not in
+    the file. A NaN return was not scored; TRL gives it the advantage 0. Returns None if fewer than two were scored.
     """
     recorded, scored = np.isfinite(advantages), np.isfinite(returns)
     if np.any(advantages[recorded & ~scored] != 0):

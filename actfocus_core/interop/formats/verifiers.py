@@ -1,11 +1,11 @@
-"""verifiers: ``traces.jsonl`` of version 1 (an Episode a line), ``results.jsonl`` of version 0.
+"""verifiers: ``traces.jsonl`` of version 1 (one Episode per line), ``results.jsonl`` of version 0.
 
-Version 1: a trace's nodes form a forest; the ids along a path from root to leaf are what the
-model saw. ``mask`` and ``is_content`` run over all ids of a node, ``logprobs`` and the other
-scores only over those whose mask is true. Without ids the messages are tokenised again.
+Version 1: the nodes of a trace form a forest; the ids along a path from root to leaf are the model's input. ``mask`` and
+``is_content`` cover all ids of a node, ``logprobs`` and the other scores only those whose mask is true. Without ids, the
+messages are tokenised again.
 
-The paths of a trace are one rollout. A node that several of them hold is trained in the first, and only
-read in the others, as prime-rl trains them. A trace of an agent that is not trained is no rollout.
+The paths of a trace are one rollout. A node on several paths is trained in the first and context in the others, as in
+prime-rl. A trace of an agent that is not trained is not a rollout.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LIMITS = {
 }
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return (
         "traces" in fields
         or {"nodes", "rewards"} <= set(fields)
@@ -65,7 +65,7 @@ UNSAMPLED = "branches in which nothing new was sampled"
 
 
 def samples(record: Record, path: Path) -> Iterator[Sample | LeftOut]:
-    """Every branch of every trace of an episode, or the rollout of a version-0 result."""
+    """Yield every branch of every trace of an episode, or the rollout of a version-0 result."""
     if "traces" in record:
         for trace in record.records("traces"):
             yield from _branches(trace, record)
@@ -84,7 +84,7 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     parents = [node.integer("parent", None, high=max(len(nodes) - 1, 0)) for node in nodes]
     for number, parent in enumerate(parents):
         if parent is not None and parent >= number:
-            raise nodes[number].error("'parent'", f"is {parent}; it must be the number of an earlier node")
+            raise nodes[number].error("'parent'", f"is {parent}; it must be the index of an earlier node")
     task = (trace if "task" in trace else episode).record("task", Record({}, trace.where))
     group = episode.record("group", None)
     key = group.key("id") if group else task.key("key", "") or task.key("hash", "") or digest(task.value)
@@ -94,21 +94,22 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     components = _components(rewards)
     stop = trace.text("stop_condition", "")
     calls = trace.records("calls") if "calls" in trace else []
-    cut = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
+    truncated = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
     leaves = sorted(set(range(len(nodes))) - {p for p in parents if p is not None})
-    fresh, exact = _fresh(parents, leaves), _exact_paths(nodes, parents)
+    new_nodes, exact = _new_nodes(parents, leaves), _exact_paths(nodes, parents)
     tokens, message = cache(lambda n: _node(nodes[n])), cache(lambda n: _message(nodes[n]))
 
     def is_sampled(n: int, leaf: int) -> bool:
         return bool(tokens(n).sampled.any()) if exact[leaf] else message(n).role == "assistant" and message(n).sampled
 
-    # A branch without a reply of its own teaches nothing; a trace without any is shown, for the doctor to say so.
-    kept = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in fresh[leaf])] or leaves
-    for leaf in kept:
-        new, path = set(fresh[leaf]), _path(parents, leaf)
+    # A branch without a new reply has nothing to train on. A trace with no reply at all is imported, so that the doctor
+    # reports it.
+    imported = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in new_nodes[leaf])] or leaves
+    for leaf in imported:
+        new, path = set(new_nodes[leaf]), _path(parents, leaf)
         content: list[Message] | Tokens
         if exact[leaf]:
-            content = _joined([tokens(n) if n in new else _read(tokens(n)) for n in path])
+            content = _joined([tokens(n) if n in new else _as_context(tokens(n)) for n in path])
         else:
             content = [replace(message(n), sampled=message(n).sampled and n in new) for n in path]
         yield Sample(
@@ -121,15 +122,15 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
             reward=_total(components),
             rewards=components,
             stop_reason=stop,
-            terminated=not cut,
-            truncated=cut,
-            rollout=trace.where if len(kept) > 1 else "",
+            terminated=not truncated,
+            truncated=truncated,
+            rollout=trace.where if len(imported) > 1 else "",
         )
-    yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(kept))
+    yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(imported))
 
 
 def _path(parents: list[int | None], leaf: int) -> list[int]:
-    """The numbers of the nodes from the root to a leaf."""
+    """The indices of the nodes from the root to a leaf."""
     path: list[int] = []
     at: int | None = leaf
     while at is not None:
@@ -138,23 +139,23 @@ def _path(parents: list[int | None], leaf: int) -> list[int]:
     return path[::-1]
 
 
-def _fresh(parents: list[int | None], leaves: list[int]) -> dict[int, list[int]]:
-    """Leaf -> the nodes of its path that are on no earlier leaf's path, which are its last ones."""
+def _new_nodes(parents: list[int | None], leaves: list[int]) -> dict[int, list[int]]:
+    """Leaf -> the nodes of its path that are on no earlier leaf's path; they are at the end of the path."""
     known: set[int] = set()
-    fresh = {}
+    new_nodes = {}
     for leaf in leaves:
-        own: list[int] = []
+        nodes: list[int] = []
         at: int | None = leaf
         while at is not None and at not in known:
-            own.append(at)
+            nodes.append(at)
             at = parents[at]
-        known.update(own)
-        fresh[leaf] = own
-    return fresh
+        known.update(nodes)
+        new_nodes[leaf] = nodes
+    return new_nodes
 
 
 def _exact_paths(nodes: list[Record], parents: list[int | None]) -> list[bool]:
-    """Whether a node or one before it on its path has token ids."""
+    """For each node, whether it or one of its ancestors has token ids."""
     exact: list[bool] = []
     for node, parent in zip(nodes, parents):
         exact.append(bool(node.value.get("token_ids")) or (parent is not None and exact[parent]))
@@ -162,13 +163,13 @@ def _exact_paths(nodes: list[Record], parents: list[int | None]) -> list[bool]:
 
 
 def _message(node: Record) -> Message:
-    """A node's message; one of an assistant that the prompt supplied was not sampled."""
-    one = messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where), "messages")[0]
-    return replace(one, sampled=node.flag("sampled", True))
+    """The message of a node; an assistant's message that is part of the prompt is not sampled."""
+    message = messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where), "messages")[0]
+    return replace(message, sampled=node.flag("sampled", True))
 
 
-def _read(node: Tokens) -> Tokens:
-    """A node that another branch has trained: its tokens are context here and have no scores."""
+def _as_context(node: Tokens) -> Tokens:
+    """A node that is trained in another branch: its tokens are context here and have no scores."""
     kinds = node.kinds if node.kinds is None else np.where(node.sampled, np.uint8(TokenKind.TEMPLATE), node.kinds)
     blank = np.full(len(node.ids), np.nan, np.float32)
     return Tokens(node.ids, np.zeros(len(node.ids), bool), blank, {}, kinds)
@@ -179,7 +180,7 @@ def _node(node: Record) -> Tokens:
     mask = node.mask("mask", len(ids)) if node.value.get("mask") else np.zeros(len(ids), bool)
     scores = {}
     for name, ours in [("logprobs", "logprob"), *_SCORES.items()]:
-        # An empty list is what an unscored node carries.
+        # A node that was not scored has an empty list.
         if name in node and (node.value[name] or not mask.any()):
             scores[ours] = np.full(len(ids), np.nan, np.float32)
             scores[ours][mask] = node.floats(name, int(mask.sum()))
@@ -215,20 +216,20 @@ def _joined(nodes: list[Tokens]) -> Tokens:
 
 
 def _components(rewards: Record) -> dict[str, Component]:
-    """The components of the reward that were scored."""
-    found = {}
-    for name, one in rewards.value.items():
+    """The scored components of the reward."""
+    components = {}
+    for name, value in rewards.value.items():
         check_text(name, f"{rewards.where}: a name")
-        if isinstance(one, dict):
+        if isinstance(value, dict):
             reward = rewards.record(name)
-            found[name] = Component(reward.number("score"), reward.number("weight", 1.0))
-        elif one is not None:
-            found[name] = Component(rewards.number(name))
-    return found
+            components[name] = Component(reward.number("score"), reward.number("weight", 1.0))
+        elif value is not None:
+            components[name] = Component(rewards.number(name))
+    return components
 
 
 def _total(components: dict[str, Component]) -> float:
-    """The weighted sum; NaN where nothing was scored."""
+    """The weighted sum; NaN if nothing was scored."""
     return float(sum(c.score * c.weight for c in components.values())) if components else float("nan")
 
 
@@ -244,28 +245,28 @@ def _result(record: Record) -> Sample:
     content: list[Message] | list[Part] | Tokens | None = _exact(steps) if exact else None
     if content is None:
         content = prompt_and_completion(record, "prompt", "completion")
-    cut = record.flag("is_truncated", False)
+    truncated = record.flag("is_truncated", False)
     return Sample(
         record.where,
         content,
         record.key("example_id"),
         env=record.text("task", ""),
         reward=record.number("reward", float("nan")),
-        terminated=record.flag("is_completed", True) and not cut,
-        truncated=cut,
+        terminated=record.flag("is_completed", True) and not truncated,
+        truncated=truncated,
     )
 
 
 def _exact(steps: list[Record]) -> Tokens | None:
-    """The turns joined where each prompt continues the stream so far; None where one does not."""
+    """The turns as one stream; None if a prompt is not a continuation of the stream so far."""
     stream = None
     for step in steps:
-        turn, cut = _turn(step)
+        turn, prompt_length = _turn(step)
         if stream is None:
             stream = turn
             continue
         length = len(stream.ids)
-        if cut < length or not np.array_equal(turn.ids[:length], stream.ids):
+        if prompt_length < length or not np.array_equal(turn.ids[:length], stream.ids):
             return None
         stream = _joined(
             [
@@ -282,18 +283,20 @@ def _exact(steps: list[Record]) -> Tokens | None:
 
 
 def _turn(step: Record) -> tuple[Tokens, int]:
-    """The tokens of one turn, and how many of them were read."""
+    """The tokens of one turn, and the length of its prompt."""
     tokens = step.record("tokens")
     prompt, completion = tokens.ids("prompt_ids"), tokens.ids("completion_ids")
-    written = (
+    completion_mask = (
         tokens.mask("completion_mask", len(completion))
         if "completion_mask" in tokens
         else np.ones(len(completion), bool)
     )
     logprobs = np.full(len(prompt) + len(completion), np.nan, np.float32)
     if tokens.value.get("completion_logprobs"):
-        logprobs[len(prompt) :][written] = tokens.floats("completion_logprobs", len(completion))[written]
-    sampled = np.concatenate([np.zeros(len(prompt), bool), written])
+        logprobs[len(prompt) :][completion_mask] = tokens.floats("completion_logprobs", len(completion))[
+            completion_mask
+        ]
+    sampled = np.concatenate([np.zeros(len(prompt), bool), completion_mask])
     signals = {}
     advantage = step.number("advantage", None)
     if advantage is not None:

@@ -1,10 +1,10 @@
-"""verl's ``trainer.rollout_data_dir``: ``{step}.jsonl``, text without its special tokens.
+"""verl's ``trainer.rollout_data_dir``: ``{step}.jsonl``, text without special tokens.
 
-What is left of a turn's border is a line that holds the role alone, as ChatML templates write
-it; where there is none, the whole output counts as written by the policy.
+The boundary of a turn is recognised by a line with the role alone, as ChatML templates write it; an output without such
+lines counts as sampled by the policy as a whole.
 
-Since version 0.8 a row's ``uid`` is ``{uid}_{session}_{index}``: the prompt, which of its rollouts, and
-which of that rollout's contexts. Before, it was the prompt's alone.
+Since version 0.8 a row's ``uid`` is ``{uid}_{session}_{index}``: the prompt, its rollout, and the rollout's context.
+In earlier versions it is the prompt.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from actfocus_core.trajectory import TokenKind
 
 _PROMPT = re.compile(r"\A\s*(?:(system\n)(.*?)(\n))?(user\n)(.*)(\nassistant\n?\s*)\Z", re.S)
 _KEY = re.compile(r"(.+)_([0-9]+)_[0-9]+", re.S)
-_BORDER = re.compile(r"(\n(?:user|tool)\n)(.*?)(\nassistant\n)", re.S)
+_BOUNDARY = re.compile(r"(\n(?:user|tool)\n)(.*?)(\nassistant\n)", re.S)
 
 
-def looks(fields: dict[str, Any]) -> bool:
+def matches(fields: dict[str, Any]) -> bool:
     return {"input", "output", "score"} <= set(fields)
 
 
@@ -64,13 +64,13 @@ def _prompt(text: str) -> list[Part]:
 
 
 def _output(text: str) -> list[Part]:
-    parts, done = [], 0
-    for match in _BORDER.finditer(text):
+    parts, end = [], 0
+    for match in _BOUNDARY.finditer(text):
         parts += [
-            Part(text[done : match.start()], SAMPLED),
+            Part(text[end : match.start()], SAMPLED),
             Part(match[1], TokenKind.TEMPLATE),
             Part(match[2], TokenKind.USER),
             Part(match[3], TokenKind.TEMPLATE),
         ]
-        done = match.end()
-    return [*parts, Part(text[done:], SAMPLED)]
+        end = match.end()
+    return [*parts, Part(text[end:], SAMPLED)]

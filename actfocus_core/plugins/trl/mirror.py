@@ -1,4 +1,4 @@
-"""A callback of TRL's that mirrors the training in a run folder."""
+"""A TRL callback that mirrors training progress to a run folder."""
 
 from __future__ import annotations
 
@@ -23,33 +23,36 @@ LOGGED = {
     "entropy": "entropy/mean",
     "kl": "kl/reference",
 }
-"""TRL's names of what it logs -> those of metrics.jsonl."""
+"""TRL's names of logged metrics -> the names in metrics.jsonl."""
 
 
-class Following(TrainerCallback):
-    """Tells the run folder from the main process. A step is logged where it is followed."""
+class RunMirrorCallback(TrainerCallback):
+    """Writes the run folder from the main process, with a metrics row for every step.
 
-    def __init__(self, folder: RunMirror, kl_coef: float):
-        self.folder, self.kl_coef = folder, kl_coef
+    ``kl_coef``: coefficient of the KL term in TRL's loss, which is logged separately.
+    """
+
+    def __init__(self, mirror: RunMirror, kl_coef: float):
+        self.mirror, self.kl_coef = mirror, kl_coef
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
-            self.folder.begin(state.global_step, state.max_steps)
+            self.mirror.begin(state.global_step, state.max_steps)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.folder.tell("running", phase="rollout")
+        self.mirror.set_status("running", phase="rollout")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         control.should_log = True
-        asked = ["pause"]
-        while asked[0] == "pause":
-            asked = [self.folder.asked() if state.is_world_process_zero else ""]
+        request = ["pause"]
+        while request[0] == "pause":
+            request = [self.mirror.pending_request() if state.is_world_process_zero else ""]
             if args.world_size > 1:
-                # Broadcast again and again, so that no rank hits the collective's timeout.
-                broadcast_object_list(asked)
-                if asked[0] == "pause" and not state.is_world_process_zero:
+                # Broadcast repeatedly so that no rank hits the collective's timeout.
+                broadcast_object_list(request)
+                if request[0] == "pause" and not state.is_world_process_zero:
                     time.sleep(PAUSE_POLL)
-        if asked[0] == "stop":
+        if request[0] == "stop":
             control.should_training_stop = True
             control.should_save |= args.save_strategy != "no"
 
@@ -66,4 +69,4 @@ class Following(TrainerCallback):
             if self.kl_coef and "kl" in logs:
                 row["loss/kl"] = self.kl_coef * logs["kl"]
                 row["loss/policy"] -= row["loss/kl"]
-            self.folder.log(state.global_step, row, logs.get("step_time"))
+            self.mirror.log(state.global_step, row, logs.get("step_time"))

@@ -1,4 +1,4 @@
-"""GRPO by TRL with token weights on its advantages: the trainer, and the prompts and rewards of our environments."""
+"""TRL's GRPO trainer with token weights, and the prompts and rewards of ActFocus environments for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trl.models import unwrap_model_for_generation
 
 from actfocus_core.credit.weights import SignalStats, pooled
 from actfocus_core.envs import make_env
-from actfocus_core.interop.layout import Layout
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.samples import digest
-from actfocus_core.plugins.batch import complete, read_rows, weigh
+from actfocus_core.plugins.batch import complete_parameters, read_rows, weigh
 from actfocus_core.plugins.mirror import RunMirror
-from actfocus_core.plugins.prompts import openings
-from actfocus_core.plugins.trl.mirror import Following
+from actfocus_core.plugins.prompts import initial_messages
+from actfocus_core.plugins.trl.mirror import RunMirrorCallback
 from actfocus_core.plugins.trl.signatures import check_batch, check_settings, check_trl
 from actfocus_core.policy import Policy, load_policy, load_tokenizer
 from actfocus_core.policy.loading import NAMES, trained_options
@@ -33,15 +33,15 @@ from actfocus_core.trajectory import Trajectory
 class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's GRPO with token weights.
 
-    ``env``: one of our environments, played turn by turn with ``env_options``; ``train_dataset`` is then what ``boards``
-    gives. Without it TRL samples, with any dataset, reward function and tools, and ``spans`` (``actfocus_core.spans``) says
-    how reasoning and actions are found in what it sampled.
-    ``scheme_params``: alpha, beta, signal, format_weight. ``reference``: the frozen model by a name that ``load_policy``
-    knows, by default the model training starts from; with adapters it is that model without them. Every process holds it
-    whole. ``run``: a run folder to write, which the studio follows. Everything else is as GRPOTrainer has it.
+    ``env``: an ActFocus environment, played turn by turn with ``env_options``; ``train_dataset`` must then come from
+    ``boards``. Without it TRL samples, with any dataset, reward function and tools, and the span rule ``spans``
+    (``actfocus_core.spans``) finds reasoning and actions in the samples.
+    ``scheme_params``: alpha, beta, signal, format_weight. ``reference``: the frozen model, by a name that ``load_policy``
+    accepts; by default the initial model, which with adapters is the model without them. Every process holds a full copy.
+    ``run``: a run folder to write, which the studio can follow. Other arguments are those of GRPOTrainer.
 
-    Raises ActFocusError for settings under which the weighted loss would not be the method's, and where this TRL is
-    not one it was written against.
+    Raises ActFocusError for settings under which the weighted loss would not be that of the method, and for a version of
+    TRL that the trainer was not written against.
     """
 
     _played: list[Trajectory] | None
@@ -61,7 +61,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
         **more: Any,
     ):
         check_trl()
-        self.params = complete(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
+        self.params = complete_parameters(scheme_params or {}, (*SIGNALS, *OUR_SIGNALS), "scheme_params")
         check_settings(self.params, args or GRPOConfig(), env)
         name = model if isinstance(model, str) else model.config.name_or_path
         if isinstance(model, str) and model in NAMES:
@@ -76,23 +76,23 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
         super().__init__(model, reward_funcs, args, processing_class=tokenizer, **more)
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.policy = Policy(name, unwrapped, tokenizer, options)
-        self._layout = Layout(tokenizer, span_rule(spans), name)
+        self._renderer = ChatRenderer(tokenizer, span_rule(spans), name)
         self._frozen: Policy | None = None
-        self.folder: RunMirror | None = None
+        self.mirror: RunMirror | None = None
         if run is not None:
-            self.folder = RunMirror(run, self._described(), {"name": name, "fingerprint": self.policy.fingerprint})
-            self.add_callback(Following(self.folder, self.beta))
+            self.mirror = RunMirror(run, self._run_config(), {"name": name, "fingerprint": self.policy.fingerprint})
+            self.add_callback(RunMirrorCallback(self.mirror, self.beta))
 
     def train(self, *args: Any, **more: Any) -> Any:
-        """As GRPOTrainer's; the run folder says how it ended."""
-        with self.folder.watched() if self.folder else nullcontext():
+        """As ``GRPOTrainer.train``; the run folder records how the training ended."""
+        with self.mirror.session() if self.mirror else nullcontext():
             return super().train(*args, **more)
 
     # --- rollouts ------------------------------------------------------------------------
 
     def _play(self, prompts: list[Any], trainer: GRPOTrainer) -> dict[str, Any]:
-        """TRL's ``rollout_func``: this process's part of the rollouts, the same whichever process plays them."""
-        of_prompt = self.num_generations if self.model.training else self.num_generations_eval
+        """TRL's ``rollout_func``: play this process's rollouts. A rollout does not depend on the process that plays it."""
+        rollouts_per_prompt = self.num_generations if self.model.training else self.num_generations_eval
         first = self.accelerator.process_index * len(prompts)
         with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model, torch.no_grad():
             training = model.training
@@ -101,7 +101,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
             episodes = []
             for i, row in enumerate(self._rows):
                 env = self.template.clone()
-                env.reset(int(row["seed"]), (first + i) % of_prompt)
+                env.reset(int(row["seed"]), (first + i) % rollouts_per_prompt)
                 episodes.append(Episode(env, self.policy, self.state.global_step + 1, self.args.seed))
             self._played = played = play_to_end(
                 episodes, CachedSampler(self.policy, self.temperature), self.policy.context
@@ -137,39 +137,39 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
             self._score(trajectories)
         weights = self.weights(trajectories, mask)
         total = self.accelerator.reduce((weights * mask).sum(dtype=torch.float64), "sum")
-        # alpha 0 and no action anywhere: nothing is trained on.
+        # With alpha 0 and no action token anywhere, all weights are 0.
         factor = weights * (output["num_items_in_batch"] / total if total > 0 else 0.0)
         output["advantages"] = output["advantages"][:, None] * factor.to(output["advantages"])
-        if self.folder and self.model.training:
-            everyone = gather_object(trajectories)
+        if self.mirror and self.model.training:
+            gathered = gather_object(trajectories)
             if self.accelerator.is_main_process:
-                self.folder.store(
-                    self.state.global_step + 1, everyone, self.params, self._frozen.name if self._frozen else None
+                self.mirror.store(
+                    self.state.global_step + 1, gathered, self.params, self._frozen.name if self._frozen else None
                 )
         return output
 
     def weights(self, trajectories: list[Trajectory], mask: torch.Tensor) -> torch.Tensor:
-        """float32 [B, C]: w of every token of the completions where ``mask`` is 1; mu and sigma over all processes."""
+        """float32 [B, C]: the weight w of every completion token where ``mask`` is 1; mu and sigma over all processes."""
 
-        def everyone_s(mine: SignalStats) -> SignalStats:
-            row = torch.tensor(mine, dtype=torch.float64, device=mask.device)
+        def global_stats(local: SignalStats) -> SignalStats:
+            row = torch.tensor(local, dtype=torch.float64, device=mask.device)
             return pooled(SignalStats(*stats) for stats in self.accelerator.gather(row).view(-1, 3).tolist())
 
         starts = [int(np.argmax(t.response_mask)) for t in trajectories]
-        # Tokens that TRL leaves out of the loss are none of the batch.
+        # Tokens that TRL excludes from the loss are not part of the batch.
         trained = [
             np.append(np.zeros(start, bool), row[: len(t) - start])
             for t, start, row in zip(trajectories, starts, mask.cpu().numpy() == 1)
         ]
         weights = torch.zeros(mask.shape)
-        for row, w, start in zip(weights, weigh(trajectories, self.params, trained, everyone_s), starts):
+        for row, w, start in zip(weights, weigh(trajectories, self.params, trained, global_stats), starts):
             row[: len(w) - start] = torch.from_numpy(w[start:])
         return weights.to(mask.device)
 
     # --- the reference -------------------------------------------------------------------
 
     def _score(self, trajectories: list[Trajectory]) -> None:
-        """Add the frozen reference's signals."""
+        """Add the signals of the frozen reference model."""
         model = self.accelerator.unwrap_model(self.model)
         adapters = is_peft_model(model) and self.reference is None
         if self._frozen is None:
@@ -184,34 +184,34 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
             score(trajectories, self._frozen)
         self._frozen.model.train(training)
 
-    # --- rollouts that TRL made ----------------------------------------------------------
+    # --- rollouts of TRL -----------------------------------------------------------------
 
     def _read(self, output: dict[str, Any], mask: torch.Tensor) -> list[Trajectory]:
-        """What TRL sampled, as trajectories: kinds found on the ids, a turn for every stretch that was sampled."""
-        prompts = [ids[there == 1].tolist() for ids, there in zip(output["prompt_ids"], output["prompt_mask"])]
-        written = output["completion_mask"] == 1
+        """TRL's samples as trajectories: kinds found from the ids, one turn per contiguous range of sampled tokens."""
+        prompts = [ids[row == 1].tolist() for ids, row in zip(output["prompt_ids"], output["prompt_mask"])]
+        not_padding = output["completion_mask"] == 1
         responses, sampled = (
-            [row[there].tolist() for row, there in zip(rows, written)] for rows in (output["completion_ids"], mask)
+            [row[keep].tolist() for row, keep in zip(rows, not_padding)] for rows in (output["completion_ids"], mask)
         )
         first = self.accelerator.process_index * len(mask)
-        found = read_rows(
+        trajectories = read_rows(
             prompts,
             responses,
             sampled,
-            self._layout,
+            self._renderer,
             self._rewards[first : first + len(mask)],
             [digest(prompt) for prompt in prompts],
             self.state.global_step + 1,
         )
-        of_prompt = self.num_generations if self.model.training else self.num_generations_eval
-        for i, t in enumerate(found):
-            # The rollouts of a prompt may lie on several processes.
-            t.rollout = (first + i) % of_prompt
+        rollouts_per_prompt = self.num_generations if self.model.training else self.num_generations_eval
+        for i, t in enumerate(trajectories):
+            # The rollouts of a prompt can be on several processes.
+            t.rollout = (first + i) % rollouts_per_prompt
             t.id = f"{t.group}-{t.rollout:02d}"
-        return found
+        return trajectories
 
-    def _described(self) -> dict[str, Any]:
-        """What repeats this run, for its folder."""
+    def _run_config(self) -> dict[str, Any]:
+        """The settings that reproduce this run, for its run.json."""
         a = self.args
         return {
             "command": "trl",
@@ -233,14 +233,14 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
 
 
 def boards(env: str, count: int, **options: Any) -> Dataset:
-    """``count`` prompts of an environment, from the first training seed on: columns ``prompt`` (messages) and ``seed``.
+    """The first ``count`` training prompts of an environment: columns ``prompt`` (messages) and ``seed``.
 
     Raises ActFocusError for an unknown environment or option.
     """
-    rows = openings(make_env(env, **options), count)
+    rows = initial_messages(make_env(env, **options), count)
     return Dataset.from_list([{"prompt": messages, "seed": seed} for seed, messages in rows])
 
 
 def episode_return(prompts: list[Any], completions: list[Any], returned: list[float], **_: Any) -> list[float]:
-    """TRL's reward function of the episodes that were played: the return, penalties included."""
+    """TRL reward function: the return of the played episode, including penalties."""
     return list(returned)

@@ -1,22 +1,22 @@
-"""verl's batch as trajectories, with what was scored of them."""
+"""Conversion of verl's batch to trajectories with their scores."""
 
 from __future__ import annotations
 
 import numpy as np
 from tensordict import TensorDict
 
-from actfocus_core.interop.layout import Layout
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.plugins.batch import read_rows
 from actfocus_core.plugins.verl.loop import EPISODE, put_record
 from actfocus_core.plugins.verl.weights import ENERGY
 from actfocus_core.trajectory import Trajectory
 
 SCORED = {"old_log_probs": "", "entropy": "entropy", "ref_log_prob": "ref_logprob", ENERGY: "ref_energy"}
-"""Fields of verl's batch over the response -> our signals; the first are the log-probs themselves."""
+"""Fields of verl's batch over the response -> signals of a trajectory; the first maps to the log-probs."""
 
 
-def read_batch(data: TensorDict, layout: Layout, step: int) -> list[Trajectory]:
-    """The rows of verl's batch with what was scored of them; an episode of ``EnvironmentLoop`` as it was played."""
+def read_batch(data: TensorDict, renderer: ChatRenderer, step: int) -> list[Trajectory]:
+    """The rows of verl's batch as trajectories with their scores; an episode of ``EnvironmentLoop`` has its own turns."""
     rows = {
         name: [row.tolist() for row in data[name].unbind()]
         for name in ("prompts", "responses", "response_mask", "rm_scores")
@@ -25,13 +25,13 @@ def read_batch(data: TensorDict, layout: Layout, step: int) -> list[Trajectory]:
         rows["prompts"],
         rows["responses"],
         rows["response_mask"],
-        layout,
+        renderer,
         [sum(row) for row in rows["rm_scores"]],
         [str(u) for u in data.get("uid").tolist()],
         step,
     )
     scored = {ours: data[theirs].unbind() for theirs, ours in SCORED.items() if theirs in data.keys()}  # noqa: SIM118
-    told = data.get("extra_fields").tolist() if "extra_fields" in data.keys() else [{}] * len(trajectories)  # noqa: SIM118
+    extra = data.get("extra_fields").tolist() if "extra_fields" in data.keys() else [{}] * len(trajectories)  # noqa: SIM118
     for i, t in enumerate(trajectories):
         where, start = np.flatnonzero(t.response_mask), len(rows["prompts"][i])
         for ours, values in scored.items():
@@ -41,6 +41,6 @@ def read_batch(data: TensorDict, layout: Layout, step: int) -> list[Trajectory]:
                 t.signals[ours] = column
             else:
                 t.logprobs = column
-        if EPISODE in told[i]:
-            put_record(t, told[i][EPISODE], step)
+        if EPISODE in extra[i]:
+            put_record(t, extra[i][EPISODE], step)
     return trajectories

@@ -1,4 +1,4 @@
-"""verl's FSDP engine, with the reference's energy in its forward pass and token weights on its mini-batches."""
+"""verl's FSDP engine with the energy of the logits in its forward pass and token weights on its mini-batches."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ check_methods(verl, TESTED, USED)
 
 @EngineRegistry.register(model_type="actfocus", backend=["fsdp", "fsdp2"], device=["cuda", "npu"])
 class ActFocusEngine(FSDPEngineWithLMHead):  # type: ignore[misc]  # verl has no types
-    """verl's FSDP engine; its forward pass also gives energies, and its mini-batches are weighted."""
+    """verl's FSDP engine; its forward pass also computes energies, and its mini-batches are weighted."""
 
     def __init__(self, model_config: Any, **parts: Any):
-        # "actfocus" led verl to this class; what is built is a language model.
+        # "actfocus" selects this class in verl's registry; the model itself is a language model.
         model_config.model_type = "language_model"
         super().__init__(model_config=model_config, **parts)
 
@@ -48,20 +48,23 @@ class ActFocusEngine(FSDPEngineWithLMHead):  # type: ignore[misc]  # verl has no
     def prepare_model_outputs(
         self, output: Any, output_args: Any, micro_batch: TensorDict, logits_processor_func: Any
     ) -> dict[str, Any]:
-        wanted = tu.get_non_tensor_data(data=micro_batch, key="calculate_energy", default=False)
-        energy = self.energy(output, micro_batch) if wanted else None
+        calculate_energy = tu.get_non_tensor_data(data=micro_batch, key="calculate_energy", default=False)
+        energy = self.energy(output, micro_batch) if calculate_energy else None
         outputs: dict[str, Any] = super().prepare_model_outputs(output, output_args, micro_batch, logits_processor_func)
         return outputs if energy is None else {**outputs, "energy": energy}
 
     def energy(self, output: Any, micro_batch: TensorDict) -> torch.Tensor:
-        """Nested [B, T]: -logsumexp of the raw logits of every position; it belongs to the prediction of the next token."""
+        """Nested [B, T]: -logsumexp of the raw logits at every position, which predict the next token.
+
+        Raises ActFocusError with fused kernels or sequence parallelism.
+        """
         if tu.get_non_tensor_data(data=micro_batch, key="use_fused_kernels", default=False):
             raise ActFocusError(
-                "use_fused_kernels=True: the logits are never made, and the energy needs them; set it to False"
+                "use_fused_kernels=True: the energy needs logits, which fused kernels do not compute; set it to False"
             )
         if self.ulysses_sequence_parallel_size > 1:
             raise ActFocusError(
-                "ulysses_sequence_parallel_size above 1: the energy is not gathered over its ranks; set it to 1"
+                "ulysses_sequence_parallel_size above 1: the energy is not gathered over the ranks; set it to 1"
             )
         logits, offsets = output.logits, micro_batch["input_ids"].offsets()
         if hasattr(logits, "full_tensor"):

@@ -1,4 +1,4 @@
-"""Episodes of our environments inside verl: the prompts they begin with, who plays them, and what a row of the batch tells of one."""
+"""Episodes of ActFocus environments in verl: the prompts, the agent loop that plays them, and their records in the batch."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from verl.experimental.agent_loop.agent_loop import (
 )
 
 from actfocus_core.envs import make_env
-from actfocus_core.plugins.prompts import openings
+from actfocus_core.plugins.prompts import initial_messages
 from actfocus_core.policy import Policy
 from actfocus_core.policy.sampler import Reply
 from actfocus_core.rollout import Episode
 from actfocus_core.trajectory import Trajectory, Turn
 
 EPISODE = "actfocus_episode"
-"""Where an episode's own record lies among the extra fields of verl's agent loops: JSON."""
+"""Key of an episode's record (JSON) in the extra fields of verl's agent loops."""
 FACTS = ("env", "seed", "rollout", "reward", "penalty", "success", "terminated", "truncated")
-"""What of a trajectory it holds, beside its turns."""
+"""Fields of a trajectory in the record, besides its turns."""
 
 
 @register("actfocus")
 class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
-    """verl's agent loop on one of our environments: token in, token out, the same turns as ``actfocus rollout`` plays."""
+    """verl's agent loop for an ActFocus environment: token in, token out, with the same turns as ``actfocus rollout``."""
 
     async def run(
         self, sampling_params: dict[str, Any], priority: int = 0, session_id: int = 0, **row: Any
     ) -> AgentLoopOutput:
-        """Play one episode. ``extra_info`` of the row, as ``prompts`` gives it: env, options, seed."""
-        asked, request = row["extra_info"], uuid.uuid4().hex
+        """Play one episode. ``row["extra_info"]``: env, options and seed, as written by ``prompts``."""
+        info, request_id = row["extra_info"], uuid.uuid4().hex
         versions: dict[str, Any] = {}
-        env = make_env(asked["env"], **asked["options"])
-        env.reset(int(asked["seed"]), int(session_id))
+        env = make_env(info["env"], **info["options"])
+        env.reset(int(info["seed"]), int(session_id))
         episode = Episode(env, Policy("", None, self.tokenizer), 0, 0)
         context, stop = self.rollout_config.prompt_length + self.rollout_config.response_length, episode.chat.stop_ids()
         while not episode.done:
-            made = await self.server_manager.generate(
-                request_id=request,
+            output = await self.server_manager.generate(
+                request_id=request_id,
                 prompt_ids=list(episode.ids),
                 priority=int(priority),
                 sampling_params={
@@ -54,14 +54,14 @@ class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
                     "stop_token_ids": stop,
                 },
             )
-            # Which weights played: those of the first turn and those of the last.
+            # The weights' versions at the first and at the last turn.
             versions = {
-                "min_global_steps": made.extra_fields.get("min_global_steps"),
+                "min_global_steps": output.extra_fields.get("min_global_steps"),
                 **versions,
-                "max_global_steps": made.extra_fields.get("max_global_steps"),
+                "max_global_steps": output.extra_fields.get("max_global_steps"),
             }
-            ids = list(made.token_ids)
-            logprobs = np.array(made.log_probs if made.log_probs else [np.nan] * len(ids), np.float32)
+            ids = list(output.token_ids)
+            logprobs = np.array(output.log_probs if output.log_probs else [np.nan] * len(ids), np.float32)
             episode.advance(Reply(ids, logprobs, np.full(len(ids), np.nan, np.float32), ids[-1] in stop), context)
         t = episode.trajectory()
         start = int(np.argmax(t.response_mask))
@@ -79,14 +79,14 @@ class EnvironmentLoop(AgentLoopBase):  # type: ignore[misc]  # verl has no types
 
 
 def record_of(t: Trajectory) -> str:
-    """An episode's own record, which its row of verl's batch carries along."""
+    """An episode's record as JSON, which its row of verl's batch carries."""
     return json.dumps(
         {**{name: getattr(t, name) for name in FACTS}, "turns": [asdict(turn) for turn in t.turn_records]}
     )
 
 
 def put_record(t: Trajectory, record: str, step: int) -> None:
-    """Make the row that was read the episode it was, at the trainer's ``step``."""
+    """Restore the episode's turns and fields from its record, and set group and id for the trainer's ``step``."""
     facts = json.loads(record)
     t.turn_records = [Turn(**turn) for turn in facts.pop("turns")]
     for name, value in facts.items():
@@ -96,12 +96,12 @@ def put_record(t: Trajectory, record: str, step: int) -> None:
 
 
 def prompts(env: str, count: int, file: str, **options: Any) -> None:
-    """Write ``count`` prompts of an environment as a Parquet file for verl's ``data.train_files``, from the first training seed on.
+    """Write the first ``count`` training prompts of an environment to a Parquet file for verl's ``data.train_files``.
 
     Raises ActFocusError for an unknown environment or option.
     """
     template = make_env(env, **options)
-    own: dict[str, Any] = {"env": env, "options": template.options.model_dump(mode="json")}
+    env_info: dict[str, Any] = {"env": env, "options": template.options.model_dump(mode="json")}
     Dataset.from_list(
         [
             {
@@ -109,8 +109,8 @@ def prompts(env: str, count: int, file: str, **options: Any) -> None:
                 "data_source": env,
                 "agent_name": "actfocus",
                 "reward_model": {"style": "rule", "ground_truth": ""},
-                "extra_info": own | {"seed": seed, "index": seed},
+                "extra_info": env_info | {"seed": seed, "index": seed},
             }
-            for seed, messages in openings(template, count)
+            for seed, messages in initial_messages(template, count)
         ]
     ).to_parquet(file)

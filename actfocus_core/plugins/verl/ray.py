@@ -1,13 +1,13 @@
-"""What every process of a verl job loads: a trainer, an engine and an agent loop, registered as ``actfocus``.
+"""The module that every process of a verl job loads: registers a trainer, an engine and an agent loop as ``actfocus``.
 
     VERL_USE_EXTERNAL_MODULES=actfocus_core.plugins.verl_ray ACTFOCUS_PARAMS='{"alpha": 0.1, "beta": 0.5}' \\
         python -m verl.trainer.main_ppo trainer.v1.trainer_mode=actfocus \\
         actor_rollout_ref.model.model_type=actfocus actor_rollout_ref.actor.policy_loss.loss_mode=actfocus \\
         actor_rollout_ref.actor.use_kl_loss=True actor_rollout_ref.actor.kl_loss_coef=0 ...
 
-verl starts a reference only where a KL term asks for one; one with coefficient 0 costs nothing in the loss.
+verl starts a reference model only for a KL term; a KL term with coefficient 0 does not change the loss.
 ``actfocus export --format verl`` writes the whole command. ``ACTFOCUS_RUN``: a run folder that the driver writes and
-the studio follows. What of it was run, and on what, is in docs/scale.md.
+the studio can follow. docs/scale.md states what has been run, and on which hardware.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.workers.utils.padding import response_from_nested
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.layout import Layout
+from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.plugins.batch import DEFAULTS, weigh
 from actfocus_core.plugins.mirror import RunMirror
 from actfocus_core.plugins.signatures import check_methods
@@ -69,25 +69,25 @@ LOGGED = {
     "timing_s/update_actor": "seconds/update",
     "timing_s/testing": "seconds/evaluate",
 }
-"""verl's names of what it logs -> those of metrics.jsonl."""
+"""verl's names of logged metrics -> the names in metrics.jsonl."""
 
 
 @register_trainer("actfocus")
 class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no types
-    """verl's synchronous trainer; the reference's energy and a weight a token are part of its batches."""
+    """verl's synchronous trainer with the reference's energy and one weight per token in its batches."""
 
     total_training_steps: int
 
     def fit(self, agent_loop_manager: Any) -> None:
-        self._folder = RunMirror(os.environ.get("ACTFOCUS_RUN", ""), self._described(), {"name": self._model})
-        with self._folder.watched():
+        self._mirror = RunMirror(os.environ.get("ACTFOCUS_RUN", ""), self._run_config(), {"name": self._model})
+        with self._mirror.session():
             if os.environ.get("ACTFOCUS_RUN"):
-                self._folder.begin(self.global_steps, self.total_training_steps)
+                self._mirror.begin(self.global_steps, self.total_training_steps)
             super().fit(agent_loop_manager)
 
     def on_step_begin(self) -> None:
         super().on_step_begin()
-        self._folder.tell("running", phase="rollout")
+        self._mirror.set_status("running", phase="rollout")
 
     def _compute_ref_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
         batch.extra_info["calculate_energy"] = True
@@ -107,7 +107,7 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
         p = parameters()
         if p["beta"] and p["signal"] != "nll" and not self.use_reference_policy:
             raise ActFocusError(
-                f"signal {p['signal']!r} needs the reference: set actor_rollout_ref.actor.use_kl_loss=True "
+                f"signal {p['signal']!r} needs a reference model; set actor_rollout_ref.actor.use_kl_loss=True "
                 "and kl_loss_coef=0"
             )
         data = tq.kv_batch_get(
@@ -124,7 +124,9 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
                 *SCORED,
             ],
         )
-        trajectories = read_batch(data, Layout(self.tokenizer, span_rule(p["spans"]), self._model), self.global_steps)
+        trajectories = read_batch(
+            data, ChatRenderer(self.tokenizer, span_rule(p["spans"]), self._model), self.global_steps
+        )
         lengths = data["responses"].offsets().diff().tolist()
         nested = torch.nested.as_nested_tensor(
             [torch.from_numpy(w[len(w) - n :]) for w, n in zip(weigh(trajectories, p), lengths)], layout=torch.jagged
@@ -134,12 +136,12 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
             partition_id=batch.partition_id,
             fields=TensorDict({WEIGHTS: nested}, batch_size=len(batch)),
         )
-        if self._folder.run:
-            # Rows that verl pads a batch with were never played.
-            played = [not tag.get("is_padding", False) for tag in batch.tags]
-            self._folder.store(
+        if self._mirror.run:
+            # verl pads a batch with rows that were not played.
+            is_padding = [tag.get("is_padding", False) for tag in batch.tags]
+            self._mirror.store(
                 self.global_steps,
-                [t for t, there in zip(trajectories, played) if there],
+                [t for t, padding in zip(trajectories, is_padding) if not padding],
                 {name: p[name] for name in DEFAULTS},
                 self._model if self.use_reference_policy else None,
             )
@@ -155,7 +157,7 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
-        if self._folder.run:
+        if self._mirror.run:
             actor = self.config.actor_rollout_ref.actor
             row = {ours: float(metrics[name]) for name, ours in LOGGED.items() if name in metrics} | self._gap
             for term, name, factor in (
@@ -164,13 +166,13 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
             ):
                 if factor and name in metrics:
                     row[term] = factor * float(metrics[name])
-            self._folder.log(global_steps, row, timing_raw.get("step"))
+            self._mirror.log(global_steps, row, timing_raw.get("step"))
 
     def on_step_end(self) -> None:
         super().on_step_end()
-        while self._folder.run and (asked := self._folder.asked()) != "go":
-            if asked == "stop":
-                # verl counts up to this many steps.
+        while self._mirror.run and (request := self._mirror.pending_request()) != "go":
+            if request == "stop":
+                # verl trains up to ``total_training_steps``.
                 if self.config.trainer.save_freq > 0 and self.global_steps < self.total_training_steps:
                     self._save_checkpoint()
                 self.total_training_steps = self.global_steps
@@ -180,17 +182,17 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
     def _model(self) -> str:
         return str(self.config.actor_rollout_ref.model.path)
 
-    def _described(self) -> dict[str, Any]:
-        """What repeats this run, for its folder."""
+    def _run_config(self) -> dict[str, Any]:
+        """The settings that reproduce this run, for its run.json."""
         c, actor, rollout = self.config, self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
-        played, p = self.train_dataset[0].get("extra_info") or {}, parameters()
+        env_info, p = self.train_dataset[0].get("extra_info") or {}, parameters()
         low, high = (
             (actor.clip_ratio if value is None else value) for value in (actor.clip_ratio_low, actor.clip_ratio_high)
         )
         return {
             "command": "verl",
-            "env": played.get("env", ""),
-            "env_options": dict(played.get("options") or {}),
+            "env": env_info.get("env", ""),
+            "env_options": dict(env_info.get("options") or {}),
             "model": self._model,
             "algorithm": {"gae": "ppo"}.get(c.algorithm.adv_estimator, c.algorithm.adv_estimator),
             "scheme": "actfocus",

@@ -6,8 +6,8 @@ import time
 
 from starlette.testclient import TestClient
 
-from actfocus_studio.server.security import WRONG_LOGINS, Guard
 from actfocus_studio.server.gradio_fit import corrected_assets
+from actfocus_studio.server.security import WRONG_LOGINS, Guard
 from tests.app.attacks.server import login, routes
 
 

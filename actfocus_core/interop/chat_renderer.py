@@ -1,8 +1,7 @@
-"""From samples to trajectories: the chat template, the tokenizer and a span rule.
+"""Converts samples to trajectories with a chat template, a tokenizer and a span rule.
 
-Exact ids stay what they are. Messages are laid out as the tokenizer's chat template writes
-them, with every message's text as it stands in the file, and encoded: an approximation of
-what was sampled.
+Exact token ids are kept unchanged. Messages are rendered by the tokenizer's chat template, each with its text as it is in
+the file, and encoded; the result approximates the tokens that were sampled.
 """
 
 from __future__ import annotations
@@ -23,41 +22,47 @@ from actfocus_core.spans import SpanRule
 from actfocus_core.trajectory import TokenKind, Trajectory, Turn
 
 _KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER}
-_EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
-_OPENED_THOUGHT = re.compile(r"<think>\s*\Z")
+_EMPTY_REASONING = re.compile(r"<think>\s*</think>\s*\Z")
+_OPEN_REASONING = re.compile(r"<think>\s*\Z")
 
 
-class Layout:
-    """Lays samples out with one tokenizer and one span rule.
+class ChatRenderer:
+    """Renders samples with one tokenizer and one span rule.
 
-    Raises ActFocusError where the tokenizer gives no offsets.
+    ``model``: name of the sampling model where a sample has none. ``success_at``: the smallest reward that counts as
+    success where a sample does not state it. Raises ActFocusError if the tokenizer does not provide character offsets.
     """
 
     def __init__(self, tokenizer: Any, rule: SpanRule, model: str = "", success_at: float = 1.0):
         if not tokenizer.is_fast:
-            raise ActFocusError(f"{tokenizer.name_or_path}: the tokenizer gives no offsets; a fast one is needed")
+            raise ActFocusError(
+                f"{tokenizer.name_or_path}: the tokenizer provides no character offsets; use a fast tokenizer"
+            )
         self.tokenizer, self.rule, self.model, self.success_at = tokenizer, rule, model, success_at
         self.special = template_ids(tokenizer)
         self.texts = TokenTexts(tokenizer, min(self.special, default=0))
-        # Both ask the tokenizer, and the same few times over.
+        # Both call the tokenizer, mostly with the same few arguments.
         self.between, self.split_end = lru_cache(4096)(self._between), lru_cache(4096)(self._split_end)
         self._rollouts: dict[str, int] = {}
         self._segments: dict[tuple[str, str], tuple[int, int]] = {}
 
-    # --- laying out ----------------------------------------------------------------------
+    # --- rendering -----------------------------------------------------------------------
 
     def trajectories(self, samples: Sequence[Sample]) -> list[Trajectory]:
-        """One trajectory a sample, in order; texts are encoded all at once."""
+        """One trajectory per sample, in order; all texts are encoded in one call."""
         blocks = [self._blocks(sample) for sample in samples]
         encoded = iter(
-            encode_parts(self.tokenizer, [[(p.text, p.kind) for p in block] for own in blocks for block in own])
+            encode_parts(
+                self.tokenizer,
+                [[(p.text, p.kind) for p in block] for sample_blocks in blocks for block in sample_blocks],
+            )
         )
         streams = []
-        for sample, own in zip(samples, blocks):
+        for sample, sample_blocks in zip(samples, blocks):
             if isinstance(sample.content, Tokens):
                 streams.append(self._exact(sample.content, sample.where))
                 continue
-            segments = [next(encoded) for _ in own]
+            segments = [next(encoded) for _ in sample_blocks]
             ids = [i for s in segments for i in s.ids]
             blank = np.full(len(ids), np.nan, np.float32)
             kinds = np.frombuffer(bytes(k for s in segments for k in s.kinds), np.uint8)
@@ -70,13 +75,13 @@ class Layout:
         return [self._trajectory(sample, *stream) for sample, stream in zip(samples, streams)]
 
     def _blocks(self, sample: Sample) -> list[list[Part]]:
-        """Parts in blocks that are encoded apart, as they were: what was read, and each reply."""
+        """Parts grouped in blocks that are encoded separately, as in sampling: the context, and each reply."""
         if isinstance(sample.content, Tokens):
             return []
         messages = [piece for piece in sample.content if isinstance(piece, Message)]
         parts = [piece for piece in sample.content if isinstance(piece, Part)]
         if messages:
-            parts = self._laid_out(messages, sample)
+            parts = self._rendered(messages, sample)
         blocks: list[list[Part]] = []
         for part in parts:
             if not part.text:
@@ -87,17 +92,17 @@ class Layout:
                 blocks.append([part])
         return blocks
 
-    def _laid_out(self, messages: list[Message], sample: Sample) -> list[Part]:
-        """The messages with the template around them; the policy ended its turns itself."""
+    def _rendered(self, messages: list[Message], sample: Sample) -> list[Part]:
+        """The messages with the template's text around them; the token that ends a reply belongs to the policy."""
         between = self.between(tuple(m.role for m in messages))
         if isinstance(between, str):
             raise ActFocusError(f"{sample.where}: {between}")
         parts = []
         for number, (before, message) in enumerate(zip(between, messages)):
             if message.role == "assistant" and THINK[1] in message.content:
-                before = _EMPTY_THOUGHT.sub("", before)
+                before = _EMPTY_REASONING.sub("", before)
                 if message.content.lstrip().startswith(THINK[0]):
-                    before = _OPENED_THOUGHT.sub("", before)
+                    before = _OPEN_REASONING.sub("", before)
             if number and messages[number - 1].role == "assistant":
                 end, before = self.split_end(before)
                 parts.append(Part(end, _kind(messages[number - 1])))
@@ -109,39 +114,38 @@ class Layout:
         return parts
 
     def _between(self, roles: tuple[str, ...]) -> list[str] | str:
-        """What the template writes before, between and after messages of these roles.
+        """The template's text before, between and after messages of these roles, or a message saying why there is none.
 
-        Or what is wrong with them. Messages are stand-ins, so a template that changes a
-        message's text changes nothing here. Where a template has no tools or no system role
-        they are tried as the user's.
+        Placeholders stand for the messages, so a template that changes a message's text has no effect. If the template
+        supports no tool or system role, those messages are rendered as the user's.
         """
         if not self.tokenizer.chat_template:
             return (
-                f"holds messages, and the tokenizer {self.tokenizer.name_or_path} has no chat template; "
-                "choose an instruct or chat model's"
+                f"holds messages, but the tokenizer {self.tokenizer.name_or_path} has no chat template; "
+                "use the tokenizer of an instruct or chat model"
             )
-        names = [f"actfocus-{number}-51c9" for number in range(len(roles))]
-        plain = ["user" if role == "tool" else role for role in roles]
+        placeholders = [f"actfocus-{number}-51c9" for number in range(len(roles))]
+        without_tools = ["user" if role == "tool" else role for role in roles]
         reason = ""
-        for attempt, joined in ((list(roles), False), (plain, False), (plain, True)):
-            messages = [{"role": role, "content": name} for role, name in zip(attempt, names)]
+        for attempt, joined in ((list(roles), False), (without_tools, False), (without_tools, True)):
+            messages = [{"role": role, "content": text} for role, text in zip(attempt, placeholders)]
             if joined and attempt[0] == "system" and len(attempt) > 1 and attempt[1] == "user":
-                messages[:2] = [{"role": "user", "content": f"{names[0]}\n\n{names[1]}"}]
+                messages[:2] = [{"role": "user", "content": f"{placeholders[0]}\n\n{placeholders[1]}"}]
             try:
                 rendered = self.tokenizer.apply_chat_template(messages, tokenize=False)
-            except Exception as error:  # whatever the template raises
+            except Exception as error:  # a template can raise anything
                 reason = reason or str(error).split("\n")[0]
                 continue
-            pieces = re.split("|".join(map(re.escape, names)), rendered)
-            if re.findall("|".join(map(re.escape, names)), rendered) == names:
+            pieces = re.split("|".join(map(re.escape, placeholders)), rendered)
+            if re.findall("|".join(map(re.escape, placeholders)), rendered) == placeholders:
                 return pieces
         return (
-            f"the chat template of {self.tokenizer.name_or_path} does not take messages of the roles "
-            f"{', '.join(roles[:6])} ({reason or 'it leaves some out'}); choose the model's own tokenizer"
+            f"the chat template of {self.tokenizer.name_or_path} does not support messages of the roles "
+            f"{', '.join(roles[:6])} ({reason or 'it omits some'}); use the model's own tokenizer"
         )
 
     def _split_end(self, closing: str) -> tuple[str, str]:
-        """What follows a reply, split after the token that ended it."""
+        """The template's text after a reply, split after the token that ended the reply."""
         encoded = self.tokenizer(closing, add_special_tokens=False, return_offsets_mapping=True)
         for token, (_, end) in zip(encoded["input_ids"], encoded["offset_mapping"]):
             if token in self.special:
@@ -155,7 +159,7 @@ class Layout:
         if len(tokens.ids) and tokens.ids.max() >= limit:
             raise ActFocusError(
                 f"{where}: token id {tokens.ids.max()} is not in the vocabulary of "
-                f"{self.tokenizer.name_or_path} ({limit} tokens); give the tokenizer of the "
+                f"{self.tokenizer.name_or_path} ({limit} tokens); use the tokenizer of the "
                 "model that was trained"
             )
         texts = self.texts(tokens.ids.tolist())
@@ -164,36 +168,36 @@ class Layout:
         kinds = np.full(len(texts), SAMPLED, np.uint8)
         for start, end, sampled in _runs(tokens.sampled):
             if not sampled:
-                kinds[start:end] = self._kinds_read(texts[start:end])
+                kinds[start:end] = self._context_kinds(texts[start:end])
         return Tokens(tokens.ids, tokens.sampled, tokens.logprobs, tokens.signals, kinds), texts
 
-    def _kinds_read(self, texts: list[str]) -> list[int]:
-        """Kinds of tokens that were read, from the role headers of the template among them."""
+    def _context_kinds(self, texts: list[str]) -> list[int]:
+        """Kinds of context tokens, found by the template's role headers in their text."""
         text = "".join(texts)
         headers = self._headers()
         if not headers or not any(header in text for header, _ in headers):
             return [TokenKind.USER] * len(texts)
-        edges = sorted(
-            (text.find(header, at), header, kind) for header, kind in headers for at in _places(text, header)
+        starts = sorted(
+            (text.find(header, at), header, kind) for header, kind in headers for at in _occurrences(text, header)
         )
-        ends = [edge for edge, _, _ in edges[1:]] + [len(text)]
-        inside = []
-        for (edge, header, kind), end in zip(edges, ends):
-            begin = edge + len(header)
+        ends = [start for start, _, _ in starts[1:]] + [len(text)]
+        messages = []
+        for (start, header, kind), end in zip(starts, ends):
+            begin = start + len(header)
             stop = text.find(self._end, begin, end) if self._end else -1
-            inside.append((begin, stop if stop >= 0 else end, kind))
+            messages.append((begin, stop if stop >= 0 else end, kind))
         kinds: list[int] = []
-        at = span = 0
+        at = current = 0
         for piece in texts:
-            while span < len(inside) - 1 and at >= inside[span][1]:
-                span += 1
-            begin, end, kind = inside[span]
+            while current < len(messages) - 1 and at >= messages[current][1]:
+                current += 1
+            begin, end, kind = messages[current]
             kinds.append(kind if begin <= at < end else TokenKind.TEMPLATE)
             at += len(piece)
         return kinds
 
     def _headers(self) -> list[tuple[str, TokenKind]]:
-        """The words the template puts before a message of each role; sets the end of a turn."""
+        """The template's header of each role with the kind of its messages; also sets the text that ends a turn."""
         if not hasattr(self, "_known_headers"):
             pieces = self.between(("system", "user", "assistant", "user"))
             self._known_headers, self._end = [], ""
@@ -209,7 +213,7 @@ class Layout:
     # --- the trajectory ------------------------------------------------------------------
 
     def _trajectory(self, sample: Sample, tokens: Tokens, texts: list[str]) -> Trajectory:
-        assert tokens.kinds is not None  # `_exact` and `trajectories` have found them
+        assert tokens.kinds is not None  # set by `_exact` or `trajectories`
         kinds, turns = tokens.kinds.copy(), np.zeros(len(texts), np.int16)
         records: list[Turn] = []
         start = 0
@@ -224,7 +228,7 @@ class Layout:
             turns[start:end] = min(len(records), np.iinfo(np.int16).max)
             records.append(record)
             start = end
-        # What follows the last reply was never answered; it stays with that turn.
+        # Context after the last reply was never answered; it belongs to the last turn.
         turns[start:] = max(len(records) - 1, 0)
         first = np.flatnonzero(kinds == TokenKind.USER)
         turns[: first[0] if len(first) and not tokens.sampled[: first[0]].any() else 0] = -1
@@ -233,7 +237,7 @@ class Layout:
         signals = dict(tokens.signals)
         if sample.advantage is not None:
             signals["advantage"] = on_sampled(sample.advantage, tokens.sampled)
-        group = f"{sample.step:05d}-{_name(sample.group)}"
+        group = f"{sample.step:05d}-{_id_part(sample.group)}"
         rollout, segment = self._numbers(group, sample.rollout)
         id = f"{group}-{rollout:02d}"
         success = sample.success
@@ -266,7 +270,7 @@ class Layout:
         )
 
     def _numbers(self, group: str, name: str) -> tuple[int, int]:
-        """The number of a rollout in its group, and of this sample among those of the rollout."""
+        """The rollout's number in its group, and the number of this sample among the rollout's segments."""
         rollout, segment = self._segments.get((group, name), (None, 0))
         if rollout is None:
             rollout = self._rollouts[group] = self._rollouts.get(group, -1) + 1
@@ -277,24 +281,27 @@ class Layout:
     def _reply(
         self, texts: list[str], begin: int, end: int, ids: np.ndarray, observation: str, before: str, sample: Sample
     ) -> tuple[list[TokenKind], Turn]:
-        """Kinds and the turn record of one reply."""
-        said, text = texts[begin:end], "".join(texts[begin:end])
-        opens = before.rstrip().endswith(THINK[0])
+        """The token kinds and the turn record of the reply at tokens ``begin`` to ``end``.
+
+        ``before``: the end of the text before the reply.
+        """
+        reply, text = texts[begin:end], "".join(texts[begin:end])
+        reasoning_open = before.rstrip().endswith(THINK[0])
         if not isinstance(sample.content, Tokens) and THINK[1] in text:
-            # Messages often lack the tag that the template opened.
-            opens = opens or THINK[0] not in text[: text.find(THINK[1])]
-        spans = self.rule.find(text, opens)
+            # Messages often lack the opening tag, which the template wrote.
+            reasoning_open = reasoning_open or THINK[0] not in text[: text.find(THINK[1])]
+        spans = self.rule.find(text, reasoning_open)
         actions = self.rule.actions(text, spans)
         closed = int(ids[end - 1]) in self.special
-        response = text[: len(text) - len(said[-1])] if closed else text
+        response = text[: len(text) - len(reply[-1])] if closed else text
         key = hashlib.sha1(observation.encode("utf-8", "replace")).hexdigest()[:16]
-        return response_kinds(said, spans), Turn(
+        return response_kinds(reply, spans), Turn(
             observation, response, actions, bool(actions), 0.0, 0.0, f"text-{key}", {}
         )
 
 
 def _kind(message: Message) -> int:
-    """The kind of a message's text: an assistant's that was only read is as what stands between messages."""
+    """The kind of a message's text; an assistant's message that was not sampled counts as template."""
     if message.role == "assistant":
         return SAMPLED if message.sampled else TokenKind.TEMPLATE
     return _KIND[message.role]
@@ -306,11 +313,11 @@ def _runs(flags: np.ndarray) -> Iterator[tuple[int, int, bool]]:
     return ((a, b, bool(flags[a])) for a, b in zip(edges, edges[1:]) if b > a)
 
 
-def _places(text: str, word: str) -> Iterator[int]:
+def _occurrences(text: str, word: str) -> Iterator[int]:
     return (match.start() for match in re.finditer(re.escape(word), text))
 
 
-def _name(key: str) -> str:
-    """A key as part of an id: printable and short; changed ones stay apart by a digest."""
+def _id_part(key: str) -> str:
+    """A key as part of an id, printable and short; a digest keeps keys distinct that had to be changed."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", key)[:48]
     return name if name == key and name else f"{name}-{hashlib.sha1(key.encode('utf-8', 'replace')).hexdigest()[:8]}"
