@@ -47,12 +47,13 @@ def test_commands_and_options_are_those_of_the_command_line():
 
     from actfocus_core.cli import app
 
-    commands = get_command(app).commands
+    group = get_command(app)
     for page in PAGES:
         for line in re.findall(r"^ {4}actfocus (.*)", page.read_text(encoding="utf-8"), re.M):
             name, *words = line.split("#")[0].split()
+            command = group.get_command(None, name)
             options = {
-                option for parameter in commands[name].params for option in (*parameter.opts, *parameter.secondary_opts)
+                option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
             }
             assert {word for word in words if word.startswith("--")} <= options, line
 
