@@ -1,4 +1,4 @@
-"""The ``actfocus`` command. Heavy imports stand inside the commands: ``--help`` is quick."""
+"""The ``actfocus`` command. Heavy imports are inside the command functions, which keeps ``--help`` fast."""
 
 from actfocus_core.cli import rollouts, credit, oracle, exchange, training, whatif  # noqa: F401, I001 - in the order of --help
 from actfocus_core.cli.base import app, main

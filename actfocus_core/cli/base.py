@@ -1,4 +1,4 @@
-"""The command itself: its version, and what becomes of errors."""
+"""The ``actfocus`` command: its entry point, version, and error handling."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: bad input gives one line on stderr and exit code 2."""
+    """Entry point; an error prints one line to stderr and exits with code 2."""
     interrupt_on_termination_signals()
     try:
         code = app(standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
     except ActFocusError as error:
-        code = _complain(error)
+        code = _print_error(error)
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
         if out_of_memory(error):
             sys.exit(
-                _complain(
-                    "the memory of this machine is spent; ask for less at once, for instance with --batch-size, or close other programs"
+                _print_error(
+                    "out of memory; reduce the work done at once, for instance with --batch-size, or close other programs"
                 )
             )
-        # What the option parser finds wrong: it knows the line to say as well.
+        # Errors of the option parser have a message of their own.
         if not hasattr(error, "format_message"):
             raise
-        code = _complain(error.format_message()) if error.format_message() else 2
+        code = _print_error(error.format_message()) if error.format_message() else 2
     sys.exit(code)
 
 
-def _complain(error: object) -> int:
+def _print_error(error: object) -> int:
     print("actfocus:", clean(" ".join(str(error).split())), file=sys.stderr)
     return 2
 

@@ -9,8 +9,11 @@ import typer
 
 from actfocus_core.cli.base import app
 from actfocus_core.cli.options import (
+    Alpha,
+    Beta,
     Json,
     ProgressMode,
+    Reference,
     RunArgument,
     load,
 )
@@ -32,11 +35,14 @@ def import_(
             show_default=False,
         ),
     ],
-    path: Annotated[Path, typer.Argument(help="A file or a folder; .gz and .zst are read too.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A file or folder; files may be compressed (.gz, .zst).", show_default=False)
+    ],
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Of the model that wrote them: tiny, a folder, or a hub id.", show_default="none, for our own formats"
+            help="Tokenizer of the model that generated the rollouts: tiny, a folder, or a hub id.",
+            show_default="none, for ActFocus's own formats",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/NAME-N")] = None,
@@ -44,24 +50,25 @@ def import_(
         str, typer.Option(help="think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).")
     ] = "think_answer",
     success_at: Annotated[
-        float, typer.Option(help="The reward that counts as success where the file does not say.")
+        float, typer.Option(help="Smallest reward that counts as success if the file does not state success.")
     ] = 1.0,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="A rollout of more tokens is an error.", show_default="no limit")
+        int | None,
+        typer.Option(min=1, help="Maximum length of a rollout; a longer one is an error.", show_default="no limit"),
     ] = None,
     reward_columns: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="TRL's columns whose sum is the reward.",
-            show_default="found in the files where they show it",
+            help="TRL columns whose sum is the reward.",
+            show_default="inferred from the files if possible",
         ),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Let the doctor look at what was read.")] = True,
+    check: Annotated[bool, typer.Option(help="Check the imported rollouts as `actfocus doctor` does.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Read other trainers' rollouts, or our own files, into a new run folder."""
+    """Import rollouts of other trainers, or files in ActFocus's own formats, into a new run folder."""
     from actfocus_core.analysis.validate import diagnose
     from actfocus_core.interop.importing import import_run, run_name
     from actfocus_core.policy import load_tokenizer
@@ -110,27 +117,29 @@ def import_(
 
 
 def _of_import(config: Import, as_json: bool) -> dict[str, Any]:
-    """What the import guessed and what it left out."""
-    told: dict[str, Any] = {}
+    """The reward columns that the import found, and the items that it left out."""
+    entries: dict[str, Any] = {}
     if by := config.reward_columns_by:
         names = list(config.reward_columns)
-        told = (
+        entries = (
             {"reward_columns": names, "reward_columns_by": by}
             if as_json
             else {"reward_columns": f"{', '.join(names) or 'none'} ({by})"}
         )
     if left_out := config.left_out:
-        told["left_out"] = left_out if as_json else ", ".join(f"{number} {what}" for what, number in left_out.items())
-    return told
+        entries["left_out"] = (
+            left_out if as_json else ", ".join(f"{number} {kind}" for kind, number in left_out.items())
+        )
+    return entries
 
 
 def _success(index: pd.DataFrame, as_json: bool) -> dict[str, Any]:
-    """The share of the rollouts that succeeded, and of how many that is not known."""
+    """The success rate over rollouts, and the number of rollouts whose success is unknown."""
     from actfocus_core.outcomes import mean_known, rollout_rows
 
-    told = rollout_rows(index)["success"]
-    found = mean_known(told.to_numpy(float, na_value=float("nan")))
-    return {"success": found.value, "success_unknown": found.unknown} if as_json else {"success": str(found)}
+    success = rollout_rows(index)["success"]
+    rate = mean_known(success.to_numpy(float, na_value=float("nan")))
+    return {"success": rate.value, "success_unknown": rate.unknown} if as_json else {"success": str(rate)}
 
 
 @app.command()
@@ -139,9 +148,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="parquet, jsonl, csv (tokens), html (a page), advantages "
-            "(weighted, for another trainer); trl, verl: its setting, "
-            "as what those trainers are started with."
+            help="parquet, jsonl, csv (tokens), html (a page), or advantages (weighted, for another trainer); "
+            "trl or verl: a start script for that trainer with the run's setting."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The new file.", show_default="RUN.FORMAT")] = None,
@@ -149,36 +157,45 @@ def export(
     group: Annotated[list[str] | None, typer.Option(help="Only this group; may be repeated.")] = None,
     step: Annotated[int | None, typer.Option(min=0, help="Only this training step.")] = None,
     success: Annotated[
-        bool | None, typer.Option("--success/--failure", help="Only these.", show_default="both")
+        bool | None,
+        typer.Option("--success/--failure", help="Only successes, or only failures.", show_default="both"),
     ] = None,
     malformed: Annotated[
-        bool, typer.Option("--malformed", help="Only those with a malformed or illegal turn.")
+        bool, typer.Option("--malformed", help="Only trajectories with a malformed or illegal turn.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    scheme: Annotated[str, typer.Option(help="Whose weights html and advantages show.")] = "actfocus",
-    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
-    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
-    signal: Annotated[str | None, typer.Option(help="Instead of the scheme's own.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of trajectories.")] = None,
+    scheme: Annotated[str, typer.Option(help="Credit scheme of the weights in html and advantages.")] = "actfocus",
+    alpha: Alpha = None,
+    beta: Beta = None,
+    signal: Annotated[
+        str | None, typer.Option(help="energy, entropy, nll, shift.", show_default="the scheme's default")
+    ] = None,
+    reference: Reference = None,
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Write a selection of a run for other programs, or as a page to send around."""
+    """Write a selection of a run to a file for other programs, or as an HTML page to share."""
     from actfocus_core.interop.exporting import Selection, export_run
     from actfocus_core.interop.recipes import SETTING_FORMATS, export_setting
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
+    params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     if format in SETTING_FORMATS:
-        given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
-        file = export_setting(opened, out, format, given)
+        file = export_setting(opened, out, format, params)
         print_result(json_, {"run": str(opened.path), "file": str(file), "format": format})
         return
-    chosen = Selection(tuple(id or ()), tuple(group or ()), step, success, malformed, limit)
-    params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+    selection = Selection(tuple(id or ()), tuple(group or ()), step, success, malformed, limit)
     with progress_bars(progress) as show:
         file, count = export_run(
-            opened, out, format, chosen, scheme=scheme, params=params, reference=reference, on_progress=show("export")
+            opened,
+            out,
+            format,
+            selection,
+            scheme=scheme,
+            params=params,
+            reference=reference,
+            on_progress=show("export"),
         )
     print_result(json_, {"run": str(opened.path), "file": str(file), "format": format, "trajectories": count})
 
@@ -190,17 +207,21 @@ def doctor(
         typer.Argument(metavar="RUN|FILE", help="A run folder, or rollouts that can be imported.", show_default=False),
     ],
     tokenizer: Annotated[
-        str | None, typer.Option(help="Of the policy: checks ids against the text.", show_default="that of the import")
+        str | None,
+        typer.Option(
+            help="The policy's tokenizer, to check token ids against the text.", show_default="that of the import"
+        ),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="The policy that sampled: its log-probs are compared.", show_default="none")
+        str | None,
+        typer.Option(help="The policy that sampled, to check the recorded log-probs.", show_default="none"),
     ] = None,
     spans: Annotated[str | None, typer.Option(help="The span rule.", show_default="that of the import")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Say what is wrong with these rollouts; exit code 1 where there are errors."""
+    """Check rollouts for problems; the exit code is 1 if there are errors."""
     import tempfile
 
     from actfocus_core.analysis.validate import diagnose
@@ -220,9 +241,9 @@ def doctor(
         else:
             opened = Run.open(path)
         policy = load(reference, device) if reference else None
-        given = tokenizer or opened.metadata.config.tokenizer
-        tokens = policy.tokenizer if policy else load_tokenizer(given) if given else None
-        report = diagnose(opened, tokenizer=tokens, reference=policy, spans=spans, on_progress=show("check"))
+        name = tokenizer or opened.metadata.config.tokenizer
+        loaded = policy.tokenizer if policy else load_tokenizer(name) if name else None
+        report = diagnose(opened, tokenizer=loaded, reference=policy, spans=spans, on_progress=show("check"))
     if json_:
         print_result(True, {"run": str(path), **report.as_dict()})
     else:
@@ -238,7 +259,7 @@ def _findings(report: Report) -> None:
     console = Console(highlight=False)
     console.print(
         f"{report.trajectories} trajectories, {report.tokens} tokens: "
-        + (f"{len(report.findings)} findings" if report.findings else "nothing is wrong")
+        + (f"{len(report.findings)} findings" if report.findings else "no problems found")
     )
     colour = {"error": "red", "warning": "yellow", "info": "blue"}
     for f in report.findings:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they are read."""
+"""Options that several commands share, and their parsing."""
 
 from __future__ import annotations
 
@@ -19,21 +19,34 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressMode = Annotated[
     Literal["bar", "lines", "jsonl", "none"], typer.Option(help="How to show progress, on stderr.")
 ]
-Step = Annotated[int | None, typer.Option(min=0, help="The batch is one training step.", show_default="the last")]
-Reference = Annotated[str | None, typer.Option(help="Whose signals to use.", show_default="the only one")]
+Step = Annotated[int | None, typer.Option(min=0, help="Training step to use as the batch.", show_default="the last")]
+Reference = Annotated[
+    str | None, typer.Option(help="Reference model whose signals to use.", show_default="the only one")
+]
 Catalogue = Annotated[
-    Path | None, typer.Option(help="WebShop: a product file in place of the embedded catalogue.", show_default=False)
+    Path | None, typer.Option(help="WebShop: a product file instead of the embedded catalogue.", show_default=False)
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Weight of reasoning and format tokens.", show_default="the scheme's default"),
+]
+Beta = Annotated[
+    float | None,
+    typer.Option(min=0, help="Strength of the signal on action tokens.", show_default="the scheme's default"),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
 def key_values(pairs: list[str], flag: str = "--option") -> dict[str, Any]:
-    """KEY=VALUE pairs; values are read as JSON where they are JSON, else as text."""
+    """Parse KEY=VALUE pairs; a value that is valid JSON is parsed as JSON, any other is text.
+
+    Raises ActFocusError, naming ``flag``, for a pair without a key or an equals sign.
+    """
     options = {}
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key:
-            raise ActFocusError(f"{flag} {pair!r}: give KEY=VALUE, for instance slippery=false")
+            raise ActFocusError(f"{flag} {pair!r}: must be KEY=VALUE, for instance slippery=false")
         try:
             options[key] = json.loads(value)
         except ValueError:
@@ -42,21 +55,21 @@ def key_values(pairs: list[str], flag: str = "--option") -> dict[str, Any]:
 
 
 def names_in(text: str) -> list[str]:
-    """Names with commas between them."""
+    """Parse comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def catalogue_option(env: str, path: Path | None) -> dict[str, str]:
-    """The environment's option for a product file, in full: a run remembers where it was."""
+    """The environment option for a product file, with its absolute path, because the run records it."""
     if path is None:
         return {}
     if env != "webshop":
-        raise ActFocusError(f"--catalogue {path}: {env} has no products; it is for --env webshop")
+        raise ActFocusError(f"--catalogue {path}: {env} has no products; use it with --env webshop")
     return {"catalogue": str(path.resolve())}
 
 
 def step_of(opened: Run, step: int | None) -> int:
-    """The step asked for, or the last. Raises ActFocusError where the run has no such trajectories."""
+    """The given step, or the last if it is None. Raises ActFocusError if the run has no trajectories of it."""
     steps = opened.steps()
     if not steps or (step is not None and step not in steps):
         raise ActFocusError(
@@ -67,7 +80,7 @@ def step_of(opened: Run, step: int | None) -> int:
 
 
 def load(name: str, device: str) -> Policy:
-    """Load a policy for a long piece of work."""
+    """Load a policy, leaving one CPU core free."""
     from actfocus_core.policy import load_policy
 
     spare_a_core()
@@ -75,5 +88,5 @@ def load(name: str, device: str) -> Policy:
 
 
 def spare_a_core() -> None:
-    """Leave one core to the page: torch reads this when it is first imported."""
+    """Leave one core for the studio. Torch reads the variable when it is first imported."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))

@@ -22,87 +22,94 @@ if TYPE_CHECKING:
 def oracle(
     run: RunArgument,
     step: Step = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every step of the run, a scoreboard each.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every step of the run, with one scoreboard per step.")] = False,
     reference: Reference = None,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="The weights that sampled the step: tiny, a model folder, or a hub id.",
-            show_default="the run's own model",
+            help="The policy that sampled the step: tiny, a model folder, or a hub id.",
+            show_default="the run's model",
         ),
     ] = None,
     with_policy: Annotated[
         bool,
         typer.Option(
             "--with-policy/--no-policy",
-            help="Whether to play the policy on from every turn; without it only perfect play is the truth.",
+            help="Estimate the policy's values from every turn; without them, only optimal values are the ground truth.",
         ),
     ] = True,
     rollouts: Annotated[
         int | None,
-        typer.Option(
-            min=2, help="Fresh rollouts behind each of the policy's values.", show_default="16, or what is stored"
-        ),
+        typer.Option(min=2, help="New rollouts for each value of the policy.", show_default="16, or the stored number"),
     ] = None,
-    answers: Annotated[bool, typer.Option(help="Also the log-probs of the solutions, for A2TGPO.")] = False,
-    again: Annotated[bool, typer.Option(help="Make anew what is stored.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the rollouts and the resamples.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples behind an interval.")] = 200,
+    answers: Annotated[bool, typer.Option(help="Also compute the log-probs of the solutions, for A2TGPO.")] = False,
+    again: Annotated[
+        bool, typer.Option("--recompute/--no-recompute", "--again/--no-again", help="Recompute stored values.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rollouts and the bootstrap.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Bootstrap resamples for each interval.")] = 200,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """What every turn was worth, stored in the run, and how every scheme's credit scores against it."""
+    """Compute and store the true value of every turn, and score every scheme's credit against it."""
     from actfocus_core.oracle import stored
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
     if all_ and step is not None:
-        raise ActFocusError(f"--step {step} --all: give one of them")
+        raise ActFocusError(f"--step {step} --all: use one of them")
     last = step_of(opened, step)
-    wanted = {"oracle-optimal", *(["oracle-policy"] if with_policy else []), *(["oracle-answers"] if answers else [])}
+    annotations = {
+        "oracle-optimal",
+        *(["oracle-policy"] if with_policy else []),
+        *(["oracle-answers"] if answers else []),
+    }
 
     @cache
     def loaded() -> Policy:
         return load(policy or stored.policy_name(opened), device)
 
-    def player() -> Policy:
+    def rollout_policy() -> Policy:
         if policy is None:
-            stored.require_unchanged_policy(opened, one, loaded())
+            stored.require_unchanged_policy(opened, current, loaded())
         return loaded()
 
-    found = []
+    results = []
     with progress_bars(progress) as show:
-        for one in opened.steps() if all_ else [last]:
-            trajectories = opened.trajectories(one, reference)
-            if again or any(one not in opened.annotated_steps(name) for name in wanted):
+        for current in opened.steps() if all_ else [last]:
+            trajectories = opened.trajectories(current, reference)
+            if again or any(current not in opened.annotated_steps(name) for name in annotations):
                 opened.demand_writable()
-            stored.ensure_optimal(opened, one, trajectories, show, again)
-            made = {}
+            stored.ensure_optimal(opened, current, trajectories, show, again)
+            provenance = {}
             if with_policy:
-                made = stored.ensure_policy(
-                    opened, one, trajectories, player, show, rollouts, seed, again, named=policy is not None
+                provenance = stored.ensure_policy(
+                    opened, current, trajectories, rollout_policy, show, rollouts, seed, again, named=policy is not None
                 )
             if answers:
-                stored.ensure_answers(opened, one, trajectories, player, show, again)
-            found.append(
+                stored.ensure_answers(opened, current, trajectories, rollout_policy, show, again)
+            results.append(
                 {
-                    "step": one,
+                    "step": current,
                     "trajectories": len(trajectories),
-                    "policy": made,
-                    **_boards(trajectories, with_policy, bootstrap, seed, show(f"score {one}")),
+                    "policy": provenance,
+                    **_boards(trajectories, with_policy, bootstrap, seed, show(f"score {current}")),
                 }
             )
     if json_:
-        return print_result(True, {"run": str(opened.path), "steps": found})
-    for result in found:
+        return print_result(True, {"run": str(opened.path), "steps": results})
+    for result in results:
         _show(result)
 
 
 def _boards(
     trajectories: list[Trajectory], with_policy: bool, bootstrap: int, seed: int, on_progress: OnProgress
 ) -> dict[str, Any]:
-    """``boards``: by truth, as ``Scoreboard.to_dict``; ``unscored``: scheme -> what it lacks and where that comes from."""
+    """The scoreboards of one step.
+
+    ``boards``: ground truth -> ``Scoreboard.to_dict``. ``unscored``: scheme -> the signals it lacks and how to get them.
+    """
     from actfocus_core.analysis.scoreboard import Truth, credits_of, scoreboard
     from actfocus_core.credit import HOW_TO_GET, SCHEMES, Batch
 
@@ -125,22 +132,23 @@ def _boards(
 
 
 def _show(result: dict[str, Any]) -> None:
-    """The tables of one step."""
+    """Print the tables of one step."""
     for name in result["boards"]:
         _print_board(name, result)
     for scheme, why in result["unscored"].items():
         print(f"unavailable: {scheme}: {why}")
 
 
-TRUTHS = {"policy": "the policy's own advantage A_pi", "optimal": "perfect play, A*"}
+TRUTHS = {"policy": "the policy's advantage A_pi", "optimal": "the optimal advantage A*"}
+"""Titles of the ground truths."""
 
 
 def _print_board(name: str, result: dict[str, Any]) -> None:
-    board, made = result["boards"][name], result["policy"]
+    board, provenance = result["boards"][name], result["policy"]
     rows = [*board["rows"], *([board["ceiling"]] if board["ceiling"] else [])]
-    source = "exact" if board["exact"] else f"{made['rollouts']} rollouts a value, and as many for the ceiling"
+    source = "exact" if board["exact"] else f"{provenance['rollouts']} rollouts per value, and as many for the ceiling"
     print_table(
-        f"Where: does the weight lie on turns that mattered? Step {result['step']}, {TRUTHS[name]}, {source}",
+        f"Ranking: is the weight on the turns that mattered? Step {result['step']}, {TRUTHS[name]}, {source}",
         [
             "scheme",
             "ranked by",
@@ -157,19 +165,19 @@ def _print_board(name: str, result: dict[str, Any]) -> None:
         ],
     )
     print_table(
-        f"Right: is the signed credit that of the turn? Step {result['step']}, {TRUTHS[name]}, {source}",
-        ["scheme", "rho in groups", "rho in trajectories", "right signs", "mass on luck"],
+        f"Credit: does the signed credit agree with A? Step {result['step']}, {TRUTHS[name]}, {source}",
+        ["scheme", "rho in groups", "rho in trajectories", "correct signs", "gradient share on luck"],
         [
             [row["name"], *(_cell(row["scores"][c]) for c in board["columns"] if not c.startswith("where"))]
             for row in rows
         ],
     )
     print(
-        f"noise floor {plain(board['noise_floor'])} (mean |A - a second estimate|); signs are asked for where |A| is above "
-        f"{board['threshold']:.3g}; {board['left_out']} of {board['turns']} turns have no action and are left out; "
-        f"{board['skipped']} of {result['trajectories']} trajectories have under 3 different values and rank nothing. "
-        "Brackets: 95 % bootstrap intervals over trajectories, of rho in groups over groups. Criticality is that of "
-        "perfect play: the deviation of Q* over the legal first actions."
+        f"Noise floor {plain(board['noise_floor'])} (mean |A - A'| for an independent second estimate A'); signs are "
+        f"compared where |A| is above {board['threshold']:.3g}; {board['left_out']} of {board['turns']} turns have no "
+        f"action and are left out; {board['skipped']} of {result['trajectories']} trajectories have fewer than 3 distinct "
+        "values and are not ranked. Brackets: 95% bootstrap intervals over trajectories, or over groups for rho in groups. "
+        "Criticality: the standard deviation of Q* over the legal first actions."
     )
 
 

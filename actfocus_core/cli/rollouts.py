@@ -34,17 +34,17 @@ def rollout(
         list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
     ] = None,
     catalogue: Catalogue = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Groups.")] = 8,
-    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 8,
+    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts; each is a group of rollouts.")] = 8,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts per group.")] = 8,
     first_prompt: Annotated[int, typer.Option(min=0, help="Environment seed of the first group.")] = 10_000,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Sampling seed.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Episodes played in parallel.")] = 128,
     sampler: Annotated[
-        Literal["transformers", "vllm"], typer.Option(help="What plays them; vllm is an extra.")
+        Literal["transformers", "vllm"], typer.Option(help="Inference engine; vllm is an extra.")
     ] = "transformers",
-    score: Annotated[bool, typer.Option(help="Score with the policy as its own reference.")] = True,
-    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    score: Annotated[bool, typer.Option(help="Score the trajectories with the policy as its own reference.")] = True,
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored per token.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -56,15 +56,15 @@ def rollout(
     out = out or free_path(Path("runs"), env)
     if out.exists():
         raise ActFocusError(f"{out}: already exists; choose another name for the run")
-    given = key_values(option or []) | catalogue_option(env, catalogue)
-    make_env(env, **given)
+    chosen_options = key_values(option or []) | catalogue_option(env, catalogue)
+    make_env(env, **chosen_options)
     from actfocus_core.outcomes import success_rate
     from actfocus_core.rollout import collect
     from actfocus_core.signals import score as score_
     from actfocus_core.train.metrics import legal, well_formed
 
     loaded = load(policy, device)
-    options = make_env(env, **{**loaded.env_options.get(env, {}), **given}).options.model_dump(mode="json")
+    options = make_env(env, **{**loaded.env_options.get(env, {}), **chosen_options}).options.model_dump(mode="json")
     seeds = list(range(first_prompt, first_prompt + prompts))
     with progress_bars(progress) as show:
         trajectories = collect(
@@ -114,7 +114,7 @@ def rollout(
 def score(
     run: RunArgument,
     reference: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
-    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored a token.")] = 5,
+    top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored per token.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -148,34 +148,35 @@ def evaluate(
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
     ] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Groups, of the fixed evaluation set.")] = 32,
-    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts a group.")] = 16,
+    prompts: Annotated[int, typer.Option(min=1, help="Number of prompts of the fixed evaluation set.")] = 32,
+    rollouts: Annotated[int, typer.Option(min=1, help="Rollouts per prompt.")] = 16,
     temperature: Annotated[
-        list[float] | None, typer.Option(min=0, help="May be given more than once.", show_default="0.5 and 1")
+        list[float] | None,
+        typer.Option(min=0, help="Sampling temperature; may be repeated.", show_default="0.5 and 1"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Success of a policy on the fixed evaluation set, with its interval over prompts."""
+    """Measure the success rate of a policy on the fixed evaluation set, with an interval over prompts."""
     from actfocus_core.envs import make_env
 
-    given = key_values(option or [])
-    make_env(env, **given)
-    from actfocus_core.train.evaluate import evaluate as roll_out
+    options = key_values(option or [])
+    make_env(env, **options)
+    from actfocus_core.train.evaluate import evaluate as play_evaluation
     from actfocus_core.train.evaluate import label, summary
 
-    loaded, found = load(policy, device), {}
+    loaded, summaries = load(policy, device), {}
     with progress_bars(progress) as show:
         for t in temperature or (0.5, 1.0):
-            found[label(t)] = summary(
-                roll_out(
+            summaries[label(t)] = summary(
+                play_evaluation(
                     loaded,
                     env,
                     prompts=prompts,
                     rollouts=rollouts,
                     temperature=t,
-                    env_options=given,
+                    env_options=options,
                     on_progress=show(label(t)),
                 )
             )
@@ -185,13 +186,13 @@ def evaluate(
             "policy": loaded.name,
             "env": env,
             "fingerprint": loaded.fingerprint,
-            **{f"{t}/{name}": value for t, scores in found.items() for name, value in scores.items()},
+            **{f"{t}/{name}": value for t, scores in summaries.items() for name, value in scores.items()},
         },
     )
 
 
 def _sampler(name: str, policy: Policy, temperature: float) -> Sampler | None:
-    """The sampler of that name; None stands for the loop's own, the transformers one."""
+    """The sampler with this name; None for transformers, the default of ``collect``."""
     if name == "transformers":
         return None
     import torch

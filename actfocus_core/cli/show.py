@@ -15,15 +15,16 @@ OnProgress = Callable[[int, int], None]
 Show = Callable[[str], OnProgress]
 """phase -> on_progress(done, total)"""
 LOG_SECONDS = 10.0
-"""Between two lines of one phase in a log."""
+"""Minimum time between two lines of one phase in a log."""
 
 
 def clean(text: object) -> str:
-    """Text as one line that a terminal only shows: what would steer it, or turn its direction, is written out."""
+    """Text as one line that is safe to print: control and direction characters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def print_result(as_json: bool, result: dict[str, Any]) -> None:
+    """Print the result as one JSON object, or as one ``key: value`` line per entry."""
     if as_json:
         print(json.dumps(_finite(result), allow_nan=False))
         return
@@ -32,7 +33,7 @@ def print_result(as_json: bool, result: dict[str, Any]) -> None:
 
 
 def _finite(value: object) -> object:
-    """JSON has no NaN: what could not be computed is null."""
+    """The value with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}
     if isinstance(value, list):
@@ -41,6 +42,7 @@ def _finite(value: object) -> object:
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table whose first column is aligned left and whose other columns are aligned right."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -51,17 +53,19 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(Text(clean(column)), justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
-    # Numbers are never cut: a line may be longer than the terminal is wide.
+    # Numbers are never truncated, so a line may be longer than the terminal is wide.
     console = Console()
     widest = Console(width=10_000).measure(table).maximum
     Console(width=max(console.width, widest)).print(table)
 
 
 def plain(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` decimals, or a dash if there is no finite number."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def percent(value: float) -> str:
+    """A fraction as a percentage, or a dash if it is not finite."""
     return f"{value:.1%}" if math.isfinite(value) else "-"
 
 
@@ -72,7 +76,7 @@ def _json_lines(phase: str) -> OnProgress:
 
 
 def _log_lines(phase: str) -> OnProgress:
-    """A line with the time when the phase ends, and now and then before."""
+    """Print a line with the time at the end of the phase, and every LOG_SECONDS before."""
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -86,9 +90,9 @@ def _log_lines(phase: str) -> OnProgress:
 
 @contextmanager
 def progress_bars(mode: str, files: bool = False) -> Iterator[Show]:
-    """Yields a function: phase -> callback(done, total); ``files``: what is counted is bytes.
+    """Context manager that yields a function: phase -> callback(done, total).
 
-    ``mode``: bar; jsonl, for programs; lines, for logs; none.
+    ``mode``: bar; jsonl, for programs; lines, for logs; none. ``files``: the counts are bytes.
     """
     if mode != "bar":
         yield {"jsonl": _json_lines, "lines": _log_lines}.get(mode, lambda phase: lambda done, total: None)
@@ -104,7 +108,7 @@ def progress_bars(mode: str, files: bool = False) -> Iterator[Show]:
     )
 
     console = Console(stderr=True)
-    # Where stderr is no terminal a bar would only stand beside the one line of an error.
+    # If stderr is not a terminal, a bar would only clutter the one line of an error.
     with Progress(
         TextColumn("{task.description:>10}"),
         BarColumn(),

@@ -10,6 +10,8 @@ import typer
 
 from actfocus_core.cli.base import app
 from actfocus_core.cli.options import (
+    Alpha,
+    Beta,
     Catalogue,
     Json,
     ProgressMode,
@@ -28,24 +30,25 @@ def train(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a run that was stopped or killed; of "
-            "the options below only --steps and --time-budget count.",
+            help="Resume a run that was stopped or killed; of the options below, only --steps and --time-budget apply.",
             show_default=False,
         ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="quick, paper, or a row of the paper such as sokoban-3B, "
-            "which names environment and model; the options below change it.",
-            show_default="quick for what comes with the package, else paper",
+            help="quick, paper, or a row of the paper's table such as sokoban-3B, which sets environment and model; "
+            "the options below override it.",
+            show_default="quick for the embedded models, else paper",
         ),
     ] = None,
-    algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Where the advantages come from.")] = "grpo",
+    algorithm: Annotated[Literal["grpo", "ppo"], typer.Option(help="Algorithm that estimates advantages.")] = "grpo",
     scheme: Annotated[str, typer.Option(help="The credit scheme.")] = "actfocus",
-    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the scheme's own.")] = None,
-    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the scheme's own.")] = None,
-    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    signal: Annotated[
+        str | None, typer.Option(help="energy, entropy, nll, shift.", show_default="the scheme's default")
+    ] = None,
     env: Annotated[str, typer.Option(help="The environment.")] = "frozen_lake",
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the environment.")
@@ -56,47 +59,45 @@ def train(
     ] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the preset's")] = None,
     time_budget: Annotated[
-        float | None, typer.Option(min=1, help="Seconds at most.", show_default="the preset's")
+        float | None, typer.Option(min=1, help="Maximum duration in seconds.", show_default="the preset's")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling and the mini-batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampling and mini-batches.")] = 0,
     sampler: Annotated[
-        Literal["transformers", "vllm"], typer.Option(help="What plays the episodes; vllm is an extra.")
+        Literal["transformers", "vllm"], typer.Option(help="Inference engine of the rollouts; vllm is an extra.")
     ] = "transformers",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any other field of the training config, for instance lr=1e-4."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Another field of the training config, for instance lr=1e-4."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Train a policy by PPO or GRPO with a credit scheme; Ctrl-C ends it after the step it is in."""
+    """Train a policy by PPO or GRPO with a credit scheme; Ctrl-C stops after the current step."""
     from actfocus_core.policy.loading import NAMES
     from actfocus_core.runs import free_path
     from actfocus_core.train import TrainConfig, read_status
-    from actfocus_core.train import preset as values_of
-    from actfocus_core.train import resume as go_on
-    from actfocus_core.train import train as begin
+    from actfocus_core.train import preset as preset_values
+    from actfocus_core.train import resume as resume_training
+    from actfocus_core.train import train as start_training
     from actfocus_core.train.presets import ROWS
 
     if resume is None:
         env, model = ROWS.get(preset or "", (env, model))
-        given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+        params = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
         limits: dict[str, float | None] = {
             k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None
         }
         if steps is not None and time_budget is None:
             limits["time_budget"] = None
-        start = values_of(preset or ("quick" if model in NAMES else "paper"), env, algorithm, model)
-        options = {**start.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
+        values = preset_values(preset or ("quick" if model in NAMES else "paper"), env, algorithm, model)
+        options = {**values.get("env_options", {}), **key_values(option or []), **catalogue_option(env, catalogue)}
         config = TrainConfig.of(
             **{
-                **start,
+                **values,
                 "env_options": options,
                 "scheme": scheme,
-                "scheme_params": given,
+                "scheme_params": params,
                 "seed": seed,
                 "device": device,
                 "sampler": sampler,
@@ -108,7 +109,7 @@ def train(
         if out.exists():
             raise ActFocusError(f"{out}: already exists; choose another name for the run")
     elif out is not None:
-        raise ActFocusError(f"--out {out}: a resumed run stays in its folder; leave --out or --resume away")
+        raise ActFocusError(f"--out {out}: a resumed run stays in its folder; omit --out or --resume")
     spare_a_core()
     if resume is None:
         from actfocus_core.train.sizing.throughput import warning
@@ -128,9 +129,9 @@ def train(
 
         if resume is None:
             assert out is not None  # the option or a free path
-            run = begin(config, out, report)
+            run = start_training(config, out, report)
         else:
-            run = go_on(resume, steps, time_budget, report, warn)
+            run = resume_training(resume, steps, time_budget, report, warn)
     rows, status = run.metrics()[0], read_status(run.path)
     first, last = ({k: v for k, v in row.items() if k.startswith("eval/")} for row in (rows[0], rows[-1]))
     print_result(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from actfocus_core.cli.base import app
 from actfocus_core.cli.options import (
+    Alpha,
+    Beta,
     Json,
     ProgressMode,
     RunArgument,
@@ -18,7 +20,8 @@ from actfocus_core.cli.options import (
     spare_a_core,
     step_of,
 )
-from actfocus_core.cli.show import OnProgress, Show, clean, percent, plain, print_result, print_table, progress_bars
+from actfocus_core.cli.show import OnProgress, Show, print_result, print_table, progress_bars
+from actfocus_core.cli.whatif_tables import TABLES, branch_table, edit_table, replay_table, request_line
 from actfocus_core.errors import ActFocusError
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 TrajectoryArgument = Annotated[str, typer.Argument(help="A trajectory's id.", show_default=False)]
 Rebuild = Annotated[
     bool,
-    typer.Option("--rebuild", help="Where the checkpoint before is not kept, do the steps since the last one again."),
+    typer.Option("--rebuild", help="If the preceding checkpoint is not stored, repeat the steps since the last one."),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda.", show_default="the run's")]
 
@@ -36,27 +39,33 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda.", show_defaul
 @app.command()
 def replay(
     run: RunArgument,
-    step: Annotated[int | None, typer.Option(min=0, help="The update to take again.", show_default="the last")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="Training step whose update is replayed.", show_default="the last")
+    ] = None,
     schemes: Annotated[
-        str, typer.Option(help="Names, with commas between them; own is the run's.")
+        str, typer.Option(help="Comma-separated names of schemes; own is the run's scheme.")
     ] = "own,uniform,actfocus",
-    alpha: Annotated[float | None, typer.Option(min=0, max=1, help="Instead of the schemes' own.")] = None,
-    beta: Annotated[float | None, typer.Option(min=0, help="Instead of the schemes' own.")] = None,
-    signal: Annotated[str | None, typer.Option(help="energy, entropy, nll, shift.")] = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    signal: Annotated[
+        str | None, typer.Option(help="energy, entropy, nll, shift.", show_default="the scheme's default")
+    ] = None,
     match: Annotated[
         Literal["rate", "norm"],
-        typer.Option(help="rate: one learning rate for all. norm: gradients as long as the first scheme's."),
+        typer.Option(
+            help="rate: the same learning rate for all schemes. norm: gradients scaled to the norm of the first scheme's."
+        ),
     ] = "rate",
-    evaluate: Annotated[int, typer.Option(min=0, help="Prompts of the evaluation set to play before and after.")] = 0,
+    evaluate: Annotated[
+        int, typer.Option(min=0, help="Prompts of the evaluation set to play before and after the update.")
+    ] = 0,
     rebuild: Rebuild = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="For a run that was not trained: its own model and a fresh optimiser.")
+        bool, typer.Option("--fresh", help="For a run without training: use its model and a new optimizer.")
     ] = False,
     group: Annotated[
         list[str] | None,
-        typer.Option(
-            help="With --fresh: a group to update on; may be given more than once.", show_default="the step's first"
-        ),
+        typer.Option(help="With --fresh: a group to update on; may be repeated.", show_default="the step's first"),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -68,25 +77,26 @@ def replay(
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Take one stored update again under several schemes: what each changes in every token's log-prob."""
+    """Replay one stored update under several schemes, and compare the changes of every token's log-prob."""
     from actfocus_core.credit import get_scheme
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
     step = step_of(opened, step)
-    wanted = names_in(schemes)
-    own = opened.metadata.scheme or "uniform"
-    names = [own if name == "own" else name for name in wanted]
-    given = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
+    run_scheme = opened.metadata.scheme or "uniform"
+    names = [run_scheme if name == "own" else name for name in names_in(schemes)]
+    values = {k: v for k, v in (("alpha", alpha), ("beta", beta), ("signal", signal)) if v is not None}
     params = (
-        {name: {k: v for k, v in given.items() if k in get_scheme(name).defaults} for name in names} if given else None
+        {name: {k: v for k, v in values.items() if k in get_scheme(name).defaults} for name in names}
+        if values
+        else None
     )
     spare_a_core()
-    from actfocus_core.counterfactual.replay import replay as take_again
+    from actfocus_core.counterfactual.replay import replay as replay_update
     from actfocus_core.counterfactual.store import store
 
     with progress_bars(progress) as show:
-        what = take_again(
+        what = replay_update(
             opened,
             step,
             names,
@@ -103,7 +113,7 @@ def replay(
     store(opened, what)
     if json_:
         return _print_json(opened, what)
-    _replay_table(what)
+    replay_table(what)
 
 
 @app.command()
@@ -111,18 +121,22 @@ def branch(
     run: RunArgument,
     trajectory: TrajectoryArgument,
     turn: Annotated[
-        int | None, typer.Option(min=0, help="The turn to answer again, from 0.", show_default=False)
+        int | None, typer.Option(min=0, help="The turn to branch from, counted from 0.", show_default=False)
     ] = None,
     token: Annotated[
-        int | None, typer.Option(min=0, help="Only from this token of the stream on.", show_default=False)
+        int | None, typer.Option(min=0, help="The token of the stream to branch from.", show_default=False)
     ] = None,
-    rollouts: Annotated[int, typer.Option(min=1, help="How often.")] = 8,
-    action: Annotated[str | None, typer.Option(help="The turn's answer says this: Left, or Left || Up.")] = None,
-    text: Annotated[str | None, typer.Option(help="The reply says this, or goes on with this at --token.")] = None,
+    rollouts: Annotated[int, typer.Option(min=1, help="Number of rollouts.")] = 8,
+    action: Annotated[
+        str | None, typer.Option(help="Answer of the turn instead of a sampled one: Left, or Left || Up.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Text of the reply, or its continuation at --token, instead of sampled text.")
+    ] = None,
     end: Annotated[
         bool | None,
         typer.Option(
-            help="The turn ends after the text, or the policy writes on.", show_default="ends without --token"
+            help="End the turn after the text, or let the policy continue it.", show_default="--end without --token"
         ),
     ] = None,
     common_random_numbers: Annotated[
@@ -130,16 +144,16 @@ def branch(
         typer.Option(
             "--common-random-numbers",
             "--same-dice",
-            help="The environment draws the random numbers of the stored trajectory.",
+            help="Use the environment's random numbers of the stored trajectory.",
         ),
     ] = False,
-    temperature: Annotated[float, typer.Option(min=0, help="Of the sampling.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="Sampling temperature.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Sampling seed.")] = 0,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Who answers: tiny, smollm2, a model folder such as RUN/policy, or a hub id.",
-            show_default="the one that sampled",
+            help="The policy that continues: tiny, smollm2, a model folder such as RUN/policy, or a hub id.",
+            show_default="the policy that sampled the trajectory",
         ),
     ] = None,
     rebuild: Rebuild = False,
@@ -147,22 +161,22 @@ def branch(
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Play a trajectory on from one of its turns or tokens: the tree of what might have come."""
+    """Sample continuations of a trajectory from one of its turns or tokens, as a tree of outcomes."""
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
     stored = opened.trajectory(trajectory)
     spare_a_core()
-    from actfocus_core.counterfactual.branch import branch as play_on
+    from actfocus_core.counterfactual.branch import branch as sample_branches
     from actfocus_core.counterfactual.history import policy_before
     from actfocus_core.counterfactual.store import store
 
-    who = load(policy, device or "auto") if policy else policy_before(opened, stored.step, rebuild, device)
+    loaded = load(policy, device or "auto") if policy else policy_before(opened, stored.step, rebuild, device)
     with progress_bars(progress) as show:
-        what = play_on(
+        what = sample_branches(
             opened,
             trajectory,
-            who,
+            loaded,
             turn,
             token=token,
             rollouts=rollouts,
@@ -177,55 +191,59 @@ def branch(
     store(opened, what)
     if json_:
         return _print_json(opened, what)
-    _branch_table(what)
+    branch_table(what)
 
 
 @app.command()
 def edit(
     run: RunArgument,
     trajectory: TrajectoryArgument,
-    text: Annotated[str, typer.Option(help="What stands there instead.", show_default=False)],
+    text: Annotated[str, typer.Option(help="The replacement text.", show_default=False)],
     turn: Annotated[
         int | None, typer.Option(min=0, help="The turn whose reply is replaced.", show_default=False)
     ] = None,
     tokens: Annotated[
         str | None,
-        typer.Option(metavar="FIRST:END", help="The tokens of the stream to replace instead.", show_default=False),
+        typer.Option(
+            metavar="FIRST:END",
+            help="The tokens of the stream to replace instead of a whole reply.",
+            show_default=False,
+        ),
     ] = None,
-    schemes: Annotated[str, typer.Option(help="Names, with commas between them.")] = "uniform,actfocus",
+    schemes: Annotated[str, typer.Option(help="Comma-separated names of schemes.")] = "uniform,actfocus",
     reference: Annotated[
         str | None, typer.Option(help="tiny, smollm2, a model folder, or a hub id.", show_default="the run's model")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     json_: Json = False,
 ) -> None:
-    """Put other words into a trajectory: the reference scores it again, weights and credit follow."""
+    """Replace text in a trajectory; the reference scores it again, and weights and credit are recomputed."""
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
     opened.trajectory(trajectory)
     name = reference or opened.metadata.reference
     if not name:
-        raise ActFocusError(f"{run}: its run.json names no model; give one with --reference")
+        raise ActFocusError(f"{run}: its run.json names no model; choose one with --reference")
     span = _span(tokens) if tokens else None
-    who = load(name, device)
-    from actfocus_core.counterfactual.edit import edit as put
+    loaded = load(name, device)
+    from actfocus_core.counterfactual.edit import edit as edit_trajectory
     from actfocus_core.counterfactual.store import store
 
-    what = put(opened, trajectory, text, who, turn=turn, span=span, schemes=names_in(schemes))
+    what = edit_trajectory(opened, trajectory, text, loaded, turn=turn, span=span, schemes=names_in(schemes))
     store(opened, what)
     if json_:
         return _print_json(opened, what)
-    _edit_table(what)
+    edit_table(what)
 
 
 @app.command()
 def whatif(
     run: RunArgument,
-    id: Annotated[str | None, typer.Argument(help="One of them, in full.", show_default=False)] = None,
+    id: Annotated[str | None, typer.Argument(help="The what-if to show in full.", show_default=False)] = None,
     json_: Json = False,
 ) -> None:
-    """List a run's replays, branches and edits, or show one."""
+    """List a run's replays, branches and edits (what-ifs), or show one."""
     from actfocus_core.counterfactual.store import listing
     from actfocus_core.counterfactual.store import load as find
     from actfocus_core.runs import Run
@@ -233,14 +251,14 @@ def whatif(
     opened = Run.open(run)
     if id is not None:
         what = find(opened, id)
-        return _print_json(opened, what) if json_ else _TABLES[what.kind](what)
+        return _print_json(opened, what) if json_ else TABLES[what.kind](what)
     rows = listing(opened)
     if json_:
         return print_result(True, {"run": str(opened.path), "whatif": rows})
     print_table(
         f"{len(rows)} what-ifs of {opened.path}",
-        ["id", "made", "asked"],
-        [[row["id"], row["created"], _asked(row["request"])] for row in rows],
+        ["id", "created", "request"],
+        [[row["id"], row["created"], request_line(row["request"])] for row in rows],
     )
 
 
@@ -255,16 +273,8 @@ def _print_json(run: Run, what: WhatIf) -> None:
     )
 
 
-def _asked(request: dict[str, Any]) -> str:
-    hidden = ("policy", "reference", "params", "temperature", "seed", "settings")
-    shown = {k: v for k, v in request.items() if k not in hidden and v is not None and v is not False}
-    if shown.get("schemes") and isinstance(shown["schemes"][0], dict):
-        shown["schemes"] = [one["scheme"] for one in shown["schemes"]]
-    return ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in shown.items())
-
-
 def _by_phase(show: Show) -> Callable[[str, int, int], None]:
-    """One bar a phase."""
+    """A progress callback that shows one bar per phase."""
     bars: dict[str, OnProgress] = {}
 
     def report(phase: str, done: int, total: int) -> None:
@@ -278,118 +288,5 @@ def _by_phase(show: Show) -> Callable[[str, int, int], None]:
 def _span(text: str) -> tuple[int, int]:
     first, _, end = text.partition(":")
     if not (first.isdecimal() and end.isdecimal()):
-        raise ActFocusError(f"--tokens {text!r}: give FIRST:END, for instance 120:125; END is not part of it")
+        raise ActFocusError(f"--tokens {text!r}: must be FIRST:END, for instance 120:125, with END exclusive")
     return int(first), int(end)
-
-
-def _replay_table(what: WhatIf) -> None:
-    found, rows = what.result, []
-    for i, row in enumerate(found["updates"]):
-        change = row["change"]
-        rows.append(
-            [
-                row["scheme"] + (" (own)" if row["own"] else ""),
-                plain(row["gradient_norm"]),
-                plain(row["update_norm"]),
-                plain(found["cosine_gradient"][0][i]),
-                plain(found["cosine_update"][0][i]),
-                *(plain(change[kind][sign]["mean"], 4) for kind in ("action", "reasoning") for sign in ("up", "down")),
-                "-" if row["reproduced"] is None else f"{row['reproduced']:.1g}",
-            ]
-        )
-    print_table(
-        f"Step {what.request['step']} taken again, {found['trajectories']} trajectories; mean change of log-prob "
-        "where the advantage is above and below 0; cosines with the first",
-        [
-            "scheme",
-            "gradient",
-            "update",
-            "cos gradient",
-            "cos update",
-            "action +",
-            "action -",
-            "reasoning +",
-            "reasoning -",
-            "off checkpoint",
-        ],
-        rows,
-    )
-    for row in found["updates"]:
-        if score := row.get("evaluation"):
-            print(
-                f"{row['scheme']}: success {percent(found['before']['success'])} -> {percent(score['success'])}, gain "
-                f"{plain(score['gain'])} [{plain(score.get('gain_low'))}, {plain(score.get('gain_high'))}]"
-            )
-    _foot(what)
-
-
-def _branch_table(what: WhatIf) -> None:
-    found, rows = what.result, []
-
-    def walk(nodes: list[dict[str, Any]], depth: int) -> None:
-        for node in nodes:
-            low, high = node["to_go"]["low"], node["to_go"]["high"]
-            exact = node["optimal"] or {}
-            rows.append(
-                [
-                    "  " * depth + (" || ".join(node["actions"]) or "(nothing)"),
-                    str(node["count"]),
-                    f"{plain(node['to_go']['mean'])} [{plain(low)}, {plain(high)}]",
-                    percent(node["success"]["rate"]),
-                    plain(exact.get("turn")),
-                    plain(exact.get("after")),
-                ]
-            )
-            if depth < 2:
-                walk(node["children"], depth + 1)
-
-    walk(found["tree"], 0)
-    print_table(
-        f"{what.request['trajectory']} from turn {what.request['turn']} on, {found['return']['n']} times",
-        ["actions", "times", "return from there [95 %]", "success", "Q*", "V* after"],
-        rows,
-    )
-    own = found["original"]
-    print(
-        f"stored: {clean(' || '.join(own['actions'])) or '(nothing)'}, return from there {plain(own['to_go'])}; "
-        f"perfect play {plain((found['optimal'] or {}).get('value'))}; all: {plain(found['to_go']['mean'])} "
-        f"[{plain(found['to_go']['low'])}, {plain(found['to_go']['high'])}], success {percent(found['success']['rate'])}"
-    )
-    _foot(what)
-
-
-def _edit_table(what: WhatIf) -> None:
-    found = what.result
-    print(f"{found['replaced']!r} -> {found['text']!r}, tokens {found['span']} -> {found['new_span']}")
-    for part, (before, after) in found["energy"].items():
-        print(
-            f"mean energy of the {'edited span' if part == 'span' else 'tokens after it'}: {plain(before)} -> {plain(after)}"
-        )
-    rows = [
-        [
-            name,
-            *(
-                f"{percent(row['share'][0].get(k) or 0)} -> {percent(row['share'][1].get(k) or 0)}"
-                for k in ("reasoning", "action", "format")
-            ),
-            " -> ".join("-" if c is None else f"{c:.3g}" for c in row["credit"]),
-        ]
-        for name, row in found["schemes"].items()
-        if not row["missing"]
-    ]
-    print_table(
-        "Share of the trajectory's weight, and its credit", ["scheme", "reasoning", "action", "format", "|c|"], rows
-    )
-    for name, row in found["schemes"].items():
-        if row["missing"]:
-            print(f"unavailable: {name}: no {', '.join(row['missing'])}")
-    _foot(what)
-
-
-def _foot(what: WhatIf) -> None:
-    for badge in what.result.get("badges", []):
-        print(f"note: {clean(badge)}")
-    print(what.id)
-
-
-_TABLES = {"replay": _replay_table, "branch": _branch_table, "edit": _edit_table}

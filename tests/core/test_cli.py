@@ -136,7 +136,7 @@ def test_diagnose_under_eight_groups_says_why_there_is_no_rho(made):
         (["train", "--set", "lr"], "--set 'lr'"),
         (["train", "--steps", "0"], "--steps"),
         (["train", "--resume", "nowhere"], "no such run"),
-        (["train", "--resume", "nowhere", "--out", "there"], "leave --out or --resume away"),
+        (["train", "--resume", "nowhere", "--out", "there"], "omit --out or --resume"),
         (["eval", "no-such-model"], "no such policy"),
         (["eval", "--env", "chess"], "unknown environment 'chess'"),
         (["fly"], "fly"),

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actfocus_core.cli.whatif import _TABLES as TABLES
-from actfocus_core.cli.whatif import _asked
+from actfocus_core.cli.whatif_tables import TABLES, request_line
 from actfocus_core.counterfactual import store as whatif
 from actfocus_core.interop.recipes import setting_of
 from actfocus_core.runs import Run
@@ -236,7 +235,7 @@ def answers() -> None:
     run = opened()
     if run is None:
         return
-    [_asked(row["request"]) for row in answered(lambda: whatif.listing(run)) or []]
+    [request_line(row["request"]) for row in answered(lambda: whatif.listing(run)) or []]
     what = answered(
         lambda: whatif.load(run, next((base() / "r/whatif").glob("*.parquet"), Path("branch-000000000000")).stem)
     )
