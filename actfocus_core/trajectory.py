@@ -1,14 +1,14 @@
-"""The one data model: a trajectory is a flat stream of token ids with parallel arrays.
+"""The data model: a trajectory is a flat sequence of token ids with parallel per-token arrays.
 
-Invariants, checked at construction:
+Conventions (lengths are checked at construction):
 
 * every per-token array has the length T of ``token_ids``;
-* a value at index t describes the prediction *of* token t (from the logits at t-1);
+* a value at index t describes the prediction of token t, from the logits at t - 1;
 * NaN means not scored, 0 means scored and zero;
-* ``texts[t]`` is what token t adds to the text: joined, they are the dialogue exactly
-  as it was fed to the policy. Nothing is ever decoded and encoded again.
+* ``texts[t]`` is the text that token t adds; concatenated they are the dialogue exactly as the policy read it. Text is never
+  decoded and encoded again.
 
-A ``Trajectory`` is one segment: one context that was sampled into. A rollout has one or more of them (branches,
+A ``Trajectory`` is one segment: one context in which tokens were sampled. A rollout has one or more segments (branches,
 sub-agents, compacted or rebuilt contexts), which share ``group`` and ``rollout_id``.
 """
 
@@ -28,57 +28,57 @@ from actfocus_core.errors import ActFocusError
 
 
 class TokenKind(IntEnum):
-    """Who wrote a token, and what for (method.md section 1; TEMPLATE and FORMAT are ours)."""
+    """The origin and role of a token (method.md section 1; TEMPLATE and FORMAT are ours)."""
 
     SYSTEM = 0
     """The task description."""
     USER = 1
     """An observation of the environment."""
     TEMPLATE = 2
-    """The chat template: role headers, separators, a forced opener; never sampled."""
+    """The chat template: role headers, separators, a forced opening tag; never sampled."""
     REASONING = 3
     """Sampled, strictly inside ``<think>`` ... ``</think>``."""
     ACTION = 4
     """Sampled, strictly inside a well-formed ``<answer>`` ... ``</answer>``."""
     FORMAT = 5
-    """Sampled, anything else: the tags, white space, end of turn, malformed answers."""
+    """Sampled, everything else: tags, white space, end of turn, malformed answers."""
 
 
 RESPONSE_KINDS = (TokenKind.REASONING, TokenKind.ACTION, TokenKind.FORMAT)
 
 
 def response_mask(kinds: np.ndarray) -> np.ndarray:
-    """True where the policy sampled the token, so where it enters the loss. Any shape."""
+    """True for tokens the policy sampled; for kinds of any shape."""
     return np.asarray(kinds) >= TokenKind.REASONING
 
 
 RECORDED = {
     "trainer_logprob": "log-prob of the token under the trainer's weights, before the update",
-    "advantage": "the advantage the trainer gave it",
-    "importance_ratio": "probability under the trainer's weights over that under the sampler's",
-    "mismatch_kl": "KL between the sampler and the trainer on the same weights, estimated at the token",
+    "advantage": "advantage assigned by the trainer",
+    "importance_ratio": "probability under the trainer divided by that under the sampler",
+    "mismatch_kl": "KL between sampler and trainer with the same weights, estimated at the token",
     "loss_weight": "factor on the token's term of the loss",
-    "clipped": "1 where the clipping of the ratio cut the gradient, else 0",
-    "masked": "1 where the trainer took the token out of the loss, else 0",
+    "clipped": "1 where clipping of the ratio zeroed the gradient, else 0",
+    "masked": "1 where the trainer excluded the token from the loss, else 0",
     "teacher_logprob": "log-prob of the token under a teacher",
-    "value": "the critic's value before the token",
+    "value": "value of the critic before the token",
     "entropy": "entropy of the trainer's distribution, nats",
 }
-"""The streams of ``Trajectory.recorded``: name -> what a trainer means by it."""
+"""The streams of ``Trajectory.recorded``: name -> meaning."""
 
 
 class Parent(NamedTuple):
-    """Where a segment grew from."""
+    """The origin of a segment."""
 
     segment: int
-    """number of an earlier segment of the rollout"""
+    """index of an earlier segment of the rollout"""
     token: int
-    """how many tokens both begin with: the parent's first ``token`` tokens are also this segment's. 0 for a context that
-    shares nothing with it, such as a sub-agent's or a compacted one"""
+    """length of the common prefix: the first ``token`` tokens of the parent are also those of this segment. 0 for a context
+    without a common prefix, such as that of a sub-agent or a compacted one"""
 
 
 class Component(NamedTuple):
-    """One component of a reward; it adds ``score * weight``."""
+    """A component of the reward, which contributes ``score * weight``."""
 
     score: float
     """NaN: not scored"""
@@ -87,47 +87,47 @@ class Component(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether what it adds is known."""
+        """Whether the contribution is known."""
         return math.isfinite(self.score) and math.isfinite(self.weight)
 
 
 def check_columns(columns: object, where: str) -> None:
-    """Raises ActFocusError where these are not names with scalars of JSON, which UTF-8 and JSON can write."""
-    what = f"{where}: columns must be an object of text, true, false, null and finite numbers"
+    """Raise ActFocusError if ``columns`` is not a dictionary of JSON scalars that can be encoded as UTF-8."""
+    required = f"{where}: columns must be an object of text, true, false, null and finite numbers"
     if not isinstance(columns, dict):
-        raise ActFocusError(f"{what}, and it is none")
+        raise ActFocusError(f"{required}, not {type(columns).__name__}")
     for name, value in columns.items():
         scalar = isinstance(value, (str, bool, int, NoneType)) or (isinstance(value, float) and math.isfinite(value))
         if not isinstance(name, str) or not scalar:
-            raise ActFocusError(f"{what}; {str(name)[:40]!r} is not")
+            raise ActFocusError(f"{required}; {str(name)[:40]!r} is not")
     try:
         "".join(text for pair in columns.items() for text in pair if isinstance(text, str)).encode("utf-8")
     except UnicodeEncodeError:
-        raise ActFocusError(f"{what}; one holds half of a surrogate pair") from None
+        raise ActFocusError(f"{required}; one contains an unpaired surrogate") from None
 
 
 @dataclass
 class Turn:
-    """One exchange: what the policy read, what it wrote, what the environment made of it."""
+    """One exchange: the observation, the response of the policy, and the result in the environment."""
 
     observation: str
     response: str
     actions: list[str]
-    """The actions carried out, in the environment's own spelling."""
+    """The executed actions, as the environment spells them."""
     valid: bool
-    """A well-formed answer whose actions were all legal."""
+    """Whether the answer was well formed and all its actions legal."""
     reward: float
     penalty: float
     state_key: str
-    """Identifies the state *before* the actions; equal states have equal keys."""
+    """Identifies the state before the actions; equal states have equal keys."""
     state: dict[str, Any]
-    """What ``env.restore`` needs to return to the state before the actions. JSON."""
+    """Argument of ``env.restore`` for the state before the actions. JSON."""
     messages: Any = None
-    """The messages the policy read and wrote in this turn, as the file has them. JSON, or None where it has none."""
+    """The messages the policy read and wrote in this turn, as in the source file. JSON or None."""
     tools: Any = None
-    """The tools that were offered. JSON or None"""
+    """The available tools. JSON or None."""
     calls: Any = None
-    """The tool calls the reply made, with their results where these are known. JSON or None"""
+    """The tool calls of the reply, with their results if known. JSON or None."""
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Alternatives:
 
 @dataclass
 class Trajectory:
-    """One segment of a rollout of a prompt. Shapes and meanings: the module's docstring."""
+    """One segment of a rollout of a prompt; see the conventions in the module docstring."""
 
     id: str
     token_ids: np.ndarray
@@ -152,58 +152,57 @@ class Trajectory:
     kinds: np.ndarray
     """uint8 [T], values of TokenKind"""
     turns: np.ndarray
-    """int16 [T], the turn a token belongs to, -1 before the first"""
+    """int16 [T], the turn of each token, -1 before the first turn"""
     logprobs: np.ndarray
     """float32 [T], log-prob of the sampled token under the rollout policy (temperature 1);
     NaN for tokens that were not sampled"""
     texts: list[str]
-    """T strings; see the module's docstring"""
+    """T strings; see the module docstring"""
     turn_records: list[Turn] = field(default_factory=list)
     signals: dict[str, np.ndarray] = field(default_factory=dict)
-    """name -> float32 [T]: ``entropy`` from the rollout, ``ref_energy``, ``ref_entropy``,
-    ``ref_logprob`` from a reference model"""
+    """name -> float32 [T]: ``entropy`` from the rollout; ``ref_energy``, ``ref_entropy`` and ``ref_logprob`` from a reference
+    model"""
     alternatives: Alternatives | None = None
     group: str = ""
-    """The prompt this is a rollout of; statistics are per group and count each rollout once."""
+    """Name of the prompt; statistics are per group and count each rollout once."""
     env: str = ""
     seed: int = 0
     rollout: int = 0
     step: int = 0
     model: str = ""
     reward: float = 0.0
-    """NaN: unknown. The total of ``rewards`` where these are given"""
+    """NaN: unknown. The total of ``rewards``, if these are given"""
     penalty: float = 0.0
     success: bool | None = None
     """None: unknown"""
     terminated: bool = False
     """The environment ended the episode."""
     truncated: bool = False
-    """It was cut: the action budget, the last turn, or the model's context was spent."""
+    """Whether it was cut off because the action budget, the number of turns or the context was exhausted."""
     columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
-    """What else a file it was imported from had; numbers are finite"""
+    """Additional columns of the imported file; numbers are finite"""
     rollout_id: str = ""
-    """Trajectories of one group with the same one are segments of one rollout, which statistics count once; empty: a
-    rollout of its own"""
+    """Equal, within a group, for the segments of one rollout, which statistics count once; empty: a rollout with one segment"""
     segment: int = 0
-    """The number of this segment in its rollout; segments are numbered in the order they were begun"""
+    """Index of this segment in its rollout, in the order in which the segments began"""
     parent: Parent | None = None
-    """Where this segment grew from; None: from nothing. A pair (segment, token) is taken too"""
+    """Origin of this segment, or None; a tuple (segment, token) is accepted"""
     agent: str = ""
-    """Who sampled it, where several agents take part"""
+    """The agent that sampled it, if there are several"""
     trainable: bool = True
-    """False: an agent that is not trained, such as a judge. It is shown; statistics and the loss leave it out"""
+    """False for an agent that is not trained, such as a judge: it is displayed, but excluded from statistics and loss"""
     in_loss: np.ndarray | None = None
-    """bool [T], the trainer's own loss mask; None: not recorded, then all sampled tokens (see ``loss_mask``)"""
+    """bool [T], the loss mask of the trainer; None: not recorded, all sampled tokens (see ``loss_mask``)"""
     recorded: dict[str, np.ndarray] = field(default_factory=dict)
-    """name -> float32 [T]: streams of RECORDED that a trainer wrote; NaN = not recorded"""
+    """name -> float32 [T]: streams of RECORDED written by a trainer; NaN: not recorded"""
     policy_version: np.ndarray | None = None
-    """int32 [T], which version of the weights sampled the token, -1 where none did or it is not known; None: not recorded"""
+    """int32 [T], the version of the weights that sampled each token, -1 if not sampled or unknown; None: not recorded"""
     rewards: dict[str, Component] = field(default_factory=dict)
-    """name -> (score, weight); a pair is taken too"""
+    """name -> (score, weight); tuples are accepted"""
     error: str = ""
-    """What ended it abnormally; empty: nothing did"""
+    """The error that ended the rollout; empty: none"""
     stop_reason: str = ""
-    """Why sampling ended, in the words of whoever sampled; empty: not recorded"""
+    """Why sampling ended, as reported by the sampler; empty: not recorded"""
 
     def __post_init__(self) -> None:
         self.token_ids = np.asarray(self.token_ids, np.int32)
@@ -225,7 +224,7 @@ class Trajectory:
         unknown = next((name for name in self.recorded if name not in RECORDED), None)
         if unknown is not None:
             raise ActFocusError(
-                f"trajectory {self.id}: recorded has the stream {str(unknown)[:40]!r}; it may have {', '.join(RECORDED)}"
+                f"trajectory {self.id}: unknown stream {str(unknown)[:40]!r} in recorded; allowed: {', '.join(RECORDED)}"
             )
         arrays: dict[str, Sized] = {
             "kinds": self.kinds,
@@ -240,7 +239,7 @@ class Trajectory:
         for name, array in arrays.items():
             if len(array) != len(self):
                 raise ActFocusError(
-                    f"trajectory {self.id}: {name} has {len(array)} values for {len(self)} tokens; they must be as many"
+                    f"trajectory {self.id}: {name} has {len(array)} values for {len(self)} tokens; the lengths must be equal"
                 )
         if len(self) and self.kinds.max() > max(TokenKind):
             raise ActFocusError(
@@ -259,8 +258,8 @@ class Trajectory:
         self.parent = Parent(*self.parent)
         if not 0 <= self.parent.segment < self.segment or not 0 <= self.parent.token <= len(self):
             raise ActFocusError(
-                f"trajectory {self.id}: parent is {tuple(self.parent)}; it must be (an earlier segment than {self.segment}, "
-                f"how many of the {len(self)} tokens both begin with)"
+                f"trajectory {self.id}: parent is {tuple(self.parent)}; it must be (a segment below {self.segment}, "
+                f"the length of the common prefix, at most {len(self)})"
             )
 
     def _check_rewards(self) -> None:
@@ -271,12 +270,12 @@ class Trajectory:
         # Recorded totals are often rounded to float32.
         if not math.isclose(sum(parts), self.reward, abs_tol=1e-6 + 1e-5 * sum(map(abs, parts))):
             raise ActFocusError(
-                f"trajectory {self.id}: rewards add up to {sum(parts):.6g} and reward is {self.reward:.6g}; reward is "
-                "their total, or NaN where it is unknown"
+                f"trajectory {self.id}: rewards add up to {sum(parts):.6g} and reward is {self.reward:.6g}; reward must be "
+                "their total, or NaN if it is unknown"
             )
 
     def __len__(self) -> int:
-        """T, the number of tokens."""
+        """The number of tokens T."""
         return len(self.token_ids)
 
     @property
@@ -286,21 +285,21 @@ class Trajectory:
 
     @property
     def rollout_key(self) -> str:
-        """Equal, within a group, for the trajectories that are one rollout."""
+        """Equal, within a group, for the segments of one rollout."""
         return self.rollout_id or self.id
 
     @property
     def response_mask(self) -> np.ndarray:
-        """bool [T], True where the policy sampled the token."""
+        """bool [T], True for tokens the policy sampled."""
         return response_mask(self.kinds)
 
     @property
     def loss_mask(self) -> npt.NDArray[np.bool_]:
-        """bool [T], True where the token enters the loss.
+        """bool [T], True for tokens in the loss.
 
-        The sampled tokens, of these the ones in ``in_loss`` where that is recorded: a token that was not sampled has no
-        policy gradient. None of an agent that is not trained, and none of the tokens shared with ``parent``: a token is in
-        the loss once, in the segment where it was sampled.
+        These are the sampled tokens, intersected with ``in_loss`` if recorded; other tokens have no policy gradient. Excluded
+        are all tokens of an agent that is not trained, and the prefix shared with ``parent``: every token is in the loss once,
+        in the segment in which it was sampled.
         """
         mask: npt.NDArray[np.bool_] = self.response_mask & self.trainable
         if self.in_loss is not None:
@@ -311,19 +310,19 @@ class Trajectory:
 
     @property
     def kinds_in_loss(self) -> npt.NDArray[np.uint8]:
-        """uint8 [T], the kinds, with TEMPLATE for a sampled token that is not in the loss: what gives and counts credit."""
+        """uint8 [T], the kinds as credit schemes see them: TEMPLATE for a sampled token outside the loss."""
         return np.where(self.loss_mask | ~self.response_mask, self.kinds, np.uint8(TokenKind.TEMPLATE))
 
     @property
     def answered(self) -> set[int]:
-        """The turns whose reply is well formed: the demanded thinking and an answer. Others have no action tokens.
+        """The turns with a well-formed reply: the required reasoning and an answer. Other turns have no action tokens.
 
-        Whether the answer's actions are legal is another matter: ``Turn.valid``.
+        Whether the actions are legal is a separate question: ``Turn.valid``.
         """
         return {int(k) for k in self.turns[self.kinds == TokenKind.ACTION]}
 
     def text(self, kind: TokenKind | None = None, turn: int | None = None) -> str:
-        """The text of all tokens, or of those of one kind or one turn."""
+        """The text of all tokens, or of the tokens of a kind or a turn."""
         keep = np.ones(len(self), bool)
         if kind is not None:
             keep &= self.kinds == kind
@@ -332,7 +331,7 @@ class Trajectory:
         return "".join(t for t, k in zip(self.texts, keep) if k)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the tokens by kind, their numbers on hover."""
+        """HTML for notebooks: tokens coloured by kind, with their values on hover."""
         from actfocus_core.reports.token_html import trajectory_html
 
         return trajectory_html(self)

@@ -1,1 +1,1 @@
-"""What is computed of a run's rollouts: comparisons, diagnostics, scores against exact values, validation."""
+"""Analyses of the rollouts of a run: scheme comparison, diagnostics, scoring against true values, validation."""

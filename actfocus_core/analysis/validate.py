@@ -1,7 +1,7 @@
-"""What is wrong with these rollouts: checks that stream over a run and keep no trajectory.
+"""Validation of rollouts: checks that stream over a run and hold no trajectory in memory.
 
-A finding has a severity: ``error`` means training on this is wrong, ``warning`` that part of it
-is wasted or doubtful, ``info`` what could not be checked or is worth knowing.
+Findings have a severity: ``error`` means that training on these rollouts would be wrong, ``warning`` that part of them is
+wasted or doubtful, ``info`` that something could not be checked or is worth knowing.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("error", "warning", "info")
 EXAMPLES = 5
-"""Ids kept of each finding."""
-DRIFT = 0.05
-"""Nats: the mean difference of stored log-probs from a pass of the policy that is still rounding
-(bfloat16 against float32, other kernels)."""
-LEAP = 0.5
-"""Nats: the difference of a single log-prob that is no rounding any more."""
+"""Number of example ids stored per finding."""
+MEAN_DRIFT = 0.05
+"""Largest mean difference between stored and recomputed log-probs that rounding explains (bfloat16 against float32, other
+kernels), in nats."""
+MAX_DRIFT = 0.5
+"""Largest difference of a single log-prob that rounding explains, in nats."""
 _ROLE_LINE = re.compile(r"(?:^|\n)(?:system|user|tool|assistant)\n")
 _SPECIAL_TEXT = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
 
 
 @dataclass
 class Finding:
-    """One thing that is wrong, and how often."""
+    """A problem, and how often it was found."""
 
     check: str
     severity: str
     message: str
-    """What it means and what to do."""
+    """The meaning of the problem and how to correct it."""
     count: int = 0
     of: int = 0
-    """Out of how many: trajectories, or groups where the check is one of groups."""
+    """The number of trajectories checked, or of groups for a check of groups."""
     examples: list[str] = field(default_factory=list)
     """Up to EXAMPLES trajectory ids, or group names."""
 
 
 @dataclass
 class Report:
-    """What the doctor found in a run."""
+    """The findings of a run."""
 
     trajectories: int
     tokens: int
     findings: list[Finding]
-    """Errors first; of one severity the most frequent first."""
+    """Ordered by severity, errors first, and then by decreasing frequency."""
 
     @property
     def healthy(self) -> bool:
-        """No error was found."""
+        """Whether there is no finding of severity ``error``."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,62 +72,64 @@ class Report:
 
 _CHECKS = {
     "unreadable": ("error", "cannot be read: {detail}"),
-    "empty": ("error", "holds no token"),
-    "nothing-sampled": ("error", "no token was sampled, so nothing of it enters the loss: the mask is lost or wrong"),
-    "token-ids": ("error", "token ids are negative or beyond the tokenizer's vocabulary: another model's tokenizer"),
+    "empty": ("error", "has no tokens"),
+    "nothing-sampled": (
+        "error",
+        "no token is marked as sampled, so none is in the loss: the response mask is missing or wrong",
+    ),
+    "token-ids": ("error", "token ids are negative or outside the tokenizer's vocabulary: another tokenizer was used"),
     "ids-text": (
         "error",
-        "the ids do not decode to the text stored with them: another tokenizer, or text that was "
-        "cleaned up after sampling",
+        "the ids do not decode to the stored text: another tokenizer was used, or the text was cleaned up after sampling",
     ),
     "template-in-loss": (
         "error",
-        "special tokens or role headers of the chat template count as sampled, so they are "
-        "in the loss: the response mask covers more than the replies",
+        "special tokens or role headers of the chat template are marked as sampled and so in the loss: the response mask "
+        "covers more than the replies",
     ),
     "kinds-mask": (
         "error",
-        "tokens that were not sampled have a log-prob, or sampled ones lack it: the mask and the "
-        "log-probs are of different streams, or shifted",
+        "tokens that were not sampled have log-probs, or sampled tokens have none: response mask and log-probs are misaligned",
     ),
     "kinds-spans": (
         "warning",
-        "reasoning and action tokens are not where the span rule finds them: import again with "
-        "the rule of these replies (--spans)",
+        "reasoning and action tokens do not match the span rule: import again with the rule for these replies (--spans)",
     ),
-    "turn-order": ("error", "turn numbers go down along the stream or have no turn record"),
-    "logprob-value": ("error", "log-probs are above 0 or infinite"),
-    "signal-value": ("warning", "a signal is infinite, or missing on part of the sampled tokens"),
-    "reward-nan": ("warning", "was never scored (the reward is NaN), so its group has no advantage"),
+    "turn-order": ("error", "turn numbers decrease along the tokens, or have no turn record"),
+    "logprob-value": ("error", "log-probs are positive or infinite"),
+    "signal-value": ("warning", "a signal is infinite, or missing for some of the sampled tokens"),
+    "reward-nan": ("warning", "has no reward (NaN), so its group has no advantages"),
     "logprob-reference": (
         "error",
-        f"log-probs differ from those of the given policy by more than {DRIFT} nats on "
-        f"average, or by more than {LEAP} on some token: another policy, a shifted mask, or ids that were encoded again",
+        f"log-probs differ from those of the given policy by more than {MEAN_DRIFT} nats on average, or by more than "
+        f"{MAX_DRIFT} at a token: another policy, a shifted mask, or text that was tokenised again",
     ),
-    "return-turns": ("warning", "the rewards of the turns do not add up to that of the trajectory"),
-    "no-action": ("warning", "no action token: the replies have none, or the span rule does not fit them (--spans)"),
+    "return-turns": ("warning", "the rewards of the turns do not add up to the reward of the trajectory"),
+    "no-action": ("warning", "no action tokens: the replies have no actions, or need another span rule (--spans)"),
     "truncated-answer": (
         "warning",
-        "the last reply stops inside its reasoning or its answer, or was cut before the "
-        "policy ended its turn: allow it more tokens",
+        "the last reply ends inside its reasoning or answer, or before the end-of-turn token: increase the token limit",
     ),
-    "duplicate": ("warning", "is token for token another rollout of the same prompt: it adds no information"),
-    "zero-spread": ("warning", "all returns of the group are equal, so its advantage and gradient are 0"),
-    "single-rollout": ("info", "the group has one rollout, so a group-relative advantage is 0"),
-    "no-logprobs": ("info", "no log-probs were stored: ratios, nll and shift cannot be had"),
+    "duplicate": ("warning", "has the same tokens as another rollout of the prompt, so it adds no information"),
+    "zero-spread": ("warning", "all returns of the group are equal, so its advantages and gradient are 0"),
+    "single-rollout": ("info", "the group has one rollout, so its group-relative advantage is 0"),
+    "no-logprobs": ("info", "no log-probs are stored: ratios, nll and shift are not available"),
     "reward-columns": (
         "info",
-        "the files do not say which columns are rewards: {detail}; if others are, import again with --reward-columns",
+        "the files do not state which columns are rewards: {detail}; otherwise import again with --reward-columns",
     ),
     "reward-unknown": (
         "warning",
-        "the files do not say which columns are rewards, and what they hold fits none or several "
-        "of {detail}: no rollout has a reward; import again with --reward-columns NAME,NAME",
+        "the files do not state which columns are rewards, and the values match none or several of {detail}: no rollout has "
+        "a reward; import again with --reward-columns NAME,NAME",
     ),
     "left-out": ("info", "not imported: {detail}"),
-    "approximate": ("info", "the text was tokenised again at import: ids and borders may differ from what was sampled"),
-    "drift": ("info", "encoding the text again gives other ids than were sampled: never train on re-encoded text"),
-    "no-tokenizer": ("info", "ids were not checked against the text; give --tokenizer"),
+    "approximate": (
+        "info",
+        "the text was tokenised again at import: ids and spans may differ from those that were sampled",
+    ),
+    "drift": ("info", "tokenising the text again gives other ids than were sampled: do not train on re-tokenised text"),
+    "no-tokenizer": ("info", "ids were not checked against the text; to check them, give --tokenizer"),
 }
 
 _OF_IMPORT = ("reward-columns", "reward-unknown", "left-out")
@@ -143,36 +145,35 @@ def diagnose(
 ) -> Report:
     """Check every trajectory and group of a run.
 
-    ``tokenizer``: that of the policy, a Hugging Face one: checks ids against texts. ``reference``:
-    the policy that sampled, to compare log-probs with one pass of it. ``spans``: the span rule;
-    by default the one the run was imported with. Raises ActFocusError where the run itself
-    cannot be opened; a trajectory that cannot be read is a finding.
+    ``tokenizer``: the Hugging Face tokenizer of the policy, to check ids against texts. ``reference``: the policy that sampled,
+    to compare the stored log-probs with those of a forward pass. ``spans``: the span rule, by default that of the import.
+    Raises ActFocusError if the run cannot be opened; a trajectory that cannot be read is a finding.
     """
-    doctor = _Doctor(span_rule(spans or run.metadata.spans), tokenizer)
+    validator = _Validator(span_rule(spans or run.metadata.spans), tokenizer)
     total = len(run.index())
     if reference is not None:
         from actfocus_core.signals import score
-    for chunk in _chunks(run.stream(on_error=doctor.unreadable)):
+    for chunk in _chunks(run.stream(on_error=validator.unreadable)):
         for trajectory in chunk:
-            doctor.examine(trajectory)
+            validator.examine(trajectory)
         if reference is not None:
             readable = [t for t in chunk if len(t) and t.response_mask.any() and t.token_ids.min() >= 0]
             score(readable, reference)
             for trajectory in readable:
-                doctor.compare(trajectory)
+                validator.compare(trajectory)
         if on_progress:
-            on_progress(doctor.trajectories, total)
+            on_progress(validator.trajectories, total)
     metadata = run.metadata
     if metadata.approximate:
-        doctor.note("approximate", run.name)
+        validator.note("approximate", run.name)
     if isinstance(metadata.config, Import):
         for check, detail in _of_import(metadata.config):
-            doctor.note(check, run.name, detail=detail)
-    return doctor.report()
+            validator.note(check, run.name, detail=detail)
+    return validator.report()
 
 
-class _Doctor:
-    """Counts findings over a stream of trajectories."""
+class _Validator:
+    """Collects findings over a stream of trajectories."""
 
     def __init__(self, rule: SpanRule, tokenizer: Any):
         self.rule, self.tokenizer = rule, tokenizer
@@ -211,24 +212,24 @@ class _Doctor:
             self.note("duplicate", t.id)
 
     def compare(self, t: Trajectory) -> None:
-        """Stored log-probs against those of the reference pass."""
+        """Compare the stored log-probs with those of the reference pass."""
         both = np.isfinite(t.logprobs) & np.isfinite(t.signals["ref_logprob"])
-        apart = np.abs(t.logprobs - t.signals["ref_logprob"])[both]
-        # A policy that is sure of most tokens hides a shift in the mean.
-        if both.any() and (apart.mean() > DRIFT or apart.max() > LEAP):
+        difference = np.abs(t.logprobs - t.signals["ref_logprob"])[both]
+        # If most tokens are nearly certain, the mean does not reveal a shift.
+        if both.any() and (difference.mean() > MEAN_DRIFT or difference.max() > MAX_DRIFT):
             self.note("logprob-reference", t.id)
 
     def _of_replies(self, t: Trajectory) -> Iterator[str]:
-        """Checks of what the policy wrote, turn by turn."""
+        """Checks of the replies of the policy."""
         wrong_kinds = in_loss = False
         closed = True
         for begin, end, opens in _replies(t):
             texts, text = t.texts[begin:end], "".join(t.texts[begin:end])
-            # Text read from messages may lack the tag the template opened: both readings fit.
+            # Text from messages may lack the opening tag written by the template, so both readings are accepted.
             wrong_kinds |= not any(
                 _kinds_fit(texts, self.rule.find(text, o), t.kinds[begin:end]) for o in (opens, True)
             )
-            # The one such token of a reply is the one that ends it.
+            # The only template token allowed in a reply is the last one, which ends the turn.
             in_loss |= any(self._is_template(t, i) for i in range(begin, end - 1)) or bool(_ROLE_LINE.search(text))
             closed = _closed(text, opens) and (self._is_template(t, end - 1) or not t.truncated)
         if wrong_kinds:
@@ -239,7 +240,7 @@ class _Doctor:
             yield "truncated-answer"
 
     def _is_template(self, t: Trajectory, i: int) -> bool:
-        """Whether a token is one that templates are made of."""
+        """Whether a token is a special token of the chat template."""
         return int(t.token_ids[i]) in self.special if self.special else bool(_SPECIAL_TEXT.fullmatch(t.texts[i]))
 
     def _of_text(self, t: Trajectory) -> Iterator[str]:
@@ -275,16 +276,16 @@ class _Doctor:
 
 
 def _of_import(config: Import) -> Iterator[tuple[str, str]]:
-    """What an import had to guess or left out, and a word on it."""
+    """What an import guessed or left out: (check, detail)."""
     columns, numeric = config.reward_columns, config.numeric_columns
     others = ", ".join(name for name in numeric if name not in columns)
-    how = {"name": "by their names", "advantage": "as their sum explains the recorded advantages"}.get(
+    reason = {"name": "by their names", "advantage": "because their sum explains the recorded advantages"}.get(
         config.reward_columns_by or ""
     )
-    if how and columns:
+    if reason and columns:
         yield (
             "reward-columns",
-            f"{', '.join(columns)} were taken {how}" + (f", and {others} were not" if others else ""),
+            f"{', '.join(columns)} were chosen {reason}" + (f", and {others} were not" if others else ""),
         )
     if config.reward_columns_by == "unknown" and numeric:
         yield "reward-unknown", others
@@ -324,7 +325,7 @@ def _of_scores(t: Trajectory) -> Iterator[str]:
 
 
 def _replies(t: Trajectory) -> Iterator[tuple[int, int, bool]]:
-    """The sampled runs of a stream as (start, end, whether the thought was opened before)."""
+    """The spans of consecutive sampled tokens: (start, end, whether the reasoning tag was opened before)."""
     edges = np.flatnonzero(np.diff(response_mask(t.kinds).astype(np.int8), prepend=0, append=0))
     for begin, end in edges.reshape(-1, 2).tolist():
         yield begin, end, "".join(t.texts[max(0, begin - 16) : begin]).rstrip().endswith("<think>")
@@ -335,7 +336,7 @@ def _kinds_fit(texts: list[str], spans: Spans, kinds: np.ndarray) -> bool:
 
 
 def _closed(text: str, opens: bool) -> bool:
-    """Every tag of the reply that was opened was closed."""
+    """Whether every opened tag of the reply is closed."""
     counts = Counter(re.findall(r"</?(?:think|answer|tool_call)>", text))
     counts["<think>"] += opens
     return all(counts[f"<{tag}>"] <= counts[f"</{tag}>"] for tag in ("think", "answer", "tool_call"))

@@ -1,4 +1,4 @@
-"""Credit schemes: who gets how much of the gradient. ``SCHEMES`` by name."""
+"""Token credit schemes: how the learning signal is distributed over the tokens of a batch. ``SCHEMES`` by name."""
 
 from actfocus_core.credit.a2tgpo import A2TGPO
 from actfocus_core.credit.actfocus import ActFocus
@@ -28,22 +28,22 @@ SCHEMES: dict[str, Scheme] = {
         ActFocus(
             "actfocus",
             "ActFocus",
-            "Actions get full weight, the more the less sure the reference model was "
-            "of them; reasoning and format get a tenth.",
+            "Action tokens have weight 1 plus a bonus that increases with the energy of the reference model; reasoning and "
+            "format tokens have weight 0.1.",
             alpha=0.1,
             beta=0.5,
         ),
         ActFocus(
             "role_only",
             "Role only",
-            "ActFocus without energy: actions 1, reasoning and format 0.1.",
+            "ActFocus without energy: weight 1 on action tokens, 0.1 on reasoning and format tokens.",
             alpha=0.1,
             beta=0.0,
         ),
         ActFocus(
             "energy_only",
             "Energy only",
-            "ActFocus without damping: actions get more by energy, all else 1.",
+            "ActFocus without damping: the weight of action tokens increases with energy, all others have weight 1.",
             alpha=1.0,
             beta=0.5,
         ),
@@ -90,13 +90,13 @@ __all__ = [
 
 
 def get_scheme(name: str) -> Scheme:
-    """A scheme by name, or a null control of one as ``shuffle:NAME``, ``random:NAME``, ``reversed:NAME``.
+    """A scheme by name, or one of its null controls: ``shuffle:NAME``, ``random:NAME``, ``reversed:NAME``.
 
-    Raises ActFocusError for an unknown one.
+    Raises ActFocusError for an unknown name.
     """
     control, colon, base = name.rpartition(":")
     if colon and control not in CONTROLS:
-        raise ActFocusError(f"unknown control {control!r} in {name!r}; there are {', '.join(CONTROLS)}")
+        raise ActFocusError(f"unknown control {control!r} in {name!r}; available: {', '.join(CONTROLS)}")
     if base not in SCHEMES:
-        raise ActFocusError(f"unknown scheme {base!r}; there are {', '.join(SCHEMES)}")
+        raise ActFocusError(f"unknown scheme {base!r}; available: {', '.join(SCHEMES)}")
     return Control(control, SCHEMES[base]) if colon else SCHEMES[base]

@@ -1,4 +1,4 @@
-"""ActFocus and its two ablations: weights by role and by energy (method.md section 3)."""
+"""ActFocus and its two ablations: token weights from kind and energy (method.md section 3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actfocus_core.signals import OUR_SIGNALS, SIGNALS
 
 
 class ActFocus(Scheme):
-    """w = alpha on reasoning and format, 1 + beta * sigmoid(z) on actions."""
+    """w = alpha on reasoning and format tokens, 1 + beta * sigmoid(z) on action tokens; z is the standardised signal."""
 
     source = "ActFocus, arXiv 2605.14558"
     read = "paper"
@@ -25,9 +25,9 @@ class ActFocus(Scheme):
         self.cost = "C1" if beta else "C0"
         self.parameters = {
             "alpha": Parameter(alpha, 0, 1, text="weight of reasoning and format tokens"),
-            "beta": Parameter(beta, 0, text="how much more an uncertain action token gets"),
-            "signal": Parameter("energy", choices=(*SIGNALS, *OUR_SIGNALS), text="what uncertainty is read from"),
-            "format_weight": Parameter(None, 0, text="weight of format tokens, where not alpha"),
+            "beta": Parameter(beta, 0, text="largest additional weight of an uncertain action token"),
+            "signal": Parameter("energy", choices=(*SIGNALS, *OUR_SIGNALS), text="the measure of uncertainty"),
+            "format_weight": Parameter(None, 0, text="weight of format tokens; None: alpha"),
         }
 
     def required(self, p: dict[str, Any]) -> tuple[str, ...]:

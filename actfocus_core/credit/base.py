@@ -1,4 +1,4 @@
-"""What every credit scheme gives: ``Credit`` of a flat batch of tokens (batch.py)."""
+"""The interface of a credit scheme: from a flat batch of tokens (batch.py) to a ``Credit``."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from actfocus_core.errors import ActFocusError
 
 @dataclass(frozen=True)
 class Credit:
-    """What a scheme gives every token of a batch; all arrays float32 [N].
+    """The credit of every token of a batch; all arrays are float32 [N].
 
-    What the scheme divides by stands in ``weight``, what it does not in ``advantage``.
+    ``weight`` enters the normaliser of the loss, ``advantage`` does not.
     """
 
     advantage: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
     keep: npt.NDArray[np.float32]
-    """1 where the token enters the loss and its normaliser, 0 where it is left out"""
+    """1 for tokens in the loss and its normaliser, 0 for tokens that are left out"""
     clip_scale: npt.NDArray[np.float32]
-    """factor on the clip range"""
+    """scale of the clip range"""
     normaliser: Literal["minibatch", "trajectory", "batch"] = "minibatch"
     ratio_unit: str = "token"
     missing: tuple[str, ...] = ()
-    """what the scheme needs and the batch lacks: then weight is NaN on response tokens"""
+    """inputs the scheme needs and the batch lacks; if any, ``weight`` is NaN on response tokens"""
     params: dict[str, Any] = field(default_factory=dict)
     divisor: float | None = None
-    """Z, where it is a constant and not the sum of keep * weight"""
+    """Z if it is a constant; None: Z is the sum of keep * weight"""
 
     @property
     def signed(self) -> np.ndarray:
@@ -40,15 +40,17 @@ class Credit:
         return self.keep.astype(np.float64) * self.weight * self.advantage
 
     def effective(self) -> np.ndarray:
-        """float64 [N]: c_t = keep * weight * advantage / Z, Z = sum(keep * weight), the coefficient on
-        grad log pi at ratio 1; one comparable number a token (design.md)."""
+        """Effective credit, float64 [N]: c_t = keep * weight * advantage / Z, with Z = sum(keep * weight).
+
+        It is the coefficient of grad log pi at ratio 1, comparable between schemes (design.md).
+        """
         total = (self.keep.astype(np.float64) * self.weight).sum() if self.divisor is None else self.divisor
         return self.signed / total if total != 0 else self.signed * 0
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a scheme: its default, and either bounds or choices."""
+    """A parameter of a scheme: its default value, and either bounds or choices."""
 
     default: float | str | None
     low: float = -np.inf
@@ -57,10 +59,10 @@ class Parameter:
     text: str = ""
 
     def check(self, name: str, value: object) -> None:
-        """Raises ActFocusError for a value out of range."""
+        """Raise ActFocusError for a value out of range."""
         if self.choices:
             if value not in self.choices:
-                raise ActFocusError(f"unknown {name} {value!r}; there are {', '.join(self.choices)}")
+                raise ActFocusError(f"unknown {name} {value!r}; available: {', '.join(self.choices)}")
         elif value is None and self.default is None:
             return
         elif isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
@@ -74,24 +76,24 @@ Cost = Literal["C0", "C1", "C2", "C3"]
 
 
 class Scheme(ABC):
-    """One way of giving credit. One file a scheme."""
+    """Base class of the credit schemes, of which each has a file."""
 
     name: str
     title: str
     description: str
-    """one sentence: what it does"""
+    """one sentence for tables and reports"""
     source: str
     """paper or code"""
     read: Literal["code", "paper", "second hand", "ours"]
-    """what this implementation was written from"""
+    """the source this implementation was written from"""
     cost: Cost = "C0"
-    """beyond the rollout: C0 arithmetic, C1 one more forward pass, C2 a trained extra network, C3 extra
-    rollouts from restored states"""
+    """cost in addition to the rollout: C0 arithmetic only, C1 an additional forward pass, C2 an additional trained network,
+    C3 additional rollouts from restored states"""
     unit: Literal["token", "turn", "trajectory"]
-    """the smallest thing two of which can get different credit"""
+    """granularity: the smallest unit to which the scheme assigns different credit"""
     evidence: Literal["restored state", "observational", "model-relative", "proxy"]
-    """what the credit rests on, as the survey arXiv 2604.09459 ranks it: interventions from restored
-    states, returns that were observed, counterfactuals under a model, or a proxy such as uncertainty"""
+    """the evidence behind the credit, as ranked by the survey arXiv 2604.09459: interventions from restored states, observed
+    returns, counterfactuals under a model, or a proxy such as uncertainty"""
     needs: tuple[str, ...] = ()
     """keys of HOW_TO_GET"""
     parameters: dict[str, Parameter] = {}
@@ -102,22 +104,23 @@ class Scheme(ABC):
         return {name: p.default for name, p in self.parameters.items()}
 
     def compute(self, batch: Batch, **params: Any) -> Credit:
-        """Credit for every token; ``missing`` says what the batch lacks. Raises ActFocusError for an
-        unknown parameter or one out of range."""
+        """The credit of every token; ``Credit.missing`` names the inputs that the batch lacks.
+
+        Raises ActFocusError for an unknown parameter, or one out of range.
+        """
         p = self.checked(params)
         missing = tuple(name for name in self.required(p) if not batch.has(name))
         if missing:
-            nothing = np.where(batch.response, np.float32(np.nan), np.float32(0))
-            return tokens_credit(batch, batch.grpo(), p, weight=nothing, missing=missing)
+            unknown = np.where(batch.response, np.float32(np.nan), np.float32(0))
+            return tokens_credit(batch, batch.grpo(), p, weight=unknown, missing=missing)
         return self.credit(batch, p)
 
     def checked(self, params: dict[str, Any]) -> dict[str, Any]:
-        """All parameters: the given ones, and the defaults of the others. Raises ActFocusError for an unknown
-        parameter or one out of range."""
+        """The given parameters, completed with defaults. Raises ActFocusError for an unknown parameter, or one out of range."""
         unknown = set(params) - set(self.parameters)
         if unknown:
             raise ActFocusError(
-                f"{self.name}: unknown parameter {min(unknown)!r}; there are {', '.join(self.parameters) or 'none'}"
+                f"{self.name}: unknown parameter {min(unknown)!r}; available: {', '.join(self.parameters) or 'none'}"
             )
         p = {**self.defaults, **params}
         for name, value in p.items():
@@ -125,12 +128,12 @@ class Scheme(ABC):
         return p
 
     def required(self, p: dict[str, Any]) -> tuple[str, ...]:
-        """What is needed under these parameters."""
+        """The inputs needed under these parameters: keys of HOW_TO_GET."""
         return self.needs
 
     @abstractmethod
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
-        """The scheme itself: all that is required is there, and the parameters are complete."""
+        """The scheme itself, called with complete parameters and a batch that has all required inputs."""
 
 
 def tokens_credit(
@@ -141,7 +144,7 @@ def tokens_credit(
     keep: np.ndarray | None = None,
     **more: Any,
 ) -> Credit:
-    """Credit from an advantage a token [N]; weight and keep are 1 on response tokens by default."""
+    """Credit from per-token advantages [N]; ``weight`` and ``keep`` default to 1 on response tokens."""
     ones = batch.response.astype(np.float32)
     parts: dict[str, Any] = {
         "weight": ones if weight is None else weight,

@@ -1,4 +1,4 @@
-"""A flat batch of tokens, as every credit scheme reads it."""
+"""A flat batch of tokens, the input of every credit scheme."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ VALUE_SIGNALS = (
     "answer_logprob_before",
     "answer_logprob_after",
 )
-"""Read off ``Trajectory.signals`` under their own names. ``value``: a critic's, before each token. The
-others belong to a turn and stand on all its response tokens: Q of the turn taken and V before it, of
-the policy and of perfect play, in the environment's rewards from that turn on; a second estimate of
-the policy's (``_replica``); the standard deviation of perfect play's Q over the legal actions there
-(``criticality``); the mean log-prob of the solution's text given all that was before the turn, and
-with the turn."""
+"""Value estimates in ``Trajectory.signals``, under the same names.
+
+``value``: a critic's value before each token. The others are per turn and stored on all its response tokens: Q of the turn
+taken and V of the state before it, under the policy and under optimal play, in environment rewards from that turn on; an
+independent second estimate of the policy's (``_replica``); the standard deviation of the optimal Q over the legal actions in
+the state (``criticality``); the mean log-prob of the solution's text given the dialogue before the turn, and including it.
+"""
 
 HOW_TO_GET = {
     "energy": "`actfocus score` adds it",
     "entropy": "`actfocus score` adds it",
     "centred_energy": "`actfocus score` adds it",
     "shift": "`actfocus score` adds it",
-    "nll": "the rollout records it: log-probs of the sampled tokens",
-    "policy_entropy": "the rollout records it: the policy's entropy at each sampled token",
+    "nll": "rollouts record it: log-probs of the sampled tokens",
+    "policy_entropy": "rollouts record it: entropy of the policy at each sampled token",
     "value": "training with PPO records it",
-    "state_key": "the rollout's turns record it",
-    "turn_reward": "the rollout's turns record it; the turns must add up to the return",
-    "success": "whoever wrote the rollouts says which succeeded, or `actfocus import --success-at` tells it by the reward",
+    "state_key": "turn records contain it",
+    "turn_reward": "turn records contain it, if the rewards of the turns sum to the return",
+    "success": "rollouts record it, or `actfocus import --success-at` derives it from the reward",
     "policy_q": "`actfocus oracle` adds it",
     "policy_v": "`actfocus oracle` adds it",
     "oracle_q": "`actfocus oracle` adds it",
@@ -51,54 +52,53 @@ HOW_TO_GET = {
     "answer_logprob_before": "`actfocus oracle --answers` adds it",
     "answer_logprob_after": "`actfocus oracle --answers` adds it",
 }
-"""What a scheme may need -> where it comes from."""
+"""Inputs of schemes -> how to obtain them."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """All tokens of a training batch, one trajectory after another: N tokens, n trajectories.
 
-    Response tokens are those in the loss (``Trajectory.loss_mask``); a sampled token out of it is TEMPLATE here, so that no
-    scheme counts it. Trajectories of an agent that is not trained have no response token, stand in a group of their own and
-    are never ``counted``.
+    Response tokens are the tokens in the loss (``Trajectory.loss_mask``); a sampled token outside the loss has kind TEMPLATE
+    here, so no scheme counts it. Trajectories of agents that are not trained have no response tokens, are in a separate group,
+    and are never ``counted``.
 
-    Its K turns are those with response tokens, in order of the tokens. What a turn without any
-    earned is added to the turn before it, so that the rewards of a trajectory stay whole.
+    The K turns are those with response tokens, in token order. Rewards of a turn without response tokens are added to the
+    preceding turn, so the rewards of a trajectory still sum to its return.
     """
 
     kinds: npt.NDArray[np.uint8]
-    """uint8 [N], TEMPLATE for a sampled token that is not in the loss"""
+    """uint8 [N], ``TokenKind``; TEMPLATE for a sampled token outside the loss"""
     turns: npt.NDArray[np.int16]
     """int16 [N]"""
     index: npt.NDArray[np.int64]
-    """int64 [N], which trajectory a token belongs to"""
+    """int64 [N], the trajectory of each token"""
     signals: dict[str, npt.NDArray[np.float32]]
-    """name -> float32 [N]: those of SIGNALS, OUR_SIGNALS and VALUE_SIGNALS that are recorded for
-    all response tokens"""
+    """name -> float32 [N]: the signals of SIGNALS, OUR_SIGNALS and VALUE_SIGNALS that are known at all response tokens"""
     returns: npt.NDArray[np.float64]
     """float64 [n], NaN where unknown"""
     groups: list[str]
-    """n prompt names; where one was played at several steps, each step is a group of its own"""
+    """n prompt names; a prompt that was used in several steps is a separate group in each step"""
     ids: list[str]
     """n trajectory ids"""
     success: npt.NDArray[np.float64]
     """float64 [n], 1 or 0, NaN where unknown"""
     turn_of: npt.NDArray[np.int64]
-    """int64 [N], which of the K turns a response token belongs to, -1 for other tokens"""
+    """int64 [N], the turn (of K) of each response token, -1 for other tokens"""
     turn_owner: npt.NDArray[np.int64]
-    """int64 [K], the turn's trajectory"""
+    """int64 [K], the trajectory of each turn"""
     turn_rewards: npt.NDArray[np.float64] | None
-    """float64 [K], reward plus penalty; None where the turns do not add up to the returns"""
+    """float64 [K], reward plus penalty; None if the turns do not sum to the returns"""
     turn_states: npt.NDArray[np.int64] | None
-    """int64 [K], equal for equal states of one prompt; None where states are not recorded"""
+    """int64 [K], equal for equal states of one prompt; None if states are not recorded"""
     rollouts: list[str] | None = None
-    """n names, equal within a group for the trajectories that are one rollout; None: each is one"""
+    """n names, equal within a group for the segments of one rollout; None: every trajectory is a rollout"""
     trainable: npt.NDArray[np.bool_] | None = None
-    """bool [n], False for those of an agent that is not trained; None: all are trained"""
+    """bool [n], False for agents that are not trained; None: all are trained"""
 
     @classmethod
     def of(cls, trajectories: list[Trajectory]) -> Batch:
-        """Lay trajectories out. Raises ActFocusError where there are none."""
+        """The batch of some trajectories. Raises ActFocusError if there are none."""
         if not trajectories:
             raise ActFocusError("no trajectories: a batch needs at least one")
         kinds = np.concatenate([t.kinds_in_loss for t in trajectories])
@@ -126,56 +126,56 @@ class Batch:
 
     @cached_property
     def response(self) -> np.ndarray:
-        """bool [N], True where the token is in the loss."""
+        """bool [N], True for tokens in the loss."""
         return response_mask(self.kinds)
 
     @cached_property
     def group_of(self) -> npt.NDArray[np.int64]:
-        """int64 [n], the number of a trajectory's group, in order of first appearance."""
+        """int64 [n], the index of each trajectory's group, in order of first appearance."""
         numbers = {name: i for i, name in enumerate(dict.fromkeys(self.groups))}
         return np.array([numbers[name] for name in self.groups])
 
     @cached_property
     def counted(self) -> np.ndarray:
-        """bool [n], True for one trajectory of every rollout, its last: the one that statistics of a group count."""
+        """bool [n], True for the last trajectory of each rollout, the one counted in group statistics."""
         counted: np.ndarray = self.last == np.arange(len(self.groups))
         return counted if self.trainable is None else counted & self.trainable
 
     @cached_property
     def last(self) -> npt.NDArray[np.int64]:
-        """int64 [n], the last trajectory of each one's rollout; its return is the rollout's."""
+        """int64 [n], the last trajectory of each trajectory's rollout; its return is that of the rollout."""
         return last_of_rollout(self.groups, self.rollouts)
 
     @cached_property
     def rollout_of(self) -> npt.NDArray[np.int64]:
-        """int64 [n], the number of a trajectory's rollout, in order of first appearance."""
+        """int64 [n], the index of each trajectory's rollout, in order of first appearance."""
         numbers = {row: i for i, row in enumerate(dict.fromkeys(self.last.tolist()))}
         return np.array([numbers[row] for row in self.last.tolist()], np.int64)
 
     @cached_property
-    def position(self) -> np.ndarray:
-        """int64 [N]: how many response tokens of its rollout stand before a token, -1 for other tokens.
+    def response_index(self) -> np.ndarray:
+        """int64 [N]: index of each token among the response tokens of its rollout; -1 elsewhere.
 
-        Segments of a rollout follow one another in the order of the batch.
+        The segments of a rollout are concatenated in the order of the batch.
         """
-        place = np.full(len(self.kinds), -1)
-        place[self.response] = self.place_in_rollout(self.index[self.response])
-        return place
+        index = np.full(len(self.kinds), -1)
+        index[self.response] = self.index_in_rollout(self.index[self.response])
+        return index
 
-    def place_in_rollout(self, owner: np.ndarray) -> npt.NDArray[np.int64]:
-        """int64 [m]: how many of these items of its rollout stand before each; ``owner`` [m], ascending: their trajectories."""
+    def index_in_rollout(self, owner: np.ndarray) -> npt.NDArray[np.int64]:
+        """int64 [m]: index of each item among the items of its rollout; ``owner`` [m], ascending: the items' trajectories."""
         sizes = np.bincount(owner, minlength=len(self.groups))
         before = np.zeros(len(sizes), np.int64)
         so_far: dict[int, int] = {}
         for row, (rollout, size) in enumerate(zip(self.rollout_of.tolist(), sizes.tolist())):
             before[row] = so_far.get(rollout, 0)
             so_far[rollout] = before[row] + size
-        place: npt.NDArray[np.int64] = before[owner] + np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
-        return place
+        index: npt.NDArray[np.int64] = before[owner] + np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
+        return index
 
     @cached_property
     def turn_first(self) -> npt.NDArray[np.int64]:
-        """int64 [K], where in the batch a turn's first response token is."""
+        """int64 [K], index in the batch of each turn's first response token."""
         where = np.flatnonzero(self.response)
         return where[np.searchsorted(self.turn_of[where], np.arange(len(self.turn_owner)))]
 
@@ -185,19 +185,19 @@ class Batch:
         return np.append(self.turn_owner[1:] != self.turn_owner[:-1], True)[: len(self.turn_owner)]
 
     def has(self, name: str) -> bool:
-        """Whether the batch has what a scheme may need (a key of HOW_TO_GET)."""
+        """Whether the batch has an input of schemes (a key of HOW_TO_GET)."""
         if name == "success":
             return bool(np.isfinite(self.success if self.trainable is None else self.success[self.trainable]).all())
         recorded = {"turn_reward": self.turn_rewards, "state_key": self.turn_states}
         return recorded[name] is not None if name in recorded else name in self.signals
 
     def grpo(self, std: bool = True) -> np.ndarray:
-        """float32 [N]: the GRPO advantage of the trajectory's rollout on its response tokens, 0 elsewhere."""
+        """float32 [N]: the GRPO advantage of the rollout on its response tokens, 0 elsewhere."""
         advantages = grpo_advantages(self.returns, self.groups, std, self.rollouts)
         return np.where(self.response, advantages[self.index], np.float32(0))
 
     def turn_mean(self, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
-        """float64 [K]: mean of ``values`` [N] over a turn's response tokens, or those marked in ``of``.
+        """float64 [K]: mean of ``values`` [N] over each turn's response tokens, restricted to the mask ``of`` if given.
 
         NaN for a turn without such tokens.
         """
@@ -208,22 +208,22 @@ class Batch:
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def turn_signal(self, name: str) -> npt.NDArray[np.float64]:
-        """float64 [K]: a signal at each turn's first response token, so predicted from the prompt."""
+        """float64 [K]: a signal at each turn's first response token, which is predicted from the prompt."""
         return self.signals[name][self.turn_first].astype(np.float64)
 
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """float32 [N]: one value a turn [K] put on its response tokens, 0 elsewhere."""
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
+        """Broadcast one value per turn [K] to its response tokens: float32 [N], 0 elsewhere."""
         out = np.zeros(len(self.kinds), np.float32)
         out[self.response] = values[self.turn_of[self.response]]
         return out
 
     def following(self, values: np.ndarray, end: float = 0.0) -> np.ndarray:
-        """float64 [K]: the value of the next turn of the trajectory, ``end`` after its last."""
+        """float64 [K]: the value of the next turn of the trajectory, or ``end`` after its last turn."""
         return np.where(self.turn_last, end, np.append(values[1:], end)[: len(values)])
 
 
 def _groups(trajectories: list[Trajectory]) -> list[str]:
-    """The names of the groups; an agent that is not trained has one of its own beside the solver's."""
+    """The group of each trajectory; trajectories of an agent that is not trained are in a separate group."""
     steps: dict[str, set[int]] = {}
     for t in trajectories:
         steps.setdefault(t.group, set()).add(t.step)
@@ -236,7 +236,7 @@ def _groups(trajectories: list[Trajectory]) -> list[str]:
 
 
 def _turn_rows(response: np.ndarray, turns: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """turn_of [N]; owner and turn number of each of the K turns."""
+    """turn_of [N], and owner [K] and turn number [K] of the turns."""
     owner, number = index[response], turns[response]
     new = np.ones(len(owner), bool)
     new[1:] = (owner[1:] != owner[:-1]) | (number[1:] != number[:-1])
@@ -272,11 +272,11 @@ def _turn_states(trajectories: list[Trajectory], owner: np.ndarray, number: np.n
 
 
 def _recorded(trajectories: list[Trajectory], response: np.ndarray) -> dict[str, np.ndarray]:
-    found = {name: [signal_values(t, name) for t in trajectories] for name in (*SIGNALS, *OUR_SIGNALS)}
-    found |= {
+    columns = {name: [signal_values(t, name) for t in trajectories] for name in (*SIGNALS, *OUR_SIGNALS)}
+    columns |= {
         name: [t.signals[name] for t in trajectories]
         for name in VALUE_SIGNALS
         if all(name in t.signals for t in trajectories)
     }
-    whole = {name: np.concatenate(columns) for name, columns in found.items()}
-    return {name: values for name, values in whole.items() if np.isfinite(values[response]).all()}
+    signals = {name: np.concatenate(column) for name, column in columns.items()}
+    return {name: values for name, values in signals.items() if np.isfinite(values[response]).all()}

@@ -1,7 +1,7 @@
-"""Null controls: a scheme with its credit moved to the wrong tokens.
+"""Null controls: the credit of a scheme, assigned to other tokens.
 
-Real above ``shuffle`` and ``shuffle`` about uniform: where the credit lies within a kind matters. Real
-about ``shuffle`` and both above uniform: only how much each kind gets matters.
+If the scheme outperforms ``shuffle`` and ``shuffle`` performs like uniform credit, the assignment to tokens within a kind
+matters. If scheme and ``shuffle`` perform alike and outperform uniform credit, only the total per kind matters.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from actfocus_core.trajectory import TokenKind
 CONTROLS = {
     "shuffle": "Weights and credit are permuted within each token kind of each trajectory.",
     "random": "Weights are permuted over all response tokens of the batch, regardless of kind.",
-    "reversed": "Within each kind the token with the largest weight gets the smallest, and so on.",
+    "reversed": "The order of weights is reversed within each token kind: the largest is exchanged with the smallest, and so on.",
 }
 
 
 class Control(Scheme):
-    """Another scheme under a control; its parameters are the scheme's, and ``control_seed``.
+    """A null control of a scheme. Its parameters are those of the scheme, and ``control_seed``.
 
-    A weight is moved with its keep; an advantage that differs within a trajectory is moved within
-    it, so a trajectory keeps its mean. What a token gets depends on the seed, its
-    trajectory's id and its place there, not on the order of the batch.
+    Products of weight and keep are permuted together. Advantages are permuted within their trajectory, so its mean is
+    unchanged. The permutation depends on the seed, the trajectory's id and the token's position, not on the order of the
+    batch.
     """
 
     read = "ours"
@@ -40,7 +40,7 @@ class Control(Scheme):
         self.description = CONTROLS[kind]
         self.source = f"null control of {scheme.title}"
         self.cost, self.needs, self.unit, self.evidence = scheme.cost, scheme.needs, scheme.unit, "proxy"
-        self.parameters = {**scheme.parameters, "control_seed": Parameter(0, 0, text="of the permutation")}
+        self.parameters = {**scheme.parameters, "control_seed": Parameter(0, 0, text="seed of the permutation")}
 
     def required(self, p: dict[str, Any]) -> tuple[str, ...]:
         return self.scheme.required(p)
@@ -48,31 +48,31 @@ class Control(Scheme):
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         real = self.scheme.credit(batch, {k: v for k, v in p.items() if k != "control_seed"})
         where = np.flatnonzero(batch.response)
-        own, kind = batch.index[where], batch.kinds[where].astype(np.int64)
-        cell = own * len(TokenKind) + kind
-        mass, advantage = (real.keep * real.weight)[where], real.advantage[where]
+        trajectory, kind = batch.index[where], batch.kinds[where].astype(np.int64)
+        cell = trajectory * len(TokenKind) + kind
+        weight, advantage = (real.keep * real.weight)[where], real.advantage[where]
         if self.kind == "reversed":
-            mass, advantage = reversed_within(mass, kind), reversed_within(advantage, cell)
+            weight, advantage = reverse_within(weight, kind), reverse_within(advantage, cell)
         elif self.kind == "shuffle":
-            mass, advantage = moved(cell, self._keys(batch, p["control_seed"], 0), mass, advantage)
+            weight, advantage = permute_within(cell, self._keys(batch, p["control_seed"], 0), weight, advantage)
         else:
-            mass = dealt(mass, self._keys(batch, p["control_seed"], 0))
-            [advantage] = moved(own, self._keys(batch, p["control_seed"], 1), advantage)
-        given, weight = (np.zeros(len(batch.kinds), np.float32) for _ in range(2))
-        given[where], weight[where] = advantage, mass
+            weight = permute_sorted(weight, self._keys(batch, p["control_seed"], 0))
+            [advantage] = permute_within(trajectory, self._keys(batch, p["control_seed"], 1), advantage)
+        advantages, weights = (np.zeros(len(batch.kinds), np.float32) for _ in range(2))
+        advantages[where], weights[where] = advantage, weight
         keep = batch.response.astype(np.float32)
-        return replace(real, advantage=given, weight=weight, keep=keep, clip_scale=np.ones_like(keep), params=p)
+        return replace(real, advantage=advantages, weight=weights, keep=keep, clip_scale=np.ones_like(keep), params=p)
 
     def _keys(self, batch: Batch, seed: int, stream: int) -> np.ndarray:
-        """A random number for every response token."""
+        """A random number in [0, 1) for every response token."""
         counts = np.bincount(batch.index[batch.response], minlength=len(batch.ids))
         return np.concatenate(
             [np.random.default_rng([int(seed), stream, *name.encode()]).random(n) for name, n in zip(batch.ids, counts)]
         )
 
 
-def moved(cell: np.ndarray, key: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
-    """The columns permuted alike within each cell: the first goes where ``key``, in [0, 1), is smallest."""
+def permute_within(cell: np.ndarray, key: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
+    """Apply the same permutation within each cell to all columns: the first goes where ``key``, in [0, 1), is smallest."""
     to = np.argsort(cell + key)
     source = np.argsort(cell.astype(np.min_scalar_type(cell.max(initial=0))), kind="stable")
     out = [np.empty_like(values) for values in columns]
@@ -81,18 +81,18 @@ def moved(cell: np.ndarray, key: np.ndarray, *columns: np.ndarray) -> list[np.nd
     return out
 
 
-def dealt(values: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """``values`` permuted: the smallest goes where ``key`` is smallest, whatever their order was."""
+def permute_sorted(values: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Permute values so that their ranks follow ``key``; the result does not depend on their original order."""
     out = np.empty_like(values)
     out[np.argsort(key)] = np.sort(values)
     return out
 
 
-def reversed_within(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The largest of each cell for the smallest, and so on; equal values get the mean of what is theirs."""
+def reverse_within(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Reverse the ranks of the values within each cell; equal values get the mean of the values that replace them."""
     values = rounded(values.astype(np.float64))
     order = np.argsort(values)
-    # A stable sort of 16-bit numbers takes linear time.
+    # NumPy's stable sort of 16-bit integers is a radix sort, which is linear.
     order = order[np.argsort(cell[order].astype(np.min_scalar_type(cell.max(initial=0))), kind="stable")]
     first, count = (x[cell[order]] for x in (np.cumsum(np.bincount(cell)) - np.bincount(cell), np.bincount(cell)))
     mirror = order[2 * first + count - 1 - np.arange(len(order))]

@@ -1,4 +1,4 @@
-"""Dr.GRPO: no division by the group's standard deviation, nor by the length of the response."""
+"""Dr.GRPO: no normalisation by the group's standard deviation or by the response length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actfocus_core.credit.batch import Batch
 
 
 class DrGRPO(Scheme):
-    """A = R - mean_group R; the loss is a sum over tokens divided by n rollouts * ``length``."""
+    """A = R - mean_group(R); the loss is the sum over tokens divided by the number of rollouts times ``length``."""
 
     name = "dr_grpo"
     title = "Dr.GRPO"
@@ -21,7 +21,9 @@ class DrGRPO(Scheme):
     read = "code"
     unit = "trajectory"
     evidence = "observational"
-    parameters = {"length": Parameter(2000, 1, text="tokens a rollout may have, the constant divisor")}
+    parameters = {
+        "length": Parameter(2000, 1, text="constant divisor: the maximum number of response tokens of a rollout")
+    }
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         return tokens_credit(batch, batch.grpo(std=False), p, divisor=int(batch.counted.sum()) * float(p["length"]))

@@ -1,4 +1,4 @@
-"""EMPG: confident steps get more, and steps that lead to a confident one."""
+"""EMPG: advantages modulated by the entropy of the turn and of the next turn."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from actfocus_core.credit.batch import Batch
 class EMPG(Scheme):
     """A_k = A g_k + zeta exp(-kappa h_{k+1}), minus the mean over all turns of the batch.
 
-    h: the turn's mean token entropy, min-max scaled over the batch; g_k = exp(-kappa h_k) / its
-    mean over the batch. No second term at the last turn. At kappa = zeta = 0: mean-centred GRPO.
+    h: mean token entropy of the turn, min-max scaled over the batch. g_k = exp(-kappa h_k), divided by its mean over the
+    batch. The last turn has no second term. kappa = zeta = 0 gives mean-centred GRPO.
     """
 
     name = "empg"
@@ -26,7 +26,7 @@ class EMPG(Scheme):
     evidence = "proxy"
     needs = ("policy_entropy",)
     parameters = {
-        "kappa": Parameter(1.0, 0, text="how strongly confidence counts"),
+        "kappa": Parameter(1.0, 0, text="strength of the modulation"),
         "zeta": Parameter(0.05, 0, text="bonus for a confident next turn"),
     }
 
@@ -37,4 +37,4 @@ class EMPG(Scheme):
         clarity = np.exp(-p["kappa"] * h)
         gain = clarity / clarity.mean() if clarity.size else clarity
         a = batch.grpo()[batch.turn_first] * gain + p["zeta"] * batch.following(clarity)
-        return tokens_credit(batch, batch.spread(a - a.mean() if a.size else a), p)
+        return tokens_credit(batch, batch.broadcast(a - a.mean() if a.size else a), p)

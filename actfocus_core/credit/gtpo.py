@@ -1,4 +1,4 @@
-"""GTPO: rewards shaped by token entropy, among the rollouts that are still alive at a position."""
+"""GTPO: token rewards shaped by entropy, relative to the rollouts that reach the same position."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
 from actfocus_core.credit.batch import Batch
 
 FLOOR = 1e-6
-"""Entropies are at least this, in nats: 1 / H must stay finite."""
+"""Lower bound of the entropies in nats, so that 1 / H is finite."""
 
 
 class GTPO(Scheme):
-    """Successes: r = a1 R + a2 d_t H_t / sum_live H. Failures: r = -a1 - a2 h_t (1 / H_t) / sum_live (1 / H).
+    """Successes: r = a1 R + a2 d_t H_t / sum_d H. Failures: r = -a1 - a2 h_t (1 / H_t) / sum_h (1 / H).
 
-    d_t and h_t: successes and failures of the group that are still writing at response position
-    t of the rollout. The tokens of a group's successes and of its failures are standardised ``apart``, so both
-    have mean 0 and the outcome itself is no longer in the credit; ``together`` (ours) standardises
-    over all tokens of the group and keeps it.
+    d_t and h_t: the numbers of successes and of failures of the group that reach response index t; the sums are over these.
+    Scope ``apart`` standardises the tokens of a group's successes and those of its failures separately, so both have mean 0
+    and the outcome itself is not in the credit. ``together`` (ours) standardises over all tokens of the group, which keeps it.
     """
 
     name = "gtpo"
@@ -34,34 +33,36 @@ class GTPO(Scheme):
     evidence = "proxy"
     needs = ("policy_entropy", "success")
     parameters = {
-        "a1": Parameter(1.0, 0, text="share of the outcome"),
-        "a2": Parameter(0.1, 0, text="share of the entropy"),
-        "scope": Parameter("apart", choices=("apart", "together"), text="what is standardised over"),
+        "a1": Parameter(1.0, 0, text="coefficient of the outcome"),
+        "a2": Parameter(0.1, 0, text="coefficient of the entropy"),
+        "scope": Parameter(
+            "apart", choices=("apart", "together"), text="standardise successes and failures separately or together"
+        ),
     }
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         advantage = np.zeros(len(batch.kinds), np.float32)
-        r, half = shaped_rewards(batch, p["a1"], p["a2"])
-        advantage[batch.response] = standardised(r, half if p["scope"] == "apart" else half // 2)
+        r, outcome = shaped_rewards(batch, p["a1"], p["a2"])
+        advantage[batch.response] = standardised(r, outcome if p["scope"] == "apart" else outcome // 2)
         return tokens_credit(batch, advantage, p)
 
 
 def shaped_rewards(batch: Batch, a1: float, a2: float) -> tuple[np.ndarray, np.ndarray]:
-    """r float64 [M] of the M response tokens; and int64 [M], which half of which group each is of."""
-    own, position = batch.index[batch.response], batch.position[batch.response]
+    """r, float64 [M], of the M response tokens; and 2 * group + success, int64 [M]."""
+    trajectory, position = batch.index[batch.response], batch.response_index[batch.response]
     succeeded = batch.success == 1
-    half = (2 * batch.group_of + succeeded)[own]
+    outcome = (2 * batch.group_of + succeeded)[trajectory]
     entropy = np.maximum(batch.signals["policy_entropy"][batch.response].astype(np.float64), FLOOR)
-    success = succeeded[own]
+    success = succeeded[trajectory]
     share = np.where(success, entropy, 1 / entropy)
-    cell = half * (position.max(initial=0) + 1) + position
-    total, live = np.bincount(cell, share), np.bincount(cell)
-    bonus = a2 * share * (live / np.where(live > 0, total, 1))[cell]
-    return np.where(success, a1 * batch.returns[own] + bonus, -a1 - bonus), half
+    cell = outcome * (position.max(initial=0) + 1) + position
+    total, alive = np.bincount(cell, share), np.bincount(cell)
+    bonus = a2 * share * (alive / np.where(alive > 0, total, 1))[cell]
+    return np.where(success, a1 * batch.returns[trajectory] + bonus, -a1 - bonus), outcome
 
 
 def standardised(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(v - mean) / std within each label; 0 where all values of a label are the same."""
+    """(value - mean) / std within each label; 0 if all values of a label are equal."""
     count = np.maximum(np.bincount(labels), 1)
     centred = values - (np.bincount(labels, values) / count)[labels]
     std = np.sqrt(np.bincount(labels, centred**2) / count)[labels]

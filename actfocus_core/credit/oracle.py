@@ -1,4 +1,4 @@
-"""The truth as a scheme: what each turn was worth, put on its action tokens."""
+"""Oracle credit: the true advantage of each turn, on its action tokens."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from actfocus_core.trajectory import TokenKind
 
 
 class Oracle(Scheme):
-    """A = Q - V of the turn on its action tokens; other tokens are left out.
+    """A = Q - V of the turn on its action tokens; other tokens are left out of the loss.
 
-    Of the policy: what a policy gradient wants. Of perfect play: what the turn cost, 0 or less.
-    Values come as signals (``VALUE_SIGNALS``); whether they are exact is the signals' to say.
+    Under the policy this is the advantage of the policy gradient theorem. Under optimal play it is minus the regret of the
+    turn, 0 or less. The values are signals (VALUE_SIGNALS), exact or estimated.
     """
 
     source = "definition of the advantage"
@@ -28,4 +28,4 @@ class Oracle(Scheme):
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         a = batch.turn_signal(f"{self.of}_q") - batch.turn_signal(f"{self.of}_v")
-        return tokens_credit(batch, batch.spread(a), p, keep=batch.kinds == TokenKind.ACTION)
+        return tokens_credit(batch, batch.broadcast(a), p, keep=batch.kinds == TokenKind.ACTION)

@@ -1,4 +1,4 @@
-"""PPO: advantages of a trained critic, a token or a turn at a time."""
+"""PPO: advantages from a trained critic, per token or per turn."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from actfocus_core.credit.base import Credit, Parameter, Scheme, tokens_credit
 from actfocus_core.credit.batch import Batch
 
 EPSILON = 1e-8
-_COMMON = {"gamma": Parameter(1.0, 0, 1, text="discount"), "lam": Parameter(1.0, 0, 1, text="of the GAE")}
+_COMMON = {"gamma": Parameter(1.0, 0, 1, text="discount"), "lam": Parameter(1.0, 0, 1, text="lambda of GAE")}
 
 
 class PPOGAE(Scheme):
-    """GAE over the response tokens, the return paid at the last one (method.md section 4)."""
+    """GAE over the response tokens, with the return as the reward of the last one (method.md section 4)."""
 
     name = "ppo_gae"
     title = "PPO-GAE"
@@ -40,10 +40,9 @@ class PPOGAE(Scheme):
 
 
 class TurnGAE(Scheme):
-    """GAE over turns with the critic's value at the prompt's last token, broadcast to the turn's tokens.
+    """GAE over turns, with the critic's value before the first response token, broadcast to the tokens of the turn.
 
-    ``whiten``: standardised over the turns of the batch. At gamma = lam = 1 without whitening:
-    A_k = return-to-go - V_k.
+    ``whiten``: standardise over the turns of the batch. gamma = lam = 1 without whitening gives A_k = return-to-go - V_k.
     """
 
     name = "turn_gae"
@@ -58,8 +57,8 @@ class TurnGAE(Scheme):
     parameters = {**_COMMON, "whiten": Parameter("yes", choices=("yes", "no"), text="standardise over the batch")}
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
-        assert batch.turn_rewards is not None  # One of the needs.
+        assert batch.turn_rewards is not None  # required by the scheme
         a = gae_float64(batch.turn_rewards, batch.turn_signal("value"), p["gamma"], p["lam"], batch.turn_owner)
         if p["whiten"] == "yes" and a.size:
             a = (a - a.mean()) / np.sqrt(a.var() + EPSILON)
-        return tokens_credit(batch, batch.spread(a), p)
+        return tokens_credit(batch, batch.broadcast(a), p)

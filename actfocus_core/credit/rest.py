@@ -1,4 +1,4 @@
-"""ResT: weights by region of the response, mean 1 a trajectory."""
+"""ResT: weights per region of the response, with mean 1 per trajectory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from actfocus_core.credit.batch import Batch
 from actfocus_core.trajectory import TokenKind
 
 FLOOR = 0.01
-"""Nats: the least entropy of a region, so that a region without doubt has a finite weight (ours)."""
+"""Lower bound of a region's entropy in nats, so that the weight of a deterministic region is finite (ours)."""
 
 
 class ResT(Scheme):
-    """Regions are the kinds of response tokens of a trajectory.
+    """The regions of a trajectory are its kinds of response tokens.
 
-    ``schedule``: tags (format) 1.0, action 1.2, reasoning 0.6 + 0.002 ``step``, at most 1.0. The
-    method tells a tool's name (1.2) from its arguments (0.6 + 0.002 ``step``, at most 1.2); an
-    action here is both, and gets the name's weight (ours). ``entropy``: w proportional to
-    1 / (1 - exp(-H)), H the region's mean entropy.
+    ``schedule``: format 1.0, action 1.2, reasoning 0.6 + 0.002 ``step``, at most 1.0. The published method distinguishes the
+    name of a tool (1.2) from its arguments (0.6 + 0.002 ``step``, at most 1.2); an action here is both and has the weight of
+    the name (ours). ``entropy``: weights proportional to 1 / (1 - exp(-H)), H the mean entropy of the region.
     """
 
     name = "rest"
@@ -34,7 +33,7 @@ class ResT(Scheme):
     unit = "token"
     evidence = "proxy"
     parameters = {
-        "form": Parameter("schedule", choices=("schedule", "entropy"), text="where weights come from"),
+        "form": Parameter("schedule", choices=("schedule", "entropy"), text="source of the weights"),
         "step": Parameter(0, 0, text="training step of the schedule"),
     }
 
@@ -43,9 +42,9 @@ class ResT(Scheme):
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         raw = self._by_entropy(batch) if p["form"] == "entropy" else self._by_schedule(batch, p["step"])
-        weight, own = np.zeros(len(batch.kinds)), batch.index[batch.response]
-        sums = np.bincount(own, raw[batch.response])[own]
-        weight[batch.response] = raw[batch.response] * np.bincount(own)[own] / sums
+        weight, trajectory = np.zeros(len(batch.kinds)), batch.index[batch.response]
+        sums = np.bincount(trajectory, raw[batch.response])[trajectory]
+        weight[batch.response] = raw[batch.response] * np.bincount(trajectory)[trajectory] / sums
         return tokens_credit(batch, batch.grpo(), p, weight=weight)
 
     def _by_schedule(self, batch: Batch, step: float) -> np.ndarray:

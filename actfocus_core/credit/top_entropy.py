@@ -1,4 +1,4 @@
-"""Only the most uncertain tokens of the batch enter the loss."""
+"""Top-entropy credit: only the most uncertain tokens of the batch enter the loss."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from actfocus_core.credit.batch import Batch
 
 
 class TopEntropy(Scheme):
-    """keep = 1 where the policy's entropy is at or above a quantile over the batch's response tokens.
+    """keep = 1 where the policy's entropy is at or above a quantile over the response tokens of the batch.
 
-    Loss and normaliser run over the kept tokens. At quantile 0 it is GRPO.
+    Loss and normaliser are sums over these tokens. Quantile 0 gives GRPO.
     """
 
     name = "top_entropy"
@@ -24,10 +24,10 @@ class TopEntropy(Scheme):
     unit = "token"
     evidence = "proxy"
     needs = ("policy_entropy",)
-    parameters = {"quantile": Parameter(0.8, 0, 1, text="share of the tokens left out")}
+    parameters = {"quantile": Parameter(0.8, 0, 1, text="fraction of the tokens that is left out")}
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         entropy = batch.signals["policy_entropy"]
-        own = entropy[batch.response]
-        keep = batch.response & (entropy >= np.quantile(own, p["quantile"]) if own.size else False)
+        responses = entropy[batch.response]
+        keep = batch.response & (entropy >= np.quantile(responses, p["quantile"]) if responses.size else False)
         return tokens_credit(batch, batch.grpo(), p, keep=keep.astype(np.float32))

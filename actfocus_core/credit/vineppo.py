@@ -1,4 +1,4 @@
-"""VinePPO: values by fresh rollouts from every turn's state."""
+"""VinePPO: Monte Carlo values from additional rollouts of every turn's state."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from actfocus_core.credit.batch import Batch
 
 
 class VinePPO(Scheme):
-    """A_k = r_k + V(s_{k+1}) - V(s_k), V = 0 after the end; over a trajectory they add up to R - V(s_0).
+    """A_k = r_k + V(s_{k+1}) - V(s_k), with V = 0 after the end; the sum over a trajectory is R - V(s_0).
 
-    V is ``policy_v``; the method takes the mean return of 9 fresh rollouts from the state.
+    V is the signal ``policy_v``; the published method uses the mean return of 9 additional rollouts from the state.
     """
 
     name = "vineppo"
@@ -26,4 +26,4 @@ class VinePPO(Scheme):
 
     def credit(self, batch: Batch, p: dict[str, Any]) -> Credit:
         value = batch.turn_signal("policy_v")
-        return tokens_credit(batch, batch.spread(batch.turn_rewards + batch.following(value) - value), p)
+        return tokens_credit(batch, batch.broadcast(batch.turn_rewards + batch.following(value) - value), p)

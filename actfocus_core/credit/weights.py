@@ -1,4 +1,4 @@
-"""The weights of method.md section 3, on arrays of any shape."""
+"""The token weights of ActFocus (method.md section 3), for arrays of any shape."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.trajectory import TokenKind, response_mask
 
 EPSILON = 1e-8
-"""Under the root of sigma: a signal that is the same everywhere gives z = 0, never NaN."""
+"""Added to the variance: a constant signal gives z = 0 and not NaN."""
 
 
 class SignalStats(NamedTuple):
-    """mu and sigma of a signal over the action tokens of a batch."""
+    """Mean and standard deviation of a signal over the action tokens of a batch, and their number."""
 
     mean: float
     std: float
-    count: int  # type: ignore[assignment]  # a field, which hides the tuple's method of that name
+    count: int  # type: ignore[assignment]  # the field hides the method of that name
 
 
 def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:
     """Mean and population standard deviation over all action tokens (method.md section 3).
 
-    ``kinds`` and ``signal`` have one shape; they are the whole batch. Raises ActFocusError where
-    an action token has no finite signal. Without an action token: mean 0, std 1, count 0.
+    ``kinds`` and ``signal`` have the same shape and cover the whole batch. Returns (0, 1, 0) without action tokens. Raises
+    ActFocusError if the signal of an action token is not finite.
     """
     values = np.asarray(signal, np.float64)[np.asarray(kinds) == TokenKind.ACTION]
     unscored = int((~np.isfinite(values)).sum())
@@ -42,13 +42,13 @@ def signal_stats(kinds: np.ndarray, signal: np.ndarray) -> SignalStats:
 
 
 def pooled(parts: Iterable[SignalStats]) -> SignalStats:
-    """The statistics of a batch from those of its parts, as ``signal_stats`` gives them; in any order and split."""
+    """The ``signal_stats`` of a batch from those of its parts; order and sizes of the parts do not matter."""
     parts = [p for p in parts if p.count]
     count = sum(p.count for p in parts)
     if not count:
         return SignalStats(0.0, 1.0, 0)
     mean = sum(p.count * p.mean for p in parts) / count
-    # Each root holds EPSILON once, so their weighted mean does too.
+    # Every variance contains EPSILON once, so their weighted mean does too.
     variance = sum(p.count * (p.std**2 + (p.mean - mean) ** 2) for p in parts) / count
     return SignalStats(mean, math.sqrt(variance), int(count))
 
@@ -61,14 +61,13 @@ def token_weights(
     format_weight: float | None = None,
     stats: SignalStats | None = None,
 ) -> np.ndarray:
-    """w = alpha on reasoning and format, 1 + beta * sigmoid((s - mu) / sigma) on actions.
+    """w = alpha on reasoning and format tokens, 1 + beta * sigmoid((s - mu) / sigma) on action tokens.
 
-    ``kinds``, ``signal``: the batch, of any one shape; ``signal`` may be None where beta is 0.
-    ``format_weight`` replaces alpha on format tokens. ``stats`` replaces mu and sigma of the
-    given arrays, which are then a part of a larger batch. Returns float32 of the same shape, 0
-    where the policy sampled nothing. Raises ActFocusError for alpha outside [0, 1], beta or
-    format_weight below 0, or an action token without a signal. Source: paper section 4, as in
-    method.md section 3; ``format_weight`` is ours.
+    ``kinds``, ``signal``: the batch, of the same shape; ``signal`` may be None if beta is 0. ``format_weight`` replaces alpha
+    on format tokens. ``stats``: mu and sigma of the whole batch, where the arrays are only a part of it. Returns float32 of
+    the same shape, 0 for tokens that were not sampled. Raises ActFocusError for alpha outside [0, 1], beta or format_weight
+    below 0, or an action token without a signal. Source: paper section 4, as in method.md section 3; ``format_weight`` is
+    ours.
     """
     check_parameters(alpha, beta, format_weight)
     kinds = np.asarray(kinds)
@@ -79,7 +78,7 @@ def token_weights(
     weights[action] = 1.0
     if beta and action.any():
         if signal is None:
-            raise ActFocusError(f"beta={beta} needs a signal; give one, or beta=0")
+            raise ActFocusError(f"beta={beta} needs a signal; pass one, or set beta=0")
         mean, std, _ = stats or signal_stats(kinds, signal)
         values = np.asarray(signal, np.float64)[action]
         weights[action] += beta * sigmoid((values - mean) / std)
@@ -87,7 +86,7 @@ def token_weights(
 
 
 def check_parameters(alpha: float, beta: float, format_weight: float | None = None) -> None:
-    """Raise ActFocusError where a parameter is not a number in its range."""
+    """Raise ActFocusError if a parameter is out of range."""
     if not 0 <= alpha <= 1:
         raise ActFocusError(f"alpha={alpha}: must lie in [0, 1]")
     if not 0 <= beta < np.inf:
@@ -97,5 +96,5 @@ def check_parameters(alpha: float, beta: float, format_weight: float | None = No
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-z)) without overflow, float64."""
+    """1 / (1 + exp(-z)), float64, without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(z, np.float64)))

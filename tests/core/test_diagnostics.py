@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from actfocus_core.analysis.comparison import compare
-from actfocus_core.analysis.diagnostics import LEAST_GROUPS, action_bottleneck, gradient_mass, trend_band
+from actfocus_core.analysis.diagnostics import MIN_GROUPS, action_bottleneck, gradient_mass, trend_band
 from actfocus_core.credit import SCHEMES, Batch, get_scheme
 from actfocus_core.stats import partial_spearman
 
@@ -91,7 +91,7 @@ def test_with_two_returns_the_spread_is_the_success_rate_and_it_is_said():
 
 
 def test_under_eight_groups_no_rho_is_given(ts):
-    few = [t for t in ts if int(t.group.split()[1]) < LEAST_GROUPS - 1]
+    few = [t for t in ts if int(t.group.split()[1]) < MIN_GROUPS - 1]
     row = found_row(action_bottleneck(Batch.of(few)), "energy", "action")
     assert row["rho"] is None and row["why"] == "7 groups are fewer than 8"
 
@@ -165,9 +165,7 @@ def test_the_line_and_its_band_again_with_numpy():
         lines.append(slope * np.array(band["x"]) + offset)
     expected = np.quantile(lines, [0.025, 0.975], axis=0)
     np.testing.assert_allclose([band["low"], band["high"]], expected, atol=0.03)
-    assert (
-        trend_band(x[: LEAST_GROUPS - 1], y[: LEAST_GROUPS - 1]) is None and trend_band(np.full(30, -13.0), y) is None
-    )
+    assert trend_band(x[: MIN_GROUPS - 1], y[: MIN_GROUPS - 1]) is None and trend_band(np.full(30, -13.0), y) is None
     json.dumps(band, allow_nan=False)
 
 

@@ -88,7 +88,7 @@ def test_gtpo_the_live_successes_share_what_they_are_given(seed):
         t.penalty = 0.0
     batch = Batch.of(ts)
     r, half = shaped_rewards(batch, 1.0, 0.1)
-    position = batch.position[batch.response]
+    position = batch.response_index[batch.response]
     assert (half % 2 == batch.success[batch.index][batch.response]).all()
     for one in set(half[half % 2 == 1]):
         for place in set(position[half == one]):

@@ -32,15 +32,15 @@ def test_arrays_and_pairs_get_their_types():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"recorded": {"ratio": [0.0] * 8}}, "stream 'ratio'; it may have trainer_logprob, advantage"),
+        ({"recorded": {"ratio": [0.0] * 8}}, "unknown stream 'ratio' in recorded; allowed: trainer_logprob, advantage"),
         ({"recorded": {"value": [0.0]}}, "value has 1 values for 8 tokens"),
         ({"in_loss": [True]}, "in_loss has 1 values for 8 tokens"),
         ({"policy_version": [1]}, "policy_version has 1 values for 8 tokens"),
         ({"policy_version": [-2] * 8}, "policy_version holds -2"),
         ({"segment": -1, "parent": None}, "segment is -1"),
         ({"segment": 0}, "parent is .0, 4."),
-        ({"parent": (2, 0)}, "earlier segment than 2"),
-        ({"parent": (0, 9)}, "how many of the 8 tokens"),
+        ({"parent": (2, 0)}, "a segment below 2"),
+        ({"parent": (0, 9)}, "common prefix, at most 8"),
         ({"rewards": {"right": (2.0, 1.0)}}, "rewards add up to 2 and reward is 1"),
     ],
 )
@@ -120,7 +120,7 @@ def test_segments_of_a_rollout_get_the_credit_of_the_rollout(name):
         np.testing.assert_allclose(a.advantage[whole.response], b.advantage[split.response])
         return
     if name == "a2tgpo":  # gains add up over the turns of a segment
-        np.testing.assert_array_equal(whole.position[whole.response], split.position[split.response])
+        np.testing.assert_array_equal(whole.response_index[whole.response], split.response_index[split.response])
         return
     np.testing.assert_allclose(a.effective()[whole.response], b.effective()[split.response], rtol=1e-5, atol=1e-9)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from actfocus_core.analysis.diagnostics import LEAST_GROUPS
+from actfocus_core.analysis.diagnostics import MIN_GROUPS
 from actfocus_core.reports import svg
 from actfocus_core.reports.numbers import decimal, interval
 from actfocus_core.reports.templating import html
@@ -21,8 +21,8 @@ def draw(bottleneck: dict[str, Any]) -> Markup:
         chart=_chart(
             [g for g in bottleneck["groups"] if g.get("energy_action") is not None and g["sigma"] is not None]
         ),
-        too_few=len(bottleneck["groups"]) < LEAST_GROUPS,
-        least_groups=LEAST_GROUPS,
+        too_few=len(bottleneck["groups"]) < MIN_GROUPS,
+        least_groups=MIN_GROUPS,
         rows=[_row(r) for r in bottleneck["correlations"]],
         rho_success=decimal(confound["rho_success"]),
         rho_spread=decimal(confound["rho_spread"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from actfocus_core.analysis.scoreboard import COLUMNS, LEAST_DISTINCT, Row, Score, Scoreboard
+from actfocus_core.analysis.scoreboard import COLUMNS, MIN_DISTINCT, Row, Score, Scoreboard
 from actfocus_core.credit import HOW_TO_GET, SCHEMES
 from actfocus_core.reports.templating import html
 
@@ -36,7 +36,7 @@ def draw(truth: str, board: Scoreboard) -> Markup:
         board=board,
         noise_floor="unknown (no replica)" if board.noise_floor is None else f"{board.noise_floor:.3g}",
         threshold=f"{board.threshold:.3g}",
-        least_distinct=LEAST_DISTINCT,
+        least_distinct=MIN_DISTINCT,
         meanings=[{"head": HEADS[column], "text": text} for column, text in COLUMNS.items()],
     )
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from actfocus_core import processes
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import hidden_path
+from actfocus_core.runs import temporary_path
 
 READ_ONLY = "this studio is read-only: it cannot train, roll out or score; start your own with `actfocus app`"
 PATIENCE = 3.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from actfocus_core.analysis.diagnostics import (
     BOTTLENECK_SIGNALS,
-    LEAST_GROUPS,
+    MIN_GROUPS,
     PARTS,
     action_bottleneck,
     trend_band,
@@ -92,7 +92,7 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
             "confound": bottleneck["confound"],
             "missing": bottleneck["missing"],
             "signals": list(BOTTLENECK_SIGNALS),
-            "least": LEAST_GROUPS,
+            "least": MIN_GROUPS,
             "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
             "unscored": len(everything) - len(scored),
             "steps": [steps[0], steps[-1], len(steps), of_steps],
