@@ -27,7 +27,7 @@ def make(path: Path, trajectories: int) -> None:
     """Write the run: random ids, texts from a vocabulary of words, and the signals of a reference."""
     import numpy as np
 
-    from actfocus_core.runs import RunWriter, appearing_run
+    from actfocus_core.runs import RunWriter, atomic_run
     from actfocus_core.trajectory import Trajectory, Turn
 
     rng = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def make(path: Path, trajectories: int) -> None:
     turns = np.repeat(np.arange(5, dtype=np.int16), TOKENS // 5)
     sampled = kinds >= 3
     with (
-        appearing_run(path, {"command": "benchmarks/big_run.py", "env": ""}) as run,
+        atomic_run(path, {"command": "benchmarks/big_run.py", "env": ""}) as run,
         RunWriter(run, "reference") as out,
     ):
         for number in range(trajectories):

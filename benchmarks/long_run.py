@@ -25,7 +25,7 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from actfocus_core.runs import Run
-from actfocus_core.train.control import the_only_trainer, write_status
+from actfocus_core.train.control import training_lock, write_status
 from actfocus_core.train.metrics import METRICS
 from actfocus_studio.main import build, serve
 
@@ -91,7 +91,7 @@ def make_experiment(folder: Path, steps: int, seeds: int) -> list[Run]:
 def grow(run: Run, steps: int, ended: threading.Event) -> None:
     """Write two rows per second, like a training process."""
     rng = np.random.default_rng(1)
-    with the_only_trainer(run.path):
+    with training_lock(run.path):
         for step in range(steps, 10 * steps):
             run.log(row(step, rng))
             write_status(run.path, state="running", step=step, elapsed=1.5 * step, phase="rollout")

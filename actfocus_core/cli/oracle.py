@@ -80,7 +80,7 @@ def oracle(
         for current in opened.steps() if all_ else [last]:
             trajectories = opened.trajectories(current, reference)
             if again or any(current not in opened.annotated_steps(name) for name in annotations):
-                opened.demand_writable()
+                opened.check_writable()
             stored.ensure_optimal(opened, current, trajectories, show, again)
             provenance = {}
             if with_policy:

@@ -51,7 +51,7 @@ def rollout(
 ) -> None:
     """Collect trajectories of a policy into a new run folder."""
     from actfocus_core.envs import make_env
-    from actfocus_core.runs import appearing_run, free_path
+    from actfocus_core.runs import atomic_run, free_path
 
     out = out or free_path(Path("runs"), env)
     if out.exists():
@@ -92,7 +92,7 @@ def rollout(
         "seed": seed,
         "sampler": sampler,
     }
-    with appearing_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
+    with atomic_run(out, config, {"name": loaded.name, "fingerprint": loaded.fingerprint}) as run:
         run.add_trajectories(0, trajectories)
         if score:
             run.annotate(0, loaded.name, trajectories)
@@ -126,7 +126,7 @@ def score(
     steps = opened.steps()
     if not steps:
         raise ActFocusError(f"{run}: has no trajectories to score yet")
-    opened.demand_writable()
+    opened.check_writable()
     from actfocus_core.signals import score as score_
 
     loaded, count = load(reference, device), 0

@@ -26,7 +26,7 @@ from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 
 WEIGHT, CREDIT = "weight", "credit"
 """Signals of the two trajectories of an edit, each followed by ``:SCHEME``."""
-NOT_ASKED = "the environment was not asked: what follows the edit is as it was stored"
+NOT_EXECUTED = "the environment was not asked: what follows the edit is as it was stored"
 
 
 def edit(
@@ -74,7 +74,7 @@ def edit(
         found[name] = _of_scheme(name, credits, (t, edited))
     said = _actions(edited, turn, reference, rule)
     carried_out = t.turn_records[turn].actions if 0 <= turn < len(t.turn_records) else []
-    badges = [NOT_ASKED]
+    badges = [NOT_EXECUTED]
     if said != _actions(t, turn, reference, rule):
         badges.append("the reply now names other actions than those that were carried out")
     request = {

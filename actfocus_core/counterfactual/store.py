@@ -39,7 +39,7 @@ _ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
 # The fields that readers of a result rely on; a stored one may have been written by any program.
 
 
-class _Spread(BaseModel):
+class _MeanInterval(BaseModel):
     mean: float
     low: float | None
     high: float | None
@@ -70,7 +70,7 @@ class _Kinds(BaseModel):
     format: _Signs
 
 
-class _Played(BaseModel):
+class _Evaluation(BaseModel):
     success: float
     gain: float | None = None
 
@@ -92,7 +92,7 @@ class _Update(BaseModel):
     reproduced: float | None
     divisors: dict[str, float]
     signal: _Statistics | None
-    evaluation: _Played | None = None
+    evaluation: _Evaluation | None = None
 
 
 class _Replay(BaseModel):
@@ -102,7 +102,7 @@ class _Replay(BaseModel):
     lr: float
     trajectories: int
     tokens: int
-    before: _Played | None = None
+    before: _Evaluation | None = None
     so_far: int | None = None
     badges: list[Any] = []
 
@@ -125,7 +125,7 @@ class _Value(BaseModel):
 class _Node(BaseModel):
     actions: list[str]
     count: int
-    to_go: _Spread
+    to_go: _MeanInterval
     success: _Rate
     optimal: _Value | None
     ids: Annotated[list[str], Field(min_length=1)]
@@ -143,8 +143,8 @@ class _Optimal(BaseModel):
 
 class _Branch(BaseModel):
     tree: Annotated[list[_Node], Field(min_length=1)]
-    to_go: _Spread
-    ret: Annotated[_Spread, Field(alias="return")]
+    to_go: _MeanInterval
+    ret: Annotated[_MeanInterval, Field(alias="return")]
     success: _Rate
     original: _Original
     optimal: _Optimal | None

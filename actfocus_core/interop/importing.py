@@ -11,7 +11,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.formats import Format, data_files, get_format, recognise
 from actfocus_core.interop.samples import Message, Sample, Tokens
-from actfocus_core.runs import Run, RunWriter, appearing_run, slug
+from actfocus_core.runs import Run, RunWriter, atomic_run, slug
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import Trajectory
 

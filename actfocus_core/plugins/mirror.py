@@ -18,7 +18,7 @@ from actfocus_core.train.control import (
     Request,
     clear,
     requested,
-    the_only_trainer,
+    training_lock,
     write_status,
 )
 from actfocus_core.trajectory import Trajectory

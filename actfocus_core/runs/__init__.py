@@ -1,21 +1,20 @@
-"""The run folder: the one interface between making trajectories and looking at them.
+"""The run folder: the interface between the programs that write trajectories and those that read them.
 
     NAME/
       run.json                              config, versions, model (info.py): written once
-      metrics.jsonl                         one line a step, append-only
+      metrics.jsonl                         one line per step, append-only
       trajectories/step-00012.parquet       facts, never rewritten
-      signals/step-00012.REFERENCE.parquet  a reference model's signals, keyed by trajectory id
-      signals/step-00012.NAME.parquet       the values of ANNOTATIONS, keyed the same way
+      signals/step-00012.REFERENCE.parquet  the signals of a reference model, by trajectory id
+      signals/step-00012.NAME.parquet       the values of ANNOTATIONS, by trajectory id
       whatif/KIND-ID.json, .parquet         replays, branches, edits (counterfactual/store.py)
 
-A step may also be stored in parts, ``trajectories/step-00012.part-0003.parquet``, each written whole as rollouts end
-(names.py); annotations follow the same parts. docs/runs.md describes every file and column.
+A step may also be stored in parts, ``trajectories/step-00012.part-0003.parquet``, written as rollouts finish (names.py);
+annotations are divided in the same way. docs/runs.md describes every file and column.
 
-Every file appears by rename and is whole when it is seen; ``metrics.jsonl`` grows by
-whole lines. So a run can be read while it is written, and years later.
+Files are written atomically (by rename), and ``metrics.jsonl`` grows by whole lines, so a run can be read while it is written.
 """
 
-from actfocus_core.runs.atomic import appearing_run, free_path, hidden_path
+from actfocus_core.runs.atomic import atomic_run, free_path, temporary_path
 from actfocus_core.runs.index import stamp
 from actfocus_core.runs.info import FORMAT, SCHEMA, VERSION, RunInfo
 from actfocus_core.runs.names import Part, slug
@@ -35,9 +34,9 @@ __all__ = [
     "SCHEMA",
     "Source",
     "VERSION",
-    "appearing_run",
+    "atomic_run",
     "free_path",
-    "hidden_path",
+    "temporary_path",
     "read_trajectories",
     "slug",
     "stamp",

@@ -1,4 +1,4 @@
-"""Runs that appear whole or not at all, and their names."""
+"""Atomic creation of runs, and unused names for them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from actfocus_core.runs.run import Run
 
 
 @contextmanager
-def appearing_run(path: Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Iterator[Run]:
-    """Yield a new run that is hidden until the block ends: it appears whole or not at all.
+def atomic_run(path: Path, config: dict[str, Any], model: dict[str, Any] | None = None) -> Iterator[Run]:
+    """Yield a new run in a hidden folder, which is renamed to ``path`` if the block succeeds and deleted if it raises.
 
-    For runs that are made in one go. Raises ActFocusError where the path is taken.
+    For runs written in one go. Raises ActFocusError if the path exists or cannot be written.
     """
     path = Path(path)
     if path.exists():
         raise ActFocusError(f"{path}: already exists; choose another name for the run")
-    run = Run.create(hidden_path(path, os.getpid()), config, model)
+    run = Run.create(temporary_path(path, os.getpid()), config, model)
     try:
         yield run
-        # What was learnt of the run while it was made is in its info by now.
+        # The block may have added to the info.
         write_info(run.path, run.info)
         run.path = run.path.rename(path)
         sync(path.parent)
     except OSError as error:
         raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
-        shutil.rmtree(hidden_path(path, os.getpid()), ignore_errors=True)
+        shutil.rmtree(temporary_path(path, os.getpid()), ignore_errors=True)
 
 
-def hidden_path(path: Path, process: int) -> Path:
-    """Where a process keeps a run that has not appeared yet."""
+def temporary_path(path: Path, process: int) -> Path:
+    """The hidden folder in which a process writes a run before it is renamed to ``path``."""
     return path.with_name(f".{path.name}.{process}.part")
 
 
 def free_path(folder: Path, stem: str) -> Path:
-    """The first of ``folder/stem-1``, ``-2``, ... that is not taken."""
+    """The first of ``folder/stem-1``, ``folder/stem-2``, ... that does not exist."""
     number = 1
     while (folder / f"{stem}-{number}").exists():
         number += 1

@@ -1,7 +1,7 @@
-"""run.json: what made a run, as it is written and as typed metadata.
+"""run.json: the metadata of a run, as a dictionary and as typed objects.
 
-A writer fills the dictionary ``Run.info``. A reader asks ``Run.metadata``, a ``RunInfo``: each question (which
-model, which options, was it trained) has one answer there, whatever made the run.
+Writers fill the dictionary ``Run.info``. Readers use ``Run.metadata``, a ``RunInfo``, which answers every question (which
+model, which options, was it trained) in one place for all kinds of runs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from actfocus_core.spans import DEFAULT
 
 FORMAT = "actfocus-run"
 VERSION = 1
-"""Of run.json and the folder."""
+"""Version of run.json and of the folder layout."""
 SCHEMA = 2
-"""Of the trajectories: the columns that are written. A run that states none is of schema 1."""
+"""Version of the trajectory columns. A run that states none has schema 1."""
 
 # --- types of the entries ----------------------------------------------------------------------
 
-# Checked: another type makes the whole run unreadable. By isinstance, since JSON may hold text that is not Unicode (a
-# lone surrogate), which pydantic's own str refuses.
+# Strict entries: a value of another type is an error. Checked by isinstance, since JSON text may contain lone surrogates,
+# which pydantic's str rejects.
 Text = InstanceOf[str] | None
 Object = InstanceOf[dict[str, Any]] | None
 
 
 def _only(kind: type) -> BeforeValidator:
-    """A value of another type counts as not stated: version 1 never checked these entries."""
+    """A value of another type counts as not stated, since version 1 did not check these entries."""
     return BeforeValidator(lambda value: value if type(value) is kind else None)
 
 
@@ -59,25 +59,25 @@ LooseInteger = Annotated[InstanceOf[int] | None, _only(int)]
 LooseFlag = Annotated[bool | None, _only(bool)]
 LooseTexts = Annotated[tuple[InstanceOf[str], ...], BeforeValidator(_words)]
 
-# --- config: a union over what made the run ----------------------------------------------------
+# --- config: a union over the commands that write runs -----------------------------------------
 
 
 class Config(BaseModel):
-    """What any run may state about how it was made; the subclasses add what their writers know."""
+    """The entries that any run may have; subclasses add those of their writers."""
 
     model_config = ConfigDict(frozen=True)
 
     weights_move: ClassVar[bool] = False
-    """whether later steps were sampled by other weights than the first"""
+    """whether the weights were updated between steps"""
     adds_to_model_options: ClassVar[bool] = False
-    """whether ``env_options`` holds only what differs from the options the model was trained with"""
+    """whether ``env_options`` contains only differences from the options the model was trained with"""
 
     command: Text = None
     env: Text = None
     policy: Text = None
-    """the model that sampled, as ``load_policy`` knows it"""
+    """the model that sampled, a name for ``load_policy``"""
     model: Text = None
-    """the model that training began with, which is the frozen reference too"""
+    """the initial model of the training, which is also the frozen reference"""
     scheme: Text = None
     tokenizer: Text = None
     spans: Text = None
@@ -88,17 +88,17 @@ class Config(BaseModel):
     temperature: LooseNumber = None
     seed: LooseInteger = None
     filter_share: LooseNumber = None
-    """share of the groups that were kept for the update"""
+    """fraction of the groups selected for the update"""
     approximate: LooseFlag = None
-    """whether text was tokenised again, so that ids may differ from those that were sampled"""
+    """whether text was tokenised again, so that ids may differ from the sampled ones"""
 
     def updates_before(self, step: int) -> int:
-        """How many updates lie between the model the run began with and the weights that sampled a step."""
+        """The number of updates between the initial model and the weights that sampled a step."""
         return 0
 
 
 class Rollouts(Config):
-    """``actfocus rollout``: one policy, whose weights stay."""
+    """``actfocus rollout``: one policy with constant weights."""
 
     command: Literal["rollout"]
 
@@ -112,12 +112,12 @@ class Training(Config):
     command: Literal["train"]
 
     def updates_before(self, step: int) -> int:
-        # Steps count from 1, and the first is sampled by the model the run began with.
+        # Steps count from 1, and the first is sampled by the initial model.
         return max(0, step - 1)
 
 
 class External(Config):
-    """Training by another trainer, with a plug-in that writes the folder."""
+    """Training by another trainer with a plug-in that writes the run folder."""
 
     weights_move: ClassVar[bool] = True
 
@@ -128,19 +128,19 @@ class External(Config):
 
 
 class Evaluation(Config):
-    """The evaluations of a training run, in a folder of their own below it."""
+    """The evaluations of a training run, stored in a subfolder."""
 
     weights_move: ClassVar[bool] = True
 
     command: Literal["evaluate"]
 
     def updates_before(self, step: int) -> int:
-        # Evaluated after the update of the step; step 0 stands before the first one.
+        # Evaluations follow the update of the step; step 0 precedes the first update.
         return max(0, step)
 
 
 class Import(Config):
-    """Rollouts that another program wrote."""
+    """Rollouts imported from files of another program."""
 
     command: Literal["import"]
     format: LooseText = None
@@ -148,13 +148,13 @@ class Import(Config):
     reward_columns: LooseTexts = ()
     numeric_columns: LooseTexts = ()
     reward_columns_by: LooseText = None
-    """how TRL's reward columns were found"""
+    """how the reward columns of TRL's files were identified"""
     left_out: LooseObject = None
-    """what was no rollout to train on, and how many of it"""
+    """kind of record that was not imported -> number"""
 
 
 class Other(Config):
-    """Anything else, for instance a script of the user's."""
+    """Any other writer, for instance a script of the user."""
 
 
 _KINDS = {
@@ -169,7 +169,7 @@ _KINDS = {
 
 
 def _kind(config: Any) -> str:
-    """The tag of the class that reads a config, or that it was read by."""
+    """The tag of the class for a config, given as a dictionary or as an object."""
     command = config.get("command") if isinstance(config, dict) else getattr(config, "command", None)
     return _KINDS.get(command, "other") if isinstance(command, str) else "other"
 
@@ -184,21 +184,21 @@ AnyConfig = Annotated[
     Discriminator(_kind),
 ]
 
-# --- the whole ---------------------------------------------------------------------------------
+# --- metadata ----------------------------------------------------------------------------------
 
 
 class Model(BaseModel):
-    """The model as the writer had it loaded."""
+    """The model that the writer loaded."""
 
     model_config = ConfigDict(frozen=True)
 
     name: Text = None
     fingerprint: Text = None
-    """of the weights the run began with (``Policy.fingerprint``)"""
+    """of the initial weights (``Policy.fingerprint``)"""
 
 
 class RunInfo(BaseModel):
-    """What run.json states. A property is None, or empty, where the file does not say."""
+    """The metadata in run.json. Properties are None or empty if the file does not state them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -206,26 +206,26 @@ class RunInfo(BaseModel):
     model: Model
     created: LooseText = None
     schema_number: int = 1
-    """the columns its trajectories may have: 1, or SCHEMA"""
+    """version of the trajectory columns, 1 to SCHEMA"""
     provenance: Provenance = Provenance()
-    """where ids, kinds, mask, groups, rewards and log-probs come from"""
+    """the sources of ids, kinds, mask, groups, rewards and log-probs"""
     config_as_written: InstanceOf[dict[str, Any]]
-    """all of the config, with the entries that are unknown here"""
+    """the complete config, including entries unknown to this version"""
 
     @classmethod
     def of(cls, info: dict[str, Any], file: Path) -> RunInfo:
-        """Raises ActFocusError, with the name of the file, for an entry of the wrong type."""
+        """Validate the content of run.json. Raises ActFocusError, naming ``file``, for an entry of the wrong type."""
         config, model = _part(info, "config", file), _part(info, "model", file)
         number = _schema(info, file)
-        given = info.get("provenance")
+        provenance = info.get("provenance")
         stated = {
             "config": config,
             "model": model,
             "created": info.get("created"),
             "config_as_written": config,
             "schema_number": number,
-            "provenance": Provenance.of(given, str(file))
-            if given is not None
+            "provenance": Provenance.of(provenance, str(file))
+            if provenance is not None
             else Provenance.all_recorded()
             if number == 1
             else Provenance(),
@@ -240,26 +240,26 @@ class RunInfo(BaseModel):
 
     @property
     def model_name(self) -> str | None:
-        """The policy that wrote the rollouts: of a training run, the one it began with.
+        """The policy that sampled the rollouts; for a training run, the initial one.
 
-        ``policy`` is what sampled by definition. ``model`` of a training run is an absolute folder, while the
-        recorded name is the folder as it was typed, so the latter comes last.
+        ``config.policy`` is the sampler by definition. ``config.model`` of a training run is an absolute path, while
+        ``model.name`` is the path as typed by the user, so the latter comes last.
         """
         return self.config.policy or self.config.model or self.model.name or None
 
     @property
     def reference(self) -> str | None:
-        """The model that scores the rollouts where none is named: a training run's frozen reference, else the policy."""
+        """The default reference model: the frozen reference of a training run, otherwise the policy."""
         return self.config.model or self.model_name
 
     @property
     def tokenizer(self) -> str | None:
-        """Whose tokenizer the ids belong to: the one that was named, else the policy's."""
+        """The model whose tokenizer produced the ids: the one named in the config, otherwise the policy."""
         return self.config.tokenizer or self.model_name
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the weights the run began with."""
+        """Fingerprint of the initial weights."""
         return self.model.fingerprint or None
 
     @property
@@ -269,15 +269,15 @@ class RunInfo(BaseModel):
 
     @property
     def env_options(self) -> dict[str, Any] | None:
-        """The options as they are stored; None where the file does not say, {} where it says: no others.
+        """The environment options as stored: None if not stated, {} if there are none.
 
-        ``oracle.stored.env_options`` has all of them: a training run stores what differs from its model's own.
+        A training run stores only differences from the options of its model; ``oracle.stored.env_options`` has all of them.
         """
         return self.config.env_options
 
     @property
     def spans(self) -> str:
-        """The span rule that found reasoning and actions in the replies."""
+        """The span rule that located reasoning and actions in the replies."""
         return self.config.spans or DEFAULT.name
 
     @property
@@ -286,17 +286,17 @@ class RunInfo(BaseModel):
 
     @property
     def scheme(self) -> str | None:
-        """The credit scheme it was trained with."""
+        """The credit scheme of the training."""
         return self.config.scheme or None
 
     @property
     def scheme_params(self) -> dict[str, Any]:
-        """Those given in place of the scheme's own."""
+        """Parameters in place of the scheme's defaults."""
         return self.config.scheme_params or {}
 
     @property
     def temperature(self) -> float:
-        """Of the sampling; 1 is assumed where the file does not say (``config.temperature`` is None then)."""
+        """The sampling temperature; 1 if not stated (``config.temperature`` is then None)."""
         return 1.0 if self.config.temperature is None else self.config.temperature
 
     @property
@@ -306,11 +306,11 @@ class RunInfo(BaseModel):
 
     @property
     def weights_move(self) -> bool:
-        """Whether it was trained: later steps were sampled by other weights than the first."""
+        """Whether the weights were updated between steps."""
         return self.config.weights_move
 
     def updates_before(self, step: int) -> int:
-        """How many updates lie between ``model_name`` and the weights that sampled a step."""
+        """The number of updates between ``model_name`` and the weights that sampled a step."""
         return self.config.updates_before(step)
 
 
@@ -329,7 +329,7 @@ def _schema(info: dict[str, Any], file: Path) -> int:
         raise ActFocusError(f'{file}: "schema" is {str(number)[:40]!r}; it must be a whole number from 1 to {SCHEMA}')
     if number > SCHEMA:
         raise ActFocusError(
-            f'{file}: "schema" is {str(number)[:40]}, and this actfocus reads up to {SCHEMA}; upgrade actfocus to open the run'
+            f'{file}: "schema" is {str(number)[:40]}, and this version of actfocus reads up to {SCHEMA}; upgrade actfocus to open the run'
         )
     return number
 
@@ -338,7 +338,7 @@ def _schema(info: dict[str, Any], file: Path) -> int:
 
 
 def read_info(file: Path) -> dict[str, Any]:
-    """A checked run.json: what the readers take from it has its type, and parts that are missing are empty."""
+    """Read and validate run.json; missing parts become empty objects. Raises ActFocusError if it is not valid."""
     try:
         info = read_json(file)
     except OSError as error:
@@ -346,25 +346,29 @@ def read_info(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
     if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise ActFocusError(f'{file}: "format" is not "{FORMAT}"; this is not a run of actfocus')
+        raise ActFocusError(f'{file}: "format" is not "{FORMAT}"; this is not an actfocus run')
     if info.get("version") != VERSION:
-        raise ActFocusError(f'{file}: "version" is {info.get("version")!r}; this actfocus reads version {VERSION}')
+        raise ActFocusError(
+            f'{file}: "version" is {info.get("version")!r}; this version of actfocus reads version {VERSION}'
+        )
     info |= {name: _part(info, name, file) for name in ("config", "model", "versions")}
     RunInfo.of(info, file)
     return info
 
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
-    with atomic_write(folder / "run.json", durable=True) as part:
+    """Write run.json atomically and durably. Raises OSError where it cannot be written."""
+    with appearing(folder / "run.json", durable=True) as part:
         part.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
+    """The versions of actfocus, Python and the main libraries that are installed."""
     names = ("torch", "transformers", "numpy", "pyarrow")
-    found = {"actfocus": actfocus_core.__version__, "python": platform.python_version()}
+    installed = {"actfocus": actfocus_core.__version__, "python": platform.python_version()}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -10,13 +10,15 @@ from actfocus_core.files import LINE_MAX
 
 
 def whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
-    """The next lines of a file, at most ``limit``; a last one still being written is left out. Raises OSError for one
-    of more than LINE_MAX bytes."""
+    """The next complete lines of a file, at most ``limit``; an incomplete last line is left out.
+
+    Raises OSError for a line of more than LINE_MAX bytes.
+    """
     lines: list[bytes] = []
     while limit is None or len(lines) < limit:
         line = stream.readline(LINE_MAX + 1)
         if len(line) > LINE_MAX:
-            raise OSError(errno.EFBIG, f"a line has more than the {LINE_MAX:,} bytes that are read")
+            raise OSError(errno.EFBIG, f"a line has more than {LINE_MAX:,} bytes")
         if not line.endswith(b"\n"):
             break
         lines.append(line)
@@ -24,7 +26,7 @@ def whole_lines(stream: IO[bytes], limit: int | None) -> list[bytes]:
 
 
 def is_row(row: object) -> bool:
-    """Whether it is a row of metrics: numbers by name, and its step."""
+    """Whether an object is a row of metrics: a step, and numbers by name."""
     return (
         isinstance(row, dict)
         and type(row.get("step")) is int

@@ -1,9 +1,9 @@
-"""The names of a run's Parquet files: the trajectories of a step, undivided or in parts, and their annotations.
+"""Names of the Parquet files of a run: the trajectories of a step, in one file or in parts, and their annotations.
 
-trajectories/step-00012.parquet                     undivided
+trajectories/step-00012.parquet                     the undivided file
 trajectories/step-00012.part-0003.parquet           a part
 signals/step-00012.REFERENCE.parquet                an annotation of the undivided file
-signals/step-00012.part-0003.REFERENCE.parquet      of the part
+signals/step-00012.part-0003.REFERENCE.parquet      an annotation of the part
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ UNDIVIDED = -1
 
 
 class Part(NamedTuple):
-    """One file of a step's trajectories. Parts sort as they are read: the undivided file first."""
+    """One trajectory file of a step. Parts sort in reading order, the undivided file first."""
 
     step: int
     number: int = UNDIVIDED
-    """of the part; UNDIVIDED for the file that is no part"""
+    """number of the part; UNDIVIDED for the undivided file"""
 
     @property
     def stem(self) -> str:
         return f"step-{self.step:05d}" + ("" if self.number == UNDIVIDED else f".part-{self.number:04d}")
 
     def facts(self, run: Path) -> Path:
-        """Its trajectories."""
+        """The file of the trajectories."""
         return run / "trajectories" / f"{self.stem}.parquet"
 
     def annotation(self, run: Path, name: str) -> Path:
-        """An annotation of these. Raises ActFocusError for a name that reads as a part."""
-        own = slug(name)
-        if _LIKE_A_PART.match(own):
+        """The file of an annotation. Raises ActFocusError for a name that would be parsed as a part."""
+        suffix = slug(name)
+        if _LIKE_A_PART.match(suffix):
             raise ActFocusError(
                 f"{name!r} cannot name an annotation: it reads as a part of a step; choose another name"
             )
-        return run / "signals" / f"{self.stem}.{own}.parquet"
+        return run / "signals" / f"{self.stem}.{suffix}.parquet"
 
 
-def facts_of(run: Path) -> list[Part]:
-    """The files of trajectories that are there, in the order in which they are read."""
+def stored_parts(run: Path) -> list[Part]:
+    """The existing trajectory files, in reading order."""
     return sorted(part for part, name in _parts(run / "trajectories") if name is None)
 
 
-def annotations_of(run: Path) -> Iterator[tuple[Part, str]]:
-    """The annotations that are there: of which file, and their names."""
+def stored_annotations(run: Path) -> Iterator[tuple[Part, str]]:
+    """The existing annotations: (annotated file, name)."""
     return ((part, name) for part, name in _parts(run / "signals") if name is not None)
 
 
 def slug(name: str) -> str:
-    """A model's name as part of a file name: letters, digits, dot, dash, underscore."""
+    """A model name as part of a file name, with letters, digits, dots, dashes and underscores only."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
 

@@ -1,4 +1,4 @@
-"""The optional columns of a trajectory file: written where a trajectory has something there, checked when read."""
+"""The optional columns of a trajectory file: written if any trajectory has a value, validated when read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs.arrays import float_columns, lacks, ragged
+from actfocus_core.runs.arrays import float_columns, has_null, ragged
 from actfocus_core.runs.schema import OPTIONAL, RECORDED_PREFIX, TURN_FIELDS
 from actfocus_core.trajectory import Component, Parent, Trajectory
 
@@ -18,13 +18,13 @@ from actfocus_core.trajectory import Component, Parent, Trajectory
 
 
 def optional_columns(trajectories: list[Trajectory]) -> dict[str, pa.Array]:
-    """The columns of OPTIONAL that any trajectory uses, and its recorded streams; null stands for the default.
+    """The columns of OPTIONAL that any trajectory uses, and the recorded streams; null means the default.
 
-    Raises ActFocusError for messages, tools or calls of a turn that are not JSON.
+    Raises ActFocusError if the messages, tools or calls of a turn are not JSON.
     """
     columns = {}
     for name, kind in OPTIONAL.items():
-        values = [_GIVES[name](t) for t in trajectories]
+        values = [_WRITERS[name](t) for t in trajectories]
         if any(value is not None for value in values):
             columns[name] = pa.array(values, kind)
     for name in sorted({name for t in trajectories for name in t.recorded}):
@@ -33,7 +33,7 @@ def optional_columns(trajectories: list[Trajectory]) -> dict[str, pa.Array]:
 
 
 def _turn_texts(field: str) -> Callable[[Trajectory], list[str | None] | None]:
-    def give(t: Trajectory) -> list[str | None] | None:
+    def write(t: Trajectory) -> list[str | None] | None:
         values = [getattr(turn, field) for turn in t.turn_records]
         try:
             texts = [None if value is None else json.dumps(value, allow_nan=False) for value in values]
@@ -41,10 +41,10 @@ def _turn_texts(field: str) -> Callable[[Trajectory], list[str | None] | None]:
             raise ActFocusError(f"trajectory {t.id}: {field} of a turn must be JSON ({error})") from None
         return texts if any(text is not None for text in texts) else None
 
-    return give
+    return write
 
 
-_GIVES: dict[str, Callable[[Trajectory], Any]] = {
+_WRITERS: dict[str, Callable[[Trajectory], Any]] = {
     "columns": lambda t: json.dumps(t.columns) if t.columns else None,
     "rollout_id": lambda t: t.rollout_id or None,
     "segment": lambda t: t.segment or None,
@@ -58,75 +58,75 @@ _GIVES: dict[str, Callable[[Trajectory], Any]] = {
     "stop_reason": lambda t: t.stop_reason or None,
     **{f"turn_{field}": _turn_texts(field) for field in TURN_FIELDS},
 }
-"""Column -> what a trajectory stores there; None for the default."""
+"""Column -> the stored value of a trajectory; None for the default."""
 
 # --- reading -----------------------------------------------------------------------------------
 
 
 def optional_values(table: pa.Table, file: Path) -> dict[str, list[Any]]:
-    """Field of ``Trajectory`` -> its value in every row, for the columns of OPTIONAL that are there and ``recorded``.
+    """Field of ``Trajectory`` -> its values by row, for ``recorded`` and the columns of OPTIONAL that are present.
 
-    Raises ActFocusError, with file and column, for one of another type or with a damaged value.
+    Raises ActFocusError, with file and column, for a wrong type or an invalid value.
     """
-    found: dict[str, list[Any]] = {"recorded": float_columns(table, RECORDED_PREFIX, "a recorded stream", file)}
+    fields: dict[str, list[Any]] = {"recorded": float_columns(table, RECORDED_PREFIX, "a recorded stream", file)}
     for name in OPTIONAL:
         if name not in table.column_names:
             continue
         require_optional(table, name, file)
         if name.removeprefix("turn_") in TURN_FIELDS:
             continue
-        if any(_lacks_inside(chunk) for chunk in table[name].chunks):
-            raise ActFocusError(f"{file}: column {name!r} lacks a value inside of one; null stands for all of it")
+        if any(_has_inner_null(chunk) for chunk in table[name].chunks):
+            raise ActFocusError(f"{file}: column {name!r} has a null inside a value; only whole values may be null")
         try:
-            found[name] = _READS[name](table[name])
+            fields[name] = _READERS[name](table[name])
         except (json.JSONDecodeError, RecursionError) as error:
             raise ActFocusError(f"{file}: column {name!r} is not JSON ({error})") from None
         except (TypeError, ValueError) as error:
             raise ActFocusError(f"{file}: column {name!r} is damaged ({error})") from None
-    return found
+    return fields
 
 
 def require_optional(table: pa.Table, name: str, file: Path) -> None:
-    """Raises ActFocusError where a column of OPTIONAL is of another type."""
-    given = table.schema.field(name).type
-    if given != OPTIONAL[name]:
-        raise ActFocusError(f"{file}: column {name!r} is {given}; it must be {OPTIONAL[name]}")
+    """Raise ActFocusError if a column of OPTIONAL has the wrong type."""
+    kind = table.schema.field(name).type
+    if kind != OPTIONAL[name]:
+        raise ActFocusError(f"{file}: column {name!r} is {kind}; it must be {OPTIONAL[name]}")
 
 
 def turn_values(table: pa.Table, turns: list[int], file: Path) -> list[list[dict[str, Any]]]:
-    """Of every row the ``messages``, ``tools`` and ``calls`` of each of its turns; ``turns``: how many it has.
+    """The ``messages``, ``tools`` and ``calls`` of every turn of every row; ``turns``: number of turns by row.
 
-    Raises ActFocusError, with file and column, for what is not JSON, or not one value a turn.
+    Raises ActFocusError, with file and column, for invalid JSON, or if the number of values is not that of the turns.
     """
-    found: list[list[dict[str, Any]]] = [[{} for _ in range(count)] for count in turns]
+    rows: list[list[dict[str, Any]]] = [[{} for _ in range(count)] for count in turns]
     for field in TURN_FIELDS:
         name = f"turn_{field}"
         if name not in table.column_names:
             continue
-        for row, texts in zip(found, table[name].to_pylist()):
+        for row, texts in zip(rows, table[name].to_pylist()):
             if texts is not None and len(texts) != len(row):
                 raise ActFocusError(f"{file}: column {name!r} has {len(texts)} values for {len(row)} turns")
             for turn, text in zip(row, texts or ()):
                 if text is not None:
                     turn[field] = _json(text, f"{file}: column {name!r}")
-    return found
+    return rows
 
 
 def _json(text: str, where: str) -> Any:
     try:
         value = json.loads(text)
-        # An escaped half of a surrogate pair could be read, but never written again.
+        # An escaped lone surrogate can be parsed, but not encoded again.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{where} is not JSON ({error})") from None
     return value
 
 
-def _lacks_inside(array: pa.Array) -> bool:
-    """Whether a value that is there lacks a part."""
+def _has_inner_null(array: pa.Array) -> bool:
+    """Whether a value that is not null contains a null."""
     if pa.types.is_list(array.type):
-        return lacks(array.flatten())
-    return pa.types.is_struct(array.type) and any(map(lacks, array.drop_null().flatten()))
+        return has_null(array.flatten())
+    return pa.types.is_struct(array.type) and any(map(has_null, array.drop_null().flatten()))
 
 
 def _rewards(column: pa.ChunkedArray) -> list[dict[str, Component]]:
@@ -140,11 +140,11 @@ def _rewards(column: pa.ChunkedArray) -> list[dict[str, Component]]:
 
 
 def _or(default: Any) -> Callable[[pa.ChunkedArray], list[Any]]:
-    """The values, with the default where there is none."""
+    """A reader that replaces null by a default."""
     return lambda column: [default if value is None else value for value in column.to_pylist()]
 
 
-_READS: dict[str, Callable[[pa.ChunkedArray], list[Any]]] = {
+_READERS: dict[str, Callable[[pa.ChunkedArray], list[Any]]] = {
     "columns": lambda column: [json.loads(text or "{}") for text in column.to_pylist()],
     "rollout_id": _or(""),
     "segment": _or(0),

@@ -1,4 +1,4 @@
-"""Parquet files of a run, which may be a stranger's: read by row group, validated, and written whole."""
+"""Reading and writing of Parquet files: by row group, with validation, since files may be untrusted, and atomically."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from actfocus_core.runs.schema import ROWS_PER_GROUP
 
 
 def write_table(table: pa.Table, file: Path) -> None:
+    """Write a file atomically and durably. Raises ActFocusError where it cannot be written."""
     try:
         with atomic_write(file, durable=True) as part:
             pq.write_table(table, part, row_group_size=ROWS_PER_GROUP, compression="zstd")
@@ -24,14 +25,12 @@ def write_table(table: pa.Table, file: Path) -> None:
 
 
 def read_table(file: Path, row: int | None, columns: list[str] | None = None) -> pa.Table:
-    """The whole table, or one row, for which one row group is read."""
+    """The whole table, or one row of it, for which only its row group is read. Raises ActFocusError if it cannot be read."""
     with open_parquet(file) as parquet:
         if row is None:
             return _valid(parquet.read(columns))
         if row >= parquet.metadata.num_rows:
-            raise ActFocusError(
-                f"{file}: has {parquet.metadata.num_rows} rows, and trajectory {row + 1} of the step is asked for"
-            )
+            raise ActFocusError(f"{file}: has {parquet.metadata.num_rows} rows, so row {row + 1} does not exist")
         group, first = 0, 0
         while row >= first + parquet.metadata.row_group(group).num_rows:
             first += parquet.metadata.row_group(group).num_rows
@@ -41,16 +40,16 @@ def read_table(file: Path, row: int | None, columns: list[str] | None = None) ->
 
 @contextmanager
 def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of a run, open for the block. Raises ActFocusError for what cannot be read of it."""
+    """Open a Parquet file of a run. Raises ActFocusError for errors of opening or reading it."""
     with _readable(file), _native(file) as stream:
         yield pq.ParquetFile(stream)
 
 
 def _native(file: Path) -> pa.NativeFile:
-    """A regular file, open for Arrow.
+    """Open a regular file for Arrow.
 
-    Arrow's threads must not call back into Python, as they would for a file of Python's: a daemon thread that reads
-    while the interpreter ends would wait for ever. So Arrow opens the checked file again, by its descriptor.
+    Arrow's threads must not call into Python, as they would for a Python file object: a daemon thread that reads while the
+    interpreter exits would block forever. So Arrow opens the checked file again by its descriptor.
     """
     with open_to_read(file) as checked:
         return pa.OSFile(f"/dev/fd/{checked.fileno()}")
@@ -58,13 +57,13 @@ def _native(file: Path) -> pa.NativeFile:
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """Make one line of what is wrong with a Parquet file."""
+    """Convert the errors of reading a Parquet file to ActFocusError."""
     try:
         yield
     except OSError as error:
         raise ActFocusError(f"{file}: not readable as Parquet ({error.strerror or _first_line(error)})") from None
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        # Names in a damaged footer need not be UTF-8.
+        # Names in a damaged footer may not be UTF-8.
         raise ActFocusError(f"{file}: not readable as Parquet ({_first_line(error)})") from None
 
 
@@ -72,8 +71,8 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-class Rows:
-    """The rows of a Parquet file in order: a row group at a time, or as many as are taken."""
+class RowReader:
+    """Reads the rows of a Parquet file in order, by row group (iteration) or by a number of rows (``take``)."""
 
     def __init__(self, file: Path):
         self._file = file
@@ -89,7 +88,7 @@ class Rows:
             yield table
 
     def take(self, count: int) -> pa.Table:
-        """The next ``count`` rows, fewer at the end."""
+        """The next ``count`` rows, or fewer at the end of the file."""
         while self._rest.num_rows < count and (table := next(self._groups, None)) is not None:
             self._rest = pa.concat_tables([self._rest, table])
         taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
@@ -97,6 +96,6 @@ class Rows:
 
 
 def _valid(table: pa.Table) -> pa.Table:
-    """The table, if what was read is what it says: offsets in range, and text that is UTF-8."""
+    """The table after a full validation: offsets in range, text valid UTF-8."""
     table.validate(full=True)
     return table

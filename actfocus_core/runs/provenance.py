@@ -1,4 +1,4 @@
-"""Where what a run states about its rollouts comes from: recorded, derived by a named rule, or guessed."""
+"""The provenance of the data of a run: recorded, derived by a named rule, or guessed."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from actfocus_core.errors import ActFocusError
 
 
 class Source(BaseModel):
-    """How one of these facts came about."""
+    """How an entry was obtained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     how: Literal["recorded", "derived", "guessed"]
     rule: str = ""
-    """the rule it was derived or guessed by; a derived fact names it"""
+    """the rule by which it was derived or guessed; required if it was derived"""
 
     @model_validator(mode="after")
     def _names_its_rule(self) -> Source:
         if self.how == "derived" and not self.rule:
-            raise ValueError("what is derived names its rule")
+            raise ValueError("a derived entry must name its rule")
         return self
 
 
 class Provenance(BaseModel):
-    """The sources of a run's facts; None: not stated.
+    """The sources of the data of a run; None: not stated.
 
-    It belongs to the run (``provenance`` in run.json) and not to each trajectory: it says how a file was read or a trainer
-    recorded, which is one answer for all rollouts of a run. A fact that only some of them have is unknown in the others,
-    and their fields say so (NaN, None).
+    It is stored per run (``provenance`` in run.json) and not per trajectory, since all rollouts of a run are read or recorded
+    in the same way. Data that only some rollouts have are unknown (NaN, None) in the others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ids: Source | None = None
-    """``token_ids``: as sampled, or text that was tokenised again"""
+    """``token_ids``: as sampled, or from text that was tokenised again"""
     kinds: Source | None = None
     """``kinds``: which tokens are reasoning, action and format"""
     mask: Source | None = None
@@ -50,16 +49,16 @@ class Provenance(BaseModel):
 
     @classmethod
     def all_recorded(cls) -> Provenance:
-        """Everything as it was recorded, which a run of schema 1 is taken for."""
+        """Everything recorded, the assumption for runs of schema 1."""
         return cls.model_validate(dict.fromkeys(cls.model_fields, Source(how="recorded")))
 
     @classmethod
-    def of(cls, stated: Any, where: str) -> Provenance:
-        """Check what a file states. Raises ActFocusError, beginning with ``where``."""
+    def of(cls, value: Any, where: str) -> Provenance:
+        """Validate the entry of a file. Raises ActFocusError with ``where`` as the prefix of its message."""
         try:
-            return cls.model_validate(stated)
+            return cls.model_validate(value)
         except ValidationError:
             raise ActFocusError(
                 f'{where}: "provenance" must be an object of {", ".join(cls.model_fields)}, each '
-                '{"how": "recorded", "derived" or "guessed", "rule": text}, and what is derived names its rule'
+                '{"how": "recorded", "derived" or "guessed", "rule": text}, and a derived entry must name its rule'
             ) from None

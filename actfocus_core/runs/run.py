@@ -1,4 +1,4 @@
-"""A run folder that is read, and written step by step."""
+"""Reading and writing of a run folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from actfocus_core.files import check_no_link, open_to_append, open_to_read, syn
 from actfocus_core.runs.index import Index, read_index, stamp
 from actfocus_core.runs.info import FORMAT, SCHEMA, VERSION, RunInfo, read_info, versions, write_info
 from actfocus_core.runs.metrics import is_row, whole_lines
-from actfocus_core.runs.names import Part, annotations_of, facts_of, slug
-from actfocus_core.runs.parquet import Rows, open_parquet, read_table, write_table
+from actfocus_core.runs.names import Part, slug, stored_annotations, stored_parts
+from actfocus_core.runs.parquet import RowReader, open_parquet, read_table, write_table
 from actfocus_core.runs.provenance import Provenance
-from actfocus_core.runs.schema import ANNOTATIONS, HOW_MADE, how_to_write_again
+from actfocus_core.runs.schema import ANNOTATIONS, METADATA_KEY, rewrite_command
 from actfocus_core.runs.tables import annotate, annotation_table, facts_table, require_columns, to_trajectories
 from actfocus_core.trajectory import Trajectory
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FOLDERS = ("trajectories", "signals", "whatif", "checkpoints", "evaluation", "policy", "tensorboard")
-"""What lies in a run folder and is never a link."""
+"""The subfolders of a run folder, which must not be links."""
 
 
 class Run:
-    """A run folder. Make one with ``Run.create``, read one with ``Run.open``."""
+    """A run folder. ``Run.create`` creates one, ``Run.open`` opens an existing one."""
 
     def __init__(self, path: Path, info: dict[str, Any]):
         self.path = path
         self.info = info
-        """The content of run.json, as it is written; ``metadata`` reads it."""
+        """The content of run.json; ``metadata`` is its typed view."""
         self._indexed: Index | None = None
 
     @property
@@ -45,9 +45,9 @@ class Run:
 
     @property
     def metadata(self) -> RunInfo:
-        """What made the run, typed: model, environment, scheme, whether its weights move.
+        """The typed metadata of the run: model, environment, scheme, and more.
 
-        Of ``info`` as it is now, which changes while a run is imported. Raises ActFocusError for an entry of the wrong type.
+        Computed from the current ``info``, which changes during an import. Raises ActFocusError for an entry of the wrong type.
         """
         return RunInfo.of(self.info, self.path / "run.json")
 
@@ -59,11 +59,10 @@ class Run:
         model: dict[str, Any] | None = None,
         provenance: Provenance | None = None,
     ) -> Run:
-        """Make a new run folder; it appears with its run.json or not at all.
+        """Create a new run folder with its run.json, atomically.
 
-        ``config`` is what repeats the run (JSON); ``model`` describes the rollout policy
-        (name, fingerprint); ``provenance``: what of the rollouts is recorded, derived or guessed.
-        Raises ActFocusError where the path is taken or not writable.
+        ``config``: the arguments needed to repeat the run (JSON); ``model``: name and fingerprint of the rollout policy;
+        ``provenance``: which data are recorded, derived or guessed. Raises ActFocusError if the path exists or is not writable.
         """
         path = Path(path)
         if path.exists():
@@ -79,15 +78,15 @@ class Run:
             "versions": versions(),
         }
         try:
-            made = [folder for folder in path.parents if not folder.exists()]
+            created = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as hidden:
-                whole = Path(hidden) / path.name
-                for folder in (whole, whole / "trajectories", whole / "signals"):
+                complete = Path(hidden) / path.name
+                for folder in (complete, complete / "trajectories", complete / "signals"):
                     folder.mkdir()
-                write_info(whole, info)
-                whole.rename(path)
-            for folder in (path.parent, *(folder.parent for folder in made)):
+                write_info(complete, info)
+                complete.rename(path)
+            for folder in (path.parent, *(folder.parent for folder in created)):
                 sync(folder)
         except OSError as error:
             raise ActFocusError(f"{path}: cannot be written ({error.strerror})") from None
@@ -95,24 +94,26 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open an existing run folder. Raises ActFocusError where it is not one."""
+        """Open an existing run folder. Raises ActFocusError if it is not one."""
         path = Path(path).resolve()
         file = path / "run.json"
         try:
-            there, is_run = path.exists(), file.is_file()
-            check_no_link(*(path / name for name in _FOLDERS))
+            exists, is_run = path.exists(), file.is_file()
+            demand_no_link(*(path / name for name in _FOLDERS))
         except OSError as error:
-            raise ActFocusError(f"{path}: cannot be read ({error.strerror}); allow it, or open a copy") from None
-        if not there:
-            raise ActFocusError(f"{path}: no such run; `actfocus rollout --out {path}` makes one")
+            raise ActFocusError(
+                f"{path}: cannot be read ({error.strerror}); change its permissions, or open a copy"
+            ) from None
+        if not exists:
+            raise ActFocusError(f"{path}: no such run; `actfocus rollout --out {path}` creates one")
         if not is_run:
             raise ActFocusError(f"{path}: not a run folder, it has no run.json")
         return cls(path, read_info(file))
 
     def evaluation(self, name: str) -> Run | None:
-        """An evaluation that was stored while this run trained, itself a run; None where there is none of this name.
+        """A stored evaluation of this training run, itself a run; None if there is none with this name.
 
-        Raises ActFocusError where it is broken, or a link to a run elsewhere.
+        Raises ActFocusError if it is invalid, or a link.
         """
         path = self.path / "evaluation" / name
         try:
@@ -124,24 +125,27 @@ class Run:
     # --- facts ---------------------------------------------------------------------------
 
     def steps(self) -> list[int]:
-        """The steps that have trajectories, ascending."""
-        return sorted({part.step for part in facts_of(self.path)})
+        """The steps with stored trajectories, ascending."""
+        return sorted({part.step for part in stored_parts(self.path)})
 
     def parts(self, step: int | None = None) -> list[Part]:
-        """The files of trajectories of a step, or of all steps, in the order in which they are read."""
-        return [part for part in facts_of(self.path) if step is None or part.step == step]
+        """The trajectory files of a step, or of all steps, in reading order."""
+        return [part for part in stored_parts(self.path) if step is None or part.step == step]
 
     def add_trajectories(self, step: int, trajectories: list[Trajectory]) -> Path:
-        """Write all trajectories of one step. Facts are never rewritten: once a step. See also ``add_part``."""
+        """Write all trajectories of a step; the path of the file. See also ``add_part``.
+
+        Raises ActFocusError if the step is stored already, since facts are never rewritten.
+        """
         file = Part(step).facts(self.path)
         if self.parts(step):
             raise ActFocusError(f"{file}: step {step} is already written; facts are never rewritten")
         return self._write_facts(Part(step), trajectories, set())
 
     def add_part(self, step: int, trajectories: list[Trajectory]) -> Path:
-        """Write some trajectories of a step as its next part; what is there of the step stays as it is.
+        """Write trajectories as the next part of a step, leaving its existing files unchanged; the path of the new file.
 
-        One process at a time adds parts to a run. Raises ActFocusError for an id that the step has already.
+        Only one process may add parts to a run at a time. Raises ActFocusError for an id that the step has already.
         """
         written = self.parts(step)
         number = max((part.number for part in written), default=-1) + 1
@@ -162,14 +166,14 @@ class Run:
         return ids
 
     def index(self) -> pd.DataFrame:
-        """One row a trajectory, ordered by step: scalars and counts, no token is read. Needs pandas.
+        """One row per trajectory, ordered by step, with scalars and counts but without tokens. Requires pandas.
 
-        ``success`` is NA where it is not known. Kept until a file is added or changed, so asking again costs nothing.
+        ``success`` is NA if unknown. The result is cached until a file is added or changed.
         """
-        return self._index().frame.copy(deep=False)  # copy-on-write: what the caller changes stays there
+        return self._index().frame.copy(deep=False)  # copy-on-write protects the cache from changes of the caller
 
     def _index(self) -> Index:
-        """Scalars and counts of all trajectories, of the files as they are now."""
+        """The index of the current files."""
         parts = self.parts()
         files = tuple((f, stamp(f)) for f in (part.facts(self.path) for part in parts))
         if self._indexed is None or self._indexed.files != files:
@@ -177,16 +181,15 @@ class Run:
         return self._indexed
 
     def trajectories(self, step: int | None = None, reference: str | None = None) -> list[Trajectory]:
-        """All trajectories, or those of one step, with a reference model's signals and all ANNOTATIONS.
+        """The trajectories of all steps or of one, with the signals of a reference model and all ANNOTATIONS.
 
-        ``reference``: whose signals to add; None takes the only or alphabetically first one of each step. A part of a step
-        that was not annotated yet is read without. Raises ActFocusError for a step, a reference or a file that is not
-        there or broken.
+        ``reference``: the reference model; None: the alphabetically first one of each step. Parts of a step that are not
+        annotated are read without signals. Raises ActFocusError for a step, reference or file that is missing or invalid.
         """
         return [t for part, names in self._to_read(step, reference) for t in self._read_part(part, names)]
 
     def trajectory(self, id: str, reference: str | None = None) -> Trajectory:
-        """One trajectory by its id; reads only the row group that holds it."""
+        """One trajectory by its id; only its row group is read. Raises ActFocusError for an unknown id."""
         index = self._index()
         row = index.rows.get(id)
         if row is None:
@@ -197,23 +200,23 @@ class Run:
         return self._read_part(part, names, row - index.starts[place])[0]
 
     def _to_read(self, step: int | None, reference: str | None) -> list[tuple[Part, list[str]]]:
-        """The files to read, each with its annotations: of every step the reference's, and those of ANNOTATIONS."""
-        found: dict[Part, set[str]] = {}
+        """The files to read, each with the names of its annotations: the reference's of its step, and those of ANNOTATIONS."""
+        stored: dict[Part, set[str]] = {}
         references: dict[int, set[str]] = {}
-        for part, name in annotations_of(self.path):
-            found.setdefault(part, set()).add(name)
+        for part, name in stored_annotations(self.path):
+            stored.setdefault(part, set()).add(name)
             if name not in ANNOTATIONS:
                 references.setdefault(part.step, set()).add(name)
         parts = self.parts(step)
         if step is not None and not parts:
-            return [(Part(step), [])]  # reading it says that it is not there
+            return [(Part(step), [])]  # reading it raises the error
         chosen = {
             part.step: self._chosen(part.step, sorted(references.get(part.step, ())), reference) for part in parts
         }
-        return [(part, [name for name in chosen[part.step] if name in found.get(part, ())]) for part in parts]
+        return [(part, [name for name in chosen[part.step] if name in stored.get(part, ())]) for part in parts]
 
     def _chosen(self, step: int, references: list[str], reference: str | None) -> list[str]:
-        """The annotations that trajectories of a step are read with."""
+        """The annotations with which the trajectories of a step are read."""
         if reference is not None and slug(reference) not in references:
             raise ActFocusError(
                 f"{self.path}: step {step} has no signals of {reference!r}; "
@@ -237,72 +240,71 @@ class Run:
         ids: Collection[str] | None = None,
         on_error: Callable[[str, ActFocusError], None] | None = None,
     ) -> Iterator[Trajectory]:
-        """What ``trajectories`` gives, with one row group in memory at a time.
+        """Iterate over ``trajectories`` with one row group in memory at a time.
 
-        ``ids``: only these. ``on_error(id, error)`` is told of a trajectory that is malformed,
-        which is then left out; without it the error is raised.
+        ``ids``: only these. ``on_error(id, error)`` is called for an invalid trajectory, which is then skipped; without it the
+        error is raised.
         """
         for part, names in self._to_read(step, reference):
             facts = part.facts(self.path)
             files = {name: part.annotation(self.path, name) for name in names}
-            notes = {name: Rows(file) for name, file in files.items()}
-            for table in Rows(facts):
+            notes = {name: RowReader(file) for name, file in files.items()}
+            for table in RowReader(facts):
                 require_columns(table.column_names, ["id"], facts)
-                taken = {name: rows.take(table.num_rows) for name, rows in notes.items()}
+                annotations = {name: rows.take(table.num_rows) for name, rows in notes.items()}
                 for row, id in enumerate(table["id"].to_pylist()):
                     if ids is not None and id not in ids:
                         continue
                     try:
-                        one = to_trajectories(table.slice(row, 1), facts)
-                        for name, of_group in taken.items():
-                            annotate(one, of_group.slice(row, 1), files[name], name)
+                        [trajectory] = to_trajectories(table.slice(row, 1), facts)
+                        for name, annotation in annotations.items():
+                            annotate([trajectory], annotation.slice(row, 1), files[name], name)
                     except ActFocusError as error:
                         if on_error is None:
                             raise
                         on_error(id, error)
                         continue
-                    yield one[0]
+                    yield trajectory
 
     # --- annotations ---------------------------------------------------------------------
 
     def references(self, step: int | None = None) -> list[str]:
-        """Names of the reference models that annotated this step, or a part of it (or any step)."""
+        """Names of the reference models with signals for a step or a part of it, or for any step."""
         return sorted(self._annotated(step) - ANNOTATIONS.keys())
 
     def annotations(self, step: int) -> list[str]:
-        """Which of ANNOTATIONS this step has, or a part of it."""
+        """The names of ANNOTATIONS stored for a step, or for a part of it."""
         return sorted(self._annotated(step) & ANNOTATIONS.keys())
 
     def _annotated(self, step: int | None) -> set[str]:
-        return {name for part, name in annotations_of(self.path) if step is None or part.step == step}
+        return {name for part, name in stored_annotations(self.path) if step is None or part.step == step}
 
     def annotated_steps(self, name: str) -> set[int]:
-        """The steps with this annotation, of every part where there are several."""
-        has = {part for part, given in annotations_of(self.path) if given == slug(name)}
-        return {part.step for part in has} - {part.step for part in self.parts() if part not in has}
+        """The steps of which every part has this annotation."""
+        annotated = {part for part, stored in stored_annotations(self.path) if stored == slug(name)}
+        return {part.step for part in annotated} - {part.step for part in self.parts() if part not in annotated}
 
     def annotate(
-        self, step: int, name: str, trajectories: list[Trajectory], made: dict[str, Any] | None = None
+        self, step: int, name: str, trajectories: list[Trajectory], metadata: dict[str, Any] | None = None
     ) -> Path:
-        """Store what an annotation holds of a step's trajectories, all of them, with one file a part; gives the last one.
+        """Store an annotation of all trajectories of a step, in one file per part; the path of the last file.
 
-        ``name``: one of ANNOTATIONS, or a reference model, of which ``ref_*`` signals and
-        alternatives are stored. ``made``: how it was made (JSON), see ``made``. Annotating again
-        replaces the annotation; facts stay. A part none of whose trajectories is given, such as one that was written
-        since they were read, stays as it is. Raises ActFocusError where another trajectory is left out or
-        lacks what the annotation holds.
+        ``name``: one of ANNOTATIONS, or a reference model, of which ``ref_*`` signals and alternatives are stored.
+        ``metadata``: how it was computed (JSON), see ``annotation_metadata``. An existing annotation is replaced; facts are
+        unchanged. Parts without any of the trajectories, such as parts written in the meantime, are ignored. Raises
+        ActFocusError if other trajectories are missing, or lack signals of the annotation.
         """
         by_id = {t.id: t for t in trajectories}
-        known = {part: self._ids(part) for part in self.parts(step) or [Part(step)]}
-        given = {part: ids for part, ids in known.items() if not by_id.keys().isdisjoint(ids)}
-        facts, of_given = Part(step).facts(self.path), [id for ids in given.values() for id in ids]
-        if not given or by_id.keys() != set(of_given):
-            count = len(of_given) if given else sum(map(len, known.values()))
+        ids_of = {part: self._ids(part) for part in self.parts(step) or [Part(step)]}
+        covered = {part: ids for part, ids in ids_of.items() if not by_id.keys().isdisjoint(ids)}
+        facts, required = Part(step).facts(self.path), [id for ids in covered.values() for id in ids]
+        if not covered or by_id.keys() != set(required):
+            count = len(required) if covered else sum(map(len, ids_of.values()))
             raise ActFocusError(
-                f"{facts}: an annotation covers all {count} trajectories of a "
-                f"step, {len(by_id.keys() & set(of_given))} were given"
+                f"{facts}: an annotation must cover all {count} trajectories of a step, "
+                f"{len(by_id.keys() & set(required))} were given"
             )
-        lacking = next(
+        missing = next(
             (
                 (t.id, signal)
                 for t in trajectories
@@ -311,54 +313,58 @@ class Run:
             ),
             None,
         )
-        if lacking:
-            raise ActFocusError(f"{facts}: trajectory {lacking[0]!r} has no {lacking[1]}, which {slug(name)} holds")
-        metadata = {HOW_MADE: json.dumps(made or {})}
-        for part, ids in given.items():
-            # In the order of the facts, so that one row group holds the same trajectories in both.
+        if missing:
+            raise ActFocusError(
+                f"{facts}: trajectory {missing[0]!r} has no {missing[1]}, which the annotation {slug(name)} requires"
+            )
+        stored = {METADATA_KEY: json.dumps(metadata or {})}
+        for part, ids in covered.items():
+            # In the order of the facts, so that row groups of both files hold the same trajectories.
             table = annotation_table([by_id[id] for id in ids], slug(name))
             file = part.annotation(self.path, name)
-            write_table(table.replace_schema_metadata(metadata), file)
+            write_table(table.replace_schema_metadata(stored), file)
         return file
 
-    def demand_writable(self) -> None:
-        """Raises ActFocusError where nothing can be stored: asked before long work, not after it."""
+    def check_writable(self) -> None:
+        """Raise ActFocusError if annotations cannot be stored; called before long computations."""
         try:
             with tempfile.TemporaryFile(dir=self.path / "signals"):
                 pass
         except OSError as error:
             raise ActFocusError(
-                f"{self.path}: nothing can be stored with this run ({error.strerror}); copy the folder to where "
-                "it can be written, and open the copy"
+                f"{self.path}: nothing can be stored with this run ({error.strerror}); copy the folder to a writable place, "
+                "and open the copy"
             ) from None
 
-    def made(self, step: int, name: str) -> dict[str, Any]:
-        """How an annotation of this step was made, as ``annotate`` was told.
+    def annotation_metadata(self, step: int, name: str) -> dict[str, Any]:
+        """How an annotation of a step was computed, as passed to ``annotate``.
 
-        Raises ActFocusError where there is none, or its parts were made in different ways.
+        Raises ActFocusError if there is no such annotation, or its parts were computed in different ways.
         """
-        has = sorted(part for part, given in annotations_of(self.path) if part.step == step and given == slug(name))
-        files = [part.annotation(self.path, name) for part in has or [Part(step)]]
-        found = [how_made(file, name) for file in files]
-        if any(made != found[0] for made in found):
+        parts = sorted(
+            part for part, stored in stored_annotations(self.path) if part.step == step and stored == slug(name)
+        )
+        files = [part.annotation(self.path, name) for part in parts or [Part(step)]]
+        first, *others = [read_metadata(file, name) for file in files]
+        if any(other != first for other in others):
             raise ActFocusError(
-                f"{files[0]}: other parts of the step were made in another way; {how_to_write_again(name)} writes them again"
+                f"{files[0]}: other parts of the step were computed differently; {rewrite_command(name)} computes them again"
             )
-        return found[0]
+        return first
 
     # --- metrics -------------------------------------------------------------------------
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Append one line to metrics.jsonl, in one write."""
+        """Append a row to metrics.jsonl, as one line in one write."""
         line = json.dumps(metrics, allow_nan=False) + "\n"
         with open_to_append(self.path / "metrics.jsonl") as file:
             file.write(line.encode())
             os.fsync(file.fileno())
 
     def metrics(self, offset: int = 0, limit: int | None = None) -> tuple[list[dict[str, Any]], int]:
-        """Rows written since a byte offset, at most ``limit``, and the offset to go on from.
+        """The rows after a byte offset, at most ``limit``, and the offset for the next call.
 
-        A last line still being written is left for the next call.
+        An incomplete last line is left for the next call. Raises ActFocusError for an invalid line.
         """
         file = self.path / "metrics.jsonl"
         try:
@@ -380,13 +386,13 @@ class Run:
         return rows, offset + sum(map(len, lines))
 
 
-def how_made(file: Path, name: str) -> dict[str, Any]:
-    """How one file of an annotation was made. Raises ActFocusError where it does not say so in JSON."""
+def read_metadata(file: Path, name: str) -> dict[str, Any]:
+    """How one file of an annotation was computed. Raises ActFocusError if the metadata are not valid JSON."""
     try:
         with open_parquet(file) as parquet:
-            found = json.loads((parquet.schema_arrow.metadata or {}).get(HOW_MADE, b"{}"))
+            metadata = json.loads((parquet.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ActFocusError(f"{file}: how it was made is not readable JSON; {how_to_write_again(name)} writes it again")
-    return found
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise ActFocusError(f"{file}: its metadata are not readable JSON; {rewrite_command(name)} computes it again")
+    return metadata

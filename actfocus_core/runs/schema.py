@@ -1,11 +1,11 @@
-"""The columns of a run's Parquet files."""
+"""The columns of the Parquet files of a run."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 ROWS_PER_GROUP = 64
-"""Trajectories a Parquet row group: what is read to show one of them."""
+"""Trajectories per Parquet row group, the unit that is read to show one of them."""
 
 
 SCALARS = {
@@ -25,7 +25,7 @@ SCALARS = {
 
 
 NULLABLE = {"success"}
-"""Of SCALARS: null where it is not known."""
+"""Columns of SCALARS that may be null (unknown)."""
 
 
 COUNTS = {
@@ -78,17 +78,19 @@ OPTIONAL = {
     "turn_tools": pa.list_(pa.string()),
     "turn_calls": pa.list_(pa.string()),
 }
-"""Written where a trajectory of the file has them; null, or no column, means the default of ``Trajectory``. ``columns`` is
-JSON. The last three have a text of JSON a turn, null for a turn without: they stand beside ``turn_records``, whose type
-stays that of schema 1."""
+"""Columns written if any trajectory of the file has a value; null, or no column, means the default of ``Trajectory``.
+
+``columns`` is JSON. The last three hold JSON text per turn, or null; they are separate from ``turn_records``, whose type is
+that of schema 1.
+"""
 
 
 TURN_FIELDS = ("messages", "tools", "calls")
-"""Fields of ``Turn`` stored as ``turn_messages`` and so on."""
+"""Fields of ``Turn`` stored as ``turn_messages``, ``turn_tools`` and ``turn_calls``."""
 
 
 INDEXED = ("rollout_id", "segment", "agent", "trainable")
-"""Of OPTIONAL, what the index holds too: which rollout and which agent a trajectory belongs to."""
+"""Columns of OPTIONAL in the index: the rollout and the agent of a trajectory."""
 
 
 ALTERNATIVES = {
@@ -104,8 +106,8 @@ SIGNAL_PREFIX = "signal:"
 RECORDED_PREFIX = "recorded:"
 
 
-HOW_MADE = b"actfocus"
-"""Key in the metadata of an annotation's file: how it was made, as JSON."""
+METADATA_KEY = b"actfocus"
+"""Key in the Parquet metadata of an annotation: how it was computed, as JSON."""
 
 
 REFERENCE_PREFIX = "ref_"
@@ -125,16 +127,18 @@ ANNOTATIONS = {
     ),
     "oracle-answers": ("answer_logprob_before", "answer_logprob_after"),
 }
-"""Annotation -> the signals it holds. Any other name is a reference model's, which holds ``ref_*``; of
-these one is chosen when trajectories are read, while all of the ones here are added. How they
-are made: ``actfocus_core.oracle.values``."""
+"""Annotation -> its signals, computed by ``actfocus_core.oracle.values``.
+
+Any other name is a reference model, with signals ``ref_*``. Trajectories are read with the signals of one reference model, and
+with all of the annotations named here.
+"""
 
 
 def holds(annotation: str, signal: str) -> bool:
-    """Whether a signal belongs to an annotation."""
+    """Whether an annotation contains a signal."""
     return signal in ANNOTATIONS[annotation] if annotation in ANNOTATIONS else signal.startswith(REFERENCE_PREFIX)
 
 
-def how_to_write_again(annotation: str) -> str:
-    """The command that makes an annotation anew."""
+def rewrite_command(annotation: str) -> str:
+    """The command that computes an annotation again."""
     return "`actfocus oracle --again`" if annotation in ANNOTATIONS else "`actfocus score`"

@@ -1,4 +1,4 @@
-"""Trajectories as tables of Parquet, and back."""
+"""Conversion between trajectories and Parquet tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs.arrays import float_columns, lacks, ragged
+from actfocus_core.runs.arrays import float_columns, has_null, ragged
 from actfocus_core.runs.optional import optional_columns, optional_values, turn_values
 from actfocus_core.runs.schema import (
     ALTERNATIVES,
@@ -24,12 +24,13 @@ from actfocus_core.runs.schema import (
     SIGNAL_PREFIX,
     TURN_FIELDS,
     holds,
-    how_to_write_again,
+    rewrite_command,
 )
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
 
 def facts_table(trajectories: list[Trajectory]) -> pa.Table:
+    """The trajectories with all signals except those of reference models."""
     columns = {name: pa.array([getattr(t, name) for t in trajectories], kind) for name, kind in SCALARS.items()}
     counts = [_counts(t) for t in trajectories]
     columns |= {name: pa.array([c[name] for c in counts], kind) for name, kind in COUNTS.items()}
@@ -42,8 +43,8 @@ def facts_table(trajectories: list[Trajectory]) -> pa.Table:
         [[_turn_row(turn) for turn in t.turn_records] for t in trajectories],
         COLUMNS["turn_records"],
     )
-    own = sorted({s for t in trajectories for s in t.signals if not s.startswith(REFERENCE_PREFIX)})
-    return pa.table(columns | optional_columns(trajectories) | _signal_columns(trajectories, own))
+    signals = sorted({s for t in trajectories for s in t.signals if not s.startswith(REFERENCE_PREFIX)})
+    return pa.table(columns | optional_columns(trajectories) | _signal_columns(trajectories, signals))
 
 
 def _turn_row(turn: Turn) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def _turn_row(turn: Turn) -> dict[str, Any]:
 
 
 def annotation_table(trajectories: list[Trajectory], name: str) -> pa.Table:
+    """The signals of an annotation by trajectory id, and the alternatives if it is that of a reference model."""
     names = sorted({s for t in trajectories for s in t.signals if holds(name, s)})
     columns = {"id": pa.array([t.id for t in trajectories], pa.string())}
     columns |= _signal_columns(trajectories, names)
@@ -82,17 +84,18 @@ def _counts(t: Trajectory) -> dict[str, int]:
 
 
 def to_trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
+    """The trajectories of a table. Raises ActFocusError, naming ``file``, for missing columns or invalid values."""
     require_columns(table.column_names, [*SCALARS, *COLUMNS], file)
     require_types(table, {**SCALARS, **COLUMNS}, file)
     columns = {name: table[name].to_pylist() for name in [*SCALARS, "texts", "turn_records"]}
     columns |= {name: ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
     columns["signals"] = _signals(table, file)
     columns |= optional_values(table, file)
-    more = turn_values(table, [len(turns) for turns in columns["turn_records"]], file)
+    optional = turn_values(table, [len(turns) for turns in columns["turn_records"]], file)
     try:
         columns["turn_records"] = [
-            [Turn(**{**turn, "state": _object(turn["state"])}, **rest) for turn, rest in zip(turns, own)]
-            for turns, own in zip(columns["turn_records"], more)
+            [Turn(**{**turn, "state": _object(turn["state"])}, **fields) for turn, fields in zip(turns, turn_fields)]
+            for turns, turn_fields in zip(columns["turn_records"], optional)
         ]
         return [Trajectory(**dict(zip(columns, row))) for row in zip(*columns.values())]
     except (TypeError, ValueError, RecursionError) as error:
@@ -109,7 +112,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name: str) -> None:
-    """Add what an annotation holds to its trajectories, by id."""
+    """Add the signals of an annotation to its trajectories, matched by id. Raises ActFocusError if they do not fit."""
     require_columns(
         table.column_names, ["id", *(SIGNAL_PREFIX + signal for signal in ANNOTATIONS.get(name, ()))], file, name
     )
@@ -119,12 +122,12 @@ def annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name: 
     stray = next((s for row in signals for s in row if not holds(name, s)), None)
     if stray:
         raise ActFocusError(
-            f"{file}: holds {stray!r}, which is no part of {name}; {how_to_write_again(name)} writes it again"
+            f"{file}: contains {stray!r}, which is not a signal of {name}; {rewrite_command(name)} computes it again"
         )
     for t in trajectories:
         if t.id not in rows:
             raise ActFocusError(
-                f"{file}: trajectory {t.id!r} is not annotated here; {how_to_write_again(name)} writes the annotation again"
+                f"{file}: has no row for trajectory {t.id!r}; {rewrite_command(name)} computes the annotation again"
             )
         row = rows[t.id]
         t.signals |= signals[row]
@@ -135,7 +138,7 @@ def annotate(trajectories: list[Trajectory], table: pa.Table, file: Path, name: 
 
 
 def add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iterable[int], file: Path) -> None:
-    """The reference's likeliest next tokens, where the table has them."""
+    """Add the most likely tokens of the reference model, if the table has them."""
     if not ALTERNATIVES.keys() <= set(table.column_names):
         return
     for name, kind in ALTERNATIVES.items():
@@ -143,32 +146,33 @@ def add_alternatives(trajectories: list[Trajectory], table: pa.Table, rows: Iter
             raise ActFocusError(f"{file}: column {name!r} is {table.schema.field(name).type}; it must be {kind}")
     ids, logprobs = ragged(table["top_ids"]), ragged(table["top_logprobs"])
     for t, row in zip(trajectories, rows):
-        top, likely = ids[row], logprobs[row]
-        if top is not None:
-            k, texts = len(top) // max(len(t), 1), table["top_texts"][row].as_py()
+        top_ids, top_logprobs = ids[row], logprobs[row]
+        if top_ids is not None:
+            k, texts = len(top_ids) // max(len(t), 1), table["top_texts"][row].as_py()
             if (
-                likely is None
+                top_logprobs is None
                 or texts is None
-                or not len(top) == len(likely) == k * len(t)
+                or not len(top_ids) == len(top_logprobs) == k * len(t)
                 or len(texts) != len(t)
-                or any(some is None or None in some for some in texts)
+                or any(at_token is None or None in at_token for at_token in texts)
             ):
                 raise ActFocusError(
                     f"{file}: the alternatives of {t.id!r} must be k ids, log-probs and texts for each of its {len(t)} tokens"
                 )
-            t.alternatives = Alternatives(top.reshape(len(t), k), likely.reshape(len(t), k), texts)
+            t.alternatives = Alternatives(top_ids.reshape(len(t), k), top_logprobs.reshape(len(t), k), texts)
 
 
 def _signals(table: pa.Table, file: Path) -> list[dict[str, np.ndarray]]:
-    """The signals of every row. Raises ActFocusError for a column that is not lists of numbers."""
+    """The signals of every row. Raises ActFocusError for a column that is not a list of floats."""
     return float_columns(table, SIGNAL_PREFIX, "a signal", file)
 
 
-def require_columns(present: list[str], wanted: list[str], file: Path, annotation: str | None = None) -> None:
-    missing = [name for name in wanted if name not in present]
+def require_columns(present: list[str], required: list[str], file: Path, annotation: str | None = None) -> None:
+    """Raise ActFocusError if a column is missing from a trajectory file, or from the file of an annotation."""
+    missing = [name for name in required if name not in present]
     if missing and annotation is not None:
         raise ActFocusError(
-            f"{file}: no column {missing[0]!r}; {how_to_write_again(annotation)} writes the annotation again"
+            f"{file}: no column {missing[0]!r}; {rewrite_command(annotation)} computes the annotation again"
         )
     if missing:
         raise ActFocusError(
@@ -177,12 +181,12 @@ def require_columns(present: list[str], wanted: list[str], file: Path, annotatio
 
 
 def require_types(table: pa.Table, kinds: dict[str, pa.DataType], file: Path) -> None:
-    """Raises ActFocusError for a column of another type, or with a value that is missing and not of NULLABLE."""
+    """Raise ActFocusError for a column of the wrong type, or with a null that is not allowed (NULLABLE)."""
     for name, kind in kinds.items():
-        found = table.schema.field(name).type
-        if found != kind:
-            raise ActFocusError(f"{file}: column {name!r} is {found}; it must be {kind}")
-        if name not in NULLABLE and any(map(lacks, table[name].chunks)):
+        stored = table.schema.field(name).type
+        if stored != kind:
+            raise ActFocusError(f"{file}: column {name!r} is {stored}; it must be {kind}")
+        if name not in NULLABLE and any(map(has_null, table[name].chunks)):
             raise ActFocusError(
-                f"{file}: column {name!r} lacks a value; every trajectory has one, and every token of it"
+                f"{file}: column {name!r} has a null; every trajectory and every token must have a value"
             )

@@ -1,4 +1,4 @@
-"""Writing trajectories in pieces: a whole run, or one file."""
+"""Incremental writing of trajectories, to a run or to one file."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from actfocus_core.runs.tables import add_alternatives, annotation_table, facts_
 from actfocus_core.trajectory import Trajectory
 
 _OPEN_FILES = 100
-
-
+"""Largest number of files held open."""
 _WAITING_TOKENS = 1 << 21
+"""Largest number of tokens held in memory."""
 
 
 class RunWriter:
-    """Writes the rollouts of a run as they end: how another trainer makes a run folder that the studio follows.
+    """Writes the rollouts of a run as they finish, for other trainers whose run folders the studio follows.
 
-    It needs numpy, pyarrow and pydantic alone. Trajectories may come in any order of steps; what waits in memory is at most
-    _WAITING_TOKENS of them, the rest lies in hidden files. ``flush`` makes all that was added visible: of every step one
-    more part, whole and on the disk, so that a crash loses only what was added since. Without ``flush`` the file of a step
-    appears when the block ends, undivided. Where the block ends with an error, what was not flushed is left out.
+    It depends only on numpy, pyarrow and pydantic. Trajectories may come in any order of steps; at most _WAITING_TOKENS tokens
+    are held in memory, the rest is in hidden files. ``flush`` publishes everything added so far, as one more part of every
+    step, complete and on disk, so a crash loses only what was added since. Without ``flush`` the file of each step is
+    published undivided when the block ends. If the block raises, trajectories that were not flushed are discarded.
 
-    ``ref_*`` signals and alternatives become the annotation ``reference``. One process at a time writes a run.
+    ``ref_*`` signals and alternatives are stored as the annotation ``reference``. Only one process may write a run at a time.
 
         from actfocus_core.runs import Run, RunWriter
         from actfocus_core.trajectory import Trajectory, Turn
@@ -63,23 +63,20 @@ class RunWriter:
             writer.flush()
             run.log({"step": 1, "reward/return": 0.5})
 
-    docs/runs.md lists every column. Fields a trainer does not know keep their defaults, which mean: not recorded.
+    docs/runs.md lists every column. Fields that a trainer does not know keep their defaults, which mean not recorded.
     """
 
     def __init__(self, run: Run, reference: str = "imported"):
         self.run, self.reference = run, reference
         self._waiting: dict[int, list[Trajectory]] = {}
-        self._files: dict[int, _Growing] = {}
+        self._files: dict[int, _StepFiles] = {}
         self._in_parts: set[int] = {part.step for part in run.parts()}
-        """steps of which something is visible already, so that what is added becomes a part"""
+        """steps that have published files, so further trajectories become a part"""
         self._ids: set[str] = set(run._index().rows) if self._in_parts else set()
         self._tokens = 0
 
     def add(self, trajectory: Trajectory) -> None:
-        """Take a trajectory; its ``step`` says where it belongs.
-
-        Raises ActFocusError where the run has one of this id.
-        """
+        """Add a trajectory to the step ``trajectory.step``. Raises ActFocusError if the run has one with the same id."""
         if trajectory.id in self._ids:
             raise ActFocusError(f"two trajectories have the id {trajectory.id!r}; ids are unique in a run")
         self._ids.add(trajectory.id)
@@ -89,11 +86,11 @@ class RunWriter:
         if len(waiting) >= ROWS_PER_GROUP:
             self._store(trajectory.step)
         elif self._tokens > _WAITING_TOKENS:
-            # Long ones, or many steps at once: the step that most wait for is written.
+            # Long trajectories, or many steps at once: write the step with the most trajectories in memory.
             self._store(max(self._waiting, key=lambda step: len(self._waiting[step])))
 
     def flush(self) -> None:
-        """Make all that was added visible, of every step as its next part. Raises ActFocusError where it cannot be written."""
+        """Publish everything added so far as the next part of its step. Raises ActFocusError where it cannot be written."""
         self._in_parts |= self._files.keys() | self._waiting.keys()
         self._finish()
 
@@ -104,19 +101,19 @@ class RunWriter:
             part = Part(step)
             if step in self._in_parts:
                 part = Part(step, max((part.number for part in self.run.parts(step)), default=-1) + 1)
-            self._files.pop(step).appear(part)
+            self._files.pop(step).publish(part)
             self._in_parts.add(step)
 
     def _store(self, step: int) -> None:
-        """Move what waits of a step into its hidden files."""
+        """Move the trajectories of a step from memory to its hidden files."""
         trajectories = self._waiting.pop(step)
         self._tokens -= sum(map(len, trajectories))
         file = self._files.get(step)
         if file is None:
-            file = self._files[step] = _Growing(self.run.path, step, self.reference)
-        is_open = [f for f in self._files.values() if f.is_open and f is not file]
-        if 2 * len(is_open) >= _OPEN_FILES:
-            is_open[0].close()
+            file = self._files[step] = _StepFiles(self.run.path, step, self.reference)
+        others = [f for f in self._files.values() if f.is_open and f is not file]
+        if 2 * len(others) >= _OPEN_FILES:
+            others[0].close()
         file.append(trajectories)
 
     def __enter__(self) -> RunWriter:
@@ -133,13 +130,16 @@ class RunWriter:
                 file.discard()
 
 
-class _Growing:
-    """The hidden files of trajectories of a step, and of their annotation, until they appear."""
+class _StepFiles:
+    """The hidden files of the trajectories of a step and of their annotation, until they are published."""
 
     def __init__(self, run: Path, step: int, reference: str):
         self.run, self.reference = run, reference
-        mine = f".{Part(step).stem}.{os.getpid()}-{id(self):x}.part"
-        self._facts, self._notes = _GrowingFile(run / "trajectories" / mine), _GrowingFile(run / "signals" / mine)
+        name = f".{Part(step).stem}.{os.getpid()}-{id(self):x}.part"
+        self._facts, self._notes = (
+            _ParquetAppender(run / "trajectories" / name),
+            _ParquetAppender(run / "signals" / name),
+        )
         self._annotated = False
 
     @property
@@ -152,18 +152,18 @@ class _Growing:
         )
         facts, notes = facts_table(trajectories), annotation_table(trajectories, self.reference)
         with _writable(self.run):
-            # Row groups of facts and annotation hold the same trajectories: all are written, or none.
+            # Row groups of both files must hold the same trajectories, so the annotation is written even without signals.
             self._facts.append(facts)
             self._notes.append(notes)
 
-    def appear(self, part: Part) -> None:
-        """Become a part of the run, durable. The annotation comes first: alone it is not read."""
+    def publish(self, part: Part) -> None:
+        """Publish the files durably. The annotation comes first, since it is ignored without its trajectories."""
         try:
             with _writable(self.run):
                 self.close()
                 if self._annotated:
-                    self._notes.appear(part.annotation(self.run, self.reference))
-                self._facts.appear(part.facts(self.run))
+                    self._notes.publish(part.annotation(self.run, self.reference))
+                self._facts.publish(part.facts(self.run))
         finally:
             self.discard()
 
@@ -177,8 +177,8 @@ class _Growing:
 
 
 def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
-    """Write trajectories with all their signals and alternatives to one Parquet file, streamed."""
-    file = _GrowingFile(path)
+    """Stream trajectories with all their signals and alternatives to one Parquet file."""
+    file = _ParquetAppender(path)
     chunk: list[Trajectory] = []
 
     def flush() -> None:
@@ -200,15 +200,15 @@ def write_trajectories(trajectories: Iterable[Trajectory], path: Path) -> None:
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
-    """What ``write_trajectories`` wrote. Raises ActFocusError for a file that is not of that kind."""
+    """Read a file of ``write_trajectories``. Raises ActFocusError if it is not one."""
     table = read_table(path, None)
     trajectories = to_trajectories(table, path)
     add_alternatives(trajectories, table, range(len(trajectories)), path)
     return trajectories
 
 
-class _GrowingFile:
-    """A Parquet file that takes tables one by one, also with columns that came later."""
+class _ParquetAppender:
+    """Appends tables to a Parquet file; later tables may have additional columns."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -216,13 +216,13 @@ class _GrowingFile:
         self.schema: pa.Schema | None = None
 
     def append(self, table: pa.Table) -> None:
-        wanted = table.schema if self.schema is None else pa.unify_schemas([self.schema, table.schema])
-        if self.writer is None or wanted != self.schema:
-            self._begin(wanted)
+        schema = table.schema if self.schema is None else pa.unify_schemas([self.schema, table.schema])
+        if self.writer is None or schema != self.schema:
+            self._begin(schema)
         self._write(table)
 
     def _begin(self, schema: pa.Schema) -> None:
-        """Open the file with these columns; what is in it already is copied, group by group."""
+        """Open the file with these columns; existing rows are copied by row group."""
         self.close()
         before = self.path.with_suffix(".before")
         if self.schema is not None:
@@ -236,7 +236,7 @@ class _GrowingFile:
             before.unlink()
 
     def _write(self, table: pa.Table) -> None:
-        assert self.schema is not None and self.writer is not None  # _begin has opened the file
+        assert self.schema is not None and self.writer is not None  # opened by _begin
         columns = [
             table[f.name] if f.name in table.column_names else pa.nulls(table.num_rows, f.type) for f in self.schema
         ]
@@ -247,8 +247,8 @@ class _GrowingFile:
             self.writer.close()
             self.writer = None
 
-    def appear(self, path: Path) -> None:
-        """Take this name, with all that was written on the disk."""
+    def publish(self, path: Path) -> None:
+        """Flush the file to disk and rename it to ``path``."""
         sync(self.path)
         self.path.rename(path)
         sync(path.parent)
@@ -262,7 +262,7 @@ class _GrowingFile:
 
 @contextmanager
 def _writable(run: Path) -> Iterator[None]:
-    """Make one line of why a run cannot be written."""
+    """Convert OSError to ActFocusError."""
     try:
         yield
     except OSError as error:

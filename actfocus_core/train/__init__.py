@@ -13,7 +13,7 @@ from actfocus_core.errors import ActFocusError, out_of_memory
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import Training
 from actfocus_core.train.config import TrainConfig
-from actfocus_core.train.control import clear, read_status, request, the_only_trainer
+from actfocus_core.train.control import clear, read_status, request, training_lock
 from actfocus_core.train.presets import PRESETS, preset
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _work(
 
     session = None
     try:
-        with the_only_trainer(run.path):
+        with training_lock(run.path):
             clear(run.path)
             session = Session(config, policy, run, on_progress, on_warning)
             with session.interrupt.listening():

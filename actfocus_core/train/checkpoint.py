@@ -49,7 +49,7 @@ def save_checkpoint(
     checkpoints count towards ``keep``. Raises OSError where it cannot be written; nothing is left of it.
     """
     path = _place(folder, step)
-    with appearing_folder(path) as part:
+    with atomic_folder(path) as part:
         for name, named in tensors.items():
             save_tensors(named, part / f"{name}.safetensors")
         (part / "state.json").write_text(json.dumps({**state, "step": step}, indent=2) + "\n", encoding="utf-8")
@@ -120,7 +120,7 @@ def load_checkpoint(
 
 
 @contextmanager
-def appearing_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a hidden folder that replaces ``path`` if the block succeeds, and is deleted if it raises.
 
     The folder and all its files are synced to the disk before it is renamed, and the previous folder at ``path`` is

@@ -116,7 +116,7 @@ def _write(file: Path, content: dict[str, object]) -> None:
 
 
 @contextmanager
-def the_only_trainer(run: Path) -> Iterator[None]:
+def training_lock(run: Path) -> Iterator[None]:
     """Hold the run's lock. Raises ActFocusError where another process trains here, and OSError where no lock can be held."""
     for _ in range(LOCK_TRIES):
         with locked(run / ".lock") as held:

@@ -19,12 +19,12 @@ def filter_groups(trajectories: list[Trajectory], keep_fraction: float) -> list[
     returns: dict[str, dict[str, float]] = {}
     for t in trained:
         returns.setdefault(t.group, {})[t.rollout_key] = t.ret
-    ranked = sorted(returns, key=lambda group: -round(_spread([*returns[group].values()]), 12))
+    ranked = sorted(returns, key=lambda group: -round(_std([*returns[group].values()]), 12))
     selected = set(ranked[: number_selected(len(ranked), keep_fraction)])
     return [t for t in trained if t.group in selected]
 
 
-def _spread(returns: list[float]) -> float:
+def _std(returns: list[float]) -> float:
     """The standard deviation of the returns that are known, 0 where none is."""
     known = np.array(returns)[np.isfinite(returns)]
     return float(np.std(known)) if len(known) else 0.0

@@ -106,7 +106,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajector
     returns: dict[str, list[float]] = {}
     for t in once:
         returns.setdefault(t.group, []).append(t.ret)
-    spread = {group: _spread(r) for group, r in returns.items()}
+    spread = {group: _std(r) for group, r in returns.items()}
     groups = list(dict.fromkeys(t.group for t in selected if t.trainable))
     means = {
         "reward/return": mean_known(t.ret for t in once),
@@ -143,7 +143,7 @@ def of_rollouts(trajectories: Sequence[Trajectory], selected: Sequence[Trajector
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _spread(returns: list[float]) -> float:
+def _std(returns: list[float]) -> float:
     """The standard deviation of the returns that are known; equal ones have none, whatever their rounding."""
     known = np.array(returns)[np.isfinite(returns)]
     return float(np.std(known)) if len(known) and np.ptp(known) else 0.0

@@ -18,7 +18,7 @@ from actfocus_core.policy.vllm import VllmEngine, VllmSampler
 from actfocus_core.rollout import TRAINING_SEED, collect
 from actfocus_core.runs import Run, slug
 from actfocus_core.train import resuming
-from actfocus_core.train.checkpoint import SECONDS, appearing_folder, load_checkpoint, save_checkpoint
+from actfocus_core.train.checkpoint import SECONDS, atomic_folder, load_checkpoint, save_checkpoint
 from actfocus_core.train.config import TrainConfig
 from actfocus_core.train.control import PAUSE_POLL, Interrupt, requested, write_status
 from actfocus_core.train.evaluate import evaluate, label, summary
@@ -175,7 +175,7 @@ class Session:
     def save_policy(self) -> None:
         """Write ``policy/``, a Hugging Face folder: weights, tokenizer, and the options of the training environment."""
         learner = self.learner
-        with appearing_folder(self.run.path / "policy") as part:
+        with atomic_folder(self.run.path / "policy") as part:
             model = learner.rollout_policy.model if learner.adapted is None else merged(learner.adapted)
             try:
                 model.save_pretrained(part)

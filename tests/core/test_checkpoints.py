@@ -18,7 +18,7 @@ from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, read_status, resume, train
 from actfocus_core.train.checkpoint import (
     SECONDS,
-    appearing_folder,
+    atomic_folder,
     checkpoints,
     load_checkpoint,
     save_checkpoint,
@@ -353,11 +353,11 @@ def test_steps_whose_rollouts_are_not_stored_lack_nothing(tmp_path):
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(OSError), appearing_folder(tmp_path / "a") as part:
+    with pytest.raises(OSError), atomic_folder(tmp_path / "a") as part:
         (part / "x").write_text("1")
         raise OSError
     assert list(tmp_path.iterdir()) == []
     for text in ("1", "2"):
-        with appearing_folder(tmp_path / "a") as part:
+        with atomic_folder(tmp_path / "a") as part:
             (part / "x").write_text(text)
     assert (tmp_path / "a/x").read_text() == "2" and [p.name for p in tmp_path.iterdir()] == ["a"]

@@ -10,12 +10,12 @@ import pytest
 from actfocus_core.errors import ActFocusError
 from actfocus_core.train import read_status, request, resume, train
 from actfocus_core.train.checkpoint import checkpoints
-from actfocus_core.train.control import requested, the_only_trainer
+from actfocus_core.train.control import requested, training_lock
 from tests.core.training_runs import config, results
 
 
 def test_one_process_at_a_time(grpo):
-    with the_only_trainer(grpo.path), pytest.raises(ActFocusError, match="being trained by another process"):
+    with training_lock(grpo.path), pytest.raises(ActFocusError, match="being trained by another process"):
         resume(grpo.path, steps=9)
     assert len(results(grpo.path)) == 5
 

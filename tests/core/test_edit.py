@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from actfocus_core.cli import app
 from actfocus_core.counterfactual import store as whatif
-from actfocus_core.counterfactual.edit import NOT_ASKED, edit
+from actfocus_core.counterfactual.edit import NOT_EXECUTED, edit
 from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
@@ -56,7 +56,7 @@ def test_a_reply_is_replaced_and_all_else_keeps_its_ids(lake, tiny):
     assert edited.turn_records[1].observation == t.turn_records[1].observation
     assert edited.turn_records[0] == t.turn_records[0] and edited.turn_records[2] == t.turn_records[2]
     assert what.result["actions"] == ["Up"] and what.result["carried_out"] == t.turn_records[1].actions
-    assert what.result["badges"][0] == NOT_ASKED
+    assert what.result["badges"][0] == NOT_EXECUTED
 
 
 def test_the_reference_scores_what_follows_again(lake, tiny):
@@ -119,7 +119,7 @@ def test_an_observation_can_be_edited_too(lake, tiny):
         edited.turn_records[1].observation.startswith("Turn 9")
         and edited.turn_records[1].response == t.turn_records[1].response
     )
-    assert what.result["badges"] == [NOT_ASKED]
+    assert what.result["badges"] == [NOT_EXECUTED]
 
 
 def test_a_malformed_edit_is_format(lake, tiny):

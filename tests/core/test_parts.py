@@ -73,7 +73,7 @@ def test_an_annotation_follows_the_parts(parted, rollouts):
         "step-00003.tiny.parquet",
     ]
     assert parted.references(3) == ["tiny"] and parted.annotated_steps("tiny") == {3}
-    assert parted.made(3, "tiny") == {"policy": "tiny"}
+    assert parted.annotation_metadata(3, "tiny") == {"policy": "tiny"}
     for a, b, c in zip(rollouts, parted.trajectories(3), parted.stream(3, "tiny"), strict=True):
         np.testing.assert_array_equal(a.signals["ref_energy"], b.signals["ref_energy"])
         np.testing.assert_array_equal(a.signals["ref_energy"], c.signals["ref_energy"])
@@ -92,7 +92,7 @@ def test_a_part_that_came_later_is_read_without_signals_until_it_is_scored(parte
     parted.annotate(3, "tiny", scored, {"top_k": 9})
     assert parted.annotated_steps("tiny") == {3} and Batch.of(parted.trajectories(3)).has("energy")
     with pytest.raises(ActFocusError, match="made in another way"):
-        parted.made(3, "tiny")
+        parted.annotation_metadata(3, "tiny")
 
 
 def test_what_was_scored_while_the_step_grew_is_stored(parted, rollouts):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.runs import Run, appearing_run
+from actfocus_core.runs import Run, atomic_run
 from actfocus_core.trajectory import Trajectory
 
 
@@ -152,14 +152,14 @@ def test_run_json_says_how_the_run_was_made(run):
 
 
 def test_a_run_made_in_one_go_is_hidden_until_it_is_whole(tmp_path, rollouts):
-    with pytest.raises(RuntimeError), appearing_run(tmp_path / "r", {}) as run:
+    with pytest.raises(RuntimeError), atomic_run(tmp_path / "r", {}) as run:
         run.add_trajectories(0, rollouts)
         assert not (tmp_path / "r").exists()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with appearing_run(tmp_path / "r", {}) as run:
+    with atomic_run(tmp_path / "r", {}) as run:
         run.add_trajectories(0, rollouts)
     assert len(Run.open(tmp_path / "r").index()) == len(rollouts) and run.path == tmp_path / "r"
-    with pytest.raises(ActFocusError, match="already exists"), appearing_run(tmp_path / "r", {}):
+    with pytest.raises(ActFocusError, match="already exists"), atomic_run(tmp_path / "r", {}):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["r"]

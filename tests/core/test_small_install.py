@@ -18,7 +18,7 @@ import numpy as np
 from actfocus_core.credit import SCHEMES, Batch, get_scheme, token_weights
 from actfocus_core.diagnostics import gradient_mass
 from actfocus_core.paths import assets
-from actfocus_core.runs import Run, RunWriter, appearing_run
+from actfocus_core.runs import Run, RunWriter, atomic_run
 from actfocus_core.spans import span_rule
 from actfocus_core.trajectory import TokenKind
 
@@ -28,7 +28,7 @@ step = stored.steps()[-1]
 trajectories = stored.trajectories(step)
 assert any("ref_energy" in t.signals for t in trajectories)
 
-with appearing_run(out, {"command": "small"}) as run, RunWriter(run, "tiny") as writer:
+with atomic_run(out, {"command": "small"}) as run, RunWriter(run, "tiny") as writer:
     for t in trajectories:
         writer.add(t)
 again = Run.open(out)

@@ -106,7 +106,7 @@ def test_training_says_how_slow_it_will_be(small):
         {"response_tokens": 80},
     )
     before = {name: p.clone() for name, p in small.model.named_parameters()}
-    writing, learning, seconds = pace(small, config)
+    writing, learning, seconds = measure_throughput(small, config)
     # Five turns of 80 tokens for each of eight rollouts.
     assert seconds == pytest.approx(3200 * (1 / writing + 4 / 3 / learning)) and 0 < writing < 1e4
     assert all(

@@ -15,7 +15,7 @@ from actfocus_core.policy import load_policy
 from actfocus_core.runs import Run
 from actfocus_core.train import read_status, request
 from actfocus_core.train.checkpoint import checkpoints, load_checkpoint
-from actfocus_core.train.control import clear, requested, the_only_trainer
+from actfocus_core.train.control import clear, requested, training_lock
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.app.experiments import GOOD
@@ -100,7 +100,7 @@ def look(runs) -> str:
             run.index,
             run.metrics,
             lambda: list(run.stream()),
-            lambda: run.made(0, "tiny"),
+            lambda: run.annotation_metadata(0, "tiny"),
             lambda: whatif.listing(run),
             lambda: whatif.load(run, next(iter((run.path / "whatif").glob("*"))).stem),
         ):
@@ -134,7 +134,7 @@ def write(runs, monkeypatch) -> None:
                 one()
 
     def train_alone():
-        with the_only_trainer(runs / "r"):
+        with training_lock(runs / "r"):
             clear(runs / "r")
 
     races = Experiments(runs)
@@ -234,7 +234,7 @@ def test_a_run_folder_that_is_itself_a_link_is_opened(whole, tmp_path):
     (tmp_path / "mine").symlink_to(whole / "r")
     assert len(Run.open(tmp_path / "mine").trajectories()) == 2
     assert "r" in Catalog([tmp_path / "mine"], tmp_path / "none").paths()
-    with the_only_trainer(tmp_path / "mine"):
+    with training_lock(tmp_path / "mine"):
         assert files.is_locked(whole / "r/.lock")
 
 

@@ -102,7 +102,7 @@ def test_go_in_both_trains_once_and_stop_in_the_other_one_stops(tmp_path, short)
 
 def test_a_stop_that_comes_before_the_run_listens_is_kept(tmp_path, idle, monkeypatch):
     """The run's process takes away what was asked of earlier ones when it begins; then it is asked again."""
-    from actfocus_core.train.control import requested, the_only_trainer, write_status
+    from actfocus_core.train.control import requested, training_lock, write_status
 
     monkeypatch.setattr(
         Experiments, "_command", lambda self, race, run: [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
@@ -112,7 +112,7 @@ def test_a_stop_that_comes_before_the_run_listens_is_kept(tmp_path, idle, monkey
     races._begin_next()
     races.ask(id, "stop")
     run = Run.create(tmp_path / races.look(id, {})["runs"][0]["name"], {"command": "train"})
-    with the_only_trainer(run.path):
+    with training_lock(run.path):
         write_status(run.path, state="running", step=0)
         assert requested(run.path) == "go"
         assert races._obey_stops() and requested(run.path) == "stop"
@@ -146,5 +146,8 @@ def test_annotations_and_what_ifs_of_both_are_kept(tmp_path, rollouts):
                 assert whatif.load(made, row["id"]).result == BRANCHED
 
     at_once(lambda: work(runs[0], "one"), lambda: work(runs[1], "two"), read)
-    assert made.references(0) == ["one", "shared", "two"] and made.made(0, "shared")["by"] in ("one", "two")
+    assert made.references(0) == ["one", "shared", "two"] and made.annotation_metadata(0, "shared")["by"] in (
+        "one",
+        "two",
+    )
     assert {row["id"] for row in whatif.listing(made)} == set(kept) and len(set(kept)) >= 2

@@ -184,7 +184,7 @@ def tables() -> None:
     for id in [] if frame is None else frame["id"].tolist()[:2]:
         answered(lambda: run.trajectory(id))  # noqa: B023
     answered(lambda: list(run.stream()))
-    answered(lambda: run.made(0, "tiny"))
+    answered(lambda: run.annotation_metadata(0, "tiny"))
     page(View())
 
 

@@ -86,16 +86,16 @@ class Shape:
         """Parameters of low-rank adapters on all linear layers."""
         return self.layers * sum(rank * (a + b) for a, b in self.linear)
 
-    def activations(self, half: bool, checkpointing: bool) -> int:
+    def activations(self, bf16: bool, checkpointing: bool) -> int:
         """Bytes a token that wait for the backward pass.
 
         A block keeps, in the numbers of the arithmetic (2 or 4 bytes): queries and attention's output,
         keys and values, the gate's four; of the residual stream, in float32, six copies (with bfloat16
-        five, and three more in half); log-sum-exps of the heads and two norms.
+        five, and three more in bf16); log-sum-exps of the heads and two norms.
         """
-        size = 2 if half else 4
+        size = 2 if bf16 else 4
         q, kv = self.heads * self.head, self.kv_heads * self.head
-        block = (26 if half else 24) * self.width + size * (4 * self.mlp + 2 * q + 2 * kv) + 4 * self.heads + 8
+        block = (26 if bf16 else 24) * self.width + size * (4 * self.mlp + 2 * q + 2 * kv) + 4 * self.heads + 8
         # With checkpointing a block keeps its input alone, and one block at a time is recomputed.
         return self.layers * 4 * self.width + block if checkpointing else self.layers * block
 
@@ -127,9 +127,9 @@ class Memory:
         return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts if size > 0.005 * self.total)
 
 
-def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float = 0.0) -> Memory:
-    """What a run needs at most. ``half``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
-    size = 2 if half else 4
+def estimate(config: TrainConfig, shape: Shape, bf16: bool, device_memory: float = 0.0) -> Memory:
+    """What a run needs at most. ``bf16``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
+    size = 2 if bf16 else 4
     trained = shape.adapters(config.lora_rank) if config.lora_rank else shape.parameters
     held: dict[str, float] = {
         "weights": 4 * (shape.parameters + (trained if config.lora_rank else 0)),
@@ -138,7 +138,7 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     }
     if config.algorithm == "ppo":
         held["critic and its Adam"] = 12 * shape.backbone
-    if half and config.sampler == "transformers":
+    if bf16 and config.sampler == "transformers":
         held["copy that plays"] = 2 * shape.parameters
     sampling: dict[str, float] = (
         {"vLLM": config.sampler_memory * device_memory}
@@ -156,11 +156,11 @@ def estimate(config: TrainConfig, shape: Shape, half: bool, device_memory: float
     chunk = min(config.micro_tokens, max(32, (1 << 24) // shape.vocabulary))
     updating: dict[str, float] = {
         "gradients": 4 * trained,
-        "activations": config.micro_tokens * shape.activations(half, config.gradient_checkpointing),
+        "activations": config.micro_tokens * shape.activations(bf16, config.gradient_checkpointing),
         # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
         "logits": chunk * shape.vocabulary * (12 + size),
     }
-    if half:
+    if bf16:
         updating["weights in bfloat16"] = 2 * shape.parameters
     if config.algorithm == "ppo":
         updating["critic's gradients"] = 4 * shape.backbone
@@ -177,9 +177,9 @@ CHANGES = (
 """What needs less memory, in the order it is proposed; each is added to those before."""
 
 
-def check_memory(config: TrainConfig, shape: Shape, half: bool, available: float, device_memory: float = 0.0) -> None:
+def check_memory(config: TrainConfig, shape: Shape, bf16: bool, available: float, device_memory: float = 0.0) -> None:
     """Raise ActFocusError, with the arithmetic and what to change, where a run needs more than ``available`` bytes."""
-    needed = estimate(config, shape, half, device_memory)
+    needed = estimate(config, shape, bf16, device_memory)
     if needed.total <= available:
         return
     given: dict[str, int] = {}
@@ -193,7 +193,7 @@ def check_memory(config: TrainConfig, shape: Shape, half: bool, available: float
             or k in ("micro_tokens", "rollout_batch")
             and getattr(config, k) > v
         }
-        less = estimate(config.model_copy(update=given), shape, half, device_memory).total
+        less = estimate(config.model_copy(update=given), shape, bf16, device_memory).total
         if given and less <= available:
             hope = " ".join(f"--set {k}={str(v).lower()}" for k, v in given.items())
             hope = f"{hope} needs {less / GB:.1f}"

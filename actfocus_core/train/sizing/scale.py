@@ -55,7 +55,7 @@ def plan(shape: Shape, gpu: float = GPU) -> Plan:
     """What a model of this shape needs on GPUs of ``gpu`` bytes each."""
     p = shape.parameters
     local = (
-        MICRO * shape.activations(half=True, checkpointing=True)
+        MICRO * shape.activations(bf16=True, checkpointing=True)
         + ((1 << 27) // shape.vocabulary) * shape.vocabulary * LOGIT
     )
     gpus = 1

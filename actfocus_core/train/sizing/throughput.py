@@ -19,7 +19,7 @@ SLOW = 20_000_000
 """Number of parameters from which training on a CPU deserves a warning."""
 
 
-def pace(policy: Policy, config: TrainConfig) -> tuple[float, float, float]:
+def measure_throughput(policy: Policy, config: TrainConfig) -> tuple[float, float, float]:
     """(tokens sampled per second, tokens trained on per second, upper bound of the seconds per step).
 
     The bound assumes that every rollout has all turns and every reply its full length. The policy is not changed.
@@ -67,7 +67,7 @@ def warning(config: TrainConfig) -> str:
         or Shape.of(loaded).parameters < SLOW
     ):
         return ""
-    writing, learning, seconds = pace(load_policy(config.model, "cpu", "float32"), config)
+    writing, learning, seconds = measure_throughput(load_policy(config.model, "cpu", "float32"), config)
     count = config.prompts * config.rollouts
     return (
         f"{config.model} is slow on this CPU: it writes about {writing:.0f} tokens a second and learns from {learning:.0f}; a step "
