@@ -112,9 +112,9 @@ def train(
         raise ActFocusError(f"--out {out}: a resumed run stays in its folder; omit --out or --resume")
     spare_a_core()
     if resume is None:
-        from actfocus_core.train.sizing.throughput import warning
+        from actfocus_core.train.sizing.throughput import slow_model_warning
 
-        if line := warning(config):
+        if line := slow_model_warning(config):
             print(line, file=sys.stderr)
     with progress_bars(progress) as show:
         phases = {}

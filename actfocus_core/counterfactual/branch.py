@@ -75,7 +75,7 @@ def branch(
     if rollouts < 1:
         raise ActFocusError(f"rollouts={rollouts}: must be 1 or more")
     if action is not None and (text is not None or token is not None):
-        raise ActFocusError("an action replaces the whole answer of a turn; leave text and token away")
+        raise ActFocusError("an action replaces the whole answer of a turn; do not give text or token with it")
     env.restore(t.turn_records[turn].state)
     check_tokenizer(t, policy)
     forced = _forced_reply(t, turn, token, action, text, token is None if end is None else end, policy, env)
@@ -94,7 +94,7 @@ def branch(
     outcomes = [replace(o, id=f"{t.id}~{r}", group=t.group, rollout=r) for r, o in enumerate(outcomes)]
     _fill_signals(outcomes, t, turn, forced, policy)
     earlier = sum(r.reward + r.penalty for r in t.turn_records[:turn])
-    own = t.turn_records[turn]
+    stored = t.turn_records[turn]
     request = {
         "trajectory": t.id,
         "turn": turn,
@@ -114,31 +114,31 @@ def branch(
         "earlier": earlier,
         **_figures(outcomes, turn),
         "original": {
-            "actions": own.actions,
-            "valid": own.valid,
+            "actions": stored.actions,
+            "valid": stored.valid,
             "to_go": t.ret - earlier,
             "return": t.ret,
             "success": t.success,
             "optimal": _value(env, t, turn),
         },
-        "optimal": _optimal(env, own.state),
+        "optimal": _optimal(env, stored.state),
         "tree": _tree(outcomes, turn, env),
     }
     return WhatIf("branch", request, result, outcomes)
 
 
 def env_of(run: Run, t: Trajectory, policy: Policy) -> Env:
-    """The environment of a trajectory, with the options of its run. Raises ActFocusError where there is none."""
+    """The environment of a trajectory, with the options of its run. Raises ActFocusError for an unknown environment."""
     metadata = run.metadata
     stored = metadata.env_options
     if stored is not None and not metadata.config.adds_to_model_options:
         return make_env(t.env, **stored)
-    # The policy's options are the best guess where the run of another program has none, or the initial model of the
-    # training is gone.
-    own = policy.env_options
+    # The policy's options are the best guess if the run of another program has none, or if the initial model of the
+    # training no longer exists.
+    defaults = policy.env_options
     if stored is not None and metadata.model_name:
-        own = trained_options(metadata.model_name) or own
-    return make_env(t.env, **own.get(t.env, {}) | (stored or {}))
+        defaults = trained_options(metadata.model_name) or defaults
+    return make_env(t.env, **defaults.get(t.env, {}) | (stored or {}))
 
 
 def check_tokenizer(t: Trajectory, policy: Policy) -> None:
@@ -147,7 +147,7 @@ def check_tokenizer(t: Trajectory, policy: Policy) -> None:
     known = t.token_ids.max() < policy.model.get_input_embeddings().weight.shape[0]
     if not known or "".join(policy.chat.texts(t.token_ids[where].tolist())) != "".join(t.texts[i] for i in where):
         raise ActFocusError(
-            f"{t.id}: was not written with the tokenizer of {policy.name}; its ids mean something else there"
+            f"{t.id}: was not written with the tokenizer of {policy.name}, which decodes its ids differently"
         )
 
 
@@ -156,7 +156,7 @@ def encoded(text: str, policy: Policy) -> tuple[list[int], list[str]]:
     segment = encode_parts(policy.tokenizer, [[(text, TokenKind.FORMAT)]])[0]
     foreign = [piece for id, piece in zip(segment.ids, segment.texts) if id in template_ids(policy.tokenizer)]
     if foreign:
-        raise ActFocusError(f"text: {foreign[0]!r} is a token of the chat template, which nobody writes; leave it out")
+        raise ActFocusError(f"text: {foreign[0]!r} is a token of the chat template; remove it")
     return segment.ids, segment.texts
 
 
@@ -171,7 +171,7 @@ def _state(run: Run, id: str, policy: Policy) -> tuple[Trajectory, Env]:
             env.restore(record.state)
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ActFocusError(
-            f"{run.path}: trajectory {id}: its turns were stored without a state to return to"
+            f"{run.path}: trajectory {id}: its turns were stored without a state that can be restored"
         ) from None
     return t, env
 
@@ -181,8 +181,8 @@ def _place(t: Trajectory, turn: int | None, token: int | None) -> tuple[int, int
     if token is not None:
         if not 0 <= token < len(t) or not t.response_mask[token]:
             raise ActFocusError(
-                f"{t.id}: token {token} is not one the policy wrote; the stream has {len(t)} tokens, "
-                f"the first of the policy's is {int(np.flatnonzero(t.response_mask)[0])}"
+                f"{t.id}: token {token} is not a response token; the trajectory has {len(t)} tokens, "
+                f"the first response token is {int(np.flatnonzero(t.response_mask)[0])}"
             )
         if turn not in (None, int(t.turns[token])):
             raise ActFocusError(f"{t.id}: token {token} belongs to turn {t.turns[token]}, not to turn {turn}")
@@ -226,7 +226,7 @@ def _forced_reply(
         closed = end and text is not None
         ids += [policy.chat.end_id] if closed else []
     if text == "" and not closed:
-        raise ActFocusError("text: is empty; give some, or leave it away and let the policy write")
+        raise ActFocusError("text: is empty; give some, or omit it to let the policy write")
     limit = min(env.options.response_tokens, policy.context - int(where[0]))
     if len(ids) > limit:
         raise ActFocusError(f"text: the reply would have {len(ids)} tokens; there is room for {limit}")
@@ -238,13 +238,13 @@ def _forced_reply(
 
 def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, env: Env) -> list[int]:
     """The ids of the stored reply with another answer; the other ids are kept where the answer consists of whole tokens."""
-    wanted = split_actions(action)
-    wrong = [one for one in wanted if env.parse(one) is None]
-    if wrong or not wanted:
+    names = split_actions(action)
+    unknown = [name for name in names if env.parse(name) is None]
+    if unknown or not names:
         legal = env.legal_actions()
         raise ActFocusError(
-            f"action {(wrong or [action])[0]!r}: is not one of {env.name}; legal now: "
-            f"{', '.join(legal[:12])}{' ...' if len(legal) > 12 else ''}; {SEPARATOR} stands between two"
+            f"action {(unknown or [action])[0]!r}: is not an action of {env.name}; legal now: "
+            f"{', '.join(legal[:12])}{' ...' if len(legal) > 12 else ''}; separate several by {SEPARATOR}"
         )
     ids, texts = t.token_ids[where].tolist(), [t.texts[i] for i in where]
     inside = np.flatnonzero(t.kinds[where] == TokenKind.ACTION)
@@ -261,8 +261,8 @@ def _with_action(t: Trajectory, where: np.ndarray, action: str, policy: Policy, 
 
 def _answer(policy: Policy, ids: list[int]) -> str | None:
     text = "".join(policy.chat.texts(ids))
-    found = find_spans(text, policy.chat.opens_thinking).answer
-    return text[slice(*found)] if found else None
+    span = find_spans(text, policy.chat.opens_thinking).answer
+    return text[slice(*span)] if span else None
 
 
 def _fill_signals(outcomes: list[Trajectory], t: Trajectory, turn: int, forced: Reply | None, policy: Policy) -> None:
@@ -283,24 +283,25 @@ def _fill_signals(outcomes: list[Trajectory], t: Trajectory, turn: int, forced: 
 
 
 def _tree(outcomes: list[Trajectory], turn: int, env: Env) -> list[dict[str, Any]]:
+    """A node for every distinct outcome of a turn, the most frequent first; see ``branch``."""
     groups: dict[tuple[Any, ...], list[Trajectory]] = {}
     for t in outcomes:
         record, ended = t.turn_records[turn], turn + 1 == len(t.turn_records)
         led_to = (t.success, t.terminated) if ended else t.turn_records[turn + 1].state_key
         groups.setdefault((tuple(record.actions), record.valid, record.reward, ended, led_to), []).append(t)
     nodes = []
-    for (actions, valid, _, ended, _), own in sorted(groups.items(), key=lambda item: -len(item[1])):
+    for (actions, valid, _, ended, _), members in sorted(groups.items(), key=lambda item: -len(item[1])):
         nodes.append(
             {
                 "actions": list(actions),
                 "valid": valid,
-                "count": len(own),
-                "share": len(own) / len(outcomes),
-                **_figures(own, turn),
-                "ids": [t.id for t in own],
+                "count": len(members),
+                "share": len(members) / len(outcomes),
+                **_figures(members, turn),
+                "ids": [t.id for t in members],
                 "ended": ended,
-                "optimal": _value(env, own[0], turn),
-                "children": [] if ended else _tree(own, turn + 1, env),
+                "optimal": _value(env, members[0], turn),
+                "children": [] if ended else _tree(members, turn + 1, env),
             }
         )
     return nodes
@@ -320,7 +321,7 @@ def _figures(outcomes: list[Trajectory], turn: int) -> dict[str, Any]:
 
 
 def _mean(values: np.ndarray) -> dict[str, float | None]:
-    """Mean and interval; if all n values are equal the interval has width 0, which says only that they agree."""
+    """Mean and interval; if all n values are equal the interval has zero width, which is not evidence of zero variance."""
     (mean, low, high), n = mean_interval(values), len(values)
     return {"mean": mean, "low": low if n > 1 else None, "high": high if n > 1 else None, "n": n}
 
@@ -338,5 +339,10 @@ def _value(env: Env, t: Trajectory, turn: int) -> dict[str, float] | None:
     if env.name not in ORACLES:
         return None
     env.restore(t.turn_records[turn].state)
-    found = judge(env, answers(t)[turn])
-    return {"before": found.value, "turn": found.value + found.skill, "after": found.after, "luck": found.luck}
+    judged = judge(env, answers(t)[turn])
+    return {
+        "before": judged.value,
+        "turn": judged.value + judged.skill,
+        "after": judged.after,
+        "luck": judged.luck,
+    }

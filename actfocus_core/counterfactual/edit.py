@@ -26,7 +26,7 @@ from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 
 WEIGHT, CREDIT = "weight", "credit"
 """Signals of the two trajectories of an edit, each followed by ``:SCHEME``."""
-NOT_EXECUTED = "the environment was not asked: what follows the edit is as it was stored"
+NOT_EXECUTED = "the environment was not run: everything after the edit is as it was stored"
 
 
 def edit(
@@ -58,7 +58,7 @@ def edit(
     tokenizer. Nothing is written.
     """
     rule = span_rule(run.metadata.spans)
-    t, others = _batch(run, id, reference)
+    t, batch = _batch(run, id, reference)
     start, stop, turn = _span(t, turn, span, reference)
     edited = _edited(t, text, start, stop, turn, reference, rule)
     score([edited], reference, top_k=0 if t.alternatives is None else t.alternatives.ids.shape[1])
@@ -68,15 +68,15 @@ def edit(
         if "entropy" in edited.signals:
             edited.signals["entropy"][later] = edited.signals["ref_entropy"][later]
     end = start + len(edited) - len(t) + (stop - start)
-    found = {}
+    rows = {}
     for name in schemes:
-        credits = [_credit(others, t, one, name, (params or {}).get(name, {})) for one in (t, edited)]
-        found[name] = _of_scheme(name, credits, (t, edited))
-    said = _actions(edited, turn, reference, rule)
-    carried_out = t.turn_records[turn].actions if 0 <= turn < len(t.turn_records) else []
+        credits = [_credit(batch, t, version, name, (params or {}).get(name, {})) for version in (t, edited)]
+        rows[name] = _of_scheme(name, credits, (t, edited))
+    actions = _actions(edited, turn, reference, rule)
+    executed = t.turn_records[turn].actions if 0 <= turn < len(t.turn_records) else []
     badges = [NOT_EXECUTED]
-    if said != _actions(t, turn, reference, rule):
-        badges.append("the reply now names other actions than those that were carried out")
+    if actions != _actions(t, turn, reference, rule):
+        badges.append("the edited reply names other actions than those that were executed")
     request = {
         "trajectory": id,
         "turn": turn,
@@ -93,13 +93,13 @@ def edit(
         "shift": len(edited) - len(t),
         "replaced": "".join(t.texts[start:stop]),
         "text": text,
-        "actions": said,
-        "carried_out": carried_out,
+        "actions": actions,
+        "carried_out": executed,
         "energy": {
             "span": [_mean(t, start, stop), _mean(edited, start, end)],
             "later": [_mean(t, stop, len(t)), _mean(edited, end, len(edited))],
         },
-        "schemes": found,
+        "schemes": rows,
         "badges": badges,
     }
     return WhatIf("edit", request, result, [t, edited])
@@ -107,21 +107,21 @@ def edit(
 
 def _batch(run: Run, id: str, reference: Policy) -> tuple[Trajectory, list[Trajectory]]:
     """The trajectory and all trajectories of its step, scored by this reference."""
-    asked = run.trajectory(id)
-    check_tokenizer(asked, reference)
-    step = asked.step
-    own = slug(reference.name) in run.references(step)
-    batch = run.trajectories(step, reference.name if own else None)
-    if not own:
+    stored = run.trajectory(id)
+    check_tokenizer(stored, reference)
+    step = stored.step
+    scored = slug(reference.name) in run.references(step)
+    batch = run.trajectories(step, reference.name if scored else None)
+    if not scored:
         score(batch, reference)
     return next(t for t in batch if t.id == id), batch
 
 
 def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, reference: Policy) -> tuple[int, int, int]:
     if (turn is None) == (span is None):
-        raise ActFocusError("an edit needs a turn, whose reply is replaced, or a span of tokens; give one of them")
+        raise ActFocusError("an edit needs either a turn, whose reply is replaced, or a span of tokens")
     if span is None:
-        assert turn is not None  # One of the two is given.
+        assert turn is not None  # checked above
         where = np.flatnonzero((t.turns == turn) & t.response_mask)
         if not len(where):
             raise ActFocusError(f"{t.id}: has no reply in turn {turn}; it has turns 0 to {len(t.turn_records) - 1}")
@@ -130,16 +130,16 @@ def _span(t: Trajectory, turn: int | None, span: tuple[int, int] | None, referen
     start, stop = span
     if not 0 <= start < stop <= len(t):
         raise ActFocusError(
-            f"{t.id}: tokens {start} to {stop} are not there; it has {len(t)}, and a span has at least one"
+            f"{t.id}: tokens {start} to {stop} do not exist; it has {len(t)}, and a span must not be empty"
         )
     kinds, turns = t.kinds[start:stop], np.unique(t.turns[start:stop])
     if (kinds == TokenKind.TEMPLATE).any() or len(turns) > 1 or len(np.unique(t.response_mask[start:stop])) > 1:
         raise ActFocusError(
             f"{t.id}: tokens {start} to {stop} are not all of one reply or one observation; "
-            "what the chat template writes stays"
+            "tokens of the chat template cannot be edited"
         )
     if any(token in reference.chat.stop_ids() for token in t.token_ids[start:stop]):
-        raise ActFocusError(f"{t.id}: token {stop - 1} ends the turn and stays; end the span before it")
+        raise ActFocusError(f"{t.id}: token {stop - 1} ends the turn and cannot be edited; end the span before it")
     return int(start), int(stop), int(turns[0])
 
 
@@ -148,41 +148,41 @@ def _edited(
 ) -> Trajectory:
     ids, texts = encoded(text, reference)
 
-    def put(old: np.ndarray, new: npt.ArrayLike) -> np.ndarray:
+    def spliced(old: np.ndarray, new: npt.ArrayLike) -> np.ndarray:
         return np.concatenate([old[:start], np.asarray(new, old.dtype), old[stop:]])
 
     unknown = np.full(len(ids), np.nan, np.float32)
-    kinds, turns = put(t.kinds, np.full(len(ids), t.kinds[start])), put(t.turns, np.full(len(ids), turn))
-    spelt = [*t.texts[:start], *texts, *t.texts[stop:]]
+    token_ids = spliced(t.token_ids, ids)
+    kinds, turns = spliced(t.kinds, np.full(len(ids), t.kinds[start])), spliced(t.turns, np.full(len(ids), turn))
+    all_texts = [*t.texts[:start], *texts, *t.texts[stop:]]
     records = list(t.turn_records)
     if t.response_mask[start]:
         where = np.flatnonzero((turns == turn) & (kinds >= TokenKind.REASONING))
-        own = [spelt[i] for i in where]
-        kinds[where] = response_kinds(own, rule.find("".join(own), reference.chat.opens_thinking))
+        reply = [all_texts[i] for i in where]
+        kinds[where] = response_kinds(reply, rule.find("".join(reply), reference.chat.opens_thinking))
     if 0 <= turn < len(records):
-        token_ids = put(t.token_ids, ids)
-        part = [
-            spelt[i]
+        response = [
+            all_texts[i]
             for i in np.flatnonzero(turns == turn)
             if kinds[i] >= TokenKind.REASONING and token_ids[i] not in reference.chat.stop_ids()
         ]
-        seen = [spelt[i] for i in np.flatnonzero(turns == turn) if kinds[i] == TokenKind.USER]
-        records[turn] = replace(records[turn], response="".join(part), observation="".join(seen))
-    logprobs = put(t.logprobs, unknown)
+        observation = [all_texts[i] for i in np.flatnonzero(turns == turn) if kinds[i] == TokenKind.USER]
+        records[turn] = replace(records[turn], response="".join(response), observation="".join(observation))
+    logprobs = spliced(t.logprobs, unknown)
     logprobs[start:] = np.nan
     signals = {}
     for name, values in t.signals.items():
-        signals[name] = put(values, unknown)
-        # The value of a turn is stored on all its tokens; other signals still hold before the edit.
+        signals[name] = spliced(values, unknown)
+        # The value of a turn is stored on all its tokens; other signals remain valid before the edit.
         of_turn = name in VALUE_SIGNALS and name != "value"
         signals[name][(turns >= turn) if of_turn else slice(start, None)] = np.nan
     return replace(
         t,
         id=f"{t.id}~edit",
-        token_ids=put(t.token_ids, ids),
+        token_ids=token_ids,
         kinds=kinds,
         turns=turns,
-        texts=spelt,
+        texts=all_texts,
         turn_records=records,
         logprobs=logprobs,
         signals=signals,
@@ -203,12 +203,12 @@ def _actions(t: Trajectory, turn: int, reference: Policy, rule: SpanRule) -> lis
 
 
 def _credit(
-    batch: list[Trajectory], t: Trajectory, one: Trajectory, scheme: str, params: dict[str, Any]
+    step: list[Trajectory], t: Trajectory, version: Trajectory, scheme: str, params: dict[str, Any]
 ) -> tuple[Credit, np.ndarray]:
-    """The credit of the batch with ``one`` in place of ``t``, and the mask of this trajectory's tokens."""
-    laid = Batch.of([one if other is t else other for other in batch])
-    place = next(i for i, other in enumerate(batch) if other is t)
-    return get_scheme(scheme).compute(laid, **params), laid.index == place
+    """The credit of the step with ``version`` in place of ``t``, and the mask of this trajectory's tokens."""
+    batch = Batch.of([version if other is t else other for other in step])
+    index = next(i for i, other in enumerate(step) if other is t)
+    return get_scheme(scheme).compute(batch, **params), batch.index == index
 
 
 def _of_scheme(
@@ -219,8 +219,8 @@ def _of_scheme(
     if missing:
         return {"missing": missing}
     shares, sums = [], []
-    for (credit, mine), t in zip(credits, pair):
-        weight, effective = (credit.weight * credit.keep)[mine], credit.effective()[mine]
+    for (credit, mask), t in zip(credits, pair):
+        weight, effective = (credit.weight * credit.keep)[mask], credit.effective()[mask]
         for signal, values in ((WEIGHT, weight), (CREDIT, effective)):
             t.signals[f"{signal}:{name}"] = np.where(t.response_mask, values, np.nan).astype(np.float32)
         total = float(weight.sum())
@@ -235,5 +235,6 @@ def _of_scheme(
 
 
 def _mean(t: Trajectory, start: int, stop: int) -> float | None:
-    own = t.signals["ref_energy"][start:stop]
-    return float(np.nanmean(own)) if np.isfinite(own).any() else None
+    """The mean energy of the tokens [start, stop); None if none is known."""
+    energy = t.signals["ref_energy"][start:stop]
+    return float(np.nanmean(energy)) if np.isfinite(energy).any() else None

@@ -22,8 +22,8 @@ from actfocus_core.trajectory import Trajectory
 
 def replayable(run: Run) -> list[int]:
     """The steps whose rollouts and preceding checkpoint are stored, so that they can be replayed without a rebuild."""
-    kept = {0, *checkpoints(run.path / "checkpoints")}
-    return [step for step in run.steps() if step - 1 in kept]
+    stored = {0, *checkpoints(run.path / "checkpoints")}
+    return [step for step in run.steps() if step - 1 in stored]
 
 
 def learner_before(
@@ -42,14 +42,14 @@ def learner_before(
     if step < 1 or missing:
         raise ActFocusError(
             f"{run.path}: the rollouts of step {missing[0] if missing else step} are not stored; "
-            f"there are {_ranges(run.steps())}"
+            f"available: {_ranges(run.steps())}"
         )
     if last < step - 1 and not rebuild:
         raise ActFocusError(
-            f"{run.path}: the checkpoint of step {step - 1} is not kept, so step {step} cannot be replayed at once; "
-            f"there are {_ranges(replayable(run))}; --rebuild does the {step - 1 - last} steps since "
-            f"{f'checkpoint {last}' if last else 'the beginning'} again, and a run trained with "
-            f"--set checkpoints_kept={config.steps} keeps all"
+            f"{run.path}: the checkpoint of step {step - 1} is not stored, so step {step} cannot be replayed directly; "
+            f"available: {_ranges(replayable(run))}; --rebuild repeats the {step - 1 - last} steps since "
+            f"{f'checkpoint {last}' if last else 'the beginning'}, and a run trained with "
+            f"--set checkpoints_kept={config.steps} keeps all checkpoints"
         )
     learner = Learner(config, first_policy(run, config), on_progress)
     if last:
@@ -73,12 +73,12 @@ def policy_before(run: Run, step: int, rebuild: bool = False, device: str | None
     metadata = run.metadata
     if isinstance(metadata.config, Training):
         trained = learner_before(run, step, rebuild, device).rollout_policy
-        # A new object, since the learner's caches the fingerprint of the initial weights.
+        # A new object, since the learner's policy caches the fingerprint of the initial weights.
         return Policy(trained.name, trained.model.requires_grad_(False), trained.tokenizer, trained.env_options)
     if metadata.updates_before(step):
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that {weights_mover(metadata)} had moved; "
-            "they are not in the run folder, name them"
+            f"{run.path}: step {step} was sampled by weights that {weights_mover(metadata)} had updated; "
+            "they are not in the run folder: name a policy with these weights"
         )
     if not metadata.model_name:
         raise ActFocusError(f"{run.path}: its run.json names no policy; name one that shares its tokenizer")
@@ -93,9 +93,9 @@ def weights_mover(metadata: RunInfo) -> str:
 
 def selected_rollouts(run: Run, step: int, config: TrainConfig) -> list[Trajectory]:
     """The trajectories a step was trained on, with the signals of the run's own reference, or without reference signals."""
-    own = slug(config.model) in run.references(step)
-    trajectories = run.trajectories(step, config.model if own else None)
-    if not own:
+    scored = slug(config.model) in run.references(step)
+    trajectories = run.trajectories(step, config.model if scored else None)
+    if not scored:
         for t in trajectories:
             t.signals = {name: values for name, values in t.signals.items() if not name.startswith("ref_")}
     return filter_groups(trajectories, config.keep_fraction)

@@ -36,7 +36,7 @@ _SIZE_MAX = 64 << 20
 _ID = re.compile(rf"(?:{'|'.join(KINDS)})-[0-9a-f]{{12}}")
 
 
-# The fields that readers of a result rely on; a stored one may have been written by any program.
+# The fields that readers of a result rely on; a stored result may have been written by another program.
 
 
 class _MeanInterval(BaseModel):
@@ -258,7 +258,7 @@ def load(run: Run, id: str, folder: Path | None = None) -> WhatIf:
 def signal(t: Trajectory, name: str) -> np.ndarray:
     """float32 [T]: a signal of a trajectory of a what-if. Raises ActFocusError where it is missing."""
     if name not in t.signals:
-        raise ActFocusError(f"the what-if's trajectory {t.id!r} has no {name!r}: it was not stored whole")
+        raise ActFocusError(f"the what-if's trajectory {t.id!r} has no {name!r}: it was stored incompletely")
     return t.signals[name]
 
 
@@ -269,8 +269,8 @@ def is_id(text: str) -> bool:
 
 def listing(run: Run, folder: Path | None = None) -> list[dict[str, Any]]:
     """``id, kind, created, request`` of all what-ifs of a run, the newest first."""
-    found = [_read(file) for file in (folder or _folder(run)).glob("*.json") if is_id(file.stem)]
-    rows = [{name: one[name] for name in ("id", "kind", "created", "request")} for one in found]
+    contents = [_read(file) for file in (folder or _folder(run)).glob("*.json") if is_id(file.stem)]
+    rows = [{name: content[name] for name in ("id", "kind", "created", "request")} for content in contents]
     return sorted(rows, key=lambda row: (row["created"], row["id"]), reverse=True)
 
 
@@ -296,14 +296,14 @@ def _read(file: Path) -> dict[str, Any]:
         raise ActFocusError(f"{file}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ActFocusError(f"{file}: not readable JSON ({error})") from None
-    wanted = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
+    fields = {"id": str, "kind": str, "created": str, "request": dict, "result": dict}
     if (
         not isinstance(content, dict)
         or content.get("format") != FORMAT
-        or not all(isinstance(content.get(name), kind) for name, kind in wanted.items())
+        or not all(isinstance(content.get(name), kind) for name, kind in fields.items())
         or content["kind"] not in KINDS
     ):
-        raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(wanted)}')
+        raise ActFocusError(f'{file}: not a what-if: it needs "format": "{FORMAT}" and {", ".join(fields)}')
     for part, shape in zip(("request", "result"), _SHAPES[content["kind"]]):
         try:
             shape.model_validate(content[part])

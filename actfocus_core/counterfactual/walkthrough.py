@@ -20,8 +20,8 @@ def walkthrough(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
     """The numbers of one update on one trajectory, stage by stage.
 
     Lists are over the trajectory's T tokens, None outside the responses. ``rollout``: texts, kinds, turns, log-probs;
-    ``rewards``: a row per turn, the return, and the returns of the group; ``advantages``; ``energies``: the signal, where
-    the scheme reads one; ``z``: (signal - mean) / std on action tokens, with mean, std and the number of action tokens of
+    ``rewards``: a row per turn, the return, and the returns of the group; ``advantages``; ``energies``: the signal, if the
+    scheme reads one; ``z``: (signal - mean) / std on action tokens, with mean, std and the number of action tokens of
     the batch; ``weights``, with the sigmoid part of each action token's weight; ``loss``: -w A / Z, the token's term at
     ratio 1, and Z; ``mass``: |w A| as a fraction of the batch's sum; ``logprobs``: before, after and the change. Raises
     ActFocusError for a trajectory or a scheme that is not in the replay.
@@ -29,18 +29,16 @@ def walkthrough(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
     by_id = {t.id: t for t in replayed.trajectories}
     rows = {row["scheme"]: row for row in replayed.result["updates"]}
     if id not in by_id:
-        raise ActFocusError(f"{replayed.id}: trajectory {id!r} was not updated on; {len(by_id)} others were")
+        raise ActFocusError(f"{replayed.id}: trajectory {id!r} was not in the update; {len(by_id)} others were")
     if scheme not in rows:
         raise ActFocusError(f"{replayed.id}: has no scheme {scheme!r}; it has {', '.join(rows)}")
     t, row = by_id[id], rows[scheme]
     weight, advantage = (signal(t, f"{name}:{scheme}") for name in (WEIGHT, ADVANTAGE))
     before, after = signal(t, BEFORE), signal(t, f"{AFTER}:{scheme}")
     if id not in row["divisors"]:
-        raise ActFocusError(
-            f"{replayed.id}: says of trajectory {id!r} nothing that its loss was divided by; it was not stored whole"
-        )
+        raise ActFocusError(f"{replayed.id}: has no divisor for trajectory {id!r}; it was stored incompletely")
     divisor = row["divisors"][id]
-    mass = np.abs(weight * advantage)
+    magnitude = np.abs(weight * advantage)
     total = sum(
         float(np.nansum(np.abs(signal(o, f"{WEIGHT}:{scheme}") * signal(o, f"{ADVANTAGE}:{scheme}"))))
         for o in by_id.values()
@@ -58,7 +56,7 @@ def walkthrough(replayed: WhatIf, id: str, scheme: str) -> dict[str, Any]:
         "z": None,
         "weights": {"values": weight},
         "loss": {"values": -weight * advantage / divisor, "divisor": divisor, "ratio": 1.0},
-        "mass": {"values": mass / total if total else mass, "total": total},
+        "mass": {"values": magnitude / total if total else magnitude, "total": total},
         "logprobs": {"before": before, "after": after, "change": after - before},
     }
     if row["signal"]:

@@ -69,7 +69,7 @@ def resume(
     changes = {k: v for k, v in (("steps", steps), ("time_budget", time_budget)) if v is not None}
     config = TrainConfig.of(**{**config_of(run).model_dump(), **changes})
     if not changes and read_status(run.path).get("state") == "finished":
-        raise ActFocusError(f"{run.path}: is finished; give more steps or time to train on")
+        raise ActFocusError(f"{run.path}: is finished; increase steps or time_budget to continue training")
     _check_memory(config)
     return _work(config, first_policy(run, config), run, on_progress, on_warning)
 
@@ -83,11 +83,11 @@ def config_of(run: Run) -> TrainConfig:
 
 
 def first_policy(run: Run, config: TrainConfig) -> Policy:
-    """The policy a run began with. Raises ActFocusError where the model has changed since."""
+    """The initial policy of a run. Raises ActFocusError if the model has changed since."""
     policy = _policy(config)
     if policy.fingerprint != run.metadata.fingerprint:
         raise ActFocusError(
-            f"{config.model}: is not the model this run began with any more "
+            f"{config.model}: is no longer the model this run began with "
             f"(fingerprint {policy.fingerprint}, not {run.metadata.fingerprint})"
         )
     return policy
@@ -171,25 +171,25 @@ def _work(
         raise _failed(
             session,
             run,
-            f"the memory is spent; micro_tokens below {config.micro_tokens}, "
-            "gradient_checkpointing or lora_rank need less",
+            f"out of memory; reduce micro_tokens below {config.micro_tokens}, or set "
+            "gradient_checkpointing or lora_rank",
         ) from None
     except ActFocusError as error:
         raise (_failed(session, run, str(error)) if session else error) from None
 
 
 def _failed(session: Session | None, run: Run, reason: str) -> ActFocusError:
-    """Write the status ``failed``; the error to raise, with the checkpoint that training can be resumed from."""
+    """Write the status ``failed`` and return the error to raise, which names the checkpoint to resume from."""
     from actfocus_core.train.checkpoint import whole_checkpoints
 
     kept, defects = whole_checkpoints(
         run.path / "checkpoints", list(session.learner.state_dict()) if session else ["policy", "policy-adam"]
     )
     if kept:
-        hope = f"the checkpoint of step {kept[-1]} is kept, `actfocus train --resume` goes on"
+        advice = f"`actfocus train --resume` continues from the checkpoint of step {kept[-1]}"
     else:
-        hope = (
-            "no checkpoint is whole, `actfocus train --resume` begins again"
+        advice = (
+            "no checkpoint is whole, `actfocus train --resume` starts again at step 0"
             if defects
             else "there is no checkpoint yet"
         )
@@ -198,5 +198,5 @@ def _failed(session: Session | None, run: Run, reason: str) -> ActFocusError:
             session.message = reason
             session.write_status("failed")
     except OSError:
-        pass  # A full or missing disk cannot hold the status either.
-    return ActFocusError(f"{run.path}: {reason}; {hope}")
+        pass  # A full or missing disk cannot store the status either.
+    return ActFocusError(f"{run.path}: {reason}; {advice}")

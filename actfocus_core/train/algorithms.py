@@ -1,4 +1,4 @@
-"""The training algorithms by name: the one table that training, replays and the rebuilding of steps read."""
+"""The training algorithms by name, for training, replays and rebuilt steps."""
 
 from __future__ import annotations
 

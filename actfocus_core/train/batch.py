@@ -22,18 +22,18 @@ PADDING = 64
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A few trajectories of similar length, padded on the right, and their n response tokens."""
+    """B trajectories of similar length, padded on the right to length T, with n response tokens in total."""
 
     chosen: np.ndarray
-    """int64 [B], which trajectories of the batch"""
+    """int64 [B], indices of the trajectories in the batch"""
     ids: torch.Tensor
     """int64 [B, T]"""
     rows: torch.Tensor
-    """int64 [n], the trajectory of a response token among the B"""
+    """int64 [n], the row of each response token"""
     positions: torch.Tensor
-    """int64 [n], where it stands in its row; its prediction comes from the position before"""
+    """int64 [n], the position of each response token in its row; it is predicted from the position before"""
     columns: dict[str, torch.Tensor]
-    """name -> [n], what the update knows of every response token"""
+    """name -> [n], the columns of the batch at the response tokens"""
 
     @property
     def targets(self) -> torch.Tensor:
@@ -45,26 +45,26 @@ class MicroBatch:
 
 
 class TrainingBatch:
-    """Trajectories with columns of numbers, one a token of the flat layout of ``credit.Batch``."""
+    """Trajectories with columns of numbers per token, in the flat layout of ``credit.Batch``."""
 
     def __init__(self, trajectories: list[Trajectory], columns: dict[str, np.ndarray]):
-        """``columns``: name -> [N], N the number of all tokens, one trajectory after another."""
+        """``columns``: name -> [N], where N counts all tokens of the trajectories, concatenated."""
         self.trajectories = trajectories
         ends = np.cumsum([len(t) for t in trajectories])[:-1]
         self.columns = {name: np.split(values, ends) for name, values in columns.items()}
         self.where = [np.flatnonzero(t.loss_mask) for t in trajectories]
-        """which tokens of a trajectory are in the loss: its response tokens"""
+        """the positions of the response tokens (tokens in the loss) of each trajectory"""
 
     def total(self, name: str) -> np.ndarray:
         """float64 [n]: the sum of a column over the response tokens of each trajectory."""
         return np.array([v[w].sum(dtype=np.float64) for v, w in zip(self.columns[name], self.where)])
 
     def tokens(self, rows: np.ndarray) -> int:
-        """Response tokens of these trajectories."""
+        """The number of response tokens of the trajectories ``rows``."""
         return sum(len(self.where[i]) for i in rows)
 
     def without_gradient(self) -> np.ndarray:
-        """bool [n]: every token's weight or advantage is 0, so the policy loss has no gradient here."""
+        """bool [n]: True for trajectories whose policy loss has no gradient, since every weight or advantage is 0."""
         return np.array(
             [
                 not (w[k] * a[k]).any()
@@ -79,24 +79,24 @@ class TrainingBatch:
         device: torch.device,
         by_prefix: bool = False,
     ) -> Iterator[MicroBatch]:
-        """The trajectories ``rows`` in order of length, in micro-batches of about ``tokens`` tokens, padding included.
+        """Micro-batches of the trajectories ``rows``, sorted by length, of about ``tokens`` tokens each, including padding.
 
-        On a CPU a micro-batch also ends where the next trajectory would pad the others by more than PADDING tokens.
-        ``by_prefix``: in the order of their tokens instead, each shared prefix counted once and no padding, for a model
-        of ``SplitModel.shares_prefixes``.
+        On a CPU a micro-batch also ends where the next trajectory would add more than PADDING tokens of padding.
+        ``by_prefix``: sort by token ids instead, and count every shared prefix once and no padding; for models with
+        ``SplitModel.shares_prefixes``.
         """
         padding = PADDING if device.type == "cpu" else tokens
-        written = [i for i in rows if len(self.where[i])]
+        nonempty = [i for i in rows if len(self.where[i])]
         if by_prefix:
             # The last response token is predicted and never an input.
-            inputs = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in written]
+            inputs = [self.trajectories[i].token_ids[: self.where[i][-1]] for i in nonempty]
             for batch in batches_by_prefix(inputs, tokens):
-                yield self._micro([written[k] for k in batch], device)
+                yield self._micro([nonempty[k] for k in batch], device)
             return
-        # Nothing after the last response token is fed.
-        size = {i: int(self.where[i][-1]) + 1 for i in written}
+        # Tokens after the last response token are not needed.
+        size = {i: int(self.where[i][-1]) + 1 for i in nonempty}
         chosen: list[int] = []
-        for i in sorted(written, key=size.__getitem__):
+        for i in sorted(nonempty, key=size.__getitem__):
             if chosen and (
                 size[i] * (len(chosen) + 1) > tokens or (size[i] - size[chosen[-1]]) * len(chosen) > padding
             ):
@@ -121,9 +121,9 @@ class TrainingBatch:
 
 
 def minibatches(count: int, size: int, seed: int, step: int, epoch: int) -> list[np.ndarray]:
-    """The indices 0 .. count - 1 in random order, in equal parts (to one) of at most ``size``.
+    """The indices 0 to count - 1 in random order, divided into parts of at most ``size`` that differ by at most one in length.
 
-    The order is a function of seed, step and epoch alone: there is no generator to store.
+    The order depends on seed, step and epoch only, so there is no generator state to store.
     """
     order = np.random.default_rng(stable_seed("minibatches", seed, step, epoch)).permutation(count)
     return np.array_split(order, -(-count // size))

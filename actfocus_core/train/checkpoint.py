@@ -114,8 +114,7 @@ def load_checkpoint(
         return _read(path, step, names, load_file)
     except _NotWhole as error:
         raise ActFocusError(
-            f"{path}: not a whole checkpoint ({error}); training goes on from one that is whole, "
-            "delete this folder to replay from the one before it"
+            f"{path}: not a whole checkpoint ({error}); delete this folder to use the one before it"
         ) from None
 
 
@@ -201,13 +200,13 @@ def _check_tensors(file: Path) -> None:
     with open_to_read(file) as stream:
         size, length = os.fstat(stream.fileno()).st_size, int.from_bytes(stream.read(8), "little")
         if not 0 < length <= min(size - 8, _HEADER_MAX):
-            raise ValueError("it has no header of safetensors")
+            raise ValueError("it has no safetensors header")
         header = json.loads(stream.read(length))
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         announced = 8 + length + max(ends, default=0)
     except (AttributeError, TypeError, LookupError):
-        raise ValueError("it has no header of safetensors") from None
+        raise ValueError("it has no safetensors header") from None
     if announced != size:
         raise ValueError(f"it has {size:,} bytes, its header announces {announced:,}")
 
@@ -231,7 +230,7 @@ def _checked(state: object, step: int) -> dict[str, float]:
     for name in SECONDS:
         value = state.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            raise ValueError(f"{name!r} is no number of seconds")
+            raise ValueError(f"{name!r} is not a number of seconds")
     return state
 
 

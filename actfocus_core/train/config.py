@@ -15,7 +15,7 @@ Fraction = Annotated[FiniteFloat, Field(gt=0, le=1)]
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides what a run does; the defaults are the paper's where it has them.
+    """All settings of a training run; the defaults are those of the paper, where it states them.
 
     The same config on the same machine gives the same run, bit for bit (CPU). ``TrainConfig.of`` reports an invalid
     value in one line. ``filter_share``, the earlier name of ``keep_fraction``, is accepted and is the name in run.json.
@@ -55,7 +55,7 @@ class TrainConfig(BaseModel):
     sampler_memory: Fraction = 0.4
     """fraction of the GPU's memory that vLLM may hold; it is released while the policy is updated"""
     keep_fraction: Fraction = Field(1.0, serialization_alias="filter_share")
-    """fraction of the groups trained on, those with the largest spread of returns (StarPO-S)"""
+    """fraction of the groups trained on, those with the largest standard deviation of returns (StarPO-S)"""
 
     lr: Positive = 1e-6
     critic_lr: Positive = 1e-5
@@ -115,7 +115,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _temperatures_differ(self) -> Self:
         if len(set(self.eval_temperatures)) != len(self.eval_temperatures):
-            raise ValueError("eval_temperatures: each may be given once")
+            raise ValueError("eval_temperatures: must be distinct")
         return self
 
     @classmethod
@@ -125,9 +125,9 @@ class TrainConfig(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            given = f"={first['input']!r}" if where else ""
-            raise ActFocusError(f"training config: {where}{given}: {first['msg']}") from None
+            field = ".".join(map(str, first["loc"]))
+            value = f"={first['input']!r}" if field else ""
+            raise ActFocusError(f"training config: {field}{value}: {first['msg']}") from None
 
     def as_stored(self) -> dict[str, Any]:
         """The config as JSON, with the names that run.json uses."""

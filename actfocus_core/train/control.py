@@ -38,13 +38,13 @@ _STATUS = {
     "time_budget": float,
 }
 PAUSE_POLL = 0.3
-"""Seconds between looks at control.json while paused."""
+"""Interval in seconds at which control.json is polled while paused."""
 LOCK_TRIES, LOCK_PAUSE = 5, 0.05
-"""How often a run's lock is tried, and seconds between."""
+"""Number of attempts to lock a run, and the seconds between them."""
 _LEFTOVER = re.compile(r"\..+\.(part|old|before)")
 """Names of the temporary files that a killed process may leave in a run folder."""
 _WORD_MAX = 1 << 20
-"""Bytes of control.json and of status.json."""
+"""Largest size of control.json and status.json, in bytes."""
 
 
 def request(run: Path, what: Request) -> None:
@@ -61,7 +61,7 @@ def request(run: Path, what: Request) -> None:
         _write(Path(run) / "control.json", {"request": what})
     except OSError as error:
         raise ActFocusError(
-            f"{run}: cannot be written ({error.strerror}), so the run cannot be asked to {what}"
+            f"{run}: cannot be written ({error.strerror}), so no request to {what} can be sent"
         ) from None
 
 
@@ -72,8 +72,8 @@ def requested(run: Path) -> Request:
         what = content["request"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "go"
-    words: tuple[Request, ...] = get_args(Request)
-    return next((word for word in words if word == what), "go")
+    requests: tuple[Request, ...] = get_args(Request)
+    return next((request for request in requests if request == what), "go")
 
 
 def write_status(run: Path, **status: object) -> None:
@@ -123,9 +123,9 @@ def training_lock(run: Path) -> Iterator[None]:
             if held:
                 yield
                 return
-        # A reader may hold it for a moment, to see whether a trainer does.
+        # A reader may hold it briefly, to check whether a trainer does.
         time.sleep(LOCK_PAUSE)
-    raise ActFocusError(f"{run}: is being trained by another process; ask it to stop first")
+    raise ActFocusError(f"{run}: is being trained by another process; stop it first")
 
 
 def clear(run: Path) -> None:
@@ -151,19 +151,19 @@ def clear(run: Path) -> None:
             end = stream.read(LINE_MAX).rfind(b"\n")
             if end < 0 and start:
                 raise ActFocusError(
-                    f"{file}: its last line has more than {LINE_MAX:,} bytes, so it is no file of metrics"
+                    f"{file}: its last line has more than {LINE_MAX:,} bytes, so it is not a metrics file"
                 )
             stream.truncate(start + end + 1)
 
 
 def _is_held(run: Path) -> bool:
-    """Whether a process trains here; assumed where the lock may not be read."""
+    """Whether a process holds the run's lock; assumed if the lock file is not readable."""
     try:
         return is_locked(run / ".lock")
     except PermissionError:
         return True
     except OSError:
-        # A link or a special file: no trainer can have locked it.
+        # A link or a special file cannot have been locked by a trainer.
         return False
 
 

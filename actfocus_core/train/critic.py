@@ -1,4 +1,4 @@
-"""The critic of PPO: a model of its own on the policy's backbone, with one number a token."""
+"""The critic of PPO: a separate model with the policy's architecture and a scalar head."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from actfocus_core.train.batch import MicroBatch
 
 
 class Critic(torch.nn.Module):
-    """The value of the dialogue before each response token.
+    """Predicts the value of the dialogue before each response token.
 
-    It starts as a copy of the policy's backbone, trained where that is, with a head of zeros: every
-    value is 0 until it has learned.
+    The backbone is a copy of the policy's, with the same trainable parameters. The head is initialised with zeros, so all
+    values are 0 before training.
     """
 
     def __init__(self, policy: Policy):
@@ -26,7 +26,7 @@ class Critic(torch.nn.Module):
         torch.nn.init.zeros_(self.head.bias)
 
     def values(self, micro: MicroBatch) -> torch.Tensor:
-        """float32 [n], in units of return: read where the prediction of the token is read."""
+        """The values, float32 [n] in units of the return, at the positions from which the response tokens are predicted."""
         hidden = self.backbone(input_ids=micro.ids[:, :-1], use_cache=False).last_hidden_state
         values: torch.Tensor = self.head(hidden[micro.rows, micro.positions - 1])[:, 0].float()
         return values

@@ -52,11 +52,10 @@ def evaluate(
 def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     """Success rate with its interval, mean return, and the fractions of well-formed and of legal turns.
 
-    ``success_low`` and ``success_high`` bound the mean with 95 % confidence. Rollouts of one prompt
-    are not independent, so the interval is over the prompts' means: ``stats.success_interval``, Student's
-    t, or Wilson's of as many trials as prompts where all means are equal. It is approximate with few
-    prompts, as is said there, and left out for a single one. WebShop adds ``purchase``, the share of episodes
-    that bought anything, and ``strict_success``, the share that bought what met every demand.
+    ``success_low`` and ``success_high`` are the bounds of a 95 % interval. Rollouts of one prompt are not independent, so it is
+    computed from the means of the prompts (``stats.success_interval``). It is approximate for few prompts and omitted for one.
+    WebShop adds ``purchase``, the fraction of episodes with a purchase, and ``strict_success``, the fraction whose purchase met
+    all requirements.
     """
     success = prompt_means(trajectories, numbers(t.success for t in trajectories))
     mean, low, high = success_interval(success)
@@ -70,7 +69,7 @@ def summary(trajectories: list[Trajectory]) -> dict[str, float]:
     if len(success) > 1:
         result |= {"success_low": low, "success_high": high}
     if trajectories[0].env == "webshop":
-        # An episode of the shop terminates when something is bought, and only then.
+        # A WebShop episode terminates exactly when something is bought.
         result |= {"purchase": float(np.mean([t.terminated for t in trajectories])), "strict_success": mean}
     return result
 

@@ -1,4 +1,4 @@
-"""The choice of the groups of a step that are trained on. Imports no torch: the studio shows the same choice."""
+"""Selection of the groups of a step that are trained on. Does not import torch, since the studio uses it too."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from actfocus_core.trajectory import Trajectory
 
 
 def filter_groups(trajectories: list[Trajectory], keep_fraction: float) -> list[Trajectory]:
-    """The trajectories of the fraction of groups with the largest spread of returns (StarPO-S, arXiv 2504.20073).
+    """The trajectories of the groups with the most diverse returns (StarPO-S, arXiv 2504.20073).
 
-    Groups are ranked by the population standard deviation of their rollouts' returns, ties in the order given. At least
-    one group is selected, and the order of the trajectories is kept. A selected group without spread stays in the batch:
-    its advantages are 0, and its tokens count in the sums of w.
-    Agents that are not trained are left out.
+    Groups are ranked by the population standard deviation of their rollouts' returns, with ties in the given order, and the
+    first ``keep_fraction`` of them are selected, at least one. The order of the trajectories is kept. A selected group with
+    equal returns stays in the batch: its advantages are 0, and its tokens count in the sums of w. Agents that are not trained
+    are excluded.
     """
     trained = [t for t in trajectories if t.trainable]
     returns: dict[str, dict[str, float]] = {}
@@ -25,11 +25,11 @@ def filter_groups(trajectories: list[Trajectory], keep_fraction: float) -> list[
 
 
 def _std(returns: list[float]) -> float:
-    """The standard deviation of the returns that are known, 0 where none is."""
+    """The standard deviation of the known returns; 0 if none is known."""
     known = np.array(returns)[np.isfinite(returns)]
     return float(np.std(known)) if len(known) else 0.0
 
 
 def number_selected(groups: int, keep_fraction: float) -> int:
-    """The number of groups that ``filter_groups`` selects of so many."""
+    """The number of groups that ``filter_groups`` selects out of ``groups``."""
     return max(1, round(keep_fraction * groups))

@@ -14,7 +14,7 @@ def train_grpo(session: Session) -> None:
     """Train until the steps or the time budget are spent, or a stop is requested.
 
     A group whose returns are all equal has advantage 0. Unless the filter drops it, it stays in the batch: its tokens
-    count in sum(w), so it scales the step down and does not turn it.
+    count in sum(w), so it reduces the size of the gradient without changing its direction.
     """
     learner, config = session.learner, session.config
     while session.should_continue():

@@ -1,4 +1,4 @@
-"""The state of a training run that an update reads and moves: policy, critic, optimisers and frozen reference.
+"""The state of a training run that an update reads and changes: policy, critic, optimisers and frozen reference.
 
 A training session has a learner and a run folder (session.py). A replay has one or several learners and no session
 (counterfactual/replay).
@@ -47,7 +47,7 @@ class Prepared:
     credit: Credit
     training_batch: TrainingBatch
     metrics: dict[str, float]
-    """what was measured on the way"""
+    """metrics measured during the preparation"""
 
 
 class Learner:
@@ -98,11 +98,10 @@ class Learner:
     def prepare(
         self, selected: list[Trajectory], advantages: np.ndarray | None = None, **columns: np.ndarray
     ) -> Prepared:
-        """Credit every token of the selected trajectories, and collect what the update reads.
+        """Compute the credit of every token of the selected trajectories, and collect the inputs of the update.
 
-        ``advantages``, float32 [N]: in place of the scheme's (PPO). ``columns``: further numbers a token, [N]. N counts
-        all tokens of all trajectories, one trajectory after another. Raises ActFocusError where the scheme needs what
-        training does not record.
+        ``advantages``, float32 [N]: in place of the scheme's (PPO). ``columns``: additional columns [N]. N counts all tokens of
+        the trajectories, concatenated. Raises ActFocusError if the scheme needs inputs that training does not record.
         """
         with self.phase("score"):
             old_logprobs, sampler_metrics = self._old_logprobs(selected)
@@ -126,7 +125,7 @@ class Learner:
             return Prepared(batch, credit, TrainingBatch(selected, columns), metrics)
 
     def _credit(self, selected: list[Trajectory]) -> tuple[Batch, Credit]:
-        """The scheme's credit; the frozen reference scores the trajectories first, where scheme or KL term needs it."""
+        """The scheme's credit; the frozen reference first scores the trajectories if scheme or KL term need it."""
         config, scheme = self.config, get_scheme(self.config.scheme)
         batch = Batch.of(selected)
         required = scheme.required(scheme.checked(config.scheme_params))
@@ -147,7 +146,7 @@ class Learner:
         return batch, credit
 
     def _old_logprobs(self, selected: list[Trajectory]) -> tuple[list[np.ndarray], dict[str, float]]:
-        """Log-probs under the policy that sampled, float32 [T] a trajectory, and the metrics of the sampler.
+        """Log-probs under the policy that sampled, float32 [T] per trajectory, and the metrics of the sampler.
 
         Where the sampler's arithmetic is not the trainer's (bfloat16, vLLM) they are recomputed, so that the first
         ratio is 1. Entropies that the sampler did not record are filled in from the same pass.

@@ -1,4 +1,4 @@
-"""Low-rank adapters through peft: few parameters are trained, and the final policy has them merged."""
+"""Low-rank adapters (peft): only the adapters are trained, and they are merged into the final policy."""
 
 from __future__ import annotations
 

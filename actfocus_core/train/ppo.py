@@ -18,7 +18,7 @@ from actfocus_core.trajectory import Trajectory
 def train_ppo(session: Session) -> None:
     """Train until the steps or the time budget are spent, or a stop is requested.
 
-    Advantages are the critic's; the scheme only weights the tokens. The critic learns from every response token alike.
+    Advantages come from the critic; the scheme only weights the tokens. The critic weights all response tokens equally.
     """
     learner, config = session.learner, session.config
     while session.should_continue():
@@ -41,10 +41,10 @@ def train_ppo(session: Session) -> None:
 def prepare_ppo(learner: Learner, selected: list[Trajectory]) -> Prepared:
     """The critic's values (stored as the signal ``value``), GAE from them, and the scheme's token weights.
 
-    Raises ActFocusError for a scheme with advantages of its own.
+    Raises ActFocusError for a scheme that computes advantages.
     """
     config, critic = learner.config, learner.critic
-    assert critic is not None  # PPO has one.
+    assert critic is not None  # always created for PPO
     with learner.phase("values"):
         values = per_token(selected, critic.values, config.micro_tokens, learner.policy.device, config.precision)
         for trajectory, value in zip(selected, values):
@@ -70,7 +70,7 @@ def update_ppo(
     critic unchanged; within a step this does not affect the policy.
     """
     critic, critic_adam, batch = learner.critic, learner.critic_adam, prepared.training_batch
-    assert critic is not None and critic_adam is not None  # PPO has one.
+    assert critic is not None and critic_adam is not None  # always created for PPO
     metrics = []
     with learner.phase("update"):
         for epoch in range(learner.config.epochs):
@@ -100,15 +100,15 @@ def token_advantages(
     advantages, targets = np.zeros(len(response), np.float32), np.zeros(len(response), np.float32)
     advantages[response], targets[response] = gae(rewards, values, gamma, lam, sequence)
     if whiten:
-        own = advantages[response].astype(np.float64)
-        advantages[response] = (own - own.mean()) / np.sqrt(own.var() + 1e-8)
+        a = advantages[response].astype(np.float64)
+        advantages[response] = (a - a.mean()) / np.sqrt(a.var() + 1e-8)
     return advantages, targets
 
 
 def check_weights_only(batch: Batch, credit: Credit, scheme: str) -> None:
-    """Raise ActFocusError for a scheme with advantages of its own: under PPO they are the critic's."""
+    """Raise ActFocusError for a scheme that computes advantages, which under PPO come from the critic."""
     if not np.array_equal(credit.advantage, batch.grpo()):
         raise ActFocusError(
-            f"scheme {scheme!r} makes advantages of its own; under PPO these are the critic's: "
-            "use GRPO, or a scheme that gives weights alone"
+            f"scheme {scheme!r} computes its own advantages, which under PPO come from the critic: "
+            "use GRPO, or a scheme that only weights tokens"
         )

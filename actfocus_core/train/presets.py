@@ -1,9 +1,9 @@
-"""Settings by name: the paper's by environment, and quick ones for the embedded policy on a CPU.
+"""Named training settings: those of the paper per environment, and quick ones for the embedded policy on a CPU.
 
-``paper`` is method.md section 6. It says nothing on what only decides speed and memory; those
-values are ours and follow the size of the model. ``quick`` is ours, found with the embedded
-policy on FrozenLake, and on Sokoban, where it plays more groups and leaves out those whose returns
-spread least, as the paper does. It is the same for every scheme; for a language model it is as short as it can be.
+``paper`` is method.md section 6. Settings that affect only speed and memory are not in the paper; these are ours and depend on
+the size of the model. ``quick`` is ours, tuned with the embedded policy on FrozenLake and on Sokoban, where it samples more
+groups and drops those with the smallest standard deviation of returns, as the paper does. It is the same for every scheme. For
+language models it is as short as possible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIZES = ("0.5B", "1.5B", "3B")
 """The paper's models, Qwen2.5-Instruct."""
 
 SMALL_BYTES = 80_000_000
-"""Of the weights of 20 million parameters, as a run stores them."""
+"""Size of the stored weights of 20 million parameters."""
 
 _PAPER: dict[str, dict[str, Any]] = {
     "frozen_lake": {"env_options": {"max_turns": 5, "max_actions": 10, "response_tokens": 400}},
@@ -35,7 +35,7 @@ _PAPER: dict[str, dict[str, Any]] = {
     },
 }
 ROWS = {f"{env}-{size}": (env, f"Qwen/Qwen2.5-{size}-Instruct") for env in _PAPER for size in SIZES}
-"""The paper's rows as presets: name -> (environment, model); the rest is that of ``paper``."""
+"""Presets for the rows of the paper's table: name -> (environment, model); other values are those of ``paper``."""
 _COMMON = {
     "prompts": 8,
     "rollouts": 16,
@@ -83,14 +83,15 @@ _QUICK_LANGUAGE = {
     "eval_temperatures": (1.0,),
     "mass_every": 0,
 }
-"""Instead, for a language model on a CPU: few and short rollouts. It shows that it runs, not what is learned."""
+"""Replaces values of ``quick`` for a language model on a CPU: few and short rollouts, which demonstrate that training runs
+but are too few to learn from."""
 
 
 def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: str = "tiny") -> dict[str, Any]:
-    """The values of a preset, for ``TrainConfig.of(**values)``; what it does not say has a default.
+    """The values of a preset, for ``TrainConfig.of(**values)``; other fields keep their defaults.
 
-    ``name``: ``quick``, ``paper``, or one of ROWS, which brings ``env`` and ``model``. ``model`` decides, in ``paper``, how many tokens go through it
-    at once. Raises ActFocusError for an unknown name, or an environment the paper has not.
+    ``name``: ``quick``, ``paper``, or one of ROWS, which sets ``env`` and ``model``. In ``paper`` the size of ``model``
+    determines the batch sizes. Raises ActFocusError for an unknown name, or an environment that is not in the paper.
     """
     if name in ROWS:
         name, (env, model) = "paper", ROWS[name]
@@ -99,21 +100,23 @@ def preset(name: str, env: str = "frozen_lake", algorithm: str = "grpo", model: 
         short = {**_QUICK_LANGUAGE, "env_options": {"response_tokens": 80}} if is_language_model(model) else {}
         return {**chosen, **_QUICK, **(short or _QUICK_OF.get(env, {}))}
     if name != "paper":
-        raise ActFocusError(f"unknown preset {name!r}; there are {', '.join((*PRESETS, *ROWS))}")
+        raise ActFocusError(f"unknown preset {name!r}; available: {', '.join((*PRESETS, *ROWS))}")
     if env not in _PAPER:
         raise ActFocusError(f"the paper has no setting for {env!r}; it has {', '.join(_PAPER)}")
     values = {**chosen, **_COMMON, **_PAPER[env]}
     if algorithm == "grpo" and env == "webshop":
         values |= {"kl_coef": 0.001, "kl_kind": "k1"}
-    # "all (GRPO)" in method.md's table is read as: the filter of the other games under PPO.
+    # "all (GRPO)" in the table of method.md is interpreted as: under PPO, the same filter as in the other games.
     if algorithm == "ppo" and env == "frozen_lake":
         values |= {"keep_fraction": 0.25}
     return {**values, **_of_size(model)}
 
 
 def is_language_model(model: str) -> bool:
-    """Whether a policy is larger than the embedded one and what was trained from it: SmolLM2, a hub id, a folder
-    of more than 20 million parameters or of an adapter."""
+    """Whether a policy is larger than the embedded one and policies trained from it.
+
+    True for SmolLM2, a hub id, and a folder with an adapter or more than 20 million parameters.
+    """
     folder = Path(model)
     if model in NAMES or not folder.is_dir():
         return model != "tiny"
@@ -124,9 +127,9 @@ def is_language_model(model: str) -> bool:
 
 
 def _of_size(model: str) -> dict[str, Any]:
-    """What fits a GPU of 80 GB by the arithmetic of ``memory``, by the parameters in the model's name.
+    """Batch sizes that fit a GPU with 80 GB according to ``sizing.memory``, from the size in the model's name.
 
-    PPO with 3B trains a critic of 3B beside it and needs 141 GB.
+    PPO with 3B also trains a critic of 3B and needs 141 GB.
     """
     for label, rollout_batch, micro_tokens in (("1.5B", 64, 16384), ("0.5B", 128, 16384), ("3B", 32, 4096)):
         if label in model:

@@ -127,7 +127,7 @@ class Session:
         """Evaluate when it is due, log the step, and save a checkpoint."""
         c, learner = self.config, self.learner
         if self.engine:
-            self.engine.weights_stale = True  # The update has moved the weights.
+            self.engine.stale = True  # The update has changed the weights.
         seconds = self.elapsed - self._step_start
         self._slowest = max(self._slowest, seconds)
         collapsed = metrics["format/well_formed"] < c.format_floor
@@ -149,7 +149,7 @@ class Session:
         if step % c.checkpoint_every == 0 or self.ended:
             self.checkpoint()
         self.message = (
-            f"the format collapses: {metrics['format/well_formed']:.0%} of the turns are well formed (step {step})"
+            f"format collapse: {metrics['format/well_formed']:.0%} of the turns are well formed (step {step})"
             if collapsed
             else ""
         )
@@ -180,7 +180,7 @@ class Session:
             try:
                 model.save_pretrained(part)
                 learner.rollout_policy.tokenizer.save_pretrained(part)
-            except Exception as error:  # of safetensors' and tokenizers' own kinds, where a disk is full
+            except Exception as error:  # safetensors and tokenizers raise their own types if the disk is full
                 raise error if isinstance(error, OSError) or out_of_memory(error) else OSError(str(error)) from None
             for file in part.glob("*.safetensors"):
                 make_group_readable(file)
@@ -206,7 +206,7 @@ class Session:
     # --- the run folder ------------------------------------------------------------------
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Append a row of metrics, unless a process that was killed after this step has written it already."""
+        """Append a row of metrics, unless a process that was killed after this step has already written it."""
         if step not in self.logged:
             finite = {k: v for k, v in metrics.items() if np.isfinite(v)}
             self.run.log({"step": step, **finite})
@@ -245,13 +245,13 @@ class Session:
         """Load the checkpoint the run resumes from, if there is one."""
         learner = self.learner
         files = list(learner.state_dict())
-        found = resuming.resumption(self.run, self.config, files, self.logged, learner.scores_every_rollout)
-        for line in found.warnings:
+        resumption = resuming.resumption(self.run, self.config, files, self.logged, learner.scores_every_rollout)
+        for line in resumption.warnings:
             self.warn(line)
-        if found.start:
-            tensors, seconds = load_checkpoint(self.run.path / "checkpoints", found.start, files)
+        if resumption.start:
+            tensors, seconds = load_checkpoint(self.run.path / "checkpoints", resumption.start, files)
             learner.load_state_dict(tensors)
-            learner.step = self._saved = found.start
+            learner.step = self._saved = resumption.start
             self._elapsed, self._slowest, self._evaluation = (seconds[name] for name in SECONDS)
 
     # --- helpers -------------------------------------------------------------------------
@@ -259,8 +259,8 @@ class Session:
     @property
     def env_options(self) -> dict[str, Any]:
         """All options of the environment in this run, defaults included."""
-        given = {**self.policy.env_options.get(self.config.env, {}), **self.config.env_options}
-        return make_env(self.config.env, **given).options.model_dump(mode="json")
+        options = {**self.policy.env_options.get(self.config.env, {}), **self.config.env_options}
+        return make_env(self.config.env, **options).options.model_dump(mode="json")
 
     @property
     def elapsed(self) -> float:
@@ -278,7 +278,7 @@ class Session:
 
     def _evaluate(self, step: int) -> dict[str, float]:
         c, learner, start = self.config, self.learner, self.elapsed
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         with learner.phase("evaluate"):
             for temperature in c.eval_temperatures:
                 trajectories = evaluate(
@@ -293,11 +293,11 @@ class Session:
                     batch_size=c.rollout_batch,
                     on_progress=lambda done, total: learner.progress("evaluate", done, total),
                 )
-                found |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
+                metrics |= {f"eval/{label(temperature)}/{k}": v for k, v in summary(trajectories).items()}
                 if c.store_evaluation:
                     self._store_evaluation(step, temperature, trajectories)
         self._evaluation = max(self._evaluation, self.elapsed - start)
-        return found
+        return metrics
 
     def _store_evaluation(self, step: int, temperature: float, trajectories: list[Trajectory]) -> None:
         path = self.run.path / "evaluation" / label(temperature)

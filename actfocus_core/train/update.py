@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from actfocus_core.train.critic import Critic
 
 HELD_LOGITS = 1 << 25
-"""Logits a micro-batch may hold for its backward pass; more are recomputed in chunks."""
+"""Largest number of logits that a micro-batch holds for its backward pass; above it they are recomputed in chunks."""
 Tensors = dict[str, torch.Tensor]
-"""by name"""
+"""name -> tensor"""
 PolicyStep = Callable[
     [SplitModel, "Adam", TrainingBatch, np.ndarray, np.ndarray, TrainConfig, int],
     dict[str, float],
@@ -54,7 +54,7 @@ class Adam:
             self.inner.zero_grad()
             raise ActFocusError(
                 f"step {step}: the gradient of the {what} is not a finite number ({norm}); "
-                "a smaller learning rate is the usual cure"
+                "a smaller learning rate usually helps"
             )
         for group in self.inner.param_groups:
             group["lr"] = self.rate(step)
@@ -211,8 +211,8 @@ def _surrogate(
     micro: MicroBatch, logprobs: torch.Tensor, weights: torch.Tensor, normaliser: np.ndarray, config: TrainConfig
 ) -> PolicyLoss:
     """The clipped policy loss of a micro-batch under the given token weights."""
-    own = normaliser[micro.chosen]
-    divisor = float(own[0]) if np.ptp(own) == 0 else torch.from_numpy(own).to(logprobs)[micro.rows]
+    z = normaliser[micro.chosen]
+    divisor = float(z[0]) if np.ptp(z) == 0 else torch.from_numpy(z).to(logprobs)[micro.rows]
     columns = micro.columns
     units = columns.get("units")
     if units is not None:

@@ -151,8 +151,10 @@ DAMAGES = {
     "policy-adam.safetensors: it has 72 bytes, its header announces 76": lambda path: os.truncate(
         path / "policy-adam.safetensors", 72
     ),
-    "policy-adam.safetensors: it has no header": lambda path: os.truncate(path / "policy-adam.safetensors", 40),
-    "policy.safetensors: it has no header": lambda path: (path / "policy.safetensors").write_bytes(
+    "policy-adam.safetensors: it has no safetensors header": lambda path: os.truncate(
+        path / "policy-adam.safetensors", 40
+    ),
+    "policy.safetensors: it has no safetensors header": lambda path: (path / "policy.safetensors").write_bytes(
         bytes((path / "policy.safetensors").stat().st_size)
     ),
     "state.json: Expecting value": lambda path: (path / "state.json").write_text(""),
@@ -280,7 +282,7 @@ def test_a_failure_names_a_whole_checkpoint(cut):
     with pytest.raises(ActFocusError, match="step 4: the gradient of the policy .* the checkpoint of step 3 is kept"):
         resume(cut, steps=6)
     (cut / "checkpoints/step-00003/policy.safetensors").write_bytes(b"")
-    with pytest.raises(ActFocusError, match="no checkpoint is whole, `actfocus train --resume` begins again"):
+    with pytest.raises(ActFocusError, match="no checkpoint is whole, `actfocus train --resume` starts again"):
         resume(cut, steps=6)
 
 

@@ -64,5 +64,5 @@ def test_a_scheme_with_advantages_of_its_own_is_refused_under_ppo(rollouts):
     credit = get_scheme("actfocus").compute(batch)
     check_weights_only(batch, credit, "actfocus")
     changed = type(credit)(**{**vars(credit), "advantage": credit.advantage * 2})
-    with pytest.raises(ActFocusError, match="'mine' makes advantages of its own"):
+    with pytest.raises(ActFocusError, match="'mine' computes its own advantages"):
         check_weights_only(batch, changed, "mine")

@@ -91,7 +91,7 @@ def test_a_part_that_came_later_is_read_without_signals_until_it_is_scored(parte
     scored = [replace(t, id=f"late-{t.id}") for t in rollouts[:2]]
     parted.annotate(3, "tiny", scored, {"top_k": 9})
     assert parted.annotated_steps("tiny") == {3} and Batch.of(parted.trajectories(3)).has("energy")
-    with pytest.raises(ActFocusError, match="made in another way"):
+    with pytest.raises(ActFocusError, match="computed differently"):
         parted.annotation_metadata(3, "tiny")
 
 
@@ -104,7 +104,7 @@ def test_what_was_scored_while_the_step_grew_is_stored(parted, rollouts):
 
 @pytest.mark.parametrize("given", [slice(0, 1), slice(0, 0), slice(2, 4)])
 def test_a_part_is_annotated_as_a_whole_or_not_at_all(parted, rollouts, given):
-    with pytest.raises(ActFocusError, match="an annotation covers all"):
+    with pytest.raises(ActFocusError, match="an annotation must cover all"):
         parted.annotate(3, "tiny", rollouts[given])
     assert not list((parted.path / "signals").iterdir())
 

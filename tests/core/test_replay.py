@@ -237,7 +237,7 @@ def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
     with pytest.raises(ActFocusError, match="no group 'nowhere'"):
         replay(copied, 0, fresh=True, groups=["nowhere"])
     copied.info["model"]["fingerprint"] = "0" * 16
-    with pytest.raises(ActFocusError, match="not the model this run began with"):
+    with pytest.raises(ActFocusError, match="no longer the model this run began with"):
         replay(copied, 0, fresh=True)
     with pytest.raises(ActFocusError, match="was trained.*leave --fresh away"):
         replay(grpo, 1, fresh=True)

@@ -36,7 +36,7 @@ def test_stopped_and_resumed_is_never_stopped(grpo, tmp_path):
         load_policy(str(path / "policy"), device="cpu").fingerprint
         == load_policy(str(grpo.path / "policy"), device="cpu").fingerprint
     )
-    with pytest.raises(ActFocusError, match="is finished; give more steps"):
+    with pytest.raises(ActFocusError, match="is finished; increase steps"):
         resume(path)
     resume(path, steps=5)
     assert [row["step"] for row in results(path)] == [0, 1, 2, 3, 4, 5]
@@ -91,5 +91,5 @@ def test_a_run_is_resumed_only_with_the_model_it_began_with(grpo, run, tmp_path)
     info = json.loads((copied / "run.json").read_text())
     info["model"]["fingerprint"] = "0" * 16
     (copied / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ActFocusError, match="not the model this run began with"):
+    with pytest.raises(ActFocusError, match="no longer the model this run began with"):
         resume(copied, steps=9)

@@ -71,7 +71,7 @@ def test_another_trainer(tmp_path, command):
     assert told.model_name == told.reference == told.tokenizer == "Qwen/Qwen2.5-0.5B" and told.fingerprint is None
     assert (told.scheme, told.scheme_params, told.algorithm) == ("actfocus", {"alpha": 0.2}, "grpo")
     assert told.updates_before(1) == 0 and told.updates_before(3) == 2
-    with pytest.raises(ActFocusError, match=rf"step 3 .* another trainer \({command}\) had moved"):
+    with pytest.raises(ActFocusError, match=rf"step 3 .* another trainer \({command}\) had updated"):
         policy_before(Run.open(tmp_path / "run"), 3)
 
 

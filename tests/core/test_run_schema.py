@@ -139,7 +139,7 @@ def test_run_json_says_the_schema_and_where_facts_come_from(tmp_path):
         ({"schema": 0}, "whole number from 1 to 2"),
         ({"provenance": []}, '"provenance" must be an object of ids, kinds'),
         ({"provenance": {"ids": {"how": "perhaps"}}}, '"provenance" must be'),
-        ({"provenance": {"ids": {"how": "derived"}}}, "names its rule"),
+        ({"provenance": {"ids": {"how": "derived"}}}, "must name its rule"),
     ],
 )
 def test_run_json_that_cannot_be_read_says_why_in_one_line(tmp_path, entry, says):
@@ -207,7 +207,7 @@ def test_a_stream_nobody_knows_is_refused(tmp_path):
     pq.write_table(
         table.rename_columns([n.replace("recorded:value", "recorded:worth") for n in table.column_names]), file
     )
-    with pytest.raises(ActFocusError, match="stream 'worth'; it may have trainer_logprob"):
+    with pytest.raises(ActFocusError, match="unknown stream 'worth' in recorded; allowed: trainer_logprob"):
         run.trajectories()
 
 

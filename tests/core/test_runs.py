@@ -121,7 +121,7 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path):
     ("break_it", "says"),
     [
         (lambda p: (p / "run.json").write_text("{"), "not readable JSON"),
-        (lambda p: (p / "run.json").write_text('{"format": "other"}'), "not a run of actfocus"),
+        (lambda p: (p / "run.json").write_text('{"format": "other"}'), "not an actfocus run"),
         (lambda p: (p / "run.json").write_text('{"format": "actfocus-run", "version": 99}'), "reads version 1"),
         (lambda p: (p / "run.json").unlink(), "no run.json"),
         (lambda p: (p / "trajectories/step-00000.parquet").write_bytes(b"PAR1junk"), "not readable as Parquet"),

@@ -151,7 +151,7 @@ def test_turns_without_an_action_are_left_out_and_counted():
 def test_few_true_values_are_skipped(batch):
     truth = Truth(np.sign(Truth.of(batch).advantage))
     found = scores(scoreboard(batch, credits_of(batch, ["oracle"], controls=False), truth, bootstrap=2), "oracle")
-    assert found["right_within"].value is None and "3 different" in found["right_within"].why
+    assert found["right_within"].value is None and "3 distinct" in found["right_within"].why
     flat = scoreboard(
         batch, credits_of(batch, ["oracle"], controls=False), Truth(np.zeros_like(truth.advantage)), bootstrap=2
     )
@@ -202,7 +202,7 @@ def test_order_of_the_rollouts_does_not_matter(seed):
 
 
 def test_bad_input_is_said(batch):
-    with pytest.raises(ActFocusError, match="they must be as many"):
+    with pytest.raises(ActFocusError, match="the numbers must be equal"):
         scoreboard(batch, {}, Truth(np.zeros(3)))
     ts = trajectories(0)
     for t in ts:

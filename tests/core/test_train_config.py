@@ -35,7 +35,7 @@ def test_a_missing_extra_is_named_and_leaves_no_folder(changes, extra, tmp_path)
         ({"filter_share": 1.5}, "keep_fraction=1.5"),
         ({"keep_fraction": 0}, "keep_fraction=0"),
         ({"colour": 1}, "colour"),
-        ({"eval_temperatures": (1.0, 1.0)}, "each may be given once"),
+        ({"eval_temperatures": (1.0, 1.0)}, "must be distinct"),
     ],
 )
 def test_a_wrong_config_names_its_field(changes, says):

@@ -67,5 +67,5 @@ def test_a_collapsed_format_is_said_and_stops_if_asked(model_folder, tmp_path):
     (row,) = results(run.path)
     assert row["format/well_formed"] < 0.1 and row["format/collapsed"] == 1 and row["loss/skipped"] == 1
     status = read_status(run.path)
-    assert status["state"] == "stopped" and "the format collapses: 0% of the turns" in status["message"]
+    assert status["state"] == "stopped" and "format collapse: 0% of the turns" in status["message"]
     assert len(results(train(config(**values), tmp_path / "goes-on").path)) == 3

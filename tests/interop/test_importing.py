@@ -269,7 +269,7 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
         ),
         (
             lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "\\ud800"}]}'),
-            "half of a surrogate",
+            "unpaired surrogate",
         ),
         (
             lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": "high"}'),

@@ -273,7 +273,7 @@ def test_a_run_without_them_has_no_such_columns(tokenizer, read, tmp_path):
         ("columns", pa.array(["[1]", "{}", None, ""]), "columns must be an object of text"),
         ("columns", pa.array(['{"a": [1]}', "{}", None, ""]), "columns must be an object of text.*'a' is not"),
         ("columns", pa.array(['{"a": NaN}', "{}", None, ""]), "finite numbers; 'a' is not"),
-        ("columns", pa.array(['{"a": "\\ud800"}', "{}", None, ""]), "half of a surrogate pair"),
+        ("columns", pa.array(['{"a": "\\ud800"}', "{}", None, ""]), "an unpaired surrogate"),
         ("columns", pa.array(["[" * 100000, "{}", None, ""]), "column 'columns' is not JSON"),
         ("columns", pa.array([1, 2, 3, 4]), "column 'columns' is int64; it must be string"),
         ("rollout_id", pa.array([1, 2, 3, 4]), "column 'rollout_id' is int64; it must be string"),

@@ -80,7 +80,7 @@ def replay(
     if evaluation < 0:
         raise ActFocusError(f"evaluation={evaluation}: must be 0 or above")
     if not fresh and (groups is not None or settings):
-        raise ActFocusError("groups and settings are for a fresh replay; a stored update has its own")
+        raise ActFocusError("groups and settings apply to a fresh replay only; a stored update has its own")
     start = (
         fresh_start(run, step, groups, settings, device, on_progress)
         if fresh
@@ -109,7 +109,7 @@ def replay(
         **({"before": played.first} if played else {}),
     }
     result = ReplayResult(request, facts, start.selected, updates.logprobs_before())
-    everyone = range(len(start.selected))
+    indices = range(len(start.selected))
     partial = PartialResult(result, result.group(look), len(chosen), on_first) if on_first else None
 
     def work(i: int) -> UpdateResult:
@@ -117,7 +117,7 @@ def replay(
         if partial:
             updates.add_logprobs(i, update, partial.chosen)
             partial.add(i, update)
-        updates.add_logprobs(i, update, everyone)
+        updates.add_logprobs(i, update, indices)
         if played:
             update.row["evaluation"] = played.after(updates.learners[i])
         return update
@@ -126,7 +126,7 @@ def replay(
     for update in run_parallel(work, range(len(chosen)), workers):
         done.append(update)
         learner.progress("replay", len(done), len(chosen))
-    return result.of(done, everyone, seconds=updates.seconds())
+    return result.of(done, indices, seconds=updates.seconds())
 
 
 class _Updates:
@@ -156,7 +156,7 @@ class _Updates:
     def logprobs_before(self) -> list[np.ndarray]:
         """Log-probs under the policy before the update, float32 [T] per trajectory."""
         if self._start.happened:
-            # The ones that the ratios of the training were formed with.
+            # The log-probs in the denominator of the training's ratios.
             return self.prepared[0].training_batch.columns["old_logprobs"]
         # It is not known which policy sampled the rollouts of a fresh update.
         return policy_logprobs(self._start.learner, self._start.selected, self._workers)

@@ -46,15 +46,15 @@ class Evaluation:
         update, of those that succeeded and of the others.
         """
         played = self._play(learner)
-        found: dict[str, float | None] = {**summary(played)}
-        d = prompt_means(played, numbers(t.success for t in played)) - prompt_means(
+        result: dict[str, float | None] = {**summary(played)}
+        gains = prompt_means(played, numbers(t.success for t in played)) - prompt_means(
             self.rollouts, numbers(t.success for t in self.rollouts)
         )
-        found["gain"], low, high = gain_interval(d)
-        if len(d) > 1:
-            found |= {"gain_low": low, "gain_high": high}
+        result["gain"], low, high = gain_interval(gains)
+        if len(gains) > 1:
+            result |= {"gain_low": low, "gain_high": high}
         changes = [now - then for now, then in zip(policy_logprobs(learner, self.rollouts, workers=1), self.logprobs)]
         for name, of in (("succeeded", True), ("failed", False)):
-            own = [c[t.loss_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
-            found[f"change_{name}"] = float(np.concatenate(own).mean()) if own else None
-        return found
+            selected = [c[t.loss_mask] for c, t in zip(changes, self.rollouts) if t.success is of]
+            result[f"change_{name}"] = float(np.concatenate(selected).mean()) if selected else None
+        return result

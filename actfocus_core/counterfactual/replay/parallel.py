@@ -27,8 +27,8 @@ COPIED_PARAMETERS = 20_000_000
 def worker_count(learner: Learner) -> int:
     """The number of updates or forward passes to run in parallel: one per core for a small policy on a CPU, else 1.
 
-    Matrices of a small model use several cores badly, and another number of threads rounds differently than the training
-    did. One thread of work per core is faster and exact.
+    The matrices of a small model do not use several cores efficiently, and another number of threads rounds differently than
+    the training did. One worker per core is faster and exact.
     """
     small = sum(p.numel() for p in learner.policy.model.parameters()) <= COPIED_PARAMETERS
     if learner.policy.device.type != "cpu" or learner.adapted is not None or not small:
@@ -39,8 +39,9 @@ def worker_count(learner: Learner) -> int:
 
 def clone_learner(learner: Learner, state: StateDict) -> Learner:
     """A second learner with weights and optimisers of its own, in the given state."""
-    own = learner.policy
-    clone = Learner(learner.config, Policy(own.name, copy.deepcopy(own.model), own.tokenizer, own.env_options))
+    policy = learner.policy
+    copied = Policy(policy.name, copy.deepcopy(policy.model), policy.tokenizer, policy.env_options)
+    clone = Learner(learner.config, copied)
     clone.load_state_dict(state)
     return clone
 
@@ -59,7 +60,7 @@ def policy_logprobs(learner: Learner, trajectories: list[Trajectory], workers: i
 
     Whole groups are distributed over the workers, since their rollouts share a prefix.
     """
-    groups = [list(own) for _, own in itertools.groupby(trajectories, key=lambda t: t.group)]
+    groups = [list(members) for _, members in itertools.groupby(trajectories, key=lambda t: t.group)]
     ends = np.linspace(0, len(groups), min(max(workers, 1), len(groups)) + 1).round().astype(int)
     parts = [sum(groups[a:b], []) for a, b in itertools.pairwise(ends)]
     with learner.phase("logprobs"):

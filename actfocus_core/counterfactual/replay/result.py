@@ -48,8 +48,8 @@ class ReplayResult:
 
     def group(self, look: str | None) -> list[int]:
         """The trajectories of the group that ``look`` is in, else those of the first group."""
-        wanted = next((t.group for t in self.selected if t.id == look), self.selected[0].group)
-        return [i for i, t in enumerate(self.selected) if t.group == wanted]
+        name = next((t.group for t in self.selected if t.id == look), self.selected[0].group)
+        return [i for i, t in enumerate(self.selected) if t.group == name]
 
     def of(self, updates: list[UpdateResult], chosen: Sequence[int], **more: object) -> WhatIf:
         """The result for the ``chosen`` trajectories; ``more``: further fields."""
@@ -85,11 +85,11 @@ class ReplayResult:
         """A trajectory with the signals named in walkthrough.py."""
         t, columns = self.selected[i], {BEFORE: self.before[i]}
         for u in updates:
-            scheme, known = u.row["scheme"], u.prepared.training_batch.columns
+            scheme, trained = u.row["scheme"], u.prepared.training_batch.columns
             columns |= {
                 f"{AFTER}:{scheme}": u.after[i],
-                f"{ADVANTAGE}:{scheme}": known["advantages"][i],
-                f"{WEIGHT}:{scheme}": known["weights"][i],
+                f"{ADVANTAGE}:{scheme}": trained["advantages"][i],
+                f"{WEIGHT}:{scheme}": trained["weights"][i],
             }
         return replace(
             t,
@@ -150,7 +150,7 @@ def _badges(updates: list[UpdateResult], fresh: bool) -> list[str]:
     for u in updates:
         if (u.row["reproduced"] or 0.0) > TOLERANCE:
             badges.append(
-                f"not the update that happened: it arrives {u.row['reproduced']:.1g} beside the stored checkpoint; "
+                f"not the update that happened: it differs from the stored checkpoint by {u.row['reproduced']:.1g}; "
                 "another machine or number of threads rounds differently"
             )
     return badges

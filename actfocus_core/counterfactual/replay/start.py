@@ -24,7 +24,7 @@ class Start:
     step: int
     """number of the update, from 1"""
     happened: bool
-    """whether the run took this update; else it is one of a fresh optimiser"""
+    """whether the run took this update; otherwise it is one with a fresh optimiser"""
 
 
 def stored_start(
@@ -33,8 +33,8 @@ def stored_start(
     """The start of a step of a training run. Arguments and errors as of ``history.learner_before``."""
     if not isinstance(run.metadata.config, Training):
         raise ActFocusError(
-            f"{run.path}: was not trained, so there is no update to replay; --fresh takes one from the "
-            "run's own model with a fresh optimiser"
+            f"{run.path}: was not trained, so there is no update to replay; --fresh takes one with the "
+            "run's own model and a fresh optimiser"
         )
     learner = learner_before(run, step, rebuild, device, on_progress)
     return Start(learner, selected_rollouts(run, step, learner.config), step, happened=True)
@@ -55,14 +55,14 @@ def fresh_start(
     """
     metadata = run.metadata
     if isinstance(metadata.config, Training):
-        raise ActFocusError(f"{run.path}: was trained, so its updates can be replayed as they were; leave --fresh away")
+        raise ActFocusError(f"{run.path}: was trained, so its own updates can be replayed; omit --fresh")
     if step not in run.steps():
         raise ActFocusError(f"{run.path}: has no trajectories of step {step}; it has {run.steps()}")
     if metadata.updates_before(step):
         # Step 1 of an evaluation is after an update, step 1 of a training before.
         first = max(s for s in (0, 1) if not metadata.updates_before(s))
         raise ActFocusError(
-            f"{run.path}: step {step} was sampled by weights that {weights_mover(metadata)} had moved, "
+            f"{run.path}: step {step} was sampled by weights that {weights_mover(metadata)} had updated, "
             f"which are not in the run folder; its step {first} can be replayed"
         )
     model = metadata.model_name
@@ -80,16 +80,16 @@ def fresh_start(
         }
     )
     if config.algorithm != "grpo":
-        raise ActFocusError(f"algorithm={config.algorithm!r}: a fresh replay has no critic; it is GRPO's")
+        raise ActFocusError(f"algorithm={config.algorithm!r}: a fresh replay has no critic; use grpo")
     rollouts = selected_rollouts(run, step, config)
     present = list(dict.fromkeys(t.group for t in rollouts))
-    wanted = present[: config.prompts] if groups is None else list(groups)
-    unknown = [group for group in wanted if group not in present]
-    if unknown or not wanted:
+    chosen = present[: config.prompts] if groups is None else list(groups)
+    unknown = [group for group in chosen if group not in present]
+    if unknown or not chosen:
         raise ActFocusError(
             f"{run.path}: step {step} has no group {unknown[0] if unknown else ''!r}; it has {len(present)}, "
             f"the first is {present[0]!r}"
         )
     learner = Learner(config, first_policy(run, config), on_progress)
     # The rollouts of an untrained run are those of step 0; an update is the first at least.
-    return Start(learner, [t for t in rollouts if t.group in wanted], 1, happened=False)
+    return Start(learner, [t for t in rollouts if t.group in chosen], 1, happened=False)

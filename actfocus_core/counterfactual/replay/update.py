@@ -60,12 +60,12 @@ class RecordingStep:
             self._publish[number].set_result(norm)
         if self._match:
             try:
-                wanted = self._match[number].result()
+                target = self._match[number].result()
             except CancelledError:
                 raise ActFocusError("the update whose gradients these should match has failed") from None
             if norm:
                 for gradient in gradients:
-                    gradient.mul_(wanted / norm)
+                    gradient.mul_(target / norm)
         self.norms.append(norm)
         self.gradient = self.gradient + _flat(
             torch.zeros_like(p) if p.grad is None else p.grad for p in adam.parameters.values()
@@ -85,7 +85,7 @@ def take_update(
     """Take the update from the state ``start``, in which the learner is; its log-probs afterwards are not computed yet.
 
     ``is_own``: it is the run's own update, so the critic is trained too. ``publish``, ``match``: see RecordingStep;
-    if the update fails, the norms that it did not publish are cancelled, so that nobody waits for them.
+    if the update fails, the norms that it did not publish are cancelled, so that no other update waits for them.
     """
     recorded = RecordingStep(publish, match)
     critic = {"train_critic": is_own} if learner.critic is not None else {}

@@ -1,1 +1,1 @@
-"""What a training run needs: memory, devices, time."""
+"""Estimates of the memory, the devices and the time that a training run needs."""

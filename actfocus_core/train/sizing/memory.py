@@ -1,8 +1,7 @@
-"""The memory a training run needs, by arithmetic that is shown, and what to change where it does not fit.
+"""The memory that a training run needs, computed from its config, and the settings to change if it does not fit.
 
-Counted are the large parts; what a framework keeps for itself is not (SPARE covers it). Sizes are
-bytes. Ours: the paper gives no memory. The bytes of activations a token are exact for models of
-the Llama and Qwen2 kind with the fused attention (a test counts what autograd holds).
+Only large tensors are counted; SPARE covers the rest. All sizes are in bytes. The activation bytes per token are exact for
+Llama and Qwen2 models with fused attention (a test counts the tensors that autograd holds). Ours: the paper states no memory.
 """
 
 from __future__ import annotations
@@ -15,30 +14,30 @@ from actfocus_core.train.config import TrainConfig
 
 GB = 1e9
 SPARE = 1.1
-"""For fragments of memory, buffers and the context of the device."""
+"""Safety factor for fragmentation, buffers and the device context."""
 CONTEXT = {"webshop": 8192}
-"""Tokens of the longest dialogue (method.md section 6); 3,600 in the games."""
+"""Maximum tokens of a dialogue (method.md section 6); 3,600 in the other environments."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the sizes of a causal LM."""
+    """The dimensions of a causal language model that determine its memory."""
 
     layers: int
     width: int
     heads: int
     kv_heads: int
     head: int
-    """numbers a head"""
+    """dimension of a head"""
     mlp: int
     vocabulary: int
     tied: bool
-    """the output layer is the embedding"""
+    """whether the output layer shares the weights of the embedding"""
     qkv_bias: bool = False
 
     @classmethod
     def of(cls, config: Any) -> Shape:
-        """From the config of a Hugging Face model."""
+        """The shape of a Hugging Face model, from its config."""
         c = config.get_text_config()
         head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
         return cls(
@@ -75,7 +74,7 @@ class Shape:
 
     @property
     def backbone(self) -> int:
-        """Parameters without an output layer of its own."""
+        """Parameters without a separate output layer."""
         return self.vocabulary * self.width + self.layers * self.block + self.width
 
     @property
@@ -87,16 +86,16 @@ class Shape:
         return self.layers * sum(rank * (a + b) for a, b in self.linear)
 
     def activations(self, bf16: bool, checkpointing: bool) -> int:
-        """Bytes a token that wait for the backward pass.
+        """Bytes per token held for the backward pass.
 
-        A block keeps, in the numbers of the arithmetic (2 or 4 bytes): queries and attention's output,
-        keys and values, the gate's four; of the residual stream, in float32, six copies (with bfloat16
-        five, and three more in bf16); log-sum-exps of the heads and two norms.
+        A block holds, in the dtype of the arithmetic (2 or 4 bytes): queries and attention output, keys and values, and four
+        tensors of the MLP; six copies of the residual stream in float32 (with bfloat16 five, and three in bfloat16); and the
+        log-sum-exps of the heads and two norms.
         """
         size = 2 if bf16 else 4
         q, kv = self.heads * self.head, self.kv_heads * self.head
         block = (26 if bf16 else 24) * self.width + size * (4 * self.mlp + 2 * q + 2 * kv) + 4 * self.heads + 8
-        # With checkpointing a block keeps its input alone, and one block at a time is recomputed.
+        # With checkpointing a block holds only its input, and one block at a time is recomputed.
         return self.layers * 4 * self.width + block if checkpointing else self.layers * block
 
 
@@ -105,12 +104,12 @@ QWEN = {
     "1.5B": Shape(28, 1536, 12, 2, 128, 8960, 151936, True, True),
     "3B": Shape(36, 2048, 16, 2, 128, 11008, 151936, True, True),
 }
-"""Qwen2.5-Instruct, the paper's models."""
+"""Qwen2.5-Instruct, the models of the paper."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by part. ``held`` stand there all the time; the larger of ``sampling`` and ``updating`` is added."""
+    """Bytes by part: ``held`` permanently, plus the larger of ``sampling`` and ``updating``."""
 
     held: dict[str, float]
     sampling: dict[str, float]
@@ -121,14 +120,14 @@ class Memory:
         return SPARE * (sum(self.held.values()) + max(sum(self.sampling.values()), sum(self.updating.values())))
 
     def __str__(self) -> str:
-        """The parts that count at the peak, in GB, largest first."""
+        """The parts of the peak in GB, largest first."""
         peak = max(self.sampling, self.updating, key=lambda parts: sum(parts.values()))
         parts = sorted({**self.held, **peak}.items(), key=lambda part: -part[1])
         return ", ".join(f"{name} {size / GB:.1f}" for name, size in parts if size > 0.005 * self.total)
 
 
 def estimate(config: TrainConfig, shape: Shape, bf16: bool, device_memory: float = 0.0) -> Memory:
-    """What a run needs at most. ``bf16``: the arithmetic is bfloat16. ``device_memory``: all of the GPU's, for vLLM's share."""
+    """The peak memory of a run. ``bf16``: bfloat16 arithmetic. ``device_memory``: total memory of the GPU, for vLLM."""
     size = 2 if bf16 else 4
     trained = shape.adapters(config.lora_rank) if config.lora_rank else shape.parameters
     held: dict[str, float] = {
@@ -139,7 +138,7 @@ def estimate(config: TrainConfig, shape: Shape, bf16: bool, device_memory: float
     if config.algorithm == "ppo":
         held["critic and its Adam"] = 12 * shape.backbone
     if bf16 and config.sampler == "transformers":
-        held["copy that plays"] = 2 * shape.parameters
+        held["rollout policy"] = 2 * shape.parameters
     sampling: dict[str, float] = (
         {"vLLM": config.sampler_memory * device_memory}
         if config.sampler == "vllm"
@@ -157,7 +156,7 @@ def estimate(config: TrainConfig, shape: Shape, bf16: bool, device_memory: float
     updating: dict[str, float] = {
         "gradients": 4 * trained,
         "activations": config.micro_tokens * shape.activations(bf16, config.gradient_checkpointing),
-        # In float32: the chunk, its exponentials, their gradient; and the output layer's own.
+        # In float32: the chunk, its exponentials and their gradient; and the output in the dtype of the arithmetic.
         "logits": chunk * shape.vocabulary * (12 + size),
     }
     if bf16:
@@ -174,18 +173,18 @@ CHANGES = (
     {"lora_rank": 32},
     {"micro_tokens": 1024, "rollout_batch": 8},
 )
-"""What needs less memory, in the order it is proposed; each is added to those before."""
+"""Settings that reduce the memory, in the order in which they are proposed; each is added to those before."""
 
 
 def check_memory(config: TrainConfig, shape: Shape, bf16: bool, available: float, device_memory: float = 0.0) -> None:
-    """Raise ActFocusError, with the arithmetic and what to change, where a run needs more than ``available`` bytes."""
+    """Raise ActFocusError, with the estimate and the settings to change, if a run needs more than ``available`` bytes."""
     needed = estimate(config, shape, bf16, device_memory)
     if needed.total <= available:
         return
-    given: dict[str, int] = {}
+    settings: dict[str, int] = {}
     for change in CHANGES:
-        # A change that would ask for more than is set already is none.
-        given |= {
+        # Skip changes that would increase a value.
+        settings |= {
             k: v
             for k, v in change.items()
             if k not in ("micro_tokens", "rollout_batch")
@@ -193,14 +192,14 @@ def check_memory(config: TrainConfig, shape: Shape, bf16: bool, available: float
             or k in ("micro_tokens", "rollout_batch")
             and getattr(config, k) > v
         }
-        less = estimate(config.model_copy(update=given), shape, bf16, device_memory).total
-        if given and less <= available:
-            hope = " ".join(f"--set {k}={str(v).lower()}" for k, v in given.items())
-            hope = f"{hope} needs {less / GB:.1f}"
+        less = estimate(config.model_copy(update=settings), shape, bf16, device_memory).total
+        if settings and less <= available:
+            advice = " ".join(f"--set {k}={str(v).lower()}" for k, v in settings.items())
+            advice = f"{advice} needs {less / GB:.1f}"
             break
     else:
-        hope = "nothing that can be set makes it fit: take a smaller model or a device with more memory"
+        advice = "no setting makes it fit: use a smaller model or a device with more memory"
     raise ActFocusError(
         f"{config.model}: training needs {needed.total / GB:.1f} GB ({needed}; {SPARE:.0%} of the sum), "
-        f"{available / GB:.1f} GB are free; {hope}"
+        f"{available / GB:.1f} GB are free; {advice}"
     )

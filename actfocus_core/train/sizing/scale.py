@@ -1,7 +1,7 @@
-"""Memory and time of a GRPO step on many GPUs, by arithmetic: the table of docs/scale.md.
+"""Computed memory and time of a GRPO step on several GPUs: the table of docs/scale.md.
 
-Everything that grows with the parameters is sharded over the GPUs (FSDP, ZeRO-3); the rollout engine sleeps meanwhile. Ours: the
-paper gives neither. Attention's own products are not counted in the time; at 3,600 tokens they are a few per cent.
+All states proportional to the number of parameters are sharded over the GPUs (FSDP, ZeRO-3); the rollout engine sleeps during
+the update. The time does not include the attention products, a few per cent at 3,600 tokens. Ours: the paper states neither.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ SIZES = {
 }
 """Qwen2.5-Instruct."""
 GPU = 80e9
-"""Bytes of one GPU's memory."""
+"""Memory of one GPU in bytes."""
 PEAK, USED = 989e12, 0.4
-"""Dense bfloat16 of an H100 in FLOP/s, and the share of it that a good trainer reaches: an assumption."""
+"""Dense bfloat16 peak of an H100 in FLOP/s, and the utilisation assumed for an efficient trainer."""
 MICRO = 8192
-"""Tokens of a micro-batch."""
+"""Tokens per micro-batch."""
 TOKENS = 128 * 3600
-"""Of a step: 128 trajectories of the longest dialogue (method.md section 6)."""
+"""Tokens per step: 128 trajectories of maximum length (method.md section 6)."""
 LOGIT = 14
-"""Bytes a logit of the update: float32 logits, exponentials and gradient, and the bfloat16 output."""
+"""Bytes per logit in the update: float32 logits, exponentials and gradient, and the bfloat16 output."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One GRPO step of all parameters. Bytes and seconds."""
+    """Requirements of a GRPO step on all parameters, in bytes and seconds."""
 
     parameters: int
     states: int
-    """weights, gradients and two moments of Adam, all float32"""
+    """weights, gradients and two Adam moments, all float32"""
     reference: int
-    """bfloat16, like the copy of the weights the arithmetic uses"""
+    """reference weights in bfloat16, as large as the bfloat16 copy of the trained weights"""
     local: int
-    """on every GPU: activations of a micro-batch with checkpointing, and one chunk of logits"""
+    """per GPU: activations of a micro-batch with checkpointing, and one chunk of logits"""
     gpus: int
-    """the smallest power of two that holds it"""
+    """smallest sufficient power of two"""
     cache: int
-    """keys and values a token, bfloat16"""
+    """keys and values per token, bfloat16"""
     energy_pass: float
-    """the reference's forward pass over the step on these GPUs"""
+    """forward pass of the reference over the tokens of the step on these GPUs"""
     update: float
-    """forward, recomputation and backward over the same tokens"""
+    """forward pass, recomputation and backward pass over the same tokens"""
 
 
 def plan(shape: Shape, gpu: float = GPU) -> Plan:
-    """What a model of this shape needs on GPUs of ``gpu`` bytes each."""
+    """The requirements of a model on GPUs with ``gpu`` bytes of memory each."""
     p = shape.parameters
     local = (
         MICRO * shape.activations(bf16=True, checkpointing=True)
         + ((1 << 27) // shape.vocabulary) * shape.vocabulary * LOGIT
     )
     gpus = 1
-    # One block's weights are gathered in bfloat16, and the next one's while it computes.
+    # The weights of the current block and of the next one are gathered in bfloat16.
     while SPARE * (20 * p / gpus + local + 2 * 2 * shape.block) > gpu:
         gpus *= 2
     forward = 2 * p * TOKENS / (gpus * USED * PEAK)

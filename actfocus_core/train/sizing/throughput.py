@@ -1,4 +1,4 @@
-"""Estimate of the speed of training without a GPU: measured in a few seconds before it starts."""
+"""Measurement of the training speed on a CPU, which takes a few seconds before training starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actfocus_core.policy.split_model import SplitModel
 from actfocus_core.train.config import TrainConfig
 
 STREAMS, WRITTEN, READ = 8, 8, 128
-"""Size of the measurement: parallel replies, tokens per reply, and tokens of the prompt and of the update."""
+"""Size of the measurement: parallel replies, tokens per reply, and tokens of prompt and update."""
 SLOW = 20_000_000
 """Number of parameters from which training on a CPU deserves a warning."""
 
@@ -31,12 +31,12 @@ def measure_throughput(policy: Policy, config: TrainConfig) -> tuple[float, floa
     sampler.reply([ids] * STREAMS, 1, np.full((STREAMS, 1), 0.5))
     began = time.perf_counter()
     sampler.reply([ids[:1]] * STREAMS, WRITTEN, np.full((STREAMS, WRITTEN), 0.5))
-    writing = STREAMS * WRITTEN / (time.perf_counter() - began)
-    learning = READ / _update(policy)
+    sampled = STREAMS * WRITTEN / (time.perf_counter() - began)
+    trained = READ / _update(policy)
     options = make_env(config.env, **{**policy.env_options.get(config.env, {}), **config.env_options}).options
     tokens = config.prompts * config.rollouts * options.max_turns * options.response_tokens
-    # The reference's forward pass takes a third of the time of an update, which has a backward pass too.
-    return writing, learning, tokens * (1 / writing + (4 / 3) / learning)
+    # The forward pass of the reference takes a third of the time of an update, which also has a backward pass.
+    return sampled, trained, tokens * (1 / sampled + (4 / 3) / trained)
 
 
 def _update(policy: Policy) -> float:
@@ -54,8 +54,8 @@ def _update(policy: Policy) -> float:
     return seconds
 
 
-def warning(config: TrainConfig) -> str:
-    """One line for a model that is slow on this CPU; empty where there is a GPU or the model is small."""
+def slow_model_warning(config: TrainConfig) -> str:
+    """A one-line warning for a model that is slow on this CPU; empty if there is a GPU or the model is small."""
     from actfocus_core.policy import load_policy
     from actfocus_core.policy.loading import load_config, resolve_device
     from actfocus_core.train.sizing.memory import Shape
@@ -67,10 +67,10 @@ def warning(config: TrainConfig) -> str:
         or Shape.of(loaded).parameters < SLOW
     ):
         return ""
-    writing, learning, seconds = measure_throughput(load_policy(config.model, "cpu", "float32"), config)
+    sampled, trained, seconds = measure_throughput(load_policy(config.model, "cpu", "float32"), config)
     count = config.prompts * config.rollouts
     return (
-        f"{config.model} is slow on this CPU: it writes about {writing:.0f} tokens a second and learns from {learning:.0f}; a step "
-        f"of {count} rollouts takes up to {seconds / 60:.0f} minutes. Fewer: --set prompts=1 --set rollouts=4; shorter: "
-        f"-o response_tokens=60"
+        f"{config.model} is slow on this CPU: it samples about {sampled:.0f} tokens per second and trains on {trained:.0f}; a step "
+        f"of {count} rollouts takes up to {seconds / 60:.0f} minutes. For fewer rollouts: --set prompts=1 --set rollouts=4; for "
+        f"shorter ones: -o response_tokens=60"
     )
