@@ -65,7 +65,7 @@ def import_run(
     file_format, format_config = file_format.prepare(files, reward_columns)
     config |= format_config
     left_out: Counter[str] = Counter()
-    with appearing_run(out, config, {"name": tokenizer or ""}) as run:
+    with atomic_run(out, config, {"name": tokenizer or ""}) as run:
         renderer = None
         if file_format.needs_tokenizer:
             from actfocus_core.policy import load_tokenizer

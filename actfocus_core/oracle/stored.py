@@ -83,7 +83,7 @@ def require_sampled_by(run: Run, step: int, trajectories: list[Trajectory], poli
     score(sample, policy)
     differences = np.concatenate([np.abs(t.logprobs - t.signals["ref_logprob"]) for t in sample])
     drift = float(np.nanmean(differences)) if np.isfinite(differences).any() else 0.0
-    if drift > DRIFT:
+    if drift > MEAN_DRIFT:
         raise ActFocusError(
             f"{run.path}: step {step} was not sampled by {policy.name}: its log-probs differ by {drift:.2f} "
             "nats a token (training changes the weights every step). Give the weights that sampled it with "
@@ -119,7 +119,7 @@ def ensure_policy(
     have another number of rollouts or another policy, or if the policy did not sample the trajectories.
     """
     if not again and step in run.annotated_steps("oracle-policy"):
-        provenance = run.made(step, "oracle-policy")
+        provenance = run.annotation_metadata(step, "oracle-policy")
         if rollouts is not None and provenance.get("rollouts") != rollouts:
             raise ActFocusError(
                 f"{run.path}: step {step} has values of {provenance.get('rollouts')} rollouts, not of {rollouts}; "

@@ -64,7 +64,7 @@ class RunMirror:
             if self.path.exists()
             else Run.create(self.path, {**self.config, "steps": steps}, self.model)
         )
-        self._resources.enter_context(the_only_trainer(run.path))
+        self._resources.enter_context(training_lock(run.path))
         clear(run.path)
         rows, _ = run.metrics()
         self._logged = {row["step"] for row in rows}

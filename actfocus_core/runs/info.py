@@ -358,7 +358,7 @@ def read_info(file: Path) -> dict[str, Any]:
 
 def write_info(folder: Path, info: dict[str, Any]) -> None:
     """Write run.json atomically and durably. Raises OSError where it cannot be written."""
-    with appearing(folder / "run.json", durable=True) as part:
+    with atomic_write(folder / "run.json", durable=True) as part:
         part.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 

@@ -99,7 +99,7 @@ class Run:
         file = path / "run.json"
         try:
             exists, is_run = path.exists(), file.is_file()
-            demand_no_link(*(path / name for name in _FOLDERS))
+            check_no_link(*(path / name for name in _FOLDERS))
         except OSError as error:
             raise ActFocusError(
                 f"{path}: cannot be read ({error.strerror}); change its permissions, or open a copy"

@@ -127,7 +127,7 @@ class Session:
         """Evaluate when it is due, log the step, and save a checkpoint."""
         c, learner = self.config, self.learner
         if self.engine:
-            self.engine.stale = True  # The update has changed the weights.
+            self.engine.weights_stale = True  # The update has changed the weights.
         seconds = self.elapsed - self._step_start
         self._slowest = max(self._slowest, seconds)
         collapsed = metrics["format/well_formed"] < c.format_floor

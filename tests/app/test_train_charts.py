@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from actfocus_core.runs import Run
-from actfocus_core.train.control import the_only_trainer, write_status
+from actfocus_core.train.control import training_lock, write_status
 from actfocus_studio.jobs.experiments import ExperimentRequest
 from tests.app.pages import LONG_MS
 from tests.app.pages.train import SUCCESS
@@ -38,7 +38,7 @@ def long(runs_dir):
         for step in range(ROWS):
             run.log(row(step, rng))
         write_status(run.path, state="running" if run is runs[-1] else "finished", step=ROWS - 1, elapsed=float(ROWS))
-    with the_only_trainer(runs[-1].path):
+    with training_lock(runs[-1].path):
         yield runs
     file.unlink()
     for run in runs:

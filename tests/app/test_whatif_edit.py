@@ -26,7 +26,7 @@ def test_a_span_is_edited_and_the_original_stays(app, sampled_run):
     original, edited = what.trajectories
     assert original.id == id and what.request["span"] == what.result["span"]
     text = plain(panel.root.text_content())
-    assert "the reply now names other actions" in text and "“<img src=x onerror=window.__pwn=1>”" in text
+    assert "the edited reply names other actions" in text and "“<img src=x onerror=window.__pwn=1>”" in text
     assert [panel.pane_text(0), panel.pane_text(1)] == ["".join(original.texts), "".join(edited.texts)]
     # Both are coloured by their credit on one scale: pulled up is blue, pushed down is brown.
     credits = [t.signals["credit:actfocus"] for t in what.trajectories]

@@ -171,7 +171,7 @@ def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint(app, trained
     tensors[next(iter(tensors))].view(-1)[0] += 0.5
     save_file(tensors, file, {"format": "pt"})
     panel.start("Replay")
-    badge = "not the update that happened: it arrives 0.5 beside the stored checkpoint"
+    badge = "not the update that happened: it differs from the stored checkpoint by 0.5"
     expect(panel.root).to_contain_text(badge, timeout=LONG_MS)
     expect(panel.sentence).not_to_contain_text("arrives at the run’s next checkpoint")
 

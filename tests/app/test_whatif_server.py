@@ -146,7 +146,7 @@ def test_cancelled_work_leaves_nothing_and_the_next_is_answered(panel, folder):
     assert set((folder / "lake").rglob("*")) == before
     ask(panel, "start", trajectory=id, **BRANCH | {"action": "Fly"})
     job = finished(panel)
-    assert job["state"] == "failed" and "'Fly': is not one of frozen_lake; legal now: " in job["message"]
+    assert job["state"] == "failed" and "'Fly': is not an action of frozen_lake; legal now: " in job["message"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_checkpointing_keeps_the_input_of_a_block_alone():
     def held(layers):
         model = _model(layers, **SHAPES[0])
         recompute_activations(model)
-        return _held(model.train(), 64, half=False)
+        return _held(model.train(), 64, bf16=False)
 
     a_layer = (held(4) - held(2)) / 2 / 128
     shape = Shape.of(_model(2, **SHAPES[0]).config)
@@ -102,13 +102,13 @@ def test_the_papers_models_have_their_published_sizes(size, billions):
 
 def test_the_parts_are_those_of_the_arithmetic():
     config = TrainConfig.of(**preset("sokoban-0.5B"))
-    memory = estimate(config, QWEN["0.5B"], half=True)
+    memory = estimate(config, QWEN["0.5B"], bf16=True)
     parameters = 494_032_768
     assert memory.held == {
         "weights": 4 * parameters,
         "Adam": 8 * parameters,
         "reference": 2 * parameters,
-        "copy that plays": 2 * parameters,
+        "rollout policy": 2 * parameters,
     }
     # 128 episodes of 3,600 tokens, keys and values of 24 layers with 2 heads of 64 numbers of 2 bytes.
     assert memory.sampling == {"keys and values": 128 * 3600 * 2 * 24 * 2 * 64 * 2}
@@ -126,7 +126,7 @@ def test_every_row_of_the_paper_is_a_preset_that_fits_a_gpu(row, algorithm):
     assert (config.env, config.model) == (env, model) and row.rpartition("-")[2] in SIZES
     # A second model of 3B, the critic, with its Adam does not fit 80 GB.
     gpu = 141 * GB if (algorithm, row[-2:]) == ("ppo", "3B") else GPU
-    check_memory(config, QWEN[row.rpartition("-")[2]], half=True, available=gpu)
+    check_memory(config, QWEN[row.rpartition("-")[2]], bf16=True, available=gpu)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_every_row_of_the_paper_is_a_preset_that_fits_a_gpu(row, algorithm):
 )
 def test_what_is_proposed_needs_less(change, less):
     config = TrainConfig.of(**{**preset("paper", "sokoban", model="Qwen/Qwen2.5-0.5B-Instruct")})
-    before, after = (estimate(c, QWEN["0.5B"], half=True) for c in (config, config.model_copy(update=change)))
+    before, after = (estimate(c, QWEN["0.5B"], bf16=True) for c in (config, config.model_copy(update=change)))
     parts = [{**m.held, **m.sampling, **m.updating} for m in (before, after)]
     assert parts[1][less] < parts[0][less]
 
@@ -148,16 +148,16 @@ def test_what_is_proposed_needs_less(change, less):
 def test_what_cannot_fit_is_refused_with_what_would():
     config = TrainConfig.of(**preset("sokoban-3B", algorithm="ppo"))
     with pytest.raises(ActFocusError, match=r"training needs [\d.]+ GB \(.*Adam 24.7.*24.0 GB are free") as caught:
-        check_memory(config, QWEN["3B"], half=True, available=24 * GB)
+        check_memory(config, QWEN["3B"], bf16=True, available=24 * GB)
     assert "\n" not in str(caught.value) and "smaller model" in str(caught.value)
     with pytest.raises(ActFocusError, match="--set lora_rank=32 needs ") as caught:
-        check_memory(config.model_copy(update={"algorithm": "grpo"}), QWEN["3B"], half=True, available=40 * GB)
+        check_memory(config.model_copy(update={"algorithm": "grpo"}), QWEN["3B"], bf16=True, available=40 * GB)
     # What the line proposes is what fits.
     proposed = dict(
         pair.split("=") for pair in str(caught.value).rpartition("free; ")[2].split(" needs")[0].split() if "=" in pair
     )
     changed = TrainConfig.of(**{**config.model_dump(), "algorithm": "grpo", **proposed})
-    check_memory(changed, QWEN["3B"], half=True, available=40 * GB)
+    check_memory(changed, QWEN["3B"], bf16=True, available=40 * GB)
 
 
 def test_training_is_refused_before_weights_are_read(model_folder, tmp_path, monkeypatch):
@@ -185,6 +185,6 @@ def test_a_run_is_not_resumed_where_it_cannot_fit(model_folder, tmp_path, monkey
 
 def test_a_vllm_sampler_takes_its_share():
     config = TrainConfig.of(**{**preset("sokoban-0.5B"), "sampler": "vllm"})
-    memory = estimate(config, QWEN["0.5B"], half=True, device_memory=GPU)
-    assert memory.sampling == {"vLLM": 0.4 * GPU} and "copy that plays" not in memory.held
+    memory = estimate(config, QWEN["0.5B"], bf16=True, device_memory=GPU)
+    assert memory.sampling == {"vLLM": 0.4 * GPU} and "rollout policy" not in memory.held
     assert np.isfinite(memory.total)

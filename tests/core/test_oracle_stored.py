@@ -72,14 +72,14 @@ def test_every_scheme_gives_the_same_credit_on_the_stored_run(dry, stored):
             assert other.signals.keys() == t.signals.keys()
             for name in t.signals:
                 np.testing.assert_array_equal(other.signals[name], t.signals[name])
-    assert opened.made(0, "oracle-policy")["rollouts"] == K
+    assert opened.annotation_metadata(0, "oracle-policy")["rollouts"] == K
 
 
 def test_annotations_leave_facts_alone_and_are_whole(dry, stored, tmp_path):
     facts = stored.path / "trajectories" / "step-00000.parquet"
     before = facts.read_bytes()
     stored.annotate(0, "oracle-optimal", dry[::-1], {"exact": True})
-    assert facts.read_bytes() == before and stored.made(0, "oracle-optimal") == {"exact": True}
+    assert facts.read_bytes() == before and stored.annotation_metadata(0, "oracle-optimal") == {"exact": True}
     assert sorted(p.name for p in (stored.path / "signals").iterdir()) == sorted(
         f"step-00000.{name}.parquet" for name in (*ANNOTATIONS, "tiny")
     )
@@ -107,20 +107,20 @@ def column(table, name, values):
         (lambda t: t.drop_columns(["id"]), "no column 'id'"),
         (
             lambda t: column(t, "id", pa.array([f"x{i}" for i in range(len(t))])),
-            "is not annotated here.*oracle --again",
+            "has no row for trajectory.*oracle --again",
         ),
-        (lambda t: t.slice(0, 3), "is not annotated here|has 3 rows"),
+        (lambda t: t.slice(0, 3), "has no row for trajectory|has 3 rows"),
         (
             lambda t: column(t, "signal:policy_q", pa.array([[1.0]] * len(t), pa.list_(pa.float32()))),
             "policy_q of .* has 1 values for",
         ),
         (
             lambda t: column(t, "signal:policy_q", pa.array(["much"] * len(t))),
-            "'signal:policy_q' is string; a signal is a list of float",
+            "'signal:policy_q' is string; a signal must be a list of floats",
         ),
         (
             lambda t: t.append_column("signal:entropy", t["signal:policy_q"]),
-            "holds 'entropy', which is no part of oracle-policy",
+            "contains 'entropy', which is not a signal of oracle-policy",
         ),
         (None, "not readable as Parquet"),
     ],
@@ -142,7 +142,7 @@ def test_how_it_was_made_must_be_json(stored, tmp_path):
         path / "signals" / "step-00000.oracle-policy.parquet", lambda t: t.replace_schema_metadata({b"actfocus": b"[1"})
     )
     with pytest.raises(ActFocusError, match="not readable JSON"):
-        Run.open(path).made(0, "oracle-policy")
+        Run.open(path).annotation_metadata(0, "oracle-policy")
 
 
 def test_other_rules_than_those_played_are_noticed(slippery, options):

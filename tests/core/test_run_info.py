@@ -92,7 +92,7 @@ def test_evaluations_are_of_the_weights_of_their_step(tmp_path):
     stored.require_unchanged_policy(run, 0, SimpleNamespace(name="tiny", fingerprint="ab"))
     with pytest.raises(ActFocusError, match="weights that differ from tiny by 20 training steps"):
         stored.require_unchanged_policy(run, 20, SimpleNamespace(name="tiny", fingerprint="ab"))
-    with pytest.raises(ActFocusError, match="step 20 was sampled by weights that training had moved"):
+    with pytest.raises(ActFocusError, match="step 20 was sampled by weights that training had updated"):
         policy_before(run, 20)
 
 

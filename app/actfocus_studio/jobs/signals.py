@@ -50,6 +50,6 @@ class Signals(Worker):
     def _begin(self, arguments: list[str], run: Run, name: str) -> Status:
         if self.read_only:
             raise ActFocusError(READ_ONLY)
-        run.demand_writable()
+        run.check_writable()
         # An absolute path cannot be mistaken for an option.
         return self.launch([*arguments, str(run.path.resolve())], None, name)

@@ -122,7 +122,7 @@ class Worker:
         job.result = _printed(job.printed)
         if code and job.out:
             # Partial output of a killed process. A run that is complete is kept.
-            shutil.rmtree(hidden_path(job.out, job.process.pid), ignore_errors=True)
+            shutil.rmtree(temporary_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
         if job.cancelled:
             status.message, status.state = "cancelled; nothing was kept", "cancelled"
