@@ -55,8 +55,8 @@ def test_an_experiment_is_followed_reloaded_stopped_resumed_and_seen_by_others(a
     page, id = app.train, start(app, runs_dir)
     app.expect_address(race=id)
     # The curves grow.
-    points = page.expect_points(NAMES[0], 1)
-    page.expect_points(NAMES[0], points + 1)
+    step = page.expect_drawn(NAMES[0], 1)
+    page.expect_drawn(NAMES[0], step + 1)
     # A reload changes nothing but the page.
     app.reload()
     expect(page.head).to_contain_text(id)
@@ -73,7 +73,7 @@ def test_an_experiment_is_followed_reloaded_stopped_resumed_and_seen_by_others(a
         one.train.expect_states("finished", "finished")
         for name, label in zip(names, NAMES):
             rows = [row for row in Run.open(runs_dir / name).metrics()[0] if "success/rate" in row]
-            one.train.expect_points(label, len(rows))
+            one.train.expect_drawn(label, rows[-1]["step"])
             drawn = one.train.trace(label)
             assert drawn["x"] == [row["step"] for row in rows]
             assert drawn["y"] == [row["success/rate"] for row in rows]

@@ -67,16 +67,16 @@ class TrainPage(Part):
         """What a chart draws of a run, such as ``Uniform, seed 0``."""
         return next(one for one in traces(self.plots.nth(plot)) if one.get("name") == name)
 
-    def expect_points(self, name: str, least: int, plot: int = SUCCESS) -> int:
-        """Wait until a chart draws this many points of a run, or more; returns how many."""
+    def expect_drawn(self, name: str, step: int, plot: int = SUCCESS) -> int:
+        """Wait until a chart draws a run up to this step, or further; returns the last step that it draws."""
         chart = self.plots.nth(plot)
         chart.scroll_into_view_if_needed()
         return self.page.wait_for_function(
-            """([node, name, least]) => {
+            """([node, name, step]) => {
                 const trace = (node.data || []).find((one) => one.name === name);
-                return trace && trace.x.length >= least && trace.x.length;
+                return trace && trace.x.length && trace.x.at(-1) >= step && trace.x.at(-1);
             }""",
-            arg=[chart.element_handle(), name, least],
+            arg=[chart.element_handle(), name, step],
             timeout=LONG_MS,
         ).json_value()
 
