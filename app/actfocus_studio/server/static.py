@@ -38,6 +38,7 @@ SCRIPTS = (
     "web/trace/keys.js",
     "pages/trace/page.js",
     "pages/compare/tables.js",
+    "pages/compare/scoring.js",
     "pages/compare/page.js",
     "pages/groups/ribbons.js",
     "pages/groups/page.js",
