@@ -35,16 +35,19 @@ def test_the_numbers_on_the_page_are_the_library_s(app, name):
         row = next(r for r in library["correlations"] if (r["signal"], r["part"]) == ("entropy", part))
         text = plain(groups.scatters.nth(k).inner_text())
         assert f"\u03c1 {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}] n {row['n']}" in text
-        assert f"Given success: {row['partial']:.2f} [{row['partial_low']:.2f}, {row['partial_high']:.2f}]" in text
+        assert (
+            f"Controlling for success rate: {row['partial']:.2f} [{row['partial_low']:.2f}, {row['partial_high']:.2f}]"
+            in text
+        )
         points = traces(groups.scatters.nth(k).locator(".js-plotly-plot"))[-1]
         assert points["x"] == [group[f"entropy_{part}"] for group in library["groups"]]
         assert points["y"] == [group["sigma"] for group in library["groups"]]
     confound, text = library["confound"], plain(groups.confound.inner_text())
     assert f"\u03c1 {confound['rho_success']:.2f} with the success rate p, {confound['rho_spread']:.2f} with" in text
     assert ("take two values" in text) == confound["binary"]
-    # The table says the same, and which groups have no spread.
+    # The table says the same, and which groups have zero variance.
     expect(groups.rows).to_have_count(len(library["groups"]))
-    expect(groups.rows.get_by_text("no spread")).to_have_count(sum(g["sigma"] == 0 for g in library["groups"]))
+    expect(groups.rows.get_by_text("zero variance")).to_have_count(sum(g["sigma"] == 0 for g in library["groups"]))
     kept = groups.rows.filter(has=app.page.get_by_role("cell", name="kept", exact=True))
     assert set(kept.get_by_role("button").all_text_contents()) == {
         t.group for t in filter_groups(run.trajectories(0), 0.25)
@@ -130,7 +133,7 @@ def test_a_group_opens_as_ribbons_and_a_ribbon_opens_trace(app, lake):
     picture = "canvas => canvas.toDataURL()"
     by_kind = canvases.first.evaluate(picture)
     groups.colour_by("Weight").click()
-    expect(groups.root).to_contain_text("Bright is heavy")
+    expect(groups.root).to_contain_text("Brighter tokens have a higher weight")
     assert canvases.first.evaluate(picture) != by_kind
     # A reload shows the same, then a ribbon leads to its trajectory.
     app.expect_address(ribbons="weight", group=mates[0].group)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from actfocus_core.counterfactual import store
-from tests.app.pages import LONG_MS, plain
+from tests.app.pages import plain
 from tests.app.sample import interesting_trajectory
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ def test_a_turn_is_branched_and_each_outcome_opens(app, sampled_run):
     panel.ready()
     panel.field("Then").select_option("action")
     panel.field("Action").fill("Left || Up")
-    panel.field("How often").fill("4")
+    panel.field("Number of samples").fill("4")
     panel.start("Branch")
     what = answer(app, sampled_run)
     assert (what.request["trajectory"], what.request["turn"], what.request["action"]) == (id, 0, "Left || Up")
@@ -38,8 +38,8 @@ def test_a_turn_is_branched_and_each_outcome_opens(app, sampled_run):
         tokens = zip(outcome.texts, outcome.kinds, outcome.turns)
         assert "".join(text for text, kind, turn in tokens if kind == 4 and turn == 0) == "Left || Up"
     to_go, text = what.result["to_go"], plain(panel.root.text_content())
-    assert f"4 times: mean return from there {to_go['mean']:.2f} [{to_go['low']:.2f}, {to_go['high']:.2f}]" in text
-    assert f"Perfect play is worth {what.result['optimal']['value']:.2f} here" in text
+    assert f"4 samples: mean return-to-go {to_go['mean']:.2f} [{to_go['low']:.2f}, {to_go['high']:.2f}]" in text
+    assert f"Optimal play: {what.result['optimal']['value']:.2f}." in text
     first, node = plain(panel.branches.first.text_content()), what.result["tree"][0]
     assert f"{node['count']} of 4" in first and f"oracle {node['optimal']['turn']:.2f}" in first
     # Every outcome opens as a trajectory beside the stored one, which stays.
@@ -51,7 +51,7 @@ def test_a_turn_is_branched_and_each_outcome_opens(app, sampled_run):
         assert panel.pane_text(1) == "".join(outcome.texts)
     assert panel.answer.locator(".af-worlds img").count() >= 4
     app.reload()
-    expect(panel.sentence).to_contain_text("mean return from there")
+    expect(panel.sentence).to_contain_text("mean return-to-go")
     app.expect_address(whatif=what.id)
 
 
@@ -60,24 +60,33 @@ def workers() -> list[psutil.Process]:
     return [process for process in psutil.Process().children() if WORKER in process.cmdline()]
 
 
+def work_until(app, text: str) -> None:
+    """Let the process work for one poll of the page at a time until the page shows ``text``; then it stands still."""
+    for _ in range(1000):
+        if text in app.whatif.job.text_content():
+            return
+        with app.page.expect_response("**/run/predict"):
+            for process in workers():
+                process.resume()
+        for process in workers():
+            process.suspend()
+    raise AssertionError(f"the panel never shows {text!r}")
+
+
 def test_the_policy_replies_as_often_as_requested_and_can_be_cancelled(app, sampled_run):
     id = interesting_trajectory(sampled_run)
     panel = app.open(f"run=sampled-lake&trajectory={id}&whatif=branch").whatif
     panel.ready()
-    panel.field("How often").fill("64")
+    panel.field("Number of samples").fill("64")
     panel.field("Temperature").fill("0.9")
     before = set(sampled_run.path.rglob("*"))
-    # The process stands still from before the request until it is known to be at work, and again from there on.
+    # However fast the machine, the process is still at work when it is cancelled.
     for process in workers():
         process.suspend()
     panel.start("Branch")
     cancel = panel.button("Cancel")
     cancel.focus()
-    for process in workers():
-        process.resume()
-    expect(panel.job).to_contain_text("Playing", timeout=LONG_MS)
-    for process in workers():
-        process.suspend()
+    work_until(app, "Sampling rollouts")
     # The text changes around the button, which keeps the focus.
     expect(cancel).to_be_focused()
     app.press("Enter")
@@ -87,17 +96,17 @@ def test_the_policy_replies_as_often_as_requested_and_can_be_cancelled(app, samp
     expect(panel.answer).not_to_have_attribute("aria-busy", "true")
     assert set(sampled_run.path.rglob("*")) == before
     # The next one is answered, by a new process: the policy's own replies, as many as were requested.
-    panel.field("How often").fill("3")
+    panel.field("Number of samples").fill("3")
     panel.start("Branch")
     what = answer(app, sampled_run)
     request = {"trajectory": id, "turn": 0, "token": None, "action": None, "text": None}
     request |= {"temperature": 0.9, "rollouts": 3}
     assert {name: what.request[name] for name in request} == request
-    mean = f"From turn 1 on, 3 times: mean return from there {what.result['to_go']['mean']:.2f}"
+    mean = f"From turn 1, 3 samples: mean return-to-go {what.result['to_go']['mean']:.2f}"
     assert mean in plain(panel.root.text_content())
     original = sampled_run.trajectory(id)
     prompt = original.token_ids[: int(np.flatnonzero(original.response_mask)[0])].tolist()
     assert [t.token_ids[: len(prompt)].tolist() for t in what.trajectories] == [prompt] * 3
-    first_turn = panel.region("The tree of outcomes").locator(".af-tree").first.locator(":scope > li > .af-branch")
+    first_turn = panel.region("Tree of outcomes").locator(".af-tree").first.locator(":scope > li > .af-branch")
     counts = first_turn.locator(".af-branch-count").all_text_contents()
     assert sum(int(text.split(" of ")[0]) for text in counts) == 3

@@ -17,7 +17,7 @@ def test_a_span_is_edited_and_the_original_stays(app, sampled_run):
     id = interesting_trajectory(sampled_run)
     panel = app.open(f"run=sampled-lake&trajectory={id}&whatif=edit").whatif
     panel.ready()
-    panel.field("What").select_option("answer")
+    panel.field("Replace").select_option("answer")
     panel.field("New text").fill("<img src=x onerror=window.__pwn=1>")
     panel.start("Edit and score")
     panel.expect_answer()

@@ -45,8 +45,8 @@ def test_an_update_is_replayed_from_tune(app, sampled_run):
     panel = app.open(f"tab=tune&run=sampled-lake&trajectory={id}").whatif
     app.tune.replay()
     panel.ready()
-    expect(panel.root).to_contain_text("never trained")
-    panel.field("On").select_option("1")
+    expect(panel.root).to_contain_text("not trained")
+    panel.field("Groups").select_option("1")
     panel.start("Replay")
     what = answer(app, sampled_run)
     for row, update in zip(panel.updates.all(), what.result["updates"], strict=True):
@@ -149,18 +149,18 @@ def trained(runs_dir):
 
 def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint(app, trained):
     panel = app.open("run=trained&step=2&alpha=0.7&whatif=replay").whatif
-    expect(panel.root).to_contain_text("ActFocus, arrives at its next checkpoint")
+    expect(panel.root).to_contain_text("ActFocus, it reproduces the next checkpoint")
     expect(panel.field("Step").locator("option")).to_have_text(["step 1", "step 2"])
     expect(panel.field("Step")).to_have_value("2")
-    expect(panel.root.get_by_label("ActFocus (own)")).to_be_checked()
+    expect(panel.root.get_by_label("ActFocus (this run’s scheme)")).to_be_checked()
     panel.start("Replay")
     what = answer(app, trained)
     other, own = what.result["updates"]
     # The run's own parameters and not the sidebar's, from the checkpoint of step 1 to that of step 2.
     assert (other["scheme"], own["scheme"], own["own"], own["params"]) == ("uniform", "actfocus", True, {"alpha": 0.2})
     assert what.request["step"] == 2 and own["reproduced"] <= 1e-6 and what.result["badges"] == []
-    expect(panel.sentence).to_contain_text("ActFocus, the run’s own scheme, arrives at the run’s next checkpoint: ")
-    same = "every number in it is the same" if own["reproduced"] == 0 else "no number in it is farther off than"
+    expect(panel.sentence).to_contain_text("ActFocus, this run’s scheme, reproduces the next checkpoint: ")
+    same = "all parameters are equal" if own["reproduced"] == 0 else "the largest difference of a parameter is"
     expect(panel.sentence).to_contain_text(same)
     expect(panel.answer.get_by_role("columnheader").last).to_have_text("off checkpoint")
     off = [row.get_by_role("cell").last.text_content() for row in panel.updates.all()]
@@ -173,7 +173,7 @@ def test_a_trained_runs_own_scheme_arrives_at_its_stored_checkpoint(app, trained
     panel.start("Replay")
     badge = "not the update that happened: it differs from the stored checkpoint by 0.5"
     expect(panel.root).to_contain_text(badge, timeout=LONG_MS)
-    expect(panel.sentence).not_to_contain_text("arrives at the run’s next checkpoint")
+    expect(panel.sentence).not_to_contain_text("reproduces the next checkpoint")
 
 
 def test_the_group_on_the_page_is_answered_first_and_stays(app, trained):
@@ -181,10 +181,10 @@ def test_the_group_on_the_page_is_answered_first_and_stays(app, trained):
     shutil.rmtree(trained.path / "whatif", ignore_errors=True)
     id = trained.trajectories(2)[-1].id
     panel = app.open(f"run=trained&trajectory={id}&whatif=replay").whatif
-    expect(panel.root).to_contain_text("arrives at its next checkpoint")
+    expect(panel.root).to_contain_text("it reproduces the next checkpoint")
     panel.field("Evaluation set").select_option("8")
     panel.start("Replay")
-    so_far = "So far the changes of log-prob are those of this group’s 4 trajectories."
+    so_far = "So far the changes of log-probability are those of the 4 trajectories of this group."
     expect(panel.sentence).to_contain_text(so_far, timeout=LONG_MS)
     expect(panel.answer.get_by_label("Trajectory", exact=True)).to_have_value(id)
     expect(panel.updates.first).to_contain_text("→ …")
@@ -197,7 +197,7 @@ def test_the_group_on_the_page_is_answered_first_and_stays(app, trained):
     assert what.result["updates"][0]["evaluation"] and len(what.trajectories) == 8
     expect(panel.job).to_contain_text("This group after")
     expect(panel.sentence).not_to_contain_text("So far")
-    expect(panel.answer.get_by_role("table", name="The updates").locator("tbody")).not_to_contain_text("…")
+    expect(panel.answer.get_by_role("table", name="Updates", exact=True).locator("tbody")).not_to_contain_text("…")
     expect(panel.answer.get_by_label("Trajectory", exact=True).locator("option")).to_have_count(8)
     # The token that was gone to still has the focus.
     expect(token).to_be_focused()

@@ -1,1 +1,1 @@
-"""What pages read: the runs, their batches and trajectories as JSON, and the view that the address bar holds."""
+"""The data of the pages: runs, their batches and trajectories as JSON, and the view that the address encodes."""

@@ -1,4 +1,4 @@
-"""What the page needs to know of a whole batch, in a handful of numbers.
+"""Constants of a batch from which a page computes gradient shares for any alpha and beta.
 
 The batch is one training step. For any alpha and beta the gradient mass by kind and the
 effective number of tokens follow in closed form from sums that do not depend on them:
@@ -38,7 +38,7 @@ class ScopeSums:
 
 @dataclass(frozen=True)
 class BatchConstants:
-    """Everything about the batch that no slider changes."""
+    """The numbers of a batch that do not depend on the settings."""
 
     size: int
     advantages: dict[str, float | None]
@@ -53,7 +53,7 @@ class BatchConstants:
     """signal -> 1st and 99th percentile over the response tokens"""
 
     def of(self, trajectory: Trajectory) -> dict:
-        """The batch as this trajectory's page reads it: plain JSON."""
+        """The constants as the page of this trajectory needs them: plain JSON."""
         signals = {
             name: scopes and {scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
             for name, scopes in self.scopes.items()
@@ -79,13 +79,13 @@ class BatchConstants:
 
 
 class BatchCache:
-    """The constants of the steps looked at last; reading a whole step takes half a second."""
+    """A cache of the constants of recent steps; reading a whole step takes half a second."""
 
     def __init__(self, size: int = 32):
         self._latest: LruCache[BatchConstants] = LruCache(size)
 
     def get(self, run: Run, step: int, reference: str | None) -> BatchConstants:
-        """The constants of a step under a reference; read once until the run's files change."""
+        """The constants of a step under a reference; recomputed when the run's files change."""
         return self._latest.get((reference, stamp(run, [step])), lambda: constants(run.trajectories(step, reference)))
 
 
@@ -102,7 +102,7 @@ def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def constants(trajectories: list[Trajectory]) -> BatchConstants:
-    """The constants of a batch that is given."""
+    """The constants of a batch."""
     advantages = _advantages(trajectories)
     lengths = [len(t) for t in trajectories]
     kinds = np.concatenate([t.kinds_in_loss for t in trajectories])
@@ -143,7 +143,7 @@ def _scopes(values: np.ndarray, size_A: np.ndarray, cell_of: dict) -> dict | Non
 
 
 def _sums(values: np.ndarray, size_A: np.ndarray, cell: np.ndarray, cells: int) -> ScopeSums:
-    """mu and sigma of every cell as ``signal_stats`` has them, and the sums they give."""
+    """mu and sigma of every cell, as by ``signal_stats``, and the resulting sums."""
     count = np.bincount(cell, minlength=cells)
     n = np.maximum(count, 1)
     mean = np.bincount(cell, values, cells) / n

@@ -1,4 +1,4 @@
-"""What was made last, kept until something else takes its place."""
+"""A least-recently-used cache whose values are computed once, and a stamp that changes with a run's files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Made = TypeVar("Made")
 
 
 class LruCache(Generic[Made]):
-    """The values asked for last, by key, that weigh ``size`` together. One is made at a time, and once.
+    """Keeps the most recently used values, up to a total weight of ``size``. Thread-safe; each value is computed once.
 
-    ``weigh``: what a value counts; each is one without it.
+    ``weigh``: the weight of a value; 1 by default.
     """
 
     def __init__(self, size: int = 8, weigh: Callable[[Made], int] = lambda made: 1):
@@ -24,9 +24,9 @@ class LruCache(Generic[Made]):
         self._lock, self._making = threading.Lock(), threading.Lock()
 
     def get(self, key: tuple, make: Callable[[], Made]) -> Made:
-        """The value of this key, made by ``make`` where it is not there; what ``make`` raises is not kept.
+        """The value of a key, computed by ``make`` if it is missing. Exceptions of ``make`` are not cached.
 
-        Who asks for one that is there does not wait for one that is being made.
+        A cached value is returned without waiting for another one that is being computed.
         """
         with self._lock:
             if key in self._made:
@@ -49,7 +49,7 @@ class LruCache(Generic[Made]):
 
 
 def stamp(run, steps: list[int]) -> tuple:
-    """Changes when a step is added or scored again."""
+    """A key that changes when one of these steps is added or scored again."""
     return (
         run.path,
         *((file.name, file_stamp(file)) for step in steps for file in sorted(run.path.glob(f"*/step-{step:05d}.*"))),

@@ -1,4 +1,4 @@
-"""Which runs a person can open, and which trajectory a request of the page means."""
+"""The runs that can be opened, and the trajectory that a view refers to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.view import View
 
 FIRST_RUN = "frozen-lake"
-"""The baked run that opens where nothing else was asked for."""
+"""The bundled run that opens by default."""
 
 
 class Catalog:
-    """The runs by name: those given, those baked into the product, those in ``runs_dir``.
+    """The runs by name: those given, those bundled, and those in ``runs_dir``.
 
     Runs are only ever opened by a name of this list, never by a path that came from a page.
     """
@@ -31,7 +31,7 @@ class Catalog:
         self._open: LruCache[Run] = LruCache(16)
 
     def paths(self) -> dict[str, Path]:
-        """Name -> folder; of two folders of one name the later one's name gets a number."""
+        """Name -> folder; a number distinguishes folders of the same name."""
         found: dict[str, Path] = {}
         made = _run_folders(self.runs_dir)
         inside = [path for run in made for path in _evaluations(run)]
@@ -43,7 +43,7 @@ class Catalog:
         return found
 
     def default(self) -> str:
-        """The first run given, else the baked one, else the newest one."""
+        """The first run given, else the bundled one, else the newest."""
         paths = self.paths()
         if not paths:
             raise ActFocusError(
@@ -57,29 +57,29 @@ class Catalog:
         return max(paths, key=lambda name: modified_time(paths[name] / "run.json"))
 
     def open(self, name: str) -> Run:
-        """The run of this name. Raises ActFocusError where there is none or it is broken."""
+        """The run of this name. Raises ActFocusError if there is none or it is damaged."""
         path = self.paths().get(name)
         if path is None:
             raise ActFocusError(f"there is no run \u201c{name}\u201d here; choose one from the list")
         try:
             key = (path, file_stamp(path / "run.json"))
         except ActFocusError:
-            return Run.open(path)  # which says what is wrong with it
-        # An open run keeps its index.
+            return Run.open(path)  # raises with the reason
+        # An open run caches its index.
         return self._open.get(key, lambda: Run.open(path))
 
 
 @dataclass(frozen=True)
 class Place:
-    """One trajectory within its run: what the picker shows around it."""
+    """One trajectory and its neighbours within the run."""
 
     id: str
     step: int
     steps: list[int]
     position: int | None
-    """Of this trajectory among those the filter keeps; None where it is not among them."""
+    """Index among the trajectories that pass the filter; None if it does not pass."""
     counts: dict[str, int]
-    """filter -> how many trajectories of the run it keeps"""
+    """filter -> number of trajectories that pass it"""
     previous: str | None
     next: str | None
     group: str
@@ -92,7 +92,7 @@ class Place:
 
 
 def locate(run: Run, view: View) -> tuple[Place, list[str]]:
-    """The trajectory a view means, and one line for everything it asked for that is not there."""
+    """The trajectory that a view refers to, and a note for each thing it names that does not exist."""
     index = run.index()
     if index.empty:
         raise ActFocusError(f"the run \u201c{run.name}\u201d has no trajectories yet")
@@ -109,7 +109,7 @@ def locate(run: Run, view: View) -> tuple[Place, list[str]]:
     g = groups.index(names[at])
 
     def head(k: int) -> str | None:
-        """The first rollout of a group of this step, where there is such a group."""
+        """The first rollout of group ``k`` of this step; None if there is none."""
         return ids[members[groups[k]][0]] if 0 <= k < len(groups) else None
 
     here = int(np.searchsorted(kept, at))
@@ -145,7 +145,7 @@ def _masks(index: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _position(index: pd.DataFrame, view: View, kept: np.ndarray, notes: list[str]) -> int:
-    """The row of the trajectory asked for; else the first one of the step that the filter keeps."""
+    """The row of the requested trajectory, else the first row of the step that passes the filter."""
     if view.trajectory:
         hits = np.flatnonzero(index["id"].to_numpy() == view.trajectory)
         if len(hits):
@@ -166,7 +166,7 @@ def _position(index: pd.DataFrame, view: View, kept: np.ndarray, notes: list[str
 
 
 def _telling(index: pd.DataFrame) -> int:
-    """A trajectory to begin with: several turns, a success, in a group where others failed."""
+    """A trajectory to start with: a success of several turns in a group where others failed."""
     spread = index.groupby(["step", "group"])["return"].transform(lambda r: r.max() > r.min())
     good = (
         index["success"].fillna(False).astype(bool)
@@ -201,6 +201,6 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _evaluations(run: Path) -> list[Path]:
-    """The evaluations of a training run: runs inside its folder, where no link is followed."""
+    """The evaluations of a training run: runs inside its folder; links are not followed."""
     folder = run / "evaluation"
     return [] if folder.is_symlink() else [path for path in _run_folders(folder) if path.parent == folder]

@@ -16,7 +16,7 @@ TITLES = {
     "smollm2": "SmolLM2-135M-Instruct as it is, slow",
 }
 LARGE = 1_000_000_000
-"""Parameters from which a CPU is of no use."""
+"""Number of parameters from which a CPU is too slow."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Model:
     """as ``load_policy`` takes it"""
     label: str
     parameters: int = 0
-    """about; 0 where it is small"""
+    """approximate number; 0 for a small model"""
 
     @property
     def needs_gpu(self) -> bool:
@@ -35,12 +35,12 @@ class Model:
 
     @property
     def title(self) -> str:
-        """The label, with what has to be known before it is chosen."""
+        """The label, with its requirements."""
         return f"{self.label} (needs a GPU)" if self.needs_gpu else self.label
 
 
 def installed(runs_dir: Path) -> list[Model]:
-    """What comes with the package, what was trained in ``runs_dir``, and the hub's models that are in the local cache."""
+    """The bundled policies, those trained in ``runs_dir``, and the models in the local cache of the Hugging Face hub."""
     own = [Model(name, f"{name}: {TITLES[name]}") for name in available_policies()]
     trained = [
         Model(str(file.parent), f"{file.parent.parent.name}: trained here")
@@ -50,7 +50,7 @@ def installed(runs_dir: Path) -> list[Model]:
 
 
 def chosen(name: object, runs_dir: Path) -> Model:
-    """The model of this name. Raises ActFocusError for one that is not installed, or that this machine cannot run."""
+    """The model of this name. Raises ActFocusError if it is not installed or cannot run on this machine."""
     model = next((m for m in installed(runs_dir) if m.name == name), None)
     if model is None:
         raise ActFocusError("unknown policy; choose one of the list")
@@ -62,7 +62,7 @@ def chosen(name: object, runs_dir: Path) -> Model:
 
 
 def short(name: str) -> str:
-    """A policy's name for a line of text: of one that was trained here, the run's."""
+    """The name of a policy for display: that of its run if it was trained here."""
     return Path(name).parent.name if Path(name).is_absolute() else name
 
 

@@ -14,15 +14,15 @@ from actfocus_studio.data.cache import LruCache, stamp
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """One step's batch, without the rollouts that another trainer never scored: they have no advantage."""
+    """The batch of one step without the rollouts that have no return, and so no advantage."""
 
     batch: Batch
     unscored: int
-    """rollouts left out"""
+    """number of rollouts without a return"""
 
     @classmethod
     def of(cls, run: Run, step: int, reference: str | None) -> ScoredBatch:
-        """Raises ActFocusError where not one rollout has a return."""
+        """Read a step. Raises ActFocusError if no rollout has a return."""
         trajectories = run.trajectories(step, reference)
         scored = [t for t in trajectories if np.isfinite(t.ret)]
         if not scored:
@@ -31,11 +31,11 @@ class ScoredBatch:
 
 
 class ScoredBatches:
-    """The batches that were read last."""
+    """A cache of recent batches."""
 
     def __init__(self, size: int = 4):
         self._latest: LruCache[ScoredBatch] = LruCache(size)
 
     def get(self, run: Run, step: int, reference: str | None) -> ScoredBatch:
-        """The batch of a step under a reference; read once until the run's files change."""
+        """The batch of a step under a reference; read again when the run's files change."""
         return self._latest.get((reference, stamp(run, [step])), lambda: ScoredBatch.of(run, step, reference))

@@ -1,7 +1,7 @@
-"""What the Trace page is given: one trajectory and its surroundings as one JSON string.
+"""The payload of the Trace page: one trajectory and its context as one JSON string.
 
-Columns, one value a token, null where nothing was recorded. Weights are not in it: the page
-computes them (weights.js), so that a slider needs no server.
+Tokens are columns, one value per token, null where nothing was recorded. Weights are not included: the page computes
+them (weights.js), so that a slider sends no request.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def trace_payload(
 
 
 def trajectory_payload(run: Run, trajectory: Trajectory, batch: BatchConstants) -> str:
-    """What of the page's JSON is alike for whoever looks at the trajectory."""
+    """The part of the page's JSON that does not depend on the view."""
     return dump(
         {
             "trajectory": _trajectory(trajectory),
@@ -65,17 +65,17 @@ def trajectory_payload(run: Run, trajectory: Trajectory, batch: BatchConstants) 
 
 
 def error_payload(message: str, runs: list[str], view: View | None = None) -> str:
-    """One clear line instead of a trajectory."""
+    """An error of one line instead of a trajectory."""
     return dump({"error": " ".join(message.split()), "runs": runs, "view": view and vars(view)})
 
 
 def dump(value: object) -> str:
-    """JSON that a browser can parse: no NaN gets this far."""
+    """JSON that a browser can parse. Raises ValueError for NaN."""
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def columns(t: Trajectory) -> dict[str, list]:
-    """The parallel arrays of a trajectory, exact to the last bit of float32."""
+    """The parallel arrays of a trajectory; floats keep every bit of float32."""
     missing = np.full(len(t), np.nan, np.float32)
     return {
         "text": texts(t),
@@ -90,12 +90,12 @@ def columns(t: Trajectory) -> dict[str, list]:
 
 
 def texts(t: Trajectory) -> list[str]:
-    """The tokens as a page draws them."""
+    """The texts of the tokens as a page shows them."""
     return [shown(text) for text in t.texts]
 
 
 def numbers(values: np.ndarray) -> list[float | None]:
-    """float32 as the shortest decimals that give the same float32 again; null where not finite."""
+    """float32 values as the shortest decimals that round-trip; None if not finite."""
     return [
         float(text) if finite else None
         for text, finite in zip(np.asarray(values, np.float32).astype(str).tolist(), np.isfinite(values).tolist())
@@ -117,11 +117,11 @@ def _run(run: Run, name: str, reference: str | None, place: Place) -> dict:
 
 
 def env_options(run: Run) -> dict:
-    """The options the run's environment was made with, as far as the run says."""
+    """The options of the run's environment, as far as they are stored."""
     try:
         return stored.env_options(run)
     except ActFocusError:
-        # Another trainer's run, or one whose model is not here any more.
+        # A run of another trainer, or one whose model is no longer available.
         return plain(run.metadata.env_options or {})
 
 
@@ -144,7 +144,7 @@ def _trajectory(t: Trajectory) -> dict:
 
 
 def finite(value: object) -> object:
-    """None for a number that was not recorded: another trainer may never have scored a rollout."""
+    """None for a number that is not finite, as in rollouts that another trainer did not score."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -167,27 +167,27 @@ def _alternatives(t: Trajectory) -> dict | None:
 
 
 def drawn_turns(run: Run, t: Trajectory) -> list[dict]:
-    """One entry a turn, and one for how it ended; the worlds drawn, the choices judged."""
+    """One entry per turn and one for the end, with a picture of the state and the oracle's label of the actions."""
     turns = [{**turn, "picture": None, "page": None} for turn in played(t)]
     end = {"end": True, "picture": None, "page": None}
     try:
         env = make_env(t.env, **env_options(run))
-        for turn, record, given in zip(turns, t.turn_records, answers(t)):
+        for turn, record, actions in zip(turns, t.turn_records, answers(t)):
             env.restore(record.state)
             turn["picture"], turn["page"] = env.svg(), shop_page(env)
-            verdict = judge(env, given)
-            # Only where the step is the stored one: another trainer's rules may differ.
-            if verdict.actions[: len(record.actions)] == list(record.actions):
-                turn["oracle"] = turn_verdict(verdict)
+            value = judge(env, actions)
+            # Only if the actions are those stored: the rules of another trainer may differ.
+            if value.actions[: len(record.actions)] == list(record.actions):
+                turn["oracle"] = turn_label(value)
         end["picture"], end["page"] = env.svg(), shop_page(env)
     except (ActFocusError, LookupError, TypeError, ValueError, AttributeError):
-        # Another trainer's run: an environment or a state this product does not know.
+        # A run of another trainer: an unknown environment or state.
         pass
     return [*turns, end]
 
 
 def played(t: Trajectory) -> list[dict]:
-    """What was done in every turn, without a world to draw or to judge it by."""
+    """Actions and rewards of every turn, without pictures and labels."""
     answered = t.answered
     return [
         {
@@ -202,8 +202,8 @@ def played(t: Trajectory) -> list[dict]:
     ]
 
 
-def turn_verdict(value: TurnValue) -> dict:
-    """What the optimal oracle says of a turn."""
+def turn_label(value: TurnValue) -> dict:
+    """The optimal-play oracle's label of a turn, as JSON values."""
     return {
         "value": value.value,
         "after": value.after,
@@ -217,7 +217,7 @@ def turn_verdict(value: TurnValue) -> dict:
 
 
 def shop_page(env: Env) -> dict | None:
-    """The shop's page as text with its buttons; None for an environment that is a picture."""
+    """The shop's page as text and buttons; None for other environments."""
     if not isinstance(env, WebShop):
         return None
     page = env.page()

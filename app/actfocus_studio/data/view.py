@@ -1,4 +1,4 @@
-"""The view a person is looking at, as a readable query string.
+"""The view of a page as a readable query string.
 
 Every value that comes in is hostile until it is in a ``View``: names are cut to a length,
 numbers are finite and in range, choices are known ones. What is not valid is its default.
@@ -27,13 +27,13 @@ EXPORTS = ("python", "command", "trl", "verl")
 TUNED = "actfocus"
 """The scheme that follows the controls in the sidebar; all others have their own defaults."""
 KEPT = "kept"
-"""The scheme of a pane that is ActFocus as it was kept as B."""
+"""The scheme of a pane that is ActFocus with setting B."""
 COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control in CONTROLS))
 """Schemes and their null controls."""
 PANELS = ("replay", "branch", "edit", "motion")
-"""What the what-if panel may be open at; else it is open at a what-if that was made, by its id."""
+"""The forms of the What-if panel; otherwise it shows a stored answer, by its id."""
 STAGES = 9
-"""Of slow motion."""
+"""Steps of the walkthrough."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
 INDEX_MAX = 10_000_000
@@ -41,7 +41,7 @@ INDEX_MAX = 10_000_000
 
 @dataclass(frozen=True)
 class View:
-    """What the address bar holds. The defaults are ActFocus on the default run."""
+    """The parameters of the address. The defaults are ActFocus on the default run."""
 
     run: str = ""
     reference: str = ""
@@ -55,48 +55,48 @@ class View:
     beta: float = 0.5
     scope: str = "batch"
     adv: bool = False
-    """Mass counts each token by weight x |advantage|."""
+    """Gradient shares use weight x |advantage|."""
     color: str = "weight"
     filter: str = "all"
     tab: str = "trace"
     race: str = ""
     kept: str = ""
-    """The setting kept as B: alpha, beta, signal, scope and adv with commas between them; empty: none."""
+    """Setting B: alpha, beta, signal, scope and adv, separated by commas; empty: none."""
     group: str = ""
     """The group that is open on the Groups page."""
     measure: str = "energy"
     """The signal whose mean the Groups page compares."""
     over: str = "step"
-    """It looks at one step, or at all of the run."""
+    """The Groups page shows one step, or all steps of the run."""
     keep: str = ""
-    """The share that the filter of groups keeps; empty: the run's own."""
+    """The fraction that the filter of groups keeps; empty: that of the run."""
     ribbons: str = "kind"
-    """What colours the tokens of an open group."""
+    """The colouring of the ribbons of an open group."""
     export: str = "python"
-    """How the Tune page writes the setting down."""
+    """The form in which the Tune page exports the setting."""
     scheme_a: str = "actfocus"
     """Compare: the schemes of the two panes. ActFocus takes alpha, beta and the signal of this view."""
     scheme_b: str = "uniform"
     other_run: str = ""
-    """Compare: what stands beside the trajectory, where not the trajectory itself."""
+    """Compare: the trajectory of pane B, if it is another one."""
     other: str = ""
     controls: bool = False
-    """Compare: the null controls are in the tables."""
+    """Compare: the tables include the null controls."""
     whatif: str = ""
     """The what-if panel: one of PANELS, the id of a stored one, or closed."""
     motion: str = ""
-    """The scheme whose update is walked through in slow motion."""
+    """The scheme whose update the walkthrough shows."""
     stage: int = 0
-    """How far it is."""
+    """The step of the walkthrough."""
     lesson: str = ""
     """The lesson that is open, and at which step."""
     lesson_step: int = 0
     classroom: bool = False
-    """A teacher shows this: the controls are hidden."""
+    """Class mode: the controls are hidden."""
 
     @classmethod
     def parse(cls, query: Mapping[str, object]) -> View:
-        """A view from a query string or a request of the page, whatever it holds."""
+        """The view of a query string or a request; anything invalid becomes the default."""
         kept = _kept(query.get("kept"))
         compared = (*COMPARED, KEPT) if kept else COMPARED
         return cls(
@@ -136,12 +136,12 @@ class View:
         )
 
     def kept_params(self) -> dict:
-        """Parameters of ActFocus as it was kept as B; those of now where nothing was kept."""
+        """Parameters of ActFocus in setting B; the current ones if it is not set."""
         alpha, beta, signal, *_ = self.kept.split(",") if self.kept else (self.alpha, self.beta, self.signal)
         return {"alpha": float(alpha), "beta": float(beta), "signal": signal}
 
     def scheme_params(self) -> dict[str, dict]:
-        """Scheme -> the parameters in which it departs from its defaults."""
+        """Scheme -> the parameters that differ from its defaults."""
         return {TUNED: {"alpha": self.alpha, "beta": self.beta, "signal": self.signal}}
 
     def query(self) -> str:
@@ -155,7 +155,7 @@ def _name(value: object) -> str:
 
 
 def _kept(value: object) -> str:
-    """A setting written as ``View.kept`` says, all five parts valid; else nothing."""
+    """A setting in the form of ``View.kept`` if all five parts are valid, else an empty string."""
     parts = value.split(",") if isinstance(value, str) and len(value) <= NAME_MAX else []
     if len(parts) != 5 or parts[2] not in SIGNALS or parts[3] not in SCOPES or parts[4] not in ("0", "1"):
         return ""
@@ -172,7 +172,7 @@ def _choice(value: object, allowed: tuple[str, ...], default: str) -> str:
 
 
 def _number(value: object, default: float, high: float) -> float:
-    """A number clamped to [0, high]; what is not finite is the default."""
+    """A number clamped to [0, high]; the default if it is not finite."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -181,7 +181,7 @@ def _number(value: object, default: float, high: float) -> float:
 
 
 def _whole(value: object, default: int | None) -> int | None:
-    """A count from 0 on; anything else is the default."""
+    """A whole number of at least 0; the default for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return default
     text = str(value)

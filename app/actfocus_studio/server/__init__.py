@@ -1,1 +1,1 @@
-"""What the studio's server lets through, and the files it sends and receives."""
+"""The server's access rules, and the files it sends and receives."""

@@ -1,6 +1,6 @@
 """The studio on a host of many, such as a Space: ``python -m actfocus_studio.server.hosted``; docs/hosting.md.
 
-Everything is said by variables of the environment. It demands a login, and reads only unless told otherwise.
+It is configured by environment variables, requires a login, and is read-only by default.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from actfocus_core.errors import ActFocusError
 
 
 def settings(variables: Mapping[str, str]) -> dict:
-    """The arguments of ``actfocus_studio.main.launch``. Raises ActFocusError for a variable that is missing or wrong."""
+    """The arguments of ``actfocus_studio.main.launch``. Raises ActFocusError if a variable is missing or invalid."""
     user, colon, password = variables.get("ACTFOCUS_AUTH", "").partition(":")
     if not (user and colon and password):
         raise ActFocusError("ACTFOCUS_AUTH: must be USER:PASSWORD; a hosted studio asks for a login")

@@ -1,4 +1,4 @@
-"""What the studio's server lets through: the few addresses its own page asks for, from that page alone.
+"""Access rules of the server: only the paths that its own page requests, and only from that page.
 
 Everything else is refused here, Gradio's further services among it, whatever a later Gradio adds.
 """
@@ -30,7 +30,7 @@ PATHS = {
     "POST": re.compile(r"/login/?|/gradio_api/run/[^/]+/?"),
     "PUT": re.compile(rf"{RECEIVE}[^/]+"),
 }
-"""What the page asks for, and ``launch`` while it starts; HEAD goes where GET does."""
+"""The paths that the page requests, and ``launch`` while it starts; HEAD is allowed wherever GET is."""
 CALLS = "/gradio_api/run/"
 FOREIGN = ("page", "deep_link")
 """Words of an address that Gradio reads for services that are not offered here, and stumbles over."""
@@ -48,9 +48,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 WRONG_LOGINS, LOGIN_SECONDS = 10, 60.0
-"""So many from one address within so long; then none is looked at until they are that old."""
+"""Most wrong logins from one address within this time; further ones are refused until these are older."""
 ADDRESSES = 10_000
-"""Whose wrong logins are remembered."""
+"""Most addresses whose wrong logins are counted."""
 
 
 def guarded(hosts: Sequence[str]):
@@ -73,13 +73,13 @@ class Guard:
     def __init__(self, app):
         self.app = app
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
-        """address -> when it gave a wrong login"""
+        """address -> times of its wrong logins"""
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
-            # There is no websocket here. Closed before it is accepted: the browser reads a 403.
+            # No websockets. Closed before it is accepted, so the browser receives a 403.
             return await send({"type": "websocket.close", "code": 1008})
         began = False
 
@@ -111,7 +111,7 @@ class Guard:
             return PlainTextResponse("not available here", 403)
         if not (method in ("GET", "HEAD") and path == "/") and not is_own(headers):
             return PlainTextResponse("only the studio's own page may ask for this", 403)
-        # A body of unknown length could grow without end: the page never sends one.
+        # A body of unknown length could be endless; the page never sends one.
         if "transfer-encoding" in headers:
             return PlainTextResponse("the length of the body must be given", 411)
         length = headers.get("content-length", "0")
@@ -122,7 +122,7 @@ class Guard:
         return None
 
     def _note(self, scope, status: int) -> None:
-        """Remember a wrong login."""
+        """Count a wrong login."""
         if scope["method"] == "POST" and scope["path"].startswith("/login") and status == 400:
             self._wrong[_address(scope)] = [*self._recent(scope), time.monotonic()]
             self._wrong.move_to_end(_address(scope))
@@ -142,7 +142,7 @@ def _without_foreign(scope) -> dict:
 
 
 def is_own(headers: Headers) -> bool:
-    """Whether a request comes from the studio's own page, or from no page at all.
+    """Whether a request comes from the studio's own page, or from a program other than a browser.
 
     Browsers say from where, in a header that no script can set; older ones, and all on a host without
     TLS, say the page's origin. A program that is no browser says neither, and is no other site's page.

@@ -55,7 +55,7 @@ SCRIPTS = (
     "panels/whatif/panel.js",
     "pages/learn/page.js",
 )
-"""In this order they make studio.js."""
+"""The files of studio.js, in their order."""
 STYLES = (
     "shell/shell.css",
     "panels/import_export/panel.css",
@@ -72,12 +72,12 @@ CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 @lru_cache
 def script() -> str:
-    """studio.js: the files of SCRIPTS, one after another."""
+    """studio.js: the files of SCRIPTS, concatenated."""
     return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
 def styles() -> str:
-    """All of the studio's style sheets."""
+    """All style sheets of the studio, concatenated."""
     return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in STYLES)
 
 
@@ -91,7 +91,7 @@ def script_tag() -> str:
 
 
 def routes() -> list[Route]:
-    """What ``launch`` adds to Gradio's own routes."""
+    """The routes that ``launch`` adds to Gradio's."""
     return [
         Route("/studio/studio.js", _studio),
         Route("/studio/plotly.min.js", _plotly),

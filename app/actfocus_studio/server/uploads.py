@@ -1,4 +1,4 @@
-"""Files on their way into the studio and out of it, beside Gradio's own services, which stay refused.
+"""Uploads and downloads, independent of Gradio's own services, which are refused.
 
 A ticket is an address that nobody can guess. The page gets one by an event, behind the login where
 there is one, and it is good for one file: so no other page can fill the disk or read an export.
@@ -30,7 +30,7 @@ RECEIVE, SEND = "/studio/receive/", "/studio/send/"
 UPLOAD_MAX = 256 << 20
 """Bytes of a file."""
 UNPACKED_MAX = 1 << 30
-"""Bytes of what is in a compressed one."""
+"""Bytes of its decompressed content."""
 ROLLOUTS_MAX = 100_000
 TOKENS_MAX = 200_000
 """Of one rollout: a page draws every one of them."""
@@ -39,29 +39,29 @@ VALUES_MAX = 1 << 28
 LINE_MAX = 16 << 20
 """Bytes of one line: as JSON in memory it is many times as much."""
 NAME_MAX = 120
-"""Characters of a file's name."""
+"""Characters of a file name."""
 KEPT = 4
-"""Files kept of each direction; with one more the oldest goes."""
+"""Files kept per direction; one more replaces the oldest."""
 ELSEWHERE = "give it to the command: `actfocus app FILE`"
 
 
 @dataclass
 class Transfer:
-    """A file that was announced, or is offered."""
+    """An announced upload or an offered download."""
 
     path: Path
     size: int
 
 
 class Transfers:
-    """Tickets and their files."""
+    """Tickets of uploads and downloads, and their files."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="actfocus-")
         self._kept: dict[str, OrderedDict[str, Transfer]] = {RECEIVE: OrderedDict(), SEND: OrderedDict()}
 
     def announce(self, name: object, size: object) -> str:
-        """A ticket for a file to be received. Raises ActFocusError for one that would not be read."""
+        """A ticket for an upload. Raises ActFocusError for a file that could not be imported."""
         if not isinstance(name, str) or type(size) is not int or size < 0:
             raise ActFocusError("the file could not be read; choose it again")
         stem, _, suffix = re.split(r"[/\\]", name)[-1].partition(".")
@@ -77,15 +77,15 @@ class Transfers:
         return self._add(RECEIVE, path.name, size)
 
     def offer(self, name: str) -> tuple[str, Path]:
-        """A ticket for a file to be sent, and where to write it."""
+        """A ticket for a download, and the path to write it to."""
         ticket = self._add(SEND, slug(slug(name)[-NAME_MAX:]), 0)
         return ticket, self._kept[SEND][ticket].path
 
     def received(self, ticket: object) -> Path:
-        """The file that came whole on this ticket. Raises ActFocusError where there is none."""
+        """The completely received file of a ticket. Raises ActFocusError if there is none."""
         found = self._kept[RECEIVE].get(ticket) if isinstance(ticket, str) else None
         if found is None or not found.path.is_file() or found.path.stat().st_size != found.size:
-            raise ActFocusError("the file is not here any more; choose it again")
+            raise ActFocusError("the file is no longer available; choose it again")
         return found.path
 
     def drop(self, ticket: str) -> None:
@@ -109,7 +109,7 @@ class Transfers:
             found.path.parent.rmdir()
 
     async def receive(self, request: Request) -> Response:
-        """PUT of the bytes of an announced file, once."""
+        """PUT: receive the bytes of an announced file, once."""
         found = self._kept[RECEIVE].get(request.path_params["ticket"])
         if found is None or found.path.exists():
             return PlainTextResponse("no such ticket", 404)
@@ -129,7 +129,7 @@ class Transfers:
         return PlainTextResponse("received")
 
     def send(self, request: Request) -> Response:
-        """GET of an offered file, as a download: the browser never shows it under this address."""
+        """GET: send an offered file as a download, which the browser does not display."""
         found = self._kept[SEND].get(request.path_params["ticket"])
         if found is None or not found.path.is_file():
             return PlainTextResponse("no such file any more; export it again", 404)
@@ -138,12 +138,12 @@ class Transfers:
 
 @lru_cache
 def transfers() -> Transfers:
-    """Those of this process."""
+    """The tickets of this process."""
     return Transfers()
 
 
 def routes() -> list[Route]:
-    """What ``launch`` adds to Gradio's own routes."""
+    """The routes that ``launch`` adds to Gradio's."""
 
     async def receive(request: Request) -> Response:
         return await transfers().receive(request)

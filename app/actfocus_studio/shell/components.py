@@ -28,21 +28,21 @@ class ClientHTML(gr.HTML):
 
 
 class TopBar(ClientHTML):
-    """Product, run picker, what is loaded, copy link, theme, help."""
+    """The header: product name, run, facts of the run, copy link, theme, help."""
 
     def __init__(self):
         super().__init__("ActFocus.frame.mount(element)", elem_id="af-topbar")
 
 
 class MethodNote(ClientHTML):
-    """Under the controls: what B is, and a warning where the scope is not the batch."""
+    """Below the controls: settings A and B, and a warning if the scope is not the batch."""
 
     def __init__(self):
         super().__init__("ActFocus.frame.mountNote(element)", elem_id="af-note")
 
 
 class Settings(ClientHTML):
-    """Lets the script set the native controls: it triggers, the listeners ask the script for values."""
+    """Lets the script set the native controls: it triggers an event whose listeners read the script's values."""
 
     def __init__(self):
         super().__init__(
@@ -51,7 +51,7 @@ class Settings(ClientHTML):
 
 
 class Nav(ClientHTML):
-    """Where to go: a request as a small JSON string; of several quick ones the last one counts."""
+    """Navigation: a request as a small JSON string; of several in quick succession the last one wins."""
 
     def __init__(self):
         super().__init__("ActFocus.go = ActFocus.handler('af-nav', 'go', ActFocus.trace.open, true)", elem_id="af-nav")
@@ -72,7 +72,7 @@ class PageView(ClientHTML):
 
 
 class Ask(ClientHTML):
-    """What the page of that name asks for, as a small JSON string.
+    """The requests of the page of that name, as small JSON strings.
 
     The event's handler returns the answer as such a string, and the script (``channel.js``) calls it by itself: the
     event is never triggered in the page, and its output, the component again, is never written there.

@@ -14,7 +14,7 @@ from actfocus_studio.shell.components import MethodNote, Settings
 PRESETS = ("uniform", "actfocus", "role_only", "energy_only")
 CUSTOM = "custom"
 TITLES = {"nll": "surprise"}
-"""What a signal is called on the page where its name is a shorthand."""
+"""Names of signals on the page, where they differ from the stored ones."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Controls:
 
     @staticmethod
     def values(view: View) -> list:
-        """What the components show for a view, in the order of ``all``."""
+        """The components' values for a view, in the order of ``all``."""
         return [preset_name(view.alpha, view.beta), view.alpha, view.beta, view.signal, view.scope, view.adv]
 
 
@@ -52,14 +52,16 @@ def preset_name(alpha: float, beta: float) -> str:
 def method_controls() -> Controls:
     """Build the controls and their listeners, in the sidebar that is open."""
     start = View()
-    choices = [(SCHEMES[name].title, name) for name in PRESETS] + [("Custom", CUSTOM)]
+    choices = [("Uniform (GRPO)" if name == "uniform" else SCHEMES[name].title, name) for name in PRESETS] + [
+        ("Custom", CUSTOM)
+    ]
     c = Controls(
         preset=gr.Radio(
             choices,
             value=preset_name(start.alpha, start.beta),
             label="Credit scheme",
             elem_id="af-preset",
-            info="Who gets the gradient. Uniform counts every token alike; ActFocus turns to the actions.",
+            info="How the gradient is divided among tokens. Uniform weights all tokens equally; ActFocus shifts weight to action tokens.",
         ),
         alpha=gr.Slider(
             0,
@@ -69,7 +71,7 @@ def method_controls() -> Controls:
             label="\u03b1, weight of reasoning",
             elem_id="af-alpha",
             buttons=[],
-            info="1 counts a reasoning token like an action, 0 ignores it.",
+            info="Weight of a reasoning token. 1: equal to an action token; 0: ignored.",
         ),
         beta=gr.Slider(
             0,
@@ -79,27 +81,27 @@ def method_controls() -> Controls:
             label="\u03b2, boost of actions",
             elem_id="af-beta",
             buttons=[],
-            info="Uncertain actions weigh up to 1 + \u03b2; at 0 all actions are alike.",
+            info="Action tokens weigh 1 to 1 + \u03b2, more where the signal is higher. 0: all actions are equal.",
         ),
         signal=gr.Radio(
             [(TITLES.get(name, name), name) for name in SIGNALS],
             value=start.signal,
             label="Signal",
             elem_id="af-signal",
-            info="How uncertainty is measured; energy and entropy are a frozen reference\u2019s.",
+            info="Uncertainty measure of a token. Energy and entropy are those of a frozen reference model.",
         ),
         scope=gr.Radio(
             list(SCOPES),
             value=start.scope,
-            label="Compare the signal within",
+            label="Standardise the signal within",
             elem_id="af-scope",
-            info="Where its mean \u03bc and spread \u03c3 are taken. The method uses the whole batch.",
+            info="Over which tokens the mean \u03bc and standard deviation \u03c3 are computed. The method uses the whole batch.",
         ),
         adv=gr.Checkbox(
             start.adv,
             label="Multiply by |advantage|",
             elem_id="af-adv",
-            info="A trajectory that did as well as its group teaches nothing: its mass becomes 0.",
+            info="Show weight \u00d7 |advantage|: a trajectory with advantage 0 contributes no gradient.",
         ),
     )
     MethodNote()
@@ -111,11 +113,11 @@ def method_controls() -> Controls:
 
 
 def _listen(c: Controls) -> None:
-    """Every listener is a line of the page's script: no slider ever asks the server."""
+    """Attach the listeners. Each is a line of the page's script: a slider never sends a request."""
     for name in ("alpha", "beta", "signal", "scope", "adv"):
         component = getattr(c, name)
         for event in (component.input, component.change):
-            # Each tells of itself alone: the page copies the whole of every input.
+            # One input each: Gradio copies the values of all inputs of an event.
             event(None, [component], None, js=f"(value) => {{ ActFocus.store.read('{name}', value); }}")
     c.preset.input(None, [c.preset], [c.alpha, c.beta], js="(name) => ActFocus.store.choose(name)")
     settings = Settings()

@@ -1,4 +1,4 @@
-"""The Plotly figure that several pages share, as a pure function; a page fills in the numbers."""
+"""The Plotly figure that several pages share, without data: a page fills it in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 
 def plain() -> str:
-    """The skeleton of the charts of the Groups and Tune pages, as JSON."""
+    """The empty figure of the charts of the Groups and Tune pages, as JSON."""
     axis = {"showgrid": True, "zeroline": False, "nticks": 6, "fixedrange": True}
     layout = go.Layout(
         template="none",

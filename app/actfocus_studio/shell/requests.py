@@ -1,4 +1,4 @@
-"""Small JSON requests of a page and their answers; everything that comes in is checked here or where it is used."""
+"""JSON requests of a page and their responses; every input is validated here or where it is used."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from actfocus_studio.data.serialize import dump
 
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 REQUEST_MAX = 20_000
-"""Characters; a page sends some hundreds."""
+"""Characters of a request; a page sends some hundreds."""
 
 
 def answer(text: object, work: Callable[[dict], dict]) -> str:
-    """The JSON for a request: what ``work`` says with the request's number; bad input gives one clear line."""
+    """The JSON response: the result of ``work`` with the request's number, or an error of one line."""
     number = 0
     try:
-        asked = _read(text)
-        number = asked.pop("number")
-        return dump({**work(asked), "number": number})
+        request = _read(text)
+        number = request.pop("number")
+        return dump({**work(request), "number": number})
     except ActFocusError as error:
         return dump({"error": " ".join(str(error).split()), "number": number})
 
 
 def _read(text: object) -> dict:
-    """The request with its number. Raises ActFocusError for anything else."""
+    """Parse a request. Raises ActFocusError if it is not a JSON object with a number."""
     try:
         value = json.loads(text) if isinstance(text, str) and len(text) <= REQUEST_MAX else None
     except (ValueError, RecursionError):

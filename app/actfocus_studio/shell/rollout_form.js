@@ -1,9 +1,9 @@
-/* The progress of new rollouts; opens the new run in the page that asked for it. */
+/* The progress of new rollouts; the page that started them opens the new run. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el } = AF.dom;
-  const MINE = 'actfocus.job';
+  const JOB_KEY = 'actfocus.job';
 
   function mount(element, props, watch) {
     const show = () => { if (props.value) draw(element, JSON.parse(props.value)); };
@@ -12,8 +12,8 @@
   }
 
   function draw(element, job) {
-    if (job.started) root.sessionStorage.setItem(MINE, job.id);
-    const mine = root.sessionStorage.getItem(MINE) === job.id;
+    if (job.started) root.sessionStorage.setItem(JOB_KEY, job.id);
+    const own = root.sessionStorage.getItem(JOB_KEY) === job.id;
     document.body.classList.toggle('af-rolling', job.state === 'running');
     element.replaceChildren(...[
       job.error && el('p', 'af-error', { role: 'alert' }, job.error),
@@ -22,13 +22,13 @@
       job.state === 'cancelled' && el('p', 'af-job-line', `Rollout ${job.message}.`),
       job.state === 'done' && done(job),
     ].filter(Boolean));
-    if (job.state === 'done' && mine) {
-      root.sessionStorage.removeItem(MINE);
+    if (job.state === 'done' && own) {
+      root.sessionStorage.removeItem(JOB_KEY);
       AF.go({ run: job.run });
     }
   }
 
-  const PHASES = { starting: 'Loading the policy', rollout: 'Rolling out', score: 'Scoring with the reference' };
+  const PHASES = { starting: 'Loading the policy', rollout: 'Sampling rollouts', score: 'Scoring with the reference' };
 
   function progress(job) {
     const bar = el('progress', 'af-progress', { max: job.total || 1 });

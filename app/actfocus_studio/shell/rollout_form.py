@@ -1,4 +1,4 @@
-"""New rollouts: a form in the sidebar, a process of its own, and its progress."""
+"""New rollouts: a form in the sidebar, and the progress of the process that samples them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
             list(jobs.ENVIRONMENTS),
             value=next(iter(jobs.ENVIRONMENTS)),
             label="Environment",
-            info="What the policy plays; on slippery ice a move may slide to the side.",
+            info="The task. On slippery ice a move may slip sideways.",
         )
         policy = gr.Dropdown(
             _policies(rollouts),
             value="tiny",
             label="Policy",
             elem_id="af-policy",
-            info="What is installed here; what was trained on the Train tab is one, too.",
+            info="Installed models, and models trained on the Train tab.",
         )
         examples = gr.Slider(
             *jobs.EXAMPLES,
@@ -37,20 +37,30 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
             step=1,
             label="Worked examples",
             buttons=[],
-            info="Shown in the prompt, for a model that does not know the format.",
+            info="Few-shot examples in the prompt, for a model that does not know the format.",
         )
         prompts = gr.Slider(
-            *jobs.PROMPTS, 8, step=1, label="Prompts", info="Different lakes, rooms, puzzles or wishes.", buttons=[]
+            *jobs.PROMPTS,
+            8,
+            step=1,
+            label="Prompts",
+            info="Number of initial states (lakes, rooms, puzzles, wishes).",
+            buttons=[],
         )
         members = gr.Slider(
-            *jobs.ROLLOUTS, 8, step=1, label="Rollouts of each", buttons=[], info="Tries on the same one: a group."
+            *jobs.ROLLOUTS, 8, step=1, label="Rollouts per prompt", buttons=[], info="The size of a group."
         )
         temperature = gr.Slider(
-            *jobs.TEMPERATURE, 1.0, step=0.1, label="Temperature", buttons=[], info="How freely the policy samples."
+            *jobs.TEMPERATURE,
+            1.0,
+            step=0.1,
+            label="Temperature",
+            buttons=[],
+            info="Sampling temperature of the policy.",
         )
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed, the same rollouts.")
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed gives the same rollouts.")
         with gr.Row():
-            start = gr.Button("Roll out", variant="primary", size="sm", elem_id="af-roll")
+            start = gr.Button("Sample rollouts", variant="primary", size="sm", elem_id="af-roll")
             cancel = gr.Button("Cancel", size="sm", elem_id="af-cancel")
         view = JobView()
         timer = gr.Timer(POLL_SECONDS, active=False)

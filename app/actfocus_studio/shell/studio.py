@@ -1,4 +1,4 @@
-"""What the pages of one running studio share."""
+"""The state that the pages of a running studio share."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from actfocus_studio.jobs.whatif.process import WhatIfProcess
 from actfocus_studio.shell.controls import Controls
 
 KEPT_MAX = 32 << 20
-"""Characters of trajectories that are kept; one has some 40,000."""
+"""Size of the cache of trajectories, in characters; one has about 40,000."""
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Handed to every page's ``build``."""
+    """The argument of every page's ``build``."""
 
     demo: gr.Blocks
     catalog: Catalog
     controls: Controls
     experiments: Experiments
     lessons: Sequence[Path] = ()
-    """Files of lessons besides our own."""
+    """Lesson files besides the bundled ones."""
     read_only: bool = False
-    """Nothing may be begun that writes, or computes for long."""
+    """No work may be started that writes files or computes for long."""
     batches: BatchCache = field(default_factory=BatchCache)
     trajectories: LruCache[str] = field(default_factory=lambda: LruCache(KEPT_MAX, len))
-    """What is the same of a trajectory for all who look at it, as JSON."""
+    """The JSON of trajectories that does not depend on the view."""
     scored: ScoredBatches = field(default_factory=ScoredBatches)
     signals: Signals = field(default_factory=Signals)
     whatif: WhatIfProcess = field(default_factory=WhatIfProcess)

@@ -10,10 +10,10 @@
     theme: 'M20 14.5A8.5 8.5 0 1 1 9.5 4a6.8 6.8 0 0 0 10.5 10.5z',
   };
   const KEYS = [
-    ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next heavy token'],
+    ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next high-weight token'],
     ['1 – 6', 'colour by weight, kind, energy, entropy, surprise, credit'], ['B', 'swap settings A and B'],
-    ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'take over: answer yourself from this turn on'], ['W', 'what if: branch, edit, replay the update'], ['C', 'copy a link to this view'],
-    ['T', 'table of the tokens'], ['?', 'this list'], ['Esc', 'unpin, close, leave the text'],
+    ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'play on yourself from this turn'], ['W', 'what if: replay the update, branch, edit'], ['C', 'copy a link to this view'],
+    ['T', 'token table'], ['?', 'this list'], ['Esc', 'unpin the token, close, leave the text'],
     ['Tab, then ← →', 'into the text, from token to token'],
   ];
   const THEME = 'actfocus.theme';
@@ -29,7 +29,7 @@
     element.replaceChildren(el('header', 'af-bar',
       el('div', 'af-brand', el('span', 'af-mark'), 'ActFocus', el('span', 'af-brand-2', ' Studio')),
       el('div', 'af-bar-gap'), el('label', 'af-run-label', 'Run', select), loaded,
-      AF.drawer.toggler(icon(ICONS.exchange)), copied, button('af-tool', icon(ICONS.theme), 'Light or dark', toggleTheme),
+      AF.drawer.toggler(icon(ICONS.exchange)), copied, button('af-tool', icon(ICONS.theme), 'Light or dark theme', toggleTheme),
       button('af-tool', '?', 'Keys and help (?)', help)), dialog());
     parts = { select, loaded, copied, dialog: element.querySelector('dialog') };
     const theme = root.localStorage.getItem(THEME);
@@ -40,18 +40,18 @@
     const rows = KEYS.map(([key, what]) => el('tr', '', el('th', '', el('kbd', '', key)), el('td', '', what)));
     const node = el('dialog', 'af-help',
       el('h2', '', 'Reading this page'),
-      el('p', '', 'A policy wrote these tokens while it played; at the end the episode had one return. Training turns '
-        + 'that return into a gradient on every token the policy wrote, and the weight says how much of it each token gets. '
-        + 'Bright blue is heavy, faint is light. The underline tells who wrote the token and what for.'),
-      el('p', '', 'Move α and β on the left and watch the weight move between reasoning and actions. '
-        + 'Click a token to see its numbers.'),
+      el('p', '', 'A policy sampled these tokens while it acted in an environment, and the episode ended with one return. Training turns '
+        + 'the return into a gradient on every token that the policy sampled; the weight of a token scales its gradient. '
+        + 'Strong blue is a high weight, faint blue a low one. The underline shows the kind of the token: reasoning, action, format, or text that was only read.'),
+      el('p', '', 'Move α and β in the sidebar to shift weight between reasoning and action tokens. '
+        + 'Click a token for its numbers.'),
       el('table', 'af-keys', el('tbody', '', ...rows)),
       el('form', '', { method: 'dialog' }, el('button', 'af-button', 'Close')));
     node.addEventListener('click', (event) => { if (event.target === node) node.close(); });
     return node;
   }
 
-  /* On a narrow screen the sidebar would cover the page: it starts closed there. */
+  /* On a narrow screen the sidebar would cover the page, so it starts closed. */
   function makeRoom() {
     const toggle = document.querySelector('.sidebar.open .toggle-button');
     if (toggle && root.innerWidth < 900) toggle.click();
@@ -78,7 +78,7 @@
   }
 
   let hide = 0;
-  /* A short message that goes away, spoken as well. */
+  /* Show a short message for a moment; screen readers announce it. */
   function say(text) {
     let toast = document.getElementById('af-toast');
     if (!toast) {
@@ -100,7 +100,7 @@
     return `${AF.dom.percent(counts.success / known)} success${unknown ? ` (${unknown.toLocaleString('en')} unknown)` : ''}`;
   }
 
-  /* What is loaded, from a page's payload. */
+  /* Show the run and its facts, from a page's payload. */
   function show(data) {
     const { select, loaded } = parts;
     select.replaceChildren(...data.runs.map((name) => el('option', '', { value: name }, name)));
@@ -119,12 +119,12 @@
       el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)));
     select.title = facts.map(([name, value]) => `${name}: ${value}`).join('\n');
     if (run.approximate) {
-      loaded.append(el('span', 'af-badge', { title: 'The text of these rollouts was tokenised again at import: ids and borders may differ '
-        + 'from what was sampled.' }, 'approximate'));
+      loaded.append(el('span', 'af-badge', { title: 'These rollouts were re-tokenised at import: token ids and boundaries may differ '
+        + 'from those sampled.' }, 'approximate'));
     }
     const missing = Object.keys(batch.signals).filter((name) => !batch.signals[name]).map(AF.store.signalTitle);
     if (missing.length) {
-      loaded.append(el('span', 'af-badge', { title: `${missing.join(', ')} unavailable. Get them with: ${run.score}` },
+      loaded.append(el('span', 'af-badge', { title: `${missing.join(', ')} unavailable. Compute them with: ${run.score}` },
         `${missing.join(', ')} unavailable`));
     }
   }
@@ -138,16 +138,16 @@
   function mountNote(element) {
     note = element;
     note.className += ' af-note';
-    // A moment after the last move: laying the sidebar out again would cost the text its frame.
+    // After a delay: laying out the sidebar in the same frame would delay the repainting of the text.
     let due = 0;
     AF.store.on(() => { clearTimeout(due); due = setTimeout(showNote, NOTE_MS); });
     showNote();
   }
 
   const SCOPE_WARNING = {
-    group: 'μ and σ of each group alone: the method takes them over the whole batch.',
-    trajectory: 'μ and σ of this trajectory alone: the method takes them over the whole batch, '
-      + 'and a trajectory by itself has no weights.',
+    group: 'μ and σ are computed within each group. The method computes them over the whole batch.',
+    trajectory: 'μ and σ are computed within this trajectory. The method computes them over the whole batch, '
+      + 'so a trajectory alone does not determine its weights.',
   };
 
   function showNote() {
@@ -156,7 +156,7 @@
     note.replaceChildren(...[
       warning && el('p', 'af-warning', { role: 'status' }, warning),
       el('p', 'af-kept', el('b', '', 'A '), AF.store.describe(AF.store.settings)),
-      el('p', 'af-kept', el('b', '', 'B '), kept ? AF.store.describe(kept) : 'nothing kept yet'),
+      el('p', 'af-kept', el('b', '', 'B '), kept ? AF.store.describe(kept) : 'not set'),
     ].filter(Boolean));
   }
 

@@ -29,7 +29,7 @@ class GroupsPage(Part):
 
     @property
     def confound(self) -> Locator:
-        return self.region(re.compile("^The confound"))
+        return self.region(re.compile("^Confounder"))
 
     @property
     def returns(self) -> Locator:

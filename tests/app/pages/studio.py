@@ -107,7 +107,7 @@ class Studio:
 
     def preset(self, title: str) -> Locator:
         """The radio button of a credit scheme."""
-        return self.page.locator("#af-preset").get_by_label(title, exact=True)
+        return self.page.locator("#af-preset").get_by_label(re.compile(rf"^{title}( \(|$)"))
 
     def choose(self, *, signal: str | None = None, scope: str | None = None, by_advantage: bool | None = None) -> None:
         """Set the signal, the scope of its statistics, and whether weights are multiplied by the absolute advantage."""
@@ -127,7 +127,7 @@ class Studio:
 
     def set_rollouts(self, **numbers: int) -> None:
         """Type into the number fields of the form of new rollouts: ``prompts``, ``rollouts``."""
-        labels = {"prompts": "Prompts", "rollouts": "Rollouts of each"}
+        labels = {"prompts": "Prompts", "rollouts": "Rollouts per prompt"}
         for name, value in numbers.items():
             field = self.page.get_by_label(f"number input for {labels[name]}")
             slider = self.page.get_by_label(f"range slider for {labels[name]}")

@@ -24,7 +24,7 @@ class TracePage(Part):
 
     @property
     def text(self) -> Locator:
-        return self.root.get_by_role("region", name="The text of the trajectory")
+        return self.root.get_by_role("region", name="Trajectory text")
 
     @property
     def tokens(self) -> Locator:
@@ -44,7 +44,7 @@ class TracePage(Part):
 
     @property
     def inspector(self) -> Locator:
-        return self.root.get_by_label("The pinned token")
+        return self.root.get_by_label("Pinned token")
 
     def pinned(self) -> int | None:
         """The position of the pinned token; None where no token is pinned."""
@@ -104,7 +104,7 @@ class TracePage(Part):
     @property
     def play(self) -> Locator:
         """Where a person answers in place of the policy."""
-        return self.root.get_by_role("region", name="You play")
+        return self.root.get_by_role("region", name="Play", exact=True)
 
     @property
     def answer_box(self) -> Locator:
@@ -119,8 +119,8 @@ class TracePage(Part):
 
     @property
     def gradient_share(self) -> Locator:
-        """The sentences and bars that say where the weight goes."""
-        return self.root.get_by_role("region", name="Where the weight goes")
+        """Sentences and bars of the gradient share by kind."""
+        return self.root.get_by_role("region", name="Gradient share")
 
     @property
     def table(self) -> Locator:
@@ -133,7 +133,7 @@ class TracePage(Part):
         return self.region("Weight and signal by position").locator(".js-plotly-plot")
 
     def open_table(self) -> None:
-        self.button("Table of the tokens (T)").click()
+        self.button("Token table (T)").click()
         expect(self.table.first).to_be_visible()
 
     def cells(self, name: str) -> list[str]:

@@ -18,10 +18,10 @@ class WhatIfPanel(Part):
     def ready(self) -> None:
         """The form is there: the run has been looked at."""
         expect(self.root).to_be_visible()
-        expect(self.root.get_by_text("Looking at the run")).to_have_count(0)
+        expect(self.root.get_by_text("Loading …")).to_have_count(0)
 
     def choose(self, kind: str) -> None:
-        """Choose what is asked: ``Replay an update``, ``Branch``, ``Edit``, ``Slow motion``."""
+        """Choose what is asked: ``Replay an update``, ``Branch``, ``Edit``, ``Walkthrough``."""
         self.radio(kind).click()
 
     def start(self, name: str) -> None:
@@ -58,7 +58,7 @@ class WhatIfPanel(Part):
     @property
     def updates(self) -> Locator:
         """The rows of the table of updates, one a scheme."""
-        return self.answer.get_by_role("table", name="The updates").locator("tbody").get_by_role("row")
+        return self.answer.get_by_role("table", name="Updates", exact=True).locator("tbody").get_by_role("row")
 
     @property
     def panes(self) -> Locator:
@@ -83,7 +83,7 @@ class WhatIfPanel(Part):
     @property
     def branches(self) -> Locator:
         """The rows of the tree of outcomes."""
-        return self.region("The tree of outcomes").locator(".af-branch")
+        return self.region("Tree of outcomes").locator(".af-branch")
 
     # --- one update, step by step ----------------------------------------------------------------
 

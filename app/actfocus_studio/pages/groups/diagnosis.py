@@ -26,29 +26,29 @@ from actfocus_studio.data.serialize import finite, numbers
 from actfocus_studio.data.view import SCOPES
 
 ROLLOUTS_MAX = 2048
-"""Rollouts that are diagnosed at once: of a longer run the last steps that fit."""
+"""Most rollouts that are analysed at once; of a longer run, the last steps that fit."""
 KEEP = 0.25
-"""The share of groups that the filter keeps where the run does not say (method.md section 6)."""
+"""The fraction of groups that the filter keeps if the run does not say (method.md section 6)."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a page is told of the groups of a run, and the rollouts it was made of."""
+    """The analysis of the groups of a run, and the rollouts it was computed from."""
 
     found: dict
     """plain JSON but for the filter's choice"""
     steps: list[list[Trajectory]]
-    """the rollouts that have a return, a step each; their tokens are left out"""
+    """the rollouts with a return, one list per step, without their tokens"""
 
     def summary(self, share: float) -> dict:
-        """The page's JSON, with the groups that the filter keeps of every step."""
+        """The page's JSON, including which groups the filter keeps in each step."""
         kept = {(t.step, t.group) for step in self.steps for t in filter_groups(step, share)}
         groups = self.found["groups"]
         return {**self.found, "keep": share, "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
 
 
 def diagnosis(run: Run, step: int | None, reference: str | None, latest: LruCache[Diagnosis]) -> Diagnosis:
-    """Of one step, or with None of all of them; made again when the run's files change."""
+    """The analysis of one step, or of all with None; computed again when the run's files change."""
     steps = run.steps()
     if step is not None and step not in steps:
         raise ActFocusError(f"the run \u201c{run.name}\u201d has no step {step}")
@@ -57,20 +57,20 @@ def diagnosis(run: Run, step: int | None, reference: str | None, latest: LruCach
 
 
 def _fitting(run: Run, steps: list[int]) -> list[int]:
-    """The last steps whose rollouts are together ROLLOUTS_MAX at most, one at least."""
+    """The last steps with at most ROLLOUTS_MAX rollouts in total; at least one step."""
     counts = run.index()["step"].value_counts()
     together = np.cumsum([int(counts.get(step, 0)) for step in reversed(steps)])
     return steps[len(steps) - max(1, int(np.searchsorted(together, ROLLOUTS_MAX, side="right"))) :]
 
 
 def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -> Diagnosis:
-    """Read the steps and diagnose them. ``reference`` counts for the steps it scored."""
+    """Read and analyse steps. ``reference`` is used in the steps that it scored."""
     read = [run.trajectories(step, reference if reference in run.references(step) else None) for step in steps]
     read = [[t for t in step if t.trainable] for step in read]
     everything = [t for step in read for t in step]
     scored = [t for t in everything if np.isfinite(t.ret)]
     if not scored:
-        raise ActFocusError("no rollout here has a return, so groups have no spread to compare")
+        raise ActFocusError("no rollout has a return, so there is no spread to compare")
     batch = Batch.of(scored)
     bottleneck = action_bottleneck(batch)
     rows, first = bottleneck["groups"], np.unique(batch.group_of, return_index=True)[1]
@@ -102,13 +102,13 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
 
 
 def _band(rows: list[dict], name: str) -> dict | None:
-    """The line of sigma on a group's mean signal."""
+    """The regression of sigma on a group's mean signal."""
     known = [row for row in rows if row[name] is not None]
     return trend_band(np.array([row[name] for row in known]), np.array([row["sigma"] for row in known]))
 
 
 def _light(t: Trajectory) -> Trajectory:
-    """A trajectory without its tokens: what the filter looks at."""
+    """A trajectory without its tokens, as far as the filter needs it."""
     none = np.zeros(0)
     return Trajectory(
         t.id,
@@ -126,11 +126,11 @@ def _light(t: Trajectory) -> Trajectory:
 
 
 def ribbons(run: Run, step: int, group: str, reference: str | None, batch: BatchConstants) -> list[dict]:
-    """The rollouts of a group, without their texts: what the policy wrote, as kinds and signals.
+    """The rollouts of a group without their texts: kinds and signals of the sampled tokens.
 
-    ``kinds``: a digit a response token; ``turns``: where among them a new turn begins; ``signals``: of
-    the action tokens alone, None where one was not recorded; ``stats``: mu and sigma by signal
-    and scope, as for the weights. Raises ActFocusError where there is no such group.
+    ``kinds``: one digit per response token; ``turns``: the indices among them at which a new turn begins;
+    ``signals``: of the action tokens only, None if not recorded for all; ``stats``: mu and sigma by
+    signal and scope, as for the weights. Raises ActFocusError if there is no such group.
     """
     mates = [t for t in run.trajectories(step, reference) if t.group == group]
     if not mates:

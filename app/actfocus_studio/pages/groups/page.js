@@ -1,14 +1,14 @@
-/* The Groups page: the action bottleneck, its confound, the returns, the groups and their rollouts. */
+/* The Groups page: the action bottleneck, its confounder, the returns, the groups and their rollouts. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, number, percent, perFrame } = AF.dom;
   const { store, plots, ribbons } = AF;
   const PARTS = [['all', 'All response tokens'], ['reasoning', 'Reasoning tokens'], ['action', 'Action tokens']];
-  const MEASURES = { energy: 'energy', centred_energy: 'centred energy (ours)', entropy: 'entropy of the reference', policy_entropy: 'entropy of the policy (ours)' };
+  const MEASURES = { energy: 'energy', centred_energy: 'centred energy (not in the paper)', entropy: 'entropy of the reference', policy_entropy: 'entropy of the policy (not in the paper)' };
   const OVERS = { step: 'this step', all: 'all steps' };
-  const KEEPS = { '': 'by default', 0.1: '10 %', 0.25: '25 %', 0.5: '50 %', 0.75: '75 %' };
-  const DISTINCT = 12; // so many different returns get a bar each
+  const KEEPS = { '': 'default', 0.1: '10 %', 0.25: '25 %', 0.5: '50 %', 0.75: '75 %' };
+  const DISTINCT = 12; // up to so many distinct returns get a bar each
   const BINS = 12;
   const ROWS = 400;
   const SIZE = 9;
@@ -18,13 +18,13 @@
   const page = { built: false, key: '', data: null, brush: null, open: null, order: ['sigma', -1], revision: 0 };
   const channel = AF.channel((text) => say(text));
 
-  // --- the parts, made once -----------------------------------------------------------------------
+  // --- building the page -----------------------------------------------------------------------
 
   function mount(element, props) {
     page.figure = JSON.parse(props.figure);
     page.alert = el('p', 'af-alert', { hidden: true });
     page.alert.setAttribute('role', 'alert');
-    page.empty = el('div', 'af-empty', 'Opening …');
+    page.empty = el('div', 'af-empty', 'Loading …');
     page.live = el('p', 'af-spoken');
     page.live.setAttribute('aria-live', 'polite');
     page.bar = controls();
@@ -33,7 +33,7 @@
     element.replaceChildren(page.alert, page.bar, page.empty, page.body, page.live);
     page.built = true;
     store.onTab(wake);
-    store.onPlace(() => { if (!store.place.run) page.empty.textContent = 'Nothing is open.'; wake(); });
+    store.onPlace(() => { if (!store.place.run) page.empty.textContent = 'No run is open.'; wake(); });
     store.on(later);
     AF.frame.onTheme(later);
     new ResizeObserver(later).observe(page.body);
@@ -55,26 +55,26 @@
   }
 
   function chart(title, cls = '') {
-    const c = { title: el('h3', '', title), told: el('p', 'af-chart-told'), plot: el('div', 'af-chart-plot'), more: el('p', 'af-quiet') };
-    c.node = el('section', `af-chart ${cls}`, c.title, c.told, c.plot, c.more);
+    const c = { title: el('h3', '', title), summary: el('p', 'af-chart-told'), plot: el('div', 'af-chart-plot'), more: el('p', 'af-quiet') };
+    c.node = el('section', `af-chart ${cls}`, c.title, c.summary, c.plot, c.more);
     c.node.setAttribute('aria-label', title);
     return c;
   }
 
   function charts() {
     page.scatters = PARTS.map(([part, title]) => ({ part, ...chart(title) }));
-    page.confound = chart('The confound: σ against success');
+    page.confound = chart('Confounder: σ against success rate');
     page.returns = chart('Returns of the rollouts');
-    page.returns.told.textContent = 'A click on a bar selects the groups that have such a rollout.';
+    page.returns.summary.textContent = 'Click a bar to select the groups with a rollout of that return.';
     page.numbers = el('div', 'af-scroll');
     page.bars = el('div', 'af-scroll');
     return el('div', '',
-      el('p', 'af-lead', 'Does the spread σ of a group’s returns follow how uncertain the reference is of its actions? '
-        + 'A point is a group, the rollouts of one prompt. Drag over points to select them (a double click selects all again), click one to open it.'),
+      el('p', 'af-lead', 'Does the standard deviation σ of a group’s returns increase with the reference’s uncertainty about its actions? '
+        + 'Each point is a group: the rollouts of one prompt. Drag to select points (double-click to clear), click one to open it.'),
       el('div', 'af-charts three', ...page.scatters.map((c) => c.node)),
       el('div', 'af-charts two', page.confound.node, page.returns.node),
-      el('p', 'af-quiet', 'Filled: kept by the filter; hollow: dropped; a cross: all returns equal, so the advantage is 0 and nothing is learned. '
-        + 'The line is of least squares with its 95 % bootstrap band, a guide for the eye; ρ is of ranks.'),
+      el('p', 'af-quiet', 'Filled: kept by the filter. Hollow: dropped. Cross: all returns are equal, so the advantage is 0 and there is no gradient. '
+        + 'The line is a least-squares fit with a 95 % bootstrap band, as a guide to the eye. ρ is Spearman’s rank correlation.'),
       el('details', 'af-tables', el('summary', '', 'The numbers as tables'), page.numbers, page.bars));
   }
 
@@ -83,7 +83,7 @@
     page.ribbons = ribbons.create((r) => { AF.frame.tab('Trace'); AF.go({ run: page.source.run, reference: page.source.reference, filter: 'all', trajectory: r.id }); });
     page.groupTitle = el('h3', '');
     page.groupTitle.tabIndex = -1;
-    page.groupTold = el('p', 'af-chart-told');
+    page.groupSummary = el('p', 'af-chart-told');
     page.groupKey = el('p', 'af-ribbon-key');
     page.by = el('span', 'af-segments', { role: 'radiogroup' }, ...[['kind', 'Kind'], ['weight', 'Weight']].map(([name, title]) => {
       const node = el('button', 'af-segment', { type: 'button', onclick: () => { store.place.ribbons = name; store.remember(); paint(); } }, title);
@@ -101,7 +101,7 @@
       other.focus();
     };
     page.group.append(el('div', 'af-open-head', page.groupTitle, page.by, AF.dom.button('af-tool', '×', 'Close the group', () => open(null))),
-      page.groupTold, page.ribbons.node, page.groupKey);
+      page.groupSummary, page.ribbons.node, page.groupKey);
     return page.group;
   }
 
@@ -117,9 +117,9 @@
       el('caption', '', 'Groups'), el('thead', '', el('tr', '', ...page.heads)), page.rows)));
   }
 
-  // --- asking --------------------------------------------------------------------------------------
+  // --- requests --------------------------------------------------------------------------------------
 
-  /* Ask for what the address means, once it is in sight and known. */
+  /* Request what the address says, once the page is visible and a run is open. */
   function wake() {
     if (!page.built || store.place.tab !== 'groups' || !store.place.run) return;
     if (page.data) page.measurePick.value = store.place.measure;
@@ -144,11 +144,11 @@
     if (!text) return;
     page.key = '';
     if (page.data && page.shown === page.whose) return;
-    // What is on the page belongs to something else than what was asked for.
+    // The page shows other groups than those requested.
     page.data = null;
     page.body.hidden = true;
     page.empty.hidden = false;
-    page.empty.textContent = 'Nothing to compare here.';
+    page.empty.textContent = 'No groups to show.';
     page.facts.textContent = '';
   }
 
@@ -164,7 +164,7 @@
       option.disabled = data.missing.includes(option.value);
       option.textContent = MEASURES[option.value] + (option.disabled ? ': unavailable' : '');
     }
-    for (const option of page.keepPick.options) if (!option.value) option.textContent = `${data.own ? 'as the run did' : KEEPS['']}${store.place.keep ? '' : ` (${percent(data.keep)})`}`;
+    for (const option of page.keepPick.options) if (!option.value) option.textContent = `${data.own ? 'as in the run' : KEEPS['']}${store.place.keep ? '' : ` (${percent(data.keep)})`}`;
     const [from, to, count, all] = data.steps;
     page.facts.textContent = `${data.groups.label.length} groups, ${data.rollouts.return.length} rollouts, `
       + (count > 1 ? `steps ${from} to ${to}${count < all ? `: the last ${count} of ${all}` : ''}` : `step ${from}`)
@@ -173,7 +173,7 @@
     redraw();
     if (other) {
       const at = data.groups.label.indexOf(store.place.group);
-      if (store.place.group && at < 0) AF.frame.say('The group of the address is not here.');
+      if (store.place.group && at < 0) AF.frame.say('The group in the address is not in this run.');
       open(at < 0 ? null : at, false);
     }
   }
@@ -198,25 +198,25 @@
     const { data } = page;
     for (const c of page.scatters) {
       const r = row(c.part);
-      c.told.replaceChildren();
+      c.summary.replaceChildren();
       c.more.textContent = '';
       if (!r) {
-        c.told.textContent = `${MEASURES[store.place.measure]}: unavailable. It was not recorded; actfocus score adds what comes from a reference.`;
+        c.summary.textContent = `${MEASURES[store.place.measure]}: unavailable. It was not recorded; actfocus score computes the signals of a reference.`;
       } else if (r.why) {
-        c.told.append(el('b', '', 'No ρ: '), `${r.why}${r.n < data.least ? `; with so few a correlation says nothing (${data.least} at least)` : ''}.`);
+        c.summary.append(el('b', '', 'No ρ: '), `${r.why}${r.n < data.least ? `; at least ${data.least} are needed for a correlation` : ''}.`);
       } else {
-        c.told.append(el('b', '', `ρ ${range(r.rho, r.low, r.high)}`), ` n ${r.n}, p ${pvalue(r.p)}`);
-        c.more.textContent = `Given success: ${range(r.partial, r.partial_low, r.partial_high)}`
-          + (r.partial_spread === null ? '' : `; given p and p(1 − p): ${number(r.partial_spread, 2)}`);
+        c.summary.append(el('b', '', `ρ ${range(r.rho, r.low, r.high)}`), ` n ${r.n}, p ${pvalue(r.p)}`);
+        c.more.textContent = `Controlling for success rate: ${range(r.partial, r.partial_low, r.partial_high)}`
+          + (r.partial_spread === null ? '' : `; for p and p(1 − p): ${number(r.partial_spread, 2)}`);
       }
     }
     const { confound } = data;
-    const told = page.confound.told;
-    if (confound.rho_success === null && confound.rho_spread === null) told.textContent = `No ρ under ${data.least} groups, or where nothing varies.`;
-    else told.replaceChildren(el('b', '', `ρ ${number(confound.rho_success, 2)}`), ' with the success rate p, ', el('b', '', number(confound.rho_spread, 2)), ' with p(1 − p)');
+    const { summary } = page.confound;
+    if (confound.rho_success === null && confound.rho_spread === null) summary.textContent = `No ρ: fewer than ${data.least} groups, or no variation.`;
+    else summary.replaceChildren(el('b', '', `ρ ${number(confound.rho_success, 2)}`), ' with the success rate p, ', el('b', '', number(confound.rho_spread, 2)), ' with p(1 − p)');
     page.confound.more.textContent = confound.binary
-      ? 'Returns take two values here, so σ is nothing but a function of p: what correlates with σ correlates with how hard the prompt is.'
-      : 'σ follows how often a group succeeds: above, the correlation is given again with success held fixed.';
+      ? 'Returns take two values here, so σ is a function of the success rate p: what correlates with σ correlates with the difficulty of the prompt.'
+      : 'σ depends on the success rate of a group; above, the correlation is also given with the success rate held fixed.';
     numbersTable();
   }
 
@@ -234,11 +234,11 @@
     plot.heard = true;
     plot.on('plotly_click', (event) => clicked(plot, event.points[0]));
     plot.on('plotly_selected', (event) => event && brushed(plot, event.points));
-    // Not on deselecting, which drawing anew does as well.
+    // Not on deselect events, which redrawing fires as well.
     plot.on('plotly_doubleclick', () => brush(null));
   };
 
-  /* Symbols: kept, dropped, without spread. */
+  /* Symbols: kept, dropped, zero variance. */
   const symbols = () => page.data.kept.map((kept, i) => (page.data.groups.sigma[i] === 0 ? 'x-thin' : kept ? 'circle' : 'circle-open'));
 
   function scatter(c) {
@@ -258,7 +258,7 @@
         color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)),
         line: { width: 1.6, color: groups.label.map((_, i) => (i === page.open ? '#d55e00' : t.accent)) } } };
     react(c.plot, [...guide, points], plots.layout(page.figure, { height: 250, dragmode: 'select', selections: [], selectionrevision: page.revision, uirevision: 'groups',
-      x: { text: `mean ${MEASURES[store.place.measure].replace(' (ours)', '')}`, showticklabels: Boolean(row(c.part)) }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
+      x: { text: `mean ${MEASURES[store.place.measure].replace(' (not in the paper)', '')}`, showticklabels: Boolean(row(c.part)) }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
   }
 
   const top = () => 1.1 * Math.max(0.05, ...page.data.groups.sigma);
@@ -269,7 +269,7 @@
     return success[i] === null ? 'unknown' : `${percent(success[i])}${unknown[i] ? ` (${unknown[i]} unknown)` : ''}`;
   }
 
-  /* Groups of one place become one point, its area their number: for 0/1 returns many meet. */
+  /* Groups at the same place become one point, with an area for their number: with 0/1 returns many coincide. */
   function confound() {
     const { groups } = page.data;
     const t = plots.theme();
@@ -289,7 +289,7 @@
       x: { text: 'success rate p of the group', range: [-0.05, 1.05], tickformat: '.0%' }, y: { text: 'σ of returns', range: [-0.04 * top(), top()] } }));
   }
 
-  /* Where success alone gives the return, sigma is (high − low) √(p(1 − p)). */
+  /* If success determines the return, sigma is (high − low) √(p(1 − p)). */
   function curve(t) {
     const { groups, rollouts } = page.data;
     const values = [...new Set(rollouts.return)];
@@ -300,7 +300,7 @@
     return [{ x: p, y: p.map(of), mode: 'lines', line: { width: 1.3, color: t.muted, dash: 'dot' }, hoverinfo: 'skip' }];
   }
 
-  /* A bar for each return where they are few, else equal bins. */
+  /* A bar per distinct return if they are few, else equal bins. */
   function bins(rollouts) {
     const values = [...new Set(rollouts.return.map((r) => +r.toFixed(6)))].sort((a, b) => a - b);
     const [low, high] = [values[0], values[values.length - 1]];
@@ -325,7 +325,7 @@
     const high = 1.15 * Math.max(...page.bins.map((b) => b.rollouts));
     const bars = { type: 'bar', x, y: page.bins.map((b) => b.rollouts), text: page.bins.map((b) => (b.rollouts ? String(b.rollouts) : '')), textposition: 'outside',
       hoverinfo: 'skip', marker: { color: t.accent, opacity: on.map((o) => (o ? 0.85 : 0.2)) } };
-    // A bar of one rollout among hundreds has no height to be hit: the whole column above it is its own.
+    // A bar of one rollout among hundreds is too low to click: an invisible column above it takes the click.
     const columns = { type: 'bar', x, y: page.bins.map((b) => (b.rollouts ? high : 0)), customdata: page.bins.map((_, k) => k), marker: { color: 'rgba(0,0,0,0)' },
       hovertext: page.bins.map((b) => `return ${b.text}: ${b.rollouts} rollout${b.rollouts === 1 ? '' : 's'}`), hovertemplate: '%{hovertext}<extra></extra>' };
     react(page.returns.plot, [bars, columns], plots.layout(page.figure, { height: 250, bargap: 0.12, barmode: 'overlay', uirevision: 'groups',
@@ -343,8 +343,8 @@
 
   function brushed(plot, points) {
     const groups = new Set(points.flatMap((point) => (Array.isArray(point.customdata) ? point.customdata : [])));
-    // An empty box is no choice; taking an old box away says the same.
-    if (groups.size) brush({ groups, text: 'in the box' });
+    // An empty box selects nothing; removing a box fires the same event.
+    if (groups.size) brush({ groups, text: 'in the selection' });
   }
 
   function bin(k) {
@@ -353,7 +353,7 @@
     return brush({ groups: b.groups, bin: k, text: `a return of ${b.text} (${b.rollouts} rollouts)` });
   }
 
-  /* `chosen`: {groups, text}, or null for all. */
+  /* `selection`: {groups, text}, or null for all. */
   function brush(chosen) {
     page.brush = chosen;
     page.revision += 1; // the box that was drawn goes away; the points chosen stay bright
@@ -380,14 +380,14 @@
     const { groups } = page.data;
     const [by, way] = page.order;
     const chosen = groups.label.map((_, i) => i).filter((i) => !page.brush || page.brush.groups.has(i));
-    // What is unavailable stands last, whichever way.
+    // Unavailable values come last in both orders.
     chosen.sort((a, b) => {
       const [x, y] = [value(by, a), value(by, b)];
       if (x === null || y === null) return (x === null) - (y === null);
       return way * (x < y ? -1 : x > y ? 1 : 0);
     });
     page.chosen.replaceChildren(...(page.brush ? [el('b', '', `${chosen.length} of ${groups.label.length} groups`), `: ${page.brush.text} `,
-      el('button', 'af-link', { type: 'button', onclick: () => brush(null) }, 'show all')] : ['All groups; open one to see its rollouts.']));
+      el('button', 'af-link', { type: 'button', onclick: () => brush(null) }, 'show all')] : ['All groups. Open one to see its rollouts.']));
     page.live.textContent = page.brush ? `${chosen.length} groups selected` : '';
     for (const node of page.heads) node.setAttribute('aria-sort', node.dataset.column === by ? (way > 0 ? 'ascending' : 'descending') : 'none');
     page.rows.replaceChildren(...chosen.slice(0, ROWS).map(tableRow));
@@ -399,7 +399,7 @@
     const flat = groups.sigma[i] === 0;
     const node = el('tr', i === page.open ? 'on' : '', el('td', '', el('button', 'af-link', { type: 'button', onclick: () => open(i) }, groups.label[i])),
       el('td', 'num', String(groups.rollouts[i])), el('td', 'num', number(groups.mean_return[i], 2)), el('td', 'num', rate(i)),
-      el('td', 'num', number(groups.sigma[i], 3), flat ? el('span', 'af-badge', { title: 'all returns are equal: the advantage is 0 and nothing is learned' }, 'no spread') : ''),
+      el('td', 'num', number(groups.sigma[i], 3), flat ? el('span', 'af-badge', { title: 'all returns are equal: the advantage is 0, so there is no gradient' }, 'zero variance') : ''),
       ...PARTS.map(([part]) => el('td', 'num', number(value(part, i), 3))), el('td', 'num', kept[i] ? 'kept' : 'dropped'));
     if (i === page.open) node.setAttribute('aria-current', 'true');
     return node;
@@ -411,8 +411,8 @@
 
   function numbersTable() {
     const { data } = page;
-    page.numbers.replaceChildren(grid('Spread of returns σ against the mean signal: Spearman’s ρ over groups, 95 % bootstrap intervals',
-      ['signal, tokens', 'n', 'ρ', 'p', 'ρ with success', 'given success', 'given p and p(1 − p)'],
+    page.numbers.replaceChildren(grid('Standard deviation σ of returns against the mean signal: Spearman’s ρ over groups, 95 % bootstrap intervals',
+      ['signal, tokens', 'n', 'ρ', 'p', 'ρ with success', 'controlling for success rate', 'controlling for p and p(1 − p)'],
       data.correlations.map((r) => [`${MEASURES[r.signal]}, ${r.part}`, String(r.n), r.why || range(r.rho, r.low, r.high), ...(r.why ? ['–', '–', '–', '–']
         : [pvalue(r.p), number(r.rho_success, 2), range(r.partial, r.partial_low, r.partial_high), number(r.partial_spread, 2)])])));
     page.bars.replaceChildren(grid('Returns of the rollouts', ['return', 'rollouts', 'groups', ''],
@@ -421,7 +421,7 @@
 
   // --- one group -------------------------------------------------------------------------------------
 
-  /* Open group i, or none; `move`: bring it into sight. */
+  /* Open group i, or none; `move`: scroll to it. */
   function open(i, move = true) {
     const { groups } = page.data;
     page.open = i;
@@ -432,16 +432,16 @@
     later();
     if (i === null) return;
     page.groupTitle.textContent = `Group ${groups.label[i]}`;
-    page.groupTold.textContent = 'Opening …';
+    page.groupSummary.textContent = 'Loading …';
     page.ribbons.node.replaceChildren();
     page.ribbons.rows = [];
     const { run, reference } = page.source;
-    channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (told) => {
+    channel.ask({ op: 'ribbons', run, reference, step: groups.step[i], group: groups.name[i] }, (data) => {
       if (page.open !== i) return;
-      page.groupTold.textContent = `${groups.rollouts[i]} rollouts, success ${rate(i)}, mean return ${number(groups.mean_return[i], 2)}, `
-        + `σ ${number(groups.sigma[i], 3)}${groups.sigma[i] === 0 ? ': no spread, nothing is learned from it' : ''}; ${page.data.kept[i] ? 'kept' : 'dropped'} by the filter. `
-        + 'A ribbon is what the policy wrote, token by token; a gap begins a turn. Click one to open it in Trace.';
-      ribbons.fill(page.ribbons, told.ribbons);
+      page.groupSummary.textContent = `${groups.rollouts[i]} rollouts, success ${rate(i)}, mean return ${number(groups.mean_return[i], 2)}, `
+        + `σ ${number(groups.sigma[i], 3)}${groups.sigma[i] === 0 ? ' (zero variance: no gradient)' : ''}; ${page.data.kept[i] ? 'kept' : 'dropped'} by the filter. `
+        + 'Each ribbon shows the sampled tokens of a rollout; a gap starts a new turn. Click one to open it in Trace.';
+      ribbons.fill(page.ribbons, data.ribbons);
       paint();
       if (move) page.group.scrollIntoView({ behavior: AF.dom.smooth(), block: 'nearest' });
     });
@@ -459,9 +459,9 @@
     const lacking = by === 'weight' && settings.beta > 0 && page.ribbons.rows.some(({ r }) => !r.signals[settings.signal] || !r.stats[settings.signal]);
     page.groupKey.replaceChildren(...(by === 'kind'
       ? ['reasoning', 'action', 'format'].map((kind) => el('span', `af-swatch ${kind}`, kind))
-      : [`Bright is heavy: ${store.describe(settings)}.`, lacking ? el('span', 'af-badge', `${store.signalTitle(settings.signal)} unavailable: actions have no weight`) : '']));
+      : [`Brighter tokens have a higher weight: ${store.describe(settings)}.`, lacking ? el('span', 'af-badge', `${store.signalTitle(settings.signal)} unavailable: actions have no weight`) : '']));
   }
 
-  /* `state` is for tests and the curious. */
+  /* `state` is for debugging: nothing on the page depends on it. */
   AF.groups = { mount, answer: channel.answer, link: channel.link, state: page };
 })(self);

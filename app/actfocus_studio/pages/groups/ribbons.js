@@ -1,4 +1,4 @@
-/* The rollouts of one group as thin ribbons, one under the other, to find the odd one. */
+/* The rollouts of one group as ribbons, one below the other, to spot the unusual one. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -6,7 +6,7 @@
   const { KIND, tokenWeight } = AF.weights;
   const NAMES = { 3: 'reasoning', 4: 'action', 5: 'format' };
   const HEIGHT = 14;
-  const ODD = 1.5; // times the middle length, or less than its inverse: said to be long or short
+  const ODD = 1.5; // times the median length, or its inverse: labelled as long or short
 
   function create(onOpen) {
     return { node: el('ol', 'af-ribbons'), onOpen, rows: [] };
@@ -38,7 +38,7 @@
       + `${sign ? `, ${sign}` : ''}. Open it in Trace.`;
   }
 
-  /* What sets a rollout apart from its group, in a few words. */
+  /* What distinguishes a rollout from the others of its group. */
   function oddities(rollouts) {
     const won = rollouts.filter((r) => r.success).length;
     const lost = rollouts.filter((r) => r.success === false).length;
@@ -48,9 +48,9 @@
     return rollouts.map((r) => [
       known && rollouts.length > 2 && r.success && won === 1 && 'the only success',
       known && rollouts.length > 2 && !r.success && lost === 1 && 'the only failure',
-      rollouts.length > 2 && r.kinds.length > ODD * middle && 'long',
-      rollouts.length > 2 && r.kinds.length < middle / ODD && 'short',
-      r.malformed && `${r.malformed} malformed or illegal`, r.truncated && 'cut off',
+      rollouts.length > 2 && r.kinds.length > ODD * middle && 'longer than most',
+      rollouts.length > 2 && r.kinds.length < middle / ODD && 'shorter than most',
+      r.malformed && `${r.malformed} malformed or illegal`, r.truncated && 'truncated',
     ].filter(Boolean).join(', '));
   }
 
@@ -68,7 +68,7 @@
     return out;
   }
 
-  /* Paint all ribbons; `by`: kind or weight. Widths are to one scale. */
+  /* Paint all ribbons on one scale; `by`: kind or weight. */
   function paint(ribbons, by, settings, top) {
     const { kinds, dark } = AF.plots.theme();
     const scale = root.devicePixelRatio || 1;

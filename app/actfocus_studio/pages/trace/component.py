@@ -7,10 +7,10 @@ from actfocus_studio.shell.components import ClientHTML
 
 
 class TraceView(ClientHTML):
-    """Everything of the Trace page that follows a slider.
+    """The part of the Trace page that depends on the sliders.
 
     Its value is one JSON string (``actfocus_studio.data.serialize``). It is never the input of an event, which
-    would send the whole of it to the server: ``Nav`` is.
+    would send all of it to the server; ``Nav`` is.
     """
 
     def __init__(self):

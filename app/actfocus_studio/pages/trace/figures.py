@@ -1,4 +1,4 @@
-"""Plotly figures of the Trace page as pure functions; the page fills in the numbers that move."""
+"""Plotly figures of the Trace page, without data: the page fills it in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from actfocus_studio.theme import ACCENT, SIGNAL
 
 
 def token_line() -> str:
-    """The skeleton of the per-token line, as JSON: weight filled, a signal on a second axis."""
+    """The chart by token position, as JSON: the weight as an area, a signal on a second axis."""
     weight = go.Scatter(
         name="weight",
         mode="lines",
@@ -29,7 +29,7 @@ def token_line() -> str:
         opacity=0.75,
         hovertemplate="%{fullData.name} %{y:.3f}<extra></extra>",
     )
-    # No label is as wide as the margins; finding that out lays the page out anew at every redraw.
+    # Labels fit the margins. Without this plotly measures them, with a layout of the page at every redraw.
     within = {"ticklabeloverflow": "allow"}
     layout = go.Layout(
         template="none",

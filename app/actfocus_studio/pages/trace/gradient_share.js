@@ -1,4 +1,4 @@
-/* Where the weight goes: one sentence and a stacked bar by kind, for the batch and the trajectory. */
+/* The gradient share by kind, for the batch and for the trajectory: a sentence and stacked bars. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -7,13 +7,13 @@
   const KINDS = ['action', 'reasoning', 'format'];
 
   function create() {
-    const mass = { panels: [panel('The whole batch'), panel('This trajectory')] };
+    const mass = { panels: [panel('Batch'), panel('This trajectory')] };
     mass.node = el('section', 'af-mass', ...mass.panels.map((p) => p.node));
-    mass.node.setAttribute('aria-label', 'Where the weight goes');
+    mass.node.setAttribute('aria-label', 'Gradient share');
     return mass;
   }
 
-  /* The parts of a panel are made once; a moving slider only changes texts and widths. */
+  /* A panel is built once; a slider only changes texts and widths. */
   function panel(title) {
     const parts = { title: el('h2', ''), sentence: el('p', 'af-sentence'), effective: el('p', 'af-effective'), bars: {} };
     parts.title.textContent = title;
@@ -29,7 +29,7 @@
   }
 
   function fill(mass, model) {
-    mass.panels[0].title.textContent = `The whole batch: ${model.batch.trajectories} trajectories`;
+    mass.panels[0].title.textContent = `Batch: ${model.batch.trajectories} trajectories`;
     mass.panels[1].title.textContent = 'This trajectory';
   }
 
@@ -46,41 +46,41 @@
       part.bars.B.node.hidden = !kept;
       if (kept) bar(part.bars.B, of(kept));
       sentence(part.sentence, kinds, now, settings, model.data.run.score);
-      write(part.bars.A.name, 'textContent', kept ? 'A' : 'Now');
+      write(part.bars.A.name, 'textContent', kept ? 'A' : 'Current');
       write(part.effective, 'textContent', Number.isFinite(now.effective)
-        ? `The weight is spread over as many as ${Math.round(now.effective).toLocaleString('en')} `
-          + `of ${now.tokens.toLocaleString('en')} tokens would be if they were alike.` : '');
+        ? `Effective tokens: ${Math.round(now.effective).toLocaleString('en')} `
+          + `of ${now.tokens.toLocaleString('en')}.` : '');
     }
   }
 
   function sentence(node, kinds, now, settings, command) {
     const share = now.mass.action / now.total;
     const what = settings.adv ? 'weight × |advantage|' : 'weight';
-    if (!now.tokens) node.textContent = 'The policy wrote nothing here.';
-    else if (now.total === 0) node.textContent = `There is no ${what} here: nothing would be learned.`;
+    if (!now.tokens) node.textContent = 'The policy sampled no tokens here.';
+    else if (now.total === 0) node.textContent = `The total ${what} is 0: there is no gradient.`;
     else if (!Number.isFinite(share)) {
       node.replaceChildren('Weight ', el('b', 'na', 'unavailable'),
-        `: ${AF.store.signalTitle(settings.signal)} is not recorded. Get it with `, el('code', '', command), ', choose another signal, or set β to 0.');
+        `: ${AF.store.signalTitle(settings.signal)} was not recorded. Compute it with `, el('code', '', command), ', choose another signal, or set β to 0.');
     } else {
       node.replaceChildren('Action tokens are ', el('b', '', percent(kinds.action.n / now.tokens)),
-        ' of what the policy wrote and carry ', el('b', 'af-strong', percent(share)), ` of the ${what}.`);
+        ' of the sampled tokens and carry ', el('b', 'af-strong', percent(share)), ` of the ${what}.`);
     }
   }
 
-  /* What is there already is not laid out again. */
+  /* Equal text is not written again, which would cost a layout. */
   const write = (node, name, text) => { if (node[name] !== text) node[name] = text; };
 
   function bar(row, result) {
     for (const kind of KINDS) {
       const share = result.mass[kind] / result.total;
       const piece = row.pieces[kind];
-      const told = percent(share);
+      const text = percent(share);
       piece.style.width = Number.isFinite(share) ? `${share * 100}%` : '0';
-      write(piece, 'textContent', share > 0.07 ? told : '');
-      write(piece, 'title', `${kind}: ${told}`);
+      write(piece, 'textContent', share > 0.07 ? text : '');
+      write(piece, 'title', `${kind}: ${text}`);
     }
     row.track.classList.toggle('na', !Number.isFinite(result.total));
   }
 
-  AF.mass = { create, fill, update };
+  AF.gradientShare = { create, fill, update };
 })(self);

@@ -1,21 +1,21 @@
-/* The Trace page: one trajectory, and everything on the page that follows a slider. */
+/* The Trace page: one trajectory, and all that depends on the sliders. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, button, icon, number, perFrame } = AF.dom;
   const { KIND, tokenWeights, sigmoid } = AF.weights;
-  const { store, tokens, rail, inspector, mass, line, table } = AF;
+  const { store, tokens, timeline, inspector, gradientShare, line, table } = AF;
 
   const COLOURS = [['weight', 'Weight'], ['kind', 'Kind'], ['energy', 'Energy'], ['entropy', 'Entropy'], ['nll', 'Surprise'], ['credit', 'Credit']];
   const COLOUR_HELP = {
-    weight: 'how much of the gradient the token gets', kind: 'who wrote the token and what for',
-    energy: '−log Σ exp of the reference’s logits: high where it is uncertain',
-    entropy: 'how undecided the reference is, in nats', nll: '−log-probability under the policy: high where it sampled something unlikely',
-    credit: 'weight × advantage: blue is made likelier, brown less likely',
+    weight: 'weight of the token in the loss', kind: 'reasoning, action, format, or text that was only read',
+    energy: '−log Σ exp of the reference’s logits, in nats: high where the reference is uncertain',
+    entropy: 'entropy of the reference’s next-token distribution, in nats', nll: '−log-probability under the policy, in nats: high for an unlikely token',
+    credit: 'weight × advantage: blue tokens become more likely, brown ones less likely',
   };
   const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures'], ['malformed', 'malformed or illegal']];
   const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', table: 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14' };
-  const WIDEST = 1.5; // the top of the weight scale, at least: the same under all presets
+  const WIDEST = 1.5; // the weight scale's least maximum, so that it is the same under all presets
 
   const page = { model: null, text: null, matches: [], match: -1, legendOf: '' };
 
@@ -29,19 +29,19 @@
     if (props.value) open(props.value);
   }
 
-  // --- the parts, made once -------------------------------------------------------------------
+  // --- building the page -------------------------------------------------------------------
 
   function build(element, props) {
     page.alert = el('div', 'af-alert', { hidden: true });
     page.alert.setAttribute('role', 'alert');
     page.picker = el('nav', 'af-picker');
     page.picker.setAttribute('aria-label', 'Trajectories');
-    page.mass = mass.create();
-    page.rail = rail.create(goTurn, takeOver);
+    page.share = gradientShare.create();
+    page.timeline = timeline.create(goTurn, takeOver);
     page.game = AF.play.create(leave);
     page.inspector = inspector.create();
     page.box = el('div', 'af-text', { id: 'af-text' });
-    page.box.setAttribute('aria-label', 'The text of the trajectory');
+    page.box.setAttribute('aria-label', 'Trajectory text');
     page.box.setAttribute('role', 'region');
     page.table = table.create(pin);
     page.line = line.create(props.figure, hover, (i) => pin(i, true), zoomed);
@@ -49,9 +49,9 @@
     page.live.setAttribute('aria-live', 'polite');
     page.tip = el('div', 'af-tip', { hidden: true });
     page.tip.setAttribute('role', 'tooltip');
-    page.empty = el('div', 'af-empty', 'Opening …');
-    page.body = el('div', 'af-body', { hidden: true }, page.picker, page.mass.node,
-      el('div', 'af-columns', page.rail.node,
+    page.empty = el('div', 'af-empty', 'Loading …');
+    page.body = el('div', 'af-body', { hidden: true }, page.picker, page.share.node,
+      el('div', 'af-columns', page.timeline.node,
         el('main', 'af-main', tools(), page.box, page.table.node, page.game.node), page.inspector.node), page.line.node);
     element.replaceChildren(page.alert, page.empty, page.body, page.live, page.tip);
     element.className += ' af-trace';
@@ -71,7 +71,7 @@
     page.search = el('input', 'af-search', { type: 'search', placeholder: 'Search  /', oninput: () => find(0), onkeydown: searchKey });
     page.search.setAttribute('aria-label', 'Search in the text');
     page.count = el('span', 'af-quiet af-count');
-    page.tabular = button('af-tool', icon(ICONS.table), 'Table of the tokens (T)', toggleTable);
+    page.tabular = button('af-tool', icon(ICONS.table), 'Token table (T)', toggleTable);
     page.tabular.setAttribute('aria-pressed', 'false');
     page.bar = el('div', 'af-tools', page.colours, el('div', 'af-find', page.count, page.search, page.tabular), page.legend);
     return page.bar;
@@ -96,7 +96,7 @@
     if (data.error) {
       if (!page.model && data.runs) {
         AF.frame.show(data);
-        page.empty.textContent = 'Nothing is open.';
+        page.empty.textContent = 'No trajectory is open.';
       }
       store.placed();
       return;
@@ -115,8 +115,8 @@
     page.count.textContent = page.search.value = '';
     pick(data);
     page.text = tokens.build(page.box, page.model, pin, hover);
-    rail.fill(page.rail, page.model);
-    mass.fill(page.mass, page.model);
+    timeline.fill(page.timeline, page.model);
+    gradientShare.fill(page.share, page.model);
     refresh();
     table.fill(page.table, page.model);
     page.box.scrollTop = 0;
@@ -129,7 +129,7 @@
     root.requestAnimationFrame(() => root.setTimeout(() => { page.painted = performance.now(); line.load(page.line); }, 0));
   }
 
-  /* The payload's columns and what follows from them whatever the settings. */
+  /* The payload's columns, and what does not depend on the settings. */
   function model(data) {
     const t = data.tokens;
     const m = {
@@ -156,7 +156,7 @@
     return m;
   }
 
-  /* The sums of this trajectory alone, in the form of the batch's. */
+  /* The sums over this trajectory, in the same form as the batch's. */
   function ownSums(m, s, A) {
     const stats = m.statsOf(s);
     if (!stats) return null;
@@ -171,9 +171,9 @@
     return { s1, s2, a1: A * s1, b1: A * A * s1, b2: A * A * s2 };
   }
 
-  // --- the settings moved ------------------------------------------------------------------------
+  // --- settings changed ------------------------------------------------------------------------
 
-  /* Weights and colours at once; sentence, bars and inspector in the same frame; the line after it. */
+  /* Weights and colours at once; sentence, bars and inspector in the next frame; the chart after it. */
   function refresh() {
     const m = page.model;
     if (!m) return;
@@ -190,7 +190,7 @@
   }
 
   const later = perFrame(() => {
-    mass.update(page.mass, page.model);
+    gradientShare.update(page.share, page.model);
     legend();
     if (store.place.token !== null) inspector.show(page.inspector, page.model, store.place.token);
     table.update(page.table);
@@ -224,7 +224,7 @@
     if (mode === 'kind') return [];
     if (mode === 'weight') return strip('0', `${m.weightTop.toFixed(2).replace(/0$/, '')}`, 'weight');
     if (mode === 'credit') {
-      if (!m.advantage) return [el('span', 'af-badge', 'advantage 0: nothing is learned from this trajectory')];
+      if (!m.advantage) return [el('span', 'af-badge', 'advantage 0: this trajectory contributes no gradient')];
       const top = m.weightTop * m.advantageMax;
       return strip(number(-top, 1), `+${number(top, 1)}`, 'credit');
     }
@@ -243,7 +243,7 @@
   function showTurn(k, scroll) {
     const turn = Math.min(k, page.model.turns.length - 1);
     store.place.turn = turn;
-    rail.select(page.rail, turn);
+    timeline.select(page.timeline, turn);
     page.text.cards.forEach((card, i) => card && card.classList.toggle('on', i === turn));
     const card = page.text.cards[Math.min(turn, page.text.cards.length - 1)];
     if (scroll && card) {
@@ -253,7 +253,7 @@
     store.remember();
   }
 
-  /* Pin a token, or unpin the pinned one when it is chosen again. `scroll`: bring it to sight. */
+  /* Pin a token; unpin it if it is pinned already. `scroll`: bring it into view. */
   function pin(i, scroll = false) {
     if (i === null || !page.model) return;
     setPin(i === store.place.token && !scroll ? null : i, scroll);
@@ -276,7 +276,7 @@
       + (m.kinds[i] >= KIND.REASONING ? `weight ${number(m.weights[i], 2)}` : 'not in the loss');
   }
 
-  /* Pin the first token of a kind from the chosen turn on, else of all. */
+  /* Pin the first token of a kind from the current turn on, else of the trajectory. */
   function pinFirst(kind) {
     const m = page.model;
     const at = m.kinds.findIndex((k, i) => k === kind && m.turn[i] >= store.place.turn);
@@ -284,7 +284,7 @@
     if (first >= 0) pin(first, true);
   }
 
-  /* The pointer is on a token, in the text or on the line: mark it in both. */
+  /* The pointer is over a token, in the text or the chart: mark it in both. */
   function hover(i, node) {
     if (!page.text) return;
     tokens.hot(page.text, i);
@@ -304,7 +304,7 @@
     if (page.text.spans[i]) tokens.reveal(page.text, page.text.spans[i], 'near');
   }
 
-  /* A heavy token is in the heaviest tenth of what the policy wrote, and heavier than the middle one. */
+  /* A high-weight token is in the top tenth of the sampled tokens, and above their median. */
   function heavy(step) {
     const m = page.model;
     const all = Array.from(m.weights).filter((w, i) => m.kinds[i] >= KIND.REASONING && Number.isFinite(w)).sort((a, b) => a - b);
@@ -317,7 +317,7 @@
         return;
       }
     }
-    AF.frame.say(all[0] === all[all.length - 1] ? 'All weights are alike here: no token is heavier.' : 'No heavier token that way.');
+    AF.frame.say(all[0] === all[all.length - 1] ? 'All weights are equal here.' : 'No high-weight token in this direction.');
   }
 
   function walk(step) {
@@ -353,17 +353,17 @@
     event.stopPropagation();
   }
 
-  /* The person answers from turn k on, in the place of the text; and gives the text its place back. */
+  /* The person plays from turn k on; the game takes the place of the text. */
   function takeOver(k) {
     if (page.game.on) {
       leave();
       return;
     }
     if (!page.table.node.hidden) toggleTable();
-    rail.stop(page.rail);
+    timeline.stop(page.timeline);
     page.box.hidden = page.bar.hidden = true;
-    page.rail.takeover.setAttribute('aria-pressed', 'true');
-    page.rail.takeover.textContent = 'Stop playing';
+    page.timeline.takeover.setAttribute('aria-pressed', 'true');
+    page.timeline.takeover.textContent = 'Stop playing';
     AF.play.start(page.game, Math.min(k, page.model.turns.length - 2));
   }
 
@@ -371,8 +371,8 @@
     if (!page.game.on) return;
     AF.play.stop(page.game);
     page.box.hidden = page.bar.hidden = false;
-    page.rail.takeover.setAttribute('aria-pressed', 'false');
-    page.rail.takeover.textContent = 'Play from here';
+    page.timeline.takeover.setAttribute('aria-pressed', 'false');
+    page.timeline.takeover.textContent = 'Play from here';
   }
 
   function toggleTable() {
@@ -453,7 +453,7 @@
       el('label', '', el('span', 'af-quiet', 'id '), input));
   }
 
-  /* One line above the page: an error, or what was not found and is shown instead. */
+  /* One line above the page: an error, or what was not found and what is shown instead. */
   function say(text, error) {
     page.alert.hidden = !text;
     page.alert.classList.toggle('error', error);
@@ -478,11 +478,11 @@
     'token:Enter': ready(() => pin(page.text.rover)),
     j: ready(() => go(placeOf().next)), k: ready(() => go(placeOf().previous)),
     '[': ready(() => heavy(-1)), ']': ready(() => heavy(1)),
-    b: () => store.swap(), '/': ready(() => page.search.focus()), ' ': ready(() => rail.toggle(page.rail)),
+    b: () => store.swap(), '/': ready(() => page.search.focus()), ' ': ready(() => timeline.toggle(page.timeline)),
     c: () => AF.frame.copyLink(), t: ready(toggleTable), '?': () => AF.frame.help(), Escape: ready(escape),
   };
   COLOURS.forEach(([name], i) => { ACTIONS[String(i + 1)] = ready(() => colour(name)); });
 
-  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  /* `state` is for debugging: nothing on the page depends on it. */
   AF.trace = { mount, open, pinFirst, state: page };
 })(self);

@@ -1,4 +1,4 @@
-"""Trace: step through one trajectory, every token with its kind, its weight and its numbers."""
+"""Trace: step through one trajectory; every token with its kind, weight and signals."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from actfocus_studio.shell.studio import Studio
 NAME, TITLE = "trace", "Trace"
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 REQUEST_MAX = 4000
-"""Characters of a request; the page sends some 200."""
+"""Characters of a request; a page sends about 200."""
 
 
 def build(studio: Studio) -> None:
-    """The page and its two events: the first view, and going somewhere else."""
+    """Build the page and its events: the first view, navigation, and playing."""
     nav, trace = Nav(), TraceView()
     moves = Ask("play")
 
@@ -33,8 +33,8 @@ def build(studio: Studio) -> None:
         return [payload(studio, view, restore=True), *Controls.values(view)]
 
     def go(request: object) -> str:
-        asked = _request(request)
-        return payload(studio, View.parse(asked), restore=asked.get("restore") is True)
+        fields = _request(request)
+        return payload(studio, View.parse(fields), restore=fields.get("restore") is True)
 
     studio.demo.load(first, None, [trace, *studio.controls.all()], **PRIVATE)
     nav.go(go, [nav], [nav], **PRIVATE)
@@ -42,13 +42,13 @@ def build(studio: Studio) -> None:
 
 
 def payload(studio: Studio, view: View, restore: bool) -> str:
-    """The JSON the page shows for a view: a trajectory, or one clear line."""
+    """The page's JSON for a view: a trajectory, or an error of one line."""
     names = list(studio.catalog.paths())
     notes = []
     try:
         name = view.run or studio.catalog.default()
         if restore and name not in names:
-            notes.append(f"There is no run \u201c{name}\u201d here; this is the one that opens by default.")
+            notes.append(f"There is no run \u201c{name}\u201d here; this is the default run.")
             name = studio.catalog.default()
         run = studio.catalog.open(name)
         place, missing = locate(run, view)
@@ -76,7 +76,7 @@ def payload(studio: Studio, view: View, restore: bool) -> str:
 
 
 def _request(text: object) -> dict:
-    """The page's request; anything that is not a small JSON object is an empty one."""
+    """The fields of a request; an empty dict for anything but a small JSON object."""
     if not isinstance(text, str) or len(text) > REQUEST_MAX:
         return {}
     try:

@@ -1,12 +1,12 @@
-/* Taking over from the policy: the person answers, the environment and the oracle reply. */
+/* A person plays on from a turn in place of the policy; the environment and the oracle respond. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, button, icon } = AF.dom;
-  const { verdict } = AF;
+  const { label } = AF;
   const ARROWS = { ArrowLeft: 'Left', ArrowRight: 'Right', ArrowUp: 'Up', ArrowDown: 'Down' };
   const ICONS = { undo: 'M9 7L4 12l5 5M4 12h10a6 6 0 0 1 0 12' };
-  const LISTED = 40; // buttons of free-standing actions at most; more can be typed
+  const LISTED = 40; // most actions that get a button; others can be typed
 
   let send = null;
   let open = null;
@@ -31,10 +31,10 @@
     const hints = el('input', '', { type: 'checkbox', onchange: () => { game.hints = hints.checked; show(game); } });
     const form = el('form', 'af-play-form', { onsubmit: (event) => { event.preventDefault(); typed(game); } }, game.input, game.submit);
     game.node = el('section', 'af-play', { hidden: true },
-      el('header', 'af-play-head', game.title, el('label', 'af-play-hints', hints, 'Show what each choice costs'),
+      el('header', 'af-play-head', game.title, el('label', 'af-play-hints', hints, 'Show the cost of each action'),
         el('span', 'af-play-tools', game.undo, game.again, el('button', 'af-button', { type: 'button', onclick: onLeave }, 'Back to the trajectory'))),
       game.note, game.error, el('div', 'af-play-board', game.stage, el('div', 'af-play-side', game.choices, form)), game.log);
-    game.node.setAttribute('aria-label', 'You play');
+    game.node.setAttribute('aria-label', 'Play');
     open = game;
     return game;
   }
@@ -43,7 +43,7 @@
     Object.assign(game, { on: true, from: turn, moves: [], pending: [], data: null });
     game.node.hidden = false;
     game.input.value = '';
-    // Nothing can be answered before the state is there.
+    // No answer is accepted before the state has arrived.
     game.input.disabled = game.submit.disabled = true;
     ask(game);
   }
@@ -60,7 +60,7 @@
     send({ run, trajectory, turn: game.from, moves: game.moves, number });
   }
 
-  /* From the server; an answer that is no longer waited for is let go. */
+  /* An answer of the server; an outdated one is dropped. */
   function answer(json) {
     if (!open || !open.on || !json) return;
     const data = JSON.parse(json);
@@ -104,26 +104,26 @@
 
   const ended = (game) => !game.data || game.data.now.terminated || game.data.now.truncated;
 
-  /* An arrow key, where the environment knows such a move. True when it was one. */
+  /* Handle an arrow key if the environment has such an action; returns whether it did. */
   function key(game, name) {
     if (!game.on || ended(game) || !(ARROWS[name] in game.data.now.costs)) return false;
     act(game, ARROWS[name]);
     return true;
   }
 
-  // --- what one sees ---------------------------------------------------------------------------
+  // --- drawing ---------------------------------------------------------------------------
 
   function show(game) {
     const { now, played } = game.data;
     const over = ended(game);
-    game.title.textContent = `You play on from turn ${game.from + 1}`;
-    const where = over ? (now.success ? 'Goal reached.' : now.terminated ? 'Over: not reached.' : 'Out of turns.')
-      : `Turn ${now.turn + 1} of ${now.turns}, ${now.left} action${now.left === 1 ? '' : 's'} left, ${now.per_turn} a turn.`;
-    game.note.replaceChildren(el('b', '', where), ' ', over ? '' : `${verdict.state(now.value, now.facts, now.env)}.`);
-    game.stage.replaceChildren(now.page ? page(now.page, game.hints && now.costs, over ? null : (a) => act(game, a)) : AF.rail.image(now.picture, 'The environment now'));
+    game.title.textContent = `Playing from turn ${game.from + 1}`;
+    const where = over ? (now.success ? 'Goal reached.' : now.terminated ? 'Episode over: goal not reached.' : 'Turn limit reached.')
+      : `Turn ${now.turn + 1} of ${now.turns}, ${now.left} action${now.left === 1 ? '' : 's'} left, ${now.per_turn} per turn.`;
+    game.note.replaceChildren(el('b', '', where), ' ', over ? '' : `${label.state(now.value, now.facts, now.env)}.`);
+    game.stage.replaceChildren(now.page ? page(now.page, game.hints && now.costs, over ? null : (a) => act(game, a)) : AF.timeline.image(now.picture, 'The environment now'));
     game.choices.replaceChildren(...(over || now.page ? [] : choices(game, now)));
     game.input.disabled = game.submit.disabled = over;
-    game.input.placeholder = now.page ? 'search[red dress] or click[buy now]' : 'or type: action || action';
+    game.input.placeholder = now.page ? 'search[red dress] or click[buy now]' : 'actions, separated by ||';
     game.undo.disabled = !game.moves.length && !game.pending.length;
     game.log.replaceChildren(...played.map((turn, i) => entry(turn, game.from + i)));
   }
@@ -133,20 +133,20 @@
     const waiting = game.pending.length ? [el('span', 'af-quiet', `${game.pending.join(' → ')} → `)] : [];
     const nodes = all.slice(0, LISTED).map(([action, cost]) => {
       const node = el('button', 'af-move', { type: 'button', onclick: () => act(game, action) }, action);
-      // After the first action of a turn the values are those of another state.
-      if (game.hints && !game.pending.length) node.append(' ', verdict.chip(cost));
+      // After the first action of a turn the costs would be those of another state.
+      if (game.hints && !game.pending.length) node.append(' ', label.chip(cost));
       return node;
     });
     return [...waiting, el('div', 'af-moves', ...nodes)];
   }
 
-  /* The shop's page as text with its buttons; `onAct` null: to look at only. */
+  /* The shop's page as text and buttons; `onAct` null: read-only. */
   function page(shown, costs, onAct) {
     const press = (b) => {
       const node = onAct ? el('button', 'af-move', { type: 'button', onclick: () => onAct(b.action) }, b.label) : el('span', 'af-move still', b.label);
       if (b.chosen) node.classList.add('chosen');
       if (b.note) node.append(el('span', 'af-quiet', ` ${b.note}`));
-      if (costs && b.action in costs) node.append(' ', verdict.chip(costs[b.action]));
+      if (costs && b.action in costs) node.append(' ', label.chip(costs[b.action]));
       return node;
     };
     const groups = new Map();
@@ -162,8 +162,8 @@
 
   function entry(turn, k) {
     const total = turn.reward + turn.penalty;
-    return el('li', '', el('b', '', `Turn ${k + 1} `), ...(turn.actions.length ? verdict.actions(turn.actions, turn.oracle) : [el('span', 'af-quiet', 'no action')]),
-      ' ', ...verdict.rest(turn.oracle), ...(turn.valid ? [] : [' ', el('span', 'af-flag', 'not understood')]), el('span', 'af-gain', ` reward ${verdict.signed(total)}`));
+    return el('li', '', el('b', '', `Turn ${k + 1} `), ...(turn.actions.length ? label.actions(turn.actions, turn.oracle) : [el('span', 'af-quiet', 'no action')]),
+      ' ', ...label.rest(turn.oracle), ...(turn.valid ? [] : [' ', el('span', 'af-flag', 'not a valid action')]), el('span', 'af-gain', ` reward ${label.signed(total)}`));
   }
 
   AF.play = { create, start, stop, answer, key, page, link: (request) => { send = request; } };

@@ -1,7 +1,7 @@
-"""Taking over: a person plays on from any turn of a stored trajectory.
+"""A person plays on from any turn of a stored trajectory.
 
-Nothing is kept on the server: the page sends all moves made so far, and the environment is
-restored from the stored turn and takes them again, with the dice of the stored rollout.
+The server keeps no state: the page sends all moves so far, the environment is restored at the stored turn and
+replays them, with the random numbers of the stored rollout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from actfocus_core.envs import Env, make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import judge, optimal_values
 from actfocus_core.runs import Run
-from actfocus_studio.data.serialize import dump, env_options, shop_page, turn_verdict
+from actfocus_studio.data.serialize import dump, env_options, shop_page, turn_label
 
 REQUEST_MAX = 20_000
 """Characters of a request: a hundred turns of long searches."""
@@ -20,9 +20,9 @@ MOVES_MAX = 100
 
 
 def play(run: Run, trajectory_id: str, turn: int, moves: list[list[str]]) -> dict:
-    """The turns played since ``turn``, each with the oracle's verdict, and where that leads.
+    """The turns played from ``turn`` on, each labelled by the oracle, and the resulting state.
 
-    Raises ActFocusError for a turn the trajectory has not or an environment that cannot be played.
+    Raises ActFocusError for a turn that does not exist or an environment that cannot be restored.
     """
     t = run.trajectory(trajectory_id, None)
     if not 0 <= turn < len(t.turn_records):
@@ -31,14 +31,16 @@ def play(run: Run, trajectory_id: str, turn: int, moves: list[list[str]]) -> dic
     try:
         env.restore(t.turn_records[turn].state)
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise ActFocusError(f"trajectory {trajectory_id}: its turns were stored without a state to return to") from None
+        raise ActFocusError(
+            f"trajectory {trajectory_id}: its turns were stored without the state of the environment"
+        ) from None
     played = [_turn(env, answers) for answers in moves if not (env.terminated or env.truncated)]
     return {"trajectory": trajectory_id, "from": turn, "played": played, "now": _now(env)}
 
 
 def _turn(env: Env, answers: list[str]) -> dict:
     before = env.clone()
-    verdict = turn_verdict(judge(env, answers))
+    label = turn_label(judge(env, answers))
     step = before.step(answers)
     return {
         "answers": answers,
@@ -46,12 +48,12 @@ def _turn(env: Env, answers: list[str]) -> dict:
         "valid": step.info["valid"],
         "reward": step.reward,
         "penalty": step.info["penalty"],
-        "oracle": verdict,
+        "oracle": label,
     }
 
 
 def _now(env: Env) -> dict:
-    """The state as a person needs it to choose: picture or page, actions and what each would cost."""
+    """The state as shown to a person: picture or page, legal actions and the cost of each."""
     values, shop = optimal_values(env), shop_page(env)
     o = env.options
     return {
@@ -73,10 +75,10 @@ def _now(env: Env) -> dict:
 
 
 def answer(open_run, text: object) -> str:
-    """The JSON for a page's request; ``open_run``: a run by its name. Bad input gives one clear line."""
+    """The JSON response to a request; ``open_run``: opens a run by its name. Invalid input gives an error of one line."""
     request = _request(text)
     if request is None:
-        return dump({"error": "this move could not be read"})
+        return dump({"error": "the move could not be read"})
     run, trajectory, turn, moves, number = request
     try:
         return dump({**play(open_run(run), trajectory, turn, moves), "number": number})
@@ -85,7 +87,7 @@ def answer(open_run, text: object) -> str:
 
 
 def _request(text: object) -> tuple[str, str, int, list[list[str]], int] | None:
-    """Run, trajectory, turn, moves and the request's number; None for anything else."""
+    """Run, trajectory, turn, moves and number of a request; None if it is invalid."""
     if not isinstance(text, str) or len(text) > REQUEST_MAX:
         return None
     try:

@@ -1,4 +1,4 @@
-/* The same tokens as rows of numbers, a table a turn. */
+/* The tokens as tables of numbers, one per turn. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -45,7 +45,7 @@
   function update(table) {
     if (table.node.hidden) return;
     table.cells.forEach((cell, i) => {
-      // A token that was only read has no weight at all, which is not a weight of 0.
+      // A token that was only read has no weight, which differs from a weight of 0.
       const text = table.model.kinds[i] < KIND.REASONING ? '–' : number(table.model.weights[i]);
       if (cell.textContent !== text) cell.textContent = text;
     });

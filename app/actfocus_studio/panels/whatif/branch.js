@@ -1,45 +1,45 @@
-/* A trajectory played on from one of its turns: the tree of what came, and each outcome as a trajectory. */
+/* A trajectory branched at one of its turns: the tree of outcomes, and each outcome as a trajectory. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, number, percent } = AF.dom;
   const { tokens, panes } = AF;
-  const LISTED = 12; // outcomes of one node that get a button
+  const LISTED = 12; // most outcomes of a node that get a button
 
   /* `on`: {outcome(id), title}. */
   function draw(what, titles, on) {
     const scale = range(what.result);
-    const readout = el('p', 'af-readout', 'Hover over a token, or walk through them with the arrow keys.');
+    const readout = el('p', 'af-readout', 'Hover over a token, or move with the arrow keys.');
     const live = el('div', 'af-spoken');
     live.setAttribute('aria-live', 'polite');
     const turn = what.request.turn;
-    const shown = [what.original && panes.create('As it was', about(what.original), what.original), panes.create(`Branch ${what.outcome.rollout + 1}`, about(what.outcome), what.outcome)].filter(Boolean);
+    const shown = [what.original && panes.create('Original', about(what.original), what.original), panes.create(`Branch ${what.outcome.rollout + 1}`, about(what.outcome), what.outcome)].filter(Boolean);
     const group = panes.link(shown, panes.sameTurn, (p, i) => {
-      readout.replaceChildren(...panes.name(p, i), shown.map((other) => said(other, panes.sameTurn(p, other, i))).join(' · '));
+      readout.replaceChildren(...panes.name(p, i), shown.map((other) => numbers(other, panes.sameTurn(p, other, i))).join(' · '));
       live.textContent = readout.textContent;
     });
     for (const p of shown) tokens.paint(p.view, 'kind');
     const begin = shown[0].model.spans.get(turn);
     root.requestAnimationFrame(() => { if (begin) for (const p of shown) if (p.view.cards[turn]) tokens.reveal(p.view, p.view.cards[turn], 'start'); });
-    return { group, nodes: [el('p', 'af-sentence', ...sentence(what)), tree(what, scale, on), el('h3', '', 'The branch beside what was'),
+    return { group, nodes: [el('p', 'af-sentence', ...sentence(what)), tree(what, scale, on), el('h3', '', 'Branch and original'),
       el('div', 'af-sticky', el('div', 'af-legend', tokens.kindKeys([...new Set(shown.flatMap((p) => p.model.shown))])), readout),
       el('div', 'af-panes', ...shown.map((p) => el('div', 'af-pane-with', panes.worlds(p.data), p.node))), live] };
   }
 
   const about = (t) => `return ${number(t.return, 2)}, ${AF.dom.outcome(t.success)}, ${t.turns.length - 1} turn${t.turns.length === 2 ? '' : 's'}`;
-  const said = (p, i) => (i === null ? `${p.title} –` : `${p.title} “${AF.dom.visible(p.model.text[i])}” log-prob ${number(p.data.logprob[i])}`);
+  const numbers = (p, i) => (i === null ? `${p.title} –` : `${p.title} “${AF.dom.visible(p.model.text[i])}” log-prob ${number(p.data.logprob[i])}`);
   const interval = (f) => (f.low === null ? '' : ` [${number(f.low, 2)}, ${number(f.high, 2)}]`);
 
   function sentence({ request, result }) {
     const { to_go, success, original, optimal } = result;
     const where = request.token === null ? `turn ${request.turn + 1}` : `token ${request.token} of turn ${request.turn + 1}`;
-    const forced = request.action !== null ? `, the answer forced to “${request.action}”` : request.text !== null ? `, forced to go on with “${request.text}”` : '';
-    return [`From ${where} on${forced}, ${to_go.n} time${to_go.n === 1 ? '' : 's'}: mean return from there `, el('b', 'af-strong', number(to_go.mean, 2)), `${interval(to_go)}, success ${percent(success.rate)}. `,
-      `The stored trajectory got ${number(original.to_go, 2)} with ${original.actions.join(' → ') || 'no action'}. `,
-      optimal ? `Perfect play is worth ${number(optimal.value, 2)} here.` : 'There is no oracle for this environment.'];
+    const forced = request.action !== null ? `, with the answer forced to “${request.action}”` : request.text !== null ? `, with the continuation forced to “${request.text}”` : '';
+    return [`From ${where}${forced}, ${to_go.n} sample${to_go.n === 1 ? '' : 's'}: mean return-to-go `, el('b', 'af-strong', number(to_go.mean, 2)), `${interval(to_go)}, success ${percent(success.rate)}. `,
+      `The stored trajectory: ${number(original.to_go, 2)} with ${original.actions.join(' → ') || 'no action'}. `,
+      optimal ? `Optimal play: ${number(optimal.value, 2)}.` : 'There is no oracle for this environment.'];
   }
 
-  /* One scale for every interval: from the lowest to the highest of all that is drawn. */
+  /* The common scale: from the lowest to the highest value that is drawn. */
   function range(result) {
     const all = [result.original.to_go];
     const add = (f) => all.push(...[f.mean, f.low, f.high].filter((x) => x !== null));
@@ -52,19 +52,19 @@
 
   function tree(what, scale, on) {
     const { result } = what;
-    const node = el('section', 'af-wide', { tabIndex: 0 }, el('h3', '', 'What came of it'),
-      el('p', 'af-quiet', 'A row is an outcome of the turn: how often, the mean return from that turn on (dot) with its 95 % interval (bar)',
-        result.optimal ? ', and what the oracle says the actions are worth under perfect play (diamond).' : '.'),
+    const node = el('section', 'af-wide', { tabIndex: 0 }, el('h3', '', 'Outcomes'),
+      el('p', 'af-quiet', 'Each row is an outcome of the turn: its count, and its mean return-to-go (dot) with a 95 % interval (bar)',
+        result.optimal ? ', and the return-to-go of its actions under optimal play (diamond).' : '.'),
       el('ul', 'af-tree', ...result.tree.map((one) => row(one, scale, on, what, 0))));
     node.setAttribute('role', 'region');
-    node.setAttribute('aria-label', 'The tree of outcomes');
+    node.setAttribute('aria-label', 'Tree of outcomes');
     return node;
   }
 
   function row(node, scale, on, what, depth) {
     const children = node.children.length ? el('ul', 'af-tree', { hidden: depth > 0 }, ...node.children.map((one) => row(one, scale, on, what, depth + 1))) : null;
     const fold = children ? el('button', 'af-fold', { type: 'button', onclick: () => { children.hidden = !children.hidden; show(); } }) : el('span', 'af-fold');
-    const show = () => { if (children) { fold.textContent = children.hidden ? '▸' : '▾'; fold.setAttribute('aria-expanded', String(!children.hidden)); fold.setAttribute('aria-label', 'the next turn'); } };
+    const show = () => { if (children) { fold.textContent = children.hidden ? '▸' : '▾'; fold.setAttribute('aria-expanded', String(!children.hidden)); fold.setAttribute('aria-label', 'Next turn of this outcome'); } };
     show();
     const exact = node.optimal;
     const ids = node.ids.slice(0, LISTED).map((id) => {
@@ -73,20 +73,20 @@
       open.classList.toggle('on', id === what.outcome.id);
       return open;
     });
-    const told = `return from there ${number(node.to_go.mean, 2)}${interval(node.to_go)}${exact ? `; oracle ${number(exact.turn, 2)}` : ''}`;
+    const text = `return-to-go ${number(node.to_go.mean, 2)}${interval(node.to_go)}${exact ? `; oracle ${number(exact.turn, 2)}` : ''}`;
     const line = el('div', 'af-branch', fold, el('span', 'af-branch-what', el('b', '', node.actions.join(' → ') || 'no action'),
-      node.valid ? '' : el('span', 'af-flag', 'not valid'), node.ended ? el('span', 'af-quiet', ' end') : ''),
-    el('span', 'af-branch-count', `${node.count} of ${what.result.to_go.n}`), lane(node, scale, told), el('span', 'af-branch-told', told),
+      node.valid ? '' : el('span', 'af-flag', 'invalid'), node.ended ? el('span', 'af-quiet', ' end') : ''),
+    el('span', 'af-branch-count', `${node.count} of ${what.result.to_go.n}`), lane(node, scale, text), el('span', 'af-branch-told', text),
     el('span', 'af-quiet', `success ${percent(node.success.rate)}`), el('span', 'af-chips', ...ids));
     line.style.setProperty('--depth', depth);
     return el('li', '', line, children);
   }
 
-  /* Interval, mean and the oracle's value on the common scale. */
-  function lane(node, [low, high], told) {
+  /* Interval, mean and the oracle's value, on the common scale. */
+  function lane(node, [low, high], text) {
     const at = (x) => `${(100 * (x - low) / (high - low)).toFixed(1)}%`;
     const { to_go: f } = node;
-    const track = el('span', 'af-lane', { title: told });
+    const track = el('span', 'af-lane', { title: text });
     if (f.low !== null) {
       const bar = el('span', 'af-lane-bar');
       const from = Math.max(f.low, low);

@@ -1,4 +1,4 @@
-/* A trajectory with other words in one place, scored again, beside the original. */
+/* An edited trajectory, scored again, beside the original. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -13,10 +13,10 @@
     const { result } = what;
     const names = Object.keys(what.panes[0].schemes);
     if (!names.includes(chosen.scheme)) [chosen.scheme] = names;
-    const readout = el('p', 'af-readout', 'Hover over a token, or walk through them with the arrow keys.');
+    const readout = el('p', 'af-readout', 'Hover over a token, or move with the arrow keys.');
     const live = el('div', 'af-spoken');
     live.setAttribute('aria-live', 'polite');
-    const shown = [panes.create('As it was', `“${result.replaced}”`, what.panes[0]), panes.create('Edited', `“${result.text}”`, what.panes[1])];
+    const shown = [panes.create('Original', `“${result.replaced}”`, what.panes[0]), panes.create('Edited', `“${result.text}”`, what.panes[1])];
     const [start, stop] = result.span;
     const counterpart = (from, to, i) => {
       if (from === to || i < start) return i;
@@ -24,7 +24,7 @@
       return i >= (from === shown[0] ? stop : result.new_span[1]) ? j : null;
     };
     const group = panes.link(shown, counterpart, (p, i) => {
-      readout.replaceChildren(...panes.name(p, i), p.model.kinds[i] < KIND.REASONING ? 'the policy read it and did not write it'
+      readout.replaceChildren(...panes.name(p, i), p.model.kinds[i] < KIND.REASONING ? 'read by the policy, not sampled'
         : shown.map((other) => numbers(other, counterpart(p, other, i))).join(' · '));
       live.textContent = readout.textContent;
     });
@@ -53,7 +53,7 @@
     const later = result.energy.later;
     const parts = [el('b', '', `“${result.replaced}”`), ' → ', el('b', '', `“${result.text}”`), ` (${result.span[1] - result.span[0]} tokens → ${result.new_span[1] - result.new_span[0]}). `];
     if (before !== null || after !== null) parts.push(`Mean energy of the span ${number(before, 2)} → ${number(after, 2)}`);
-    if (later[0] !== null) parts.push(`, of the tokens after it ${number(later[0], 2)} → ${number(later[1], 2)}`);
+    if (later[0] !== null) parts.push(`; of the tokens after it ${number(later[0], 2)} → ${number(later[1], 2)}`);
     return [...parts, before !== null || later[0] !== null ? '.' : ''];
   }
 
@@ -62,7 +62,7 @@
       ? el('tr', '', el('th', '', titles[name]), el('td', '', { colSpan: 4 }, `unavailable: no ${row.missing.join(', ')}`))
       : el('tr', '', el('th', '', { scope: 'row' }, titles[name]), ...KINDS.map((kind) => el('td', 'num', `${percent(row.share[0][kind] ?? 0)} → ${percent(row.share[1][kind] ?? 0)}`)),
         el('td', 'num', `${scientific(row.credit[0])} → ${scientific(row.credit[1])}`))));
-    return el('div', 'af-wide', { tabIndex: 0 }, el('table', '', el('caption', '', 'Share of the trajectory’s weight, and its credit in all'),
+    return el('div', 'af-wide', { tabIndex: 0 }, el('table', '', el('caption', '', 'Share of the trajectory’s weight by kind, and total credit'),
       el('thead', '', el('tr', '', ...['scheme', ...KINDS, 'Σ |credit|'].map((name) => el('th', '', { scope: 'col' }, name)))), el('tbody', '', ...rows)));
   }
 
@@ -113,7 +113,7 @@
     if (chosen.mode === 'weight') return strip('0', '1.5', 'weight', 'weight');
     if (chosen.mode === 'energy') return what.range ? strip(number(what.range[0], 1), number(what.range[1], 1), 'signal', 'energy') : [];
     const top = scientific(shown[0].model.signedTop);
-    return strip(`−${top}`, `+${top}`, 'credit', 'effective credit: blue is made likelier, brown less likely');
+    return strip(`−${top}`, `+${top}`, 'credit', 'effective credit: blue more likely, brown less likely');
   }
 
   AF.edit = { draw };

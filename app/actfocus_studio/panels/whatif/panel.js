@@ -1,22 +1,22 @@
-/* The what-if panel: its forms, the work in its own process, what was asked before, and the answer. */
+/* The What-if panel: its forms, the progress of the work, the stored answers, and the answer that is shown. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const { el, button } = AF.dom;
   const { store } = AF;
   const POLL_MS = 150;
-  const KINDS = [['replay', 'Replay an update'], ['branch', 'Branch'], ['edit', 'Edit'], ['motion', 'Slow motion']];
+  const KINDS = [['replay', 'Replay an update'], ['branch', 'Branch'], ['edit', 'Edit'], ['motion', 'Walkthrough']];
   const LEADS = {
-    replay: 'The same rollouts, the same start, one update under each scheme: how the log-prob of every token changes.',
-    branch: 'Play on from a turn or a token: let the policy answer again, or force what it says.',
-    edit: 'Put other words into the trajectory; the reference scores it again, weights and credit follow.',
+    replay: 'One update under each scheme, on the same rollouts and from the same parameters: the change of every token’s log-probability.',
+    branch: 'Continue from a turn or a token: sample the policy again, or force its answer.',
+    edit: 'Replace text in the trajectory. The reference scores it again; weights and credit are recomputed.',
     motion: 'One update on this trajectory, step by step, with its numbers.',
   };
   const ID = /^(replay|branch|edit)-[0-9a-f]{12}$/;
-  const PHASES = { starting: 'Loading the policy', replay: 'Taking the update', rollout: 'Playing', score: 'Scoring', rebuild: 'Doing earlier steps again' };
-  const WEIGHTY = { replay: 'replay', branch: 'branch', edit: 'edit', motion: 'replay' };
+  const PHASES = { starting: 'Loading the policy', replay: 'Computing the update', rollout: 'Sampling rollouts', score: 'Scoring', rebuild: 'Recomputing earlier steps' };
+  const WORK = { replay: 'replay', branch: 'branch', edit: 'edit', motion: 'replay' };
 
-  const page = { open: false, kind: 'replay', facts: null, what: null, motion: null, list: [], form: {}, mine: '' };
+  const page = { open: false, kind: 'replay', facts: null, what: null, motion: null, list: [], form: {}, requested: '' };
   const channel = AF.channel((text) => say(text));
   const ask = (request, then) => {
     const { run, reference, trajectory } = store.place;
@@ -48,8 +48,8 @@
     page.answer = el('main', 'af-answer');
     page.heading = el('h2', '', { tabIndex: -1 }, 'What if');
     page.node = el('section', 'af-whatif', { id: 'af-whatif-panel', hidden: true },
-      el('header', 'af-whatif-head', page.heading, page.tabs, el('span', 'af-quiet af-whatif-where'), button('af-tool', icon(), 'Copy a link to this', AF.frame.copyLink), button('af-tool', '×', 'Close (Esc)', close)),
-      page.alert, el('div', 'af-whatif-body', el('aside', 'af-whatif-side', page.formBox, page.job, el('h3', '', 'Asked before'), page.listBox), page.answer));
+      el('header', 'af-whatif-head', page.heading, page.tabs, el('span', 'af-quiet af-whatif-where'), button('af-tool', icon(), 'Copy a link to this answer', AF.frame.copyLink), button('af-tool', '×', 'Close (Esc)', close)),
+      page.alert, el('div', 'af-whatif-body', el('aside', 'af-whatif-side', page.formBox, page.job, el('h3', '', 'Stored answers'), page.listBox), page.answer));
     page.node.setAttribute('role', 'dialog');
     page.node.setAttribute('aria-label', 'What if');
     element.replaceChildren(page.node);
@@ -70,7 +70,7 @@
     page.tabs.querySelector('[aria-checked=true]').focus();
   }
 
-  /* Keys of the panel, before those of the page under it. */
+  /* The panel's keys take precedence over those of the page below it. */
   function keydown(event) {
     if (!page.open || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open].af-help')) return;
     const typing = event.target.closest && event.target.closest('input:not([type=checkbox]), textarea, select, [contenteditable]');
@@ -88,10 +88,10 @@
 
   // --- opening, closing, another trajectory ----------------------------------------------------------
 
-  /* `where`: one of KINDS, or the id of a what-if. `quiet`: the focus stays where it is. */
+  /* `where`: one of KINDS, or the id of a stored answer. `quiet`: do not move the focus. */
   function open(where, quiet = false) {
     if (!page.node) return;
-    // A lesson goes on with what stands there.
+    // A lesson continues with the walkthrough that is shown.
     if (quiet && where === 'motion' && walking(store.place.motion)) {
       AF.motion.go(page.motion, +store.place.stage);
       return;
@@ -112,10 +112,10 @@
   }
 
   const walking = (scheme) => page.open && page.motion && page.motion.d.scheme === scheme && page.motion.d.pane.id === store.place.trajectory;
-  /* Whether slow motion is asked for and has not come yet. */
+  /* Whether a walkthrough was requested and has not arrived yet. */
   const coming = () => page.open && page.kind === 'motion' && !page.motion && page.alert.hidden && !(page.facts && page.facts.why);
 
-  const nothing = () => el('p', 'af-nothing', 'The question is on the left; the answer comes here, is kept with the run, and has an address of its own.');
+  const nothing = () => el('p', 'af-nothing', 'Set up a question in the form. The answer appears here, is stored with the run, and has its own link.');
 
   function close() {
     if (!page.open) return;
@@ -138,7 +138,7 @@
     if (kind === 'motion') walkThrough(tuned());
   }
 
-  /* A trajectory was opened: at the first one the panel opens if the address asks for it. */
+  /* A trajectory was opened. At the first one, the panel opens if the address says so. */
   function placed() {
     const { whatif } = store.place;
     if (!page.arrived) {
@@ -192,7 +192,7 @@
     }
     const { facts } = page;
     const parts = [el('p', 'af-quiet', LEADS[page.kind])];
-    if (!facts || facts.run !== store.place.run) parts.push(el('p', 'af-quiet', 'Looking at the run …'));
+    if (!facts || facts.run !== store.place.run) parts.push(el('p', 'af-quiet', 'Loading …'));
     else if (facts.why) parts.push(el('p', 'af-error', facts.why));
     else parts.push(...FORMS[page.kind](facts));
     const focused = page.formBox.contains(document.activeElement) ? document.activeElement.dataset.name : null;
@@ -205,12 +205,12 @@
   const go = (text) => { page.go = el('button', 'af-button primary', { type: 'submit' }, text); return page.go; };
   const tuned = () => 'actfocus';
 
-  function start_of(facts) {
+  function startingPoint(facts) {
     if (!facts.trained) {
-      return `This run was sampled from the policy “${facts.model}” and never trained: the update starts from that policy, on these stored rollouts, with a fresh optimiser.`;
+      return `This run was sampled from the policy “${facts.model}” and not trained: the update starts from that policy, on the stored rollouts, with a fresh optimiser.`;
     }
-    if (!facts.steps.length) return 'No checkpoint of this run is kept, so no step can be taken again.';
-    return `Starts from the checkpoint before the step; the run’s own scheme, ${title(facts.own)}, arrives at its next checkpoint.`;
+    if (!facts.steps.length) return 'No checkpoint of this run is stored, so no step can be replayed.';
+    return `The update starts from the checkpoint before the step. With the run’s own scheme, ${title(facts.own)}, it reproduces the next checkpoint.`;
   }
 
   const FORMS = {
@@ -228,16 +228,16 @@
         } });
         box.dataset.name = name;
         box.disabled = !box.checked && f.schemes.length >= page.menu.schemes_max;
-        return el('label', 'af-check', box, `${text}${name === facts.own ? ' (own)' : ''}`);
+        return el('label', 'af-check', box, `${text}${name === facts.own ? ' (this run’s scheme)' : ''}`);
       });
       const { alpha, beta, signal } = store.settings;
-      return [el('p', 'af-quiet', start_of(facts)),
+      return [el('p', 'af-quiet', startingPoint(facts)),
         facts.trained ? field('Step', select(facts.steps.map((s) => [s, `step ${s}`]), f.step, (v) => { f.step = +v; }))
-          : field('On', select(page.menu.groups.map((n) => [n, n === 1 ? 'this group alone' : `${n} groups, this one first`]), f.groups, (v) => { f.groups = +v; })),
-        el('fieldset', 'af-field', el('legend', '', 'Schemes'), el('span', 'af-quiet', `Up to ${page.menu.schemes_max}. ActFocus is as set on the left: α ${+alpha.toFixed(2)}, β ${+beta.toFixed(2)}, ${store.signalTitle(signal)}.`), ...boxes),
-        field('Matched', select([['rate', 'one learning rate'], ['norm', 'one gradient norm']], f.match, keep('match')),
-          f.match === 'norm' || facts.trained ? '' : 'A small α makes the gradient longer per action; see both.'),
-        field('Evaluation set', select(page.menu.evaluations.map((n) => [n, n ? `${n} prompts` : 'not now']), f.evaluation, (v) => { f.evaluation = +v; }), 'Played before and after; takes longer than the update.'),
+          : field('Groups', select(page.menu.groups.map((n) => [n, n === 1 ? 'this group only' : `${n} groups, this one first`]), f.groups, (v) => { f.groups = +v; })),
+        el('fieldset', 'af-field', el('legend', '', 'Schemes'), el('span', 'af-quiet', `Up to ${page.menu.schemes_max}. ActFocus uses the sidebar’s settings: α ${+alpha.toFixed(2)}, β ${+beta.toFixed(2)}, ${store.signalTitle(signal)}.`), ...boxes),
+        field('Match', select([['rate', 'learning rate'], ['norm', 'gradient norm']], f.match, keep('match')),
+          f.match === 'norm' || facts.trained ? '' : 'A small α increases the gradient norm per action token; compare both.'),
+        field('Evaluation set', select(page.menu.evaluations.map((n) => [n, n ? `${n} prompts` : 'none']), f.evaluation, (v) => { f.evaluation = +v; }), 'Evaluated before and after the update; takes longer than the update.'),
         go('Replay')];
     },
     branch(facts) {
@@ -256,12 +256,12 @@
       f.temperature = f.temperature ?? 1;
       f.seed = f.seed ?? 0;
       return [field('From', select(facts.turns.map((t, k) => [k, `turn ${k + 1}: ${t.actions.join(' → ') || 'no action'}`]), f.turn, (v) => { f.turn = +v; f.token = null; drawForm(); })),
-        turn.span && field('Token', tokenSelect(f, turn), 'What it wrote before this token stays.'),
-        field('Then', select([['nothing', 'the policy answers again'], ...(f.token === null ? [['action', 'force an action']] : []), ['text', f.token === null ? 'force the whole reply' : 'force what comes next']], f.force, (v) => { f.force = v; drawForm(); })),
+        turn.span && field('Token', tokenSelect(f, turn), 'Tokens before this one are kept.'),
+        field('Then', select([['nothing', 'sample the policy again'], ...(f.token === null ? [['action', 'force an action']] : []), ['text', f.token === null ? 'force the whole reply' : 'force the continuation']], f.force, (v) => { f.force = v; drawForm(); })),
         f.force !== 'nothing' && text, f.force === 'action' && el('datalist', '', { id: 'af-legal' }, ...turn.legal.map((one) => el('option', '', { value: one }))),
-        field('How often', n('rollouts', f.rollouts, 1, page.menu.rollouts_max, 1)),
+        field('Number of samples', n('rollouts', f.rollouts, 1, page.menu.rollouts_max, 1)),
         field('Temperature', n('temperature', f.temperature, 0, 2, 0.1)), field('Seed', n('seed', f.seed, 0, 2 ** 31 - 1, 1)),
-        el('label', 'af-check', same, 'the environment’s dice fall as they did'), go('Branch')].filter(Boolean);
+        el('label', 'af-check', same, 'same random numbers in the environment'), go('Branch')].filter(Boolean);
     },
     edit(facts) {
       const f = page.form;
@@ -272,21 +272,21 @@
       const text = el('textarea', 'af-say', { rows: 5, maxLength: page.menu.text_max, spellcheck: false, value: f.edited ?? span.text, oninput: () => { f.edited = text.value; } });
       text.setAttribute('aria-label', 'New text');
       const whole = () => { f.edited = undefined; drawForm(); };
-      const parts = [['reply', 'its whole reply'], ['thought', 'its reasoning'], ['answer', 'its answer'], ...(store.place.token === null ? [] : [['token', 'the pinned token']])];
+      const parts = [['reply', 'the whole reply'], ['thought', 'the reasoning'], ['answer', 'the answer'], ...(store.place.token === null ? [] : [['token', 'the pinned token']])];
       return [field('Turn', select(facts.turns.map((t, k) => [k, `turn ${k + 1}: ${t.actions.join(' → ') || 'no action'}`]), f.turn, (v) => { f.turn = +v; whole(); })),
-        field('What', select(parts.filter(([name]) => name === 'reply' || spanOf({ ...f, part: name }, turn).first !== undefined), f.part || 'reply', (v) => { f.part = v; whole(); })),
-        el('p', 'af-quiet', span.first === undefined ? 'The reply of the turn.' : `Tokens ${span.first} to ${span.end - 1}.`), text, go('Edit and score')];
+        field('Replace', select(parts.filter(([name]) => name === 'reply' || spanOf({ ...f, part: name }, turn).first !== undefined), f.part || 'reply', (v) => { f.part = v; whole(); })),
+        el('p', 'af-quiet', span.first === undefined ? 'The whole reply of the turn.' : `Tokens ${span.first} to ${span.end - 1}.`), text, go('Edit and score')];
     },
     motion(facts) {
-      return [el('p', 'af-quiet', start_of(facts)),
+      return [el('p', 'af-quiet', startingPoint(facts)),
         field('Scheme', select(page.menu.schemes, store.place.motion || tuned(), (v) => walkThrough(v))),
-        el('p', 'af-quiet', 'Keys: ← → one step, Home and End, Space the step again.')];
+        el('p', 'af-quiet', 'Keys: ← → previous and next step, Home and End, Space repeats the step.')];
     },
   };
 
   const inside = (i, [first, end]) => i >= first && i < end;
 
-  /* The tokens of the turn that begin a span, and the pinned one. */
+  /* The tokens of the turn from which the policy can continue. */
   function tokenSelect(f, turn) {
     const m = AF.trace.state.model;
     const here = m && m.trajectory.id === page.facts.trajectory;
@@ -299,7 +299,7 @@
     return select(options, f.token ?? '', (v) => { f.token = v === '' ? null : +v; if (f.force === 'action') f.force = 'nothing'; drawForm(); });
   }
 
-  /* Which tokens an edit replaces, and what stands there. */
+  /* The tokens that an edit replaces, and their text. */
   function spanOf(f, turn) {
     const m = AF.trace.state.model;
     const part = f.part || 'reply';
@@ -326,7 +326,7 @@
         const span = spanOf(f, page.facts.turns[f.turn]);
         return { kind: 'edit', text: f.edited ?? span.text, ...(span.first === undefined ? { turn: f.turn } : { first: span.first, end: span.end }) };
       },
-    }[WEIGHTY[page.kind]]();
+    }[WORK[page.kind]]();
     begin({ ...made, ...more });
   }
 
@@ -334,27 +334,27 @@
     say('');
     page.answer.setAttribute('aria-busy', 'true');
     page.answered = page.first = 0;
-    ask({ op: 'start', ...request }, (data) => { page.mine = data.job.id; took(data); });
+    ask({ op: 'start', ...request }, (data) => { page.requested = data.job.id; took(data); });
   }
 
   function took({ job }) {
     root.clearTimeout(page.polling);
     page.state = job;
     if (job.state === 'running' && page.open) page.polling = root.setTimeout(() => ask({ op: 'look' }, took), POLL_MS);
-    const mine = page.mine && page.mine === job.id;
-    if (job.state !== 'running' || (mine && job.first)) page.answer.removeAttribute('aria-busy');
-    if (mine && job.state === 'running' && job.first && !page.first) {
+    const own = page.requested && page.requested === job.id;
+    if (job.state !== 'running' || (own && job.first)) page.answer.removeAttribute('aria-busy');
+    if (own && job.state === 'running' && job.first && !page.first) {
       page.first = job.first_seconds;
       answered(job.first);
     }
-    if (mine && job.state === 'failed') say(job.message);
-    if (mine && job.state === 'done') {
+    if (own && job.state === 'failed') say(job.message);
+    if (own && job.state === 'done') {
       page.answered = job.seconds;
-      page.mine = '';
+      page.requested = '';
       if (!page.first) answered(job.answer);
       else if (store.place.whatif === job.answer) completed(job.answer);
       ask({ op: 'list' }, ({ list }) => listed(list));
-    } else if (mine && job.state !== 'running') page.mine = '';
+    } else if (own && job.state !== 'running') page.requested = '';
     busy();
   }
 
@@ -364,7 +364,7 @@
     show(id);
   }
 
-  /* The whole answer, where a part of it stands: what is looked at stays in sight. */
+  /* The whole answer replaces its first part; the trajectory that is shown stays. */
   function completed(id) {
     if (page.kind !== 'motion') show(id, page.what && page.what.id === id ? page.what.pane.id : undefined);
   }
@@ -377,27 +377,27 @@
       page.job.replaceChildren(job && job.state === 'cancelled' ? el('p', 'af-quiet', `${job.message}.`) : job && page.answered ? el('p', 'af-quiet', `${page.first ? `This group after ${page.first.toFixed(1)} s, all after` : 'Answered in'} ${page.answered.toFixed(1)} s.`) : '');
       return;
     }
-    if (job.first) page.progress.show('The rest of the batch …', 0, 0);
+    if (job.first) page.progress.show('Remaining groups …', 0, 0);
     else page.progress.show(`${PHASES[job.phase] || job.phase}${job.total ? ` ${job.done} of ${job.total}` : ' …'}`, job.done, job.total);
     if (!page.progress.node.isConnected) page.job.replaceChildren(page.progress.node);
   }
 
-  // --- what was asked before -----------------------------------------------------------------------------------
+  // --- stored answers -----------------------------------------------------------------------------------
 
   function listed(list) {
     page.list = list;
     page.listBox.replaceChildren(...(list.length ? list.map((row) => {
       const node = el('button', 'af-row', { type: 'button', onclick: () => { store.place.motion = store.place.stage = ''; open(row.id); } },
-        el('span', 'af-row-text', el('b', '', row.kind), el('span', 'af-row-what', asked(row))), row.kept ? '' : el('span', 'af-flag', { title: 'The run’s folder cannot be written: this is there as long as the studio runs.' }, 'not kept'));
+        el('span', 'af-row-text', el('b', '', row.kind), el('span', 'af-row-what', summary(row))), row.kept ? '' : el('span', 'af-flag', { title: 'This run’s folder is not writable: the answer lasts only as long as the studio runs.' }, 'not stored'));
       node.classList.toggle('on', row.id === store.place.whatif);
       return el('li', '', node);
-    }) : [el('li', 'af-quiet', 'Nothing yet.')]));
+    }) : [el('li', 'af-quiet', 'None yet.')]));
   }
 
-  function asked({ kind, request: r }) {
-    if (kind === 'replay') return `step ${r.step}, ${r.schemes.map((one) => title(one.scheme)).join(', ')}${r.match === 'norm' ? ', one norm' : ''}${r.evaluation ? ', evaluated' : ''}`;
+  function summary({ kind, request: r }) {
+    if (kind === 'replay') return `step ${r.step}, ${r.schemes.map((one) => title(one.scheme)).join(', ')}${r.match === 'norm' ? ', equal gradient norm' : ''}${r.evaluation ? ', evaluated' : ''}`;
     const where = `${r.trajectory}, turn ${r.turn + 1}`;
-    return kind === 'branch' ? `${where}, ${r.rollouts} times${r.action ? `, ${r.action}` : ''}` : `${where}: “${r.text}”`;
+    return kind === 'branch' ? `${where}, ${r.rollouts} samples${r.action ? `, ${r.action}` : ''}` : `${where}: “${r.text}”`;
   }
 
   // --- the answer ------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@
 
   function badges(what) {
     const lines = [...(what.result.badges || [])];
-    if (!what.kept) lines.push('not kept: the folder of this run cannot be written, so this answer and its link are there only as long as the studio runs');
+    if (!what.kept) lines.push('not stored: this run’s folder is not writable, so the answer and its link last only as long as the studio runs');
     return lines.map((line) => el('p', 'af-badge af-line-badge', line));
   }
 
@@ -440,14 +440,14 @@
 
   const nearest = (n) => page.menu.groups.find((g) => g >= n) || page.menu.groups[page.menu.groups.length - 1];
 
-  // --- slow motion -------------------------------------------------------------------------------------------
+  // --- walkthrough -------------------------------------------------------------------------------------------
 
-  /* A replay that holds this trajectory under this scheme, or a new one on its group. */
+  /* Use a stored replay of this trajectory under this scheme, else start one on its group. */
   function walkThrough(scheme) {
     const { facts } = page;
     store.place.motion = scheme;
-    // What was asked before this may still be worked on: it is shown when it is done.
-    if (!facts || facts.why || (page.mine && page.state.state === 'running')) return;
+    // An earlier request may still be running; its answer is shown when it is done.
+    if (!facts || facts.why || (page.requested && page.state.state === 'running')) return;
     const step = facts.trained ? facts.step : facts.steps[0];
     const fits = page.list.find(({ kind, request: r }) => kind === 'replay' && r.step === step && (!r.groups || r.groups.includes(facts.group)) && r.schemes.some((one) => one.scheme === scheme));
     if (fits) {
@@ -455,7 +455,7 @@
       motion(fits.id, scheme);
     } else if (facts.steps.includes(step)) {
       begin({ kind: 'replay', schemes: [...new Set(['uniform', scheme])], match: 'rate', evaluation: 0, groups: page.menu.groups[1], step });
-    } else say(`Step ${step} cannot be taken again: the checkpoint before it is not kept. Those that can: ${facts.steps.join(', ') || 'none'}.`);
+    } else say(`Step ${step} cannot be replayed: the checkpoint before it is not stored. Steps that can: ${facts.steps.join(', ') || 'none'}.`);
   }
 
   function motion(id, scheme) {
@@ -479,6 +479,6 @@
     return el('button', 'af-button af-takeover', { type: 'button', title: help, onclick: () => open(kind) }, text);
   }
 
-  /* `state` is for tests and the curious: nothing on the page depends on it. */
+  /* `state` is for debugging: nothing on the page depends on it. */
   AF.whatif = { mount, answer: channel.answer, link: channel.link, open, close, coming, opener, title, state: page };
 })(self);

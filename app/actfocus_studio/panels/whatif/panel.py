@@ -1,4 +1,4 @@
-"""The what-if panel: one update replayed, a trajectory branched or edited, an update in slow motion."""
+"""The What-if panel: replay an update, branch or edit a trajectory, walk through an update step by step."""
 
 from __future__ import annotations
 
@@ -15,79 +15,78 @@ from actfocus_studio.data.view import View
 from actfocus_studio.jobs.whatif.answers import Answers
 from actfocus_studio.jobs.whatif.process import WhatIfProcess
 from actfocus_studio.jobs.worker import READ_ONLY
-from actfocus_studio.panels.whatif import requests as asking
-from actfocus_studio.panels.whatif import serialize as telling
+from actfocus_studio.panels.whatif import requests, serialize
 from actfocus_studio.shell.components import Ask, PageView
 from actfocus_studio.shell.requests import PRIVATE, answer
 from actfocus_studio.shell.studio import Studio
 
 
 def whatif_panel(studio: Studio) -> None:
-    """Build the panel; requests and answers are JSON strings."""
+    """Build the panel. Requests and responses are JSON strings."""
     PageView("whatif", menu=menu())
-    asked = Ask("whatif")
+    channel = Ask("whatif")
     panel = Panel(studio, studio.whatif)
-    asked.ask(lambda text: answer(text, panel.handle), [asked], [asked], trigger_mode="multiple", **PRIVATE)
+    channel.ask(lambda text: answer(text, panel.handle), [channel], [channel], trigger_mode="multiple", **PRIVATE)
 
 
 def menu() -> str:
-    """What the forms offer."""
+    """The choices and limits of the forms, as JSON."""
     return dump(
         {
-            "schemes": [[name, SCHEMES[name].title] for name in asking.CHOICES],
-            "schemes_max": asking.SCHEMES_MAX,
-            "groups": asking.GROUPS,
-            "evaluations": asking.EVALUATIONS,
-            "rollouts_max": asking.ROLLOUTS_MAX,
-            "text_max": asking.TEXT_MAX,
+            "schemes": [[name, SCHEMES[name].title] for name in requests.CHOICES],
+            "schemes_max": requests.SCHEMES_MAX,
+            "groups": requests.GROUPS,
+            "evaluations": requests.EVALUATIONS,
+            "rollouts_max": requests.ROLLOUTS_MAX,
+            "text_max": requests.TEXT_MAX,
         }
     )
 
 
 class Panel:
-    """What the panel of every page is told."""
+    """Answers the requests of the panel."""
 
     def __init__(self, studio: Studio, process: WhatIfProcess):
         self.studio, self.process, self.answers = studio, process, Answers(process)
 
-    def handle(self, asked: dict) -> dict:
-        """Answer a request of the page. Raises ActFocusError where it is not there or makes no sense."""
-        op = asked.get("op")
+    def handle(self, request: dict) -> dict:
+        """Answer a request. Raises ActFocusError if it is invalid or names something that does not exist."""
+        op = request.get("op")
         if op == "look":
             return {"job": asdict(self.process.status())}
         if op == "cancel":
             self.process.cancel()
             return {"job": asdict(self.process.status())}
-        view = View.parse(asked)
+        view = View.parse(request)
         name = view.run or self.studio.catalog.default()
         run = self.studio.catalog.open(name)
         if op == "list":
             return {"list": self.answers.listing(run)}
         if op in ("show", "motion"):
-            what, kept = self.answers.load(run, asked.get("id"))
+            what, kept = self.answers.load(run, request.get("id"))
             if op == "motion":
-                return {"motion": telling.motion(what, run, view.trajectory, str(asked.get("scheme")))}
+                return {"motion": serialize.motion(what, run, view.trajectory, str(request.get("scheme")))}
             return {
-                "what": {**telling.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}
+                "what": {**serialize.shown(what, run, view.trajectory, _original(run, what)), "kept": kept, "run": name}
             }
         place, _ = locate(run, view)
         t = run.trajectory(place.id, None)
         if op == "facts":
-            found = asking.facts(run, t)
-            if found["model"] and not self.studio.read_only:
+            facts = requests.facts(run, t)
+            if facts["model"] and not self.studio.read_only:
                 self.process.warm()
-            return {"facts": {**found, "run": name}}
+            return {"facts": {**facts, "run": name}}
         if op == "start":
-            kind = asked.get("kind")
-            if not isinstance(kind, str) or kind not in asking.KINDS:
-                raise ActFocusError(f"kind: must be one of {', '.join(asking.KINDS)}")
+            kind = request.get("kind")
+            if not isinstance(kind, str) or kind not in requests.KINDS:
+                raise ActFocusError(f"kind: must be one of {', '.join(requests.KINDS)}")
             if self.studio.read_only:
                 raise ActFocusError(READ_ONLY)
-            asking.model_of(run)
-            return {"job": asdict(self.process.start(run, name, kind, asking.KINDS[kind](run, view, asked, t)))}
-        raise ActFocusError("the page asked for something unknown; reload it")
+            requests.model_of(run)
+            return {"job": asdict(self.process.start(run, name, kind, requests.KINDS[kind](run, view, request, t)))}
+        raise ActFocusError("unknown request; reload the page")
 
 
 def _original(run: Run, what: whatif.WhatIf) -> Trajectory | None:
-    """The stored trajectory a branch began from."""
+    """The stored trajectory that was branched; None for other kinds."""
     return run.trajectory(what.request["trajectory"], None) if what.kind == "branch" else None

@@ -1,4 +1,4 @@
-"""A what-if as the page shows it: plain JSON values, tokens in columns."""
+"""Answers of the What-if panel as plain JSON values, with tokens in columns."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data.serialize import drawn_turns, finite, numbers, plain, texts
 
 TOP = 99
-"""Percentile of |change| over the response tokens of a batch at which the colour is full."""
+"""Percentile of |change| over the response tokens of a batch at which the colour saturates."""
 
 
-def shown(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
-    """Question and answer, and the tokens of the trajectory that is wanted, or of the one to look at first."""
+def shown(what: WhatIf, run: Run, selected: str, original: Trajectory | None) -> dict:
+    """Request and result, and the tokens of trajectory ``selected``, or of the one with the largest change."""
     return {
         "id": what.id,
         "kind": what.kind,
         "request": plain(what.request),
         "result": plain(what.result),
-        **_SHOWN[what.kind](what, run, wanted, original),
+        **_SHOWN[what.kind](what, run, selected, original),
     }
 
 
 def pane(run: Run, t: Trajectory) -> dict:
-    """One trajectory in columns, with its worlds drawn and its choices judged."""
+    """One trajectory in columns, with a picture of every state and the oracle's labels of its actions."""
     return {
         "id": t.id,
         "group": t.group,
@@ -48,10 +48,10 @@ def pane(run: Run, t: Trajectory) -> dict:
     }
 
 
-def _replay(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
+def _replay(what: WhatIf, run: Run, selected: str, original: Trajectory | None) -> dict:
     schemes = [row["scheme"] for row in what.result["updates"]]
     changes = {t.id: {s: signal(t, f"{AFTER}:{s}") - signal(t, BEFORE) for s in schemes} for t in what.trajectories}
-    listed = [
+    summaries = [
         {
             "id": t.id,
             "group": t.group,
@@ -62,11 +62,11 @@ def _replay(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) ->
         }
         for t in what.trajectories
     ]
-    t = _pick(what, wanted if wanted in changes else max(listed, key=lambda row: row["moved"])["id"])
+    t = _pick(what, selected if selected in changes else max(summaries, key=lambda row: row["moved"])["id"])
     size = np.concatenate([np.abs(change) for of in changes.values() for change in of.values()])
     top = float(np.percentile(size[np.isfinite(size)], TOP))
     return {
-        "trajectories": listed,
+        "trajectories": summaries,
         "top": top,
         "pane": pane(run, t),
         "before": numbers(signal(t, BEFORE)),
@@ -82,9 +82,9 @@ def _replay(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) ->
     }
 
 
-def _branch(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
+def _branch(what: WhatIf, run: Run, selected: str, original: Trajectory | None) -> dict:
     ids = [t.id for t in what.trajectories]
-    outcome = _pick(what, wanted if wanted in ids else what.result["tree"][0]["ids"][0])
+    outcome = _pick(what, selected if selected in ids else what.result["tree"][0]["ids"][0])
     return {
         "outcomes": [{"id": t.id, "return": finite(t.ret), "success": t.success} for t in what.trajectories],
         "outcome": pane(run, outcome),
@@ -92,7 +92,7 @@ def _branch(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) ->
     }
 
 
-def _edit(what: WhatIf, run: Run, wanted: str, original: Trajectory | None) -> dict:
+def _edit(what: WhatIf, run: Run, selected: str, original: Trajectory | None) -> dict:
     names = [name for name, row in what.result["schemes"].items() if not row["missing"]]
     panes = [
         {
@@ -112,9 +112,9 @@ _SHOWN = {"replay": _replay, "branch": _branch, "edit": _edit}
 
 
 def motion(what: WhatIf, run: Run, id: str, scheme: str) -> dict:
-    """The steps of one update on one trajectory, and what else its tokens are drawn with."""
+    """The steps of one update on one trajectory, for the walkthrough."""
     if what.kind != "replay":
-        raise ActFocusError(f"{what.id}: slow motion walks through a replayed update, and this is a {what.kind}")
+        raise ActFocusError(f"{what.id}: the walkthrough needs a replayed update, and this is a {what.kind}")
     row = next((row for row in what.result["updates"] if row["scheme"] == scheme), None)
     return {
         "steps": plain(walkthrough(what, id, scheme)),

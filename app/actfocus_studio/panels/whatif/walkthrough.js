@@ -1,4 +1,4 @@
-/* One update in slow motion on one trajectory: nine steps, each swept over the tokens in about a second. */
+/* One update on one trajectory, step by step: nine steps, each swept over the tokens in about a second. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -13,64 +13,64 @@
   const still = () => root.matchMedia('(prefers-reduced-motion: reduce)').matches;
   const peak = (values) => Math.max(...values.map((x) => Math.abs(x || 0)), 1e-12);
 
-  /* key, title; `told`: what happens, with its numbers; `values`: one a token; `shade`: value -> -1 .. 1;
-     `line`: the step of one token, as a line of arithmetic. */
+  /* key, title; `summary`: what happens, with its numbers; `values`: one per token; `shade`: value -> -1 .. 1;
+     `line`: the step for one token, as a line of arithmetic. */
   const STAGES = [
-    { key: 'rollout', title: 'Rollout', unit: 'log-prob', told: (d) => {
+    { key: 'rollout', title: 'Rollout', unit: 'log-prob', summary: (d) => {
       const written = count(d);
-      return [`The policy played ${d.pane.turns.length - 1} turns and wrote ${written} of these ${d.pane.text.length} tokens. Each was sampled with a log-prob; the stronger the colour, the less likely it was.`];
+      return [`The policy acted for ${d.pane.turns.length - 1} turns and sampled ${written} of these ${d.pane.text.length} tokens. A stronger colour marks a lower log-probability.`];
     }, values: (d) => d.steps.rollout.logprobs, shade: (v, top) => -v / top, line: (d, i) => `log π(y) = ${number(d.steps.rollout.logprobs[i])}` },
-    { key: 'rewards', title: 'Rewards', unit: 'reward of the turn', told: (d) => {
+    { key: 'rewards', title: 'Rewards', unit: 'reward of the turn', summary: (d) => {
       const r = d.steps.rewards;
       const group = Object.values(r.group);
-      return ['The environment paid ', el('b', '', r.turns.map((t) => AF.verdict.signed(t.reward + t.penalty)).join(', ')), ' for the turns: the return is ', el('b', 'af-strong', number(r.return, 2)),
-        `. The ${group.length} rollouts of the same prompt returned ${group.map((x) => number(x, 1)).join(', ')}.`];
+      return ['Rewards of the turns: ', el('b', '', r.turns.map((t) => AF.label.signed(t.reward + t.penalty)).join(', ')), '. The return is ', el('b', 'af-strong', number(r.return, 2)),
+        `. Returns of the ${group.length} rollouts of this prompt: ${group.map((x) => number(x, 1)).join(', ')}.`];
     }, values: (d) => d.pane.turn.map((k, i) => (written(d, i) ? d.steps.rewards.turns[k].reward + d.steps.rewards.turns[k].penalty : null)), shade: (v, top) => v / top,
     line: (d) => `R = ${number(d.steps.rewards.return, 2)}` },
-    { key: 'advantages', title: 'Advantages', unit: 'advantage', told: (d) => {
+    { key: 'advantages', title: 'Advantages', unit: 'advantage', summary: (d) => {
       const group = Object.values(d.steps.rewards.group);
       const mean = group.reduce((a, b) => a + b, 0) / group.length;
       const std = Math.sqrt(group.reduce((a, x) => a + (x - mean) ** 2, 0) / group.length);
       const values = d.steps.advantages.values.filter((x) => x !== null);
-      if (Math.max(...values) - Math.min(...values) > 1e-6) return ['The advantage says how much better than expected each token turned out; here it differs from token to token.'];
-      if (std < 1e-9) return ['All rollouts of the group returned the same: the advantage is ', el('b', '', '0'), ' and this trajectory teaches nothing.'];
-      return [`Against its group: A = (R − mean) / std = (${number(d.steps.rewards.return, 2)} − ${number(mean, 2)}) / ${number(std, 2)} = `, el('b', 'af-strong', number(values[0], 2)),
-        ', the same for every token. ', values[0] < 0 ? 'Below the mean: all is to become less likely.' : 'Above the mean: all is to become likelier.'];
+      if (Math.max(...values) - Math.min(...values) > 1e-6) return ['The advantage: how much better than expected the outcome was. Under this scheme it differs between tokens.'];
+      if (std < 1e-9) return ['All rollouts of the group have the same return: the advantage is ', el('b', '', '0'), ', so this trajectory contributes no gradient.'];
+      return [`Within its group: A = (R − mean) / std = (${number(d.steps.rewards.return, 2)} − ${number(mean, 2)}) / ${number(std, 2)} = `, el('b', 'af-strong', number(values[0], 2)),
+        ', the same for every token. ', values[0] < 0 ? 'Below the mean: the update lowers the probability of its tokens.' : 'Above the mean: the update raises the probability of its tokens.'];
     }, values: (d) => d.steps.advantages.values, shade: (v, top) => v / top, line: (d, i) => `A = ${number(d.steps.advantages.values[i], 2)}` },
-    { key: 'energies', title: 'Energies', unit: 'energy', told: (d) => (d.steps.energies
-      ? [`The frozen reference looks at every token: its ${AF.store.signalTitle(d.steps.energies.signal) || d.steps.energies.signal} says where it is undecided. The stronger the colour, the higher.`]
-      : [`${AF.whatif.title(d.scheme)} reads no signal: nothing happens in this step.`]),
+    { key: 'energies', title: 'Energies', unit: 'energy', summary: (d) => (d.steps.energies
+      ? [`The frozen reference scores every token. Its ${AF.store.signalTitle(d.steps.energies.signal) || d.steps.energies.signal} measures its uncertainty; a stronger colour is a higher value.`]
+      : [`${AF.whatif.title(d.scheme)} uses no signal: this step does not apply.`]),
     values: (d) => d.steps.energies && d.steps.energies.values, shade: (v, top, low) => (v - low) / Math.max(top - low, 1e-9), whole: true,
     line: (d, i) => d.steps.energies && `${d.steps.energies.signal === 'energy' ? 'E' : d.steps.energies.signal} = ${number(d.steps.energies.values[i])}` },
-    { key: 'z', title: 'z', unit: 'z', told: (d) => (d.steps.z
-      ? [`On the action tokens alone: z = (E − μ) / σ with μ = ${number(d.steps.z.mean)} and σ = ${number(d.steps.z.std)} over the ${d.steps.z.count.toLocaleString('en')} action tokens of the batch.`]
-      : [`${AF.whatif.title(d.scheme)} has nothing to standardise.`]),
+    { key: 'z', title: 'z', unit: 'z', summary: (d) => (d.steps.z
+      ? [`Action tokens only: z = (E − μ) / σ with μ = ${number(d.steps.z.mean)} and σ = ${number(d.steps.z.std)} over the ${d.steps.z.count.toLocaleString('en')} action tokens of the batch.`]
+      : [`${AF.whatif.title(d.scheme)} standardises no signal: this step does not apply.`]),
     values: (d) => d.steps.z && d.steps.z.values, shade: (v, top) => v / top, line: (d, i) => d.steps.z && d.steps.z.values[i] !== null && `z = ${number(d.steps.z.values[i], 2)}` },
-    { key: 'weights', title: 'Weights', unit: 'weight', told: (d) => {
+    { key: 'weights', title: 'Weights', unit: 'weight', summary: (d) => {
       const p = d.params;
-      if (!d.steps.weights.sigmoid) return ['Every token gets its weight from the scheme.'];
-      return ['Thoughts weigh α', p.alpha === undefined ? '' : ` = ${number(p.alpha, 2)}`, ', actions 1 + β · sigmoid(z)', p.beta === undefined ? '.' : ` with β = ${number(p.beta, 2)}.`];
+      if (!d.steps.weights.sigmoid) return ['The scheme gives every token its weight.'];
+      return ['Reasoning tokens weigh α', p.alpha === undefined ? '' : ` = ${number(p.alpha, 2)}`, ', action tokens 1 + β · sigmoid(z)', p.beta === undefined ? '.' : ` with β = ${number(p.beta, 2)}.`];
     }, values: (d) => d.steps.weights.values, shade: (v, top) => v / Math.max(top, 1), line: (d, i) => `w = ${number(d.steps.weights.values[i])}` },
-    { key: 'loss', title: 'Loss term', unit: '−w A / Z', told: (d) => [`Its term of the loss at ratio 1: −w · A / Z, with Z = ${number(d.steps.loss.divisor, 1)}, the weights of the mini-batch in all. Blue pulls a token up, brown pushes it down.`],
+    { key: 'loss', title: 'Loss term', unit: '−w A / Z', summary: (d) => [`The token’s loss term at ratio 1: −w · A / Z, where Z = ${number(d.steps.loss.divisor, 1)} is the sum of weights of the mini-batch. Blue raises the probability of a token, brown lowers it.`],
       values: (d) => d.steps.loss.values, shade: (v, top) => -v / top, line: (d, i) => `−w A / Z = ${small(d.steps.loss.values[i])}` },
-    { key: 'mass', title: 'Gradient mass', unit: 'share of |w A|', told: (d) => {
+    { key: 'mass', title: 'Gradient share', unit: 'share of |w A|', summary: (d) => {
       const own = d.steps.mass.values.reduce((a, b) => a + (b || 0), 0);
-      return ['|w A| as a share of the whole batch: this trajectory has ', el('b', 'af-strong', percent(own)), ` of it, one of ${d.trajectories}.`];
+      return ['|w A| as a share of its sum over the batch. This trajectory has ', el('b', 'af-strong', percent(own)), `, as one of ${d.trajectories}.`];
     }, values: (d) => d.steps.mass.values, shade: (v, top) => v / top, sum: true, line: (d, i) => `|w A| / Σ = ${small(d.steps.mass.values[i])}` },
-    { key: 'logprobs', title: 'New log-probs', unit: 'change of log-prob', told: (d) => [`The optimiser takes its steps at learning rate ${d.lr.toPrecision(2)}: the gradient is ${short(d.gradient_norm)} long, the parameters move by ${short(d.update_norm)}, and the log-probs of these tokens with them. `,
-      'A token also moves by what was learned on others that share its context.'],
+    { key: 'logprobs', title: 'New log-probs', unit: 'change of log-prob', summary: (d) => [`The optimiser steps at learning rate ${d.lr.toPrecision(2)}: gradient norm ${short(d.gradient_norm)}, norm of the parameter change ${short(d.update_norm)}. The log-probabilities of these tokens change accordingly. `,
+      'A token’s probability also changes through the gradients of other tokens.'],
     values: (d) => d.steps.logprobs.change, shade: (v, top) => v / top, line: (d, i) => `log π(y) = ${number(d.steps.logprobs.before[i])} → ${number(d.steps.logprobs.after[i])} (${AF.replay.signed(d.steps.logprobs.change[i])})` },
   ];
 
   const written = (d, i) => d.pane.kind[i] >= KIND.REASONING;
   const count = (d) => d.pane.kind.filter((k) => k >= KIND.REASONING).length;
 
-  /* `on.stage(n)`: the step was gone to. */
+  /* `on.stage(n)`: step n is shown. */
   function draw(d, on) {
     const m = { d, stage: -1, frame: 0, on, focus: d.pane.kind.indexOf(KIND.ACTION) };
     if (m.focus < 0) m.focus = d.pane.kind.findIndex((k) => k >= KIND.REASONING);
     m.tabs = STAGES.map((stage, n) => el('button', 'af-stage-tab', { type: 'button', onclick: () => go(m, n) }, el('span', 'af-stage-n', String(n + 1)), stage.title));
-    m.told = el('p', 'af-sentence');
+    m.sentence = el('p', 'af-sentence');
     m.live = el('p', 'af-spoken');
     m.live.setAttribute('aria-live', 'polite');
     m.bar = el('span', 'af-sweep');
@@ -87,12 +87,12 @@
     m.next = el('button', 'af-button primary', { type: 'button', onclick: () => go(m, m.stage + 1) }, 'Next →');
     const list = el('ol', 'af-stages', ...m.tabs.map((node) => el('li', '', node)));
     m.group = group;
-    m.nodes = [el('div', 'af-motion-head', el('h3', '', `One update of ${AF.whatif.title(d.scheme)} in slow motion`), el('span', 'af-player', m.back, m.next, el('span', 'af-quiet', '← → · Space again'))),
-      list, m.bar, m.told, el('div', 'af-legend', tokens.kindKeys(m.pane.model.shown)), el('div', 'af-motion', m.pane.node, el('aside', 'af-motion-side', el('h3', '', 'One token'), m.token, m.chain, m.table)), m.live];
+    m.nodes = [el('div', 'af-motion-head', el('h3', '', `One update under ${AF.whatif.title(d.scheme)}, step by step`), el('span', 'af-player', m.back, m.next, el('span', 'af-quiet', '← → · Space repeats'))),
+      list, m.bar, m.sentence, el('div', 'af-legend', tokens.kindKeys(m.pane.model.shown)), el('div', 'af-motion', m.pane.node, el('aside', 'af-motion-side', el('h3', '', 'One token'), m.token, m.chain, m.table)), m.live];
     return m;
   }
 
-  /* Go to a step; its values sweep over the tokens from the first to the last. */
+  /* Go to a step; its values appear token by token. */
   function go(m, n, again = false) {
     if (n < 0 || n >= STAGES.length || (n === m.stage && !again)) return;
     m.stage = n;
@@ -100,8 +100,8 @@
     m.tabs.forEach((node, k) => { node.classList.toggle('on', k === n); node.classList.toggle('done', k < n); if (k === n) node.setAttribute('aria-current', 'step'); else node.removeAttribute('aria-current'); });
     m.back.disabled = n === 0;
     m.next.disabled = n === STAGES.length - 1;
-    m.told.replaceChildren(el('b', '', `${n + 1}. ${stage.title}. `), ...stage.told(m.d));
-    m.live.textContent = m.told.textContent;
+    m.sentence.replaceChildren(el('b', '', `${n + 1}. ${stage.title}. `), ...stage.summary(m.d));
+    m.live.textContent = m.sentence.textContent;
     byKind(m, stage);
     chain(m);
     sweep(m, shades(m.d, stage));
@@ -140,7 +140,7 @@
     return undefined;
   }
 
-  /* What has happened to one token so far, a line a step. */
+  /* The arithmetic of one token up to this step, one line per step. */
   function chain(m) {
     const { d, focus: i } = m;
     if (i < 0) return;
@@ -152,7 +152,7 @@
       node.classList.toggle('now', k === lines.length - 1);
       return node;
     }));
-    if (!written(d, i)) m.chain.replaceChildren(el('li', '', 'The policy read it and did not write it: it is not in the loss.'));
+    if (!written(d, i)) m.chain.replaceChildren(el('li', '', 'Read by the policy, not sampled: not in the loss.'));
   }
 
   function byKind(m, stage) {
@@ -171,7 +171,7 @@
       el('tbody', '', ...rows.map(([kind, ...cells]) => el('tr', '', el('th', '', { scope: 'row' }, kind), ...cells.map((text) => el('td', 'num', String(text))))))));
   }
 
-  /* A key of the panel; true when it was one. */
+  /* Handle a key; returns whether it did. */
   function key(m, name) {
     const to = { ArrowRight: m.stage + 1, ArrowLeft: m.stage - 1, Home: 0, End: STAGES.length - 1 }[name];
     if (to !== undefined) go(m, to);

@@ -4,14 +4,14 @@
   const AF = root.ActFocus;
   const PATIENCE_MS = 60000;
 
-  /* `onError(text)`: told of every answer, '' where all went well. */
+  /* `onError(text)`: called for every answer; '' if there was no error. */
   function channel(onError) {
     const queue = [];
     let send = null;
     let number = 0;
     let busy = null;
 
-    /* `then(answer)` is called unless the server says that something is wrong. */
+    /* `then(answer)` is called unless the answer is an error. */
     function ask(request, then) {
       queue.push({ request, then });
       next();
@@ -36,9 +36,9 @@
     return { ask, answer, link: (request) => { send = request; next(); } };
   }
 
-  /* A function that calls the handler of a component's event with a request, and `answer` with what it says.
-     Gradio's own way there copies what all components hold, several times a call.
-     `one`: one at a time; of those asked for meanwhile only the last one is sent. */
+  /* A function that sends a request to the handler of a component's event and passes the response to `answer`.
+     Gradio's own dispatch copies the values of all components several times a call.
+     `one`: one request at a time; of those made meanwhile only the last is sent. */
   function handler(id, event, answer, one = false) {
     const { components, dependencies } = root.gradio_config;
     const target = components.find((component) => component.props.elem_id === id).id;
@@ -49,9 +49,9 @@
     async function call(request) {
       const body = JSON.stringify({ data: [JSON.stringify(request)], fn_index, session_hash: root.__gradio_session_hash__ });
       try {
-        const found = await root.fetch('gradio_api/run/predict', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
-        if (!found.ok) throw new Error(found.statusText);
-        return (await found.json()).data[0];
+        const response = await root.fetch('gradio_api/run/predict', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+        if (!response.ok) throw new Error(response.statusText);
+        return (await response.json()).data[0];
       } catch (error) {
         return JSON.stringify({ error: 'the studio did not answer; is it still running?', number: request.number });
       }

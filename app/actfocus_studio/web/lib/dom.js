@@ -19,14 +19,14 @@
     return node;
   }
 
-  /* A button with a label for people who do not see its sign. */
+  /* A button with an accessible label. */
   function button(cls, sign, label, onclick) {
     const node = el('button', cls, { type: 'button', title: label, onclick }, sign);
     node.setAttribute('aria-label', label);
     return node;
   }
 
-  /* A number for reading: `digits` after the point, a real minus, "unavailable" where there is none. */
+  /* Format a number with `digits` decimals and a minus sign; "unavailable" if it is not finite. */
   function number(value, digits = 3) {
     if (value === null || value === undefined || !Number.isFinite(value)) return 'unavailable';
     const text = value.toFixed(digits);
@@ -45,7 +45,7 @@
     return success ? 'success' : 'failure';
   }
 
-  /* At most one call a frame, the last one asked for. */
+  /* At most one call per animation frame. */
   function perFrame(fn) {
     let waiting = false;
     return () => {
@@ -55,7 +55,7 @@
     };
   }
 
-  /* White space made visible, for a lone token. */
+  /* Make the white space of a single token visible. */
   function visible(text) {
     return text.replace(/ /g, '·').replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/\r/g, '␍');
   }
@@ -76,15 +76,15 @@
     return svg;
   }
 
-  /* How far some work is, and a button to cancel it. It is written into what is there already: neither a click nor
-     the keyboard's focus is lost meanwhile. */
+  /* A progress bar with a button to cancel. Updates reuse the same elements, so neither a click nor the keyboard focus
+     is lost. */
   function progress(cancel) {
     const text = el('p', '');
     const bar = el('progress', 'af-progress');
     bar.setAttribute('aria-label', 'progress');
     const node = el('div', '', text, bar, el('button', 'af-link', { type: 'button', onclick: cancel }, 'Cancel'));
-    function show(told, done, total) {
-      if (text.textContent !== told) text.textContent = told;
+    function show(message, done, total) {
+      if (text.textContent !== message) text.textContent = message;
       bar.max = total || 1;
       if (total) bar.value = done;
       else bar.removeAttribute('value');
@@ -92,7 +92,7 @@
     return { node, show };
   }
 
-  /* Seconds for reading. */
+  /* Format a duration in seconds. */
   const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
 
   AF.dom = { duration, progress, el, button, number, percent, outcome, perFrame, visible, smooth, icon };

@@ -5,7 +5,7 @@
   const { el } = AF.dom;
   const FILE = 'studio/plotly.min.js';
 
-  /* `then` runs when plotly is there; its file is asked for once, by whoever needs it first. */
+  /* Run `then` once plotly is loaded; the first call loads it. */
   function ready(then) {
     if (root.Plotly) {
       then();
@@ -41,14 +41,14 @@
       hoverlabel: { bgcolor: t.surface, bordercolor: t.edge, font: { color: t.text, size: 12 } }, ...more };
   }
 
-  /* Draw into a node that is in sight; what is not in sight is drawn when it comes. */
+  /* Draw into a visible node; returns false if it is not visible. */
   function draw(node, traces, given) {
     if (!node.isConnected || !node.offsetWidth) return false;
     root.Plotly.react(node, traces, given, { displayModeBar: false, responsive: true });
     return true;
   }
 
-  /* Text as it is, where plotly reads some tags. */
+  /* Escape text for plotly, which interprets some tags. */
   const plain = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
 
   AF.plots = { ready, theme, layout, draw, plain };

@@ -15,8 +15,8 @@
                   group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python',
                   scheme_a: '', scheme_b: '', kept: '', other_run: '', other: '', controls: '', whatif: '', motion: '', stage: '',
                   lesson: '', lesson_step: '', classroom: '' };
-  /* What other pages than Trace keep here: read from the address at once, for they may be used before
-     the first trajectory has come. */
+  /* Parameters of pages other than Trace. They are read from the address at once, since those pages may be used
+     before the first trajectory has arrived. */
   const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage',
                'lesson', 'lesson_step', 'classroom'];
   for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
@@ -36,12 +36,12 @@
       + (s.scope !== 'batch' ? `, within each ${s.scope}` : '') + (s.adv ? ', × |A|' : '');
   }
 
-  /* Change some settings and tell everybody; the native controls follow where `tell` says so. */
-  function set(changes, tell) {
+  /* Change settings and notify all listeners. `sync`: set the native controls as well. */
+  function set(changes, sync) {
     const changed = ORDER.filter((name) => name in changes && changes[name] !== settings[name]);
-    if (!changed.length && !tell) return;
+    if (!changed.length && !sync) return;
     for (const name of changed) settings[name] = changes[name];
-    if (native && tell) native.all();
+    if (native && sync) native.all();
     else if (native && presetOf(settings) !== shownPreset) native.preset();
     shownPreset = presetOf(settings);
     for (const listener of listeners) listener(changed);
@@ -64,7 +64,7 @@
 
   const copy = () => Object.assign({}, settings);
 
-  /* The setting kept as B as the address writes it, and back; what is not one is none. */
+  /* Parse setting B from its form in the address; null where it is not valid. */
   function readKept(text) {
     const [alpha, beta, signal, scope, adv, ...more] = text.split(',');
     const good = !more.length && alpha !== '' && +alpha >= 0 && +alpha <= 1 && beta !== '' && +beta >= 0 && +beta <= 2
@@ -100,7 +100,7 @@
     return `${root.location.pathname}?${query}`;
   }
 
-  /* Write the view into the address bar, a moment after the last change, and tell who follows it. */
+  /* Write the view into the address bar shortly after the last change, and notify the listeners. */
   const viewListeners = [];
   function remember() {
     for (const listener of viewListeners) listener();
@@ -108,7 +108,7 @@
     timer = setTimeout(() => root.history.replaceState(root.history.state, '', address()), 150);
   }
 
-  /* Take a view that the server has checked; the native controls were set with it. */
+  /* Adopt a view that the server has validated; it has set the native controls as well. */
   function adopt(view) {
     for (const name of ORDER) settings[name] = view[name];
     for (const name of Object.keys(place)) if (name in view && !OWN.includes(name)) place[name] = view[name];
@@ -116,7 +116,7 @@
     for (const listener of listeners) listener(ORDER);
   }
 
-  /* A tab was chosen; its page hears of it when it is in sight. */
+  /* A tab was selected; its page is notified once it is visible. */
   const tabListeners = [];
   function tab(name) {
     place.tab = name;
@@ -124,7 +124,7 @@
     for (const listener of tabListeners) listener(name);
   }
 
-  /* A trajectory has been opened: the pages that look at its run or its batch hear of it. */
+  /* A trajectory was opened: pages that depend on its run or batch are notified. */
   const placeListeners = [];
   const placed = () => placeListeners.forEach((listener) => listener());
 

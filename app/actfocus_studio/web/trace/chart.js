@@ -1,4 +1,4 @@
-/* The per-token line under the text: plotly, loaded once the page has been painted. */
+/* The chart of weight and signal by token position, drawn by plotly, which is loaded after the first paint. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -12,7 +12,7 @@
     line.plot = el('div', 'af-plot');
     line.hotMark = el('div', 'af-mark-x');
     line.pinMark = el('div', 'af-mark-x pin');
-    line.note = el('p', 'af-quiet af-line-note', 'The line of weights is loading …');
+    line.note = el('p', 'af-quiet af-line-note', 'Loading the chart …');
     line.node = el('section', 'af-line', el('div', 'af-plot-box', line.plot, line.hotMark, line.pinMark), line.note);
     line.node.setAttribute('aria-label', 'Weight and signal by position');
     Object.assign(line, { onHover, onPin, onZoom });
@@ -23,13 +23,13 @@
     return line;
   }
 
-  /* Ask for plotly's file after the first paint; it is large and the text does not need it. */
+  /* Load plotly after the first paint: it is large, and the text does not need it. */
   function load(line) {
     if (line.asked) return;
     line.asked = true;
     const script = el('script', '', { src: 'studio/plotly.min.js', async: true });
     script.onload = () => { line.ready = true; line.note.hidden = true; update(line); };
-    script.onerror = () => { line.note.textContent = 'The line of weights could not be loaded.'; };
+    script.onerror = () => { line.note.textContent = 'The chart could not be loaded.'; };
     document.head.append(script);
   }
 
@@ -39,7 +39,7 @@
     update(line);
   }
 
-  /* Redraw soon where it is in sight, and else when it comes. */
+  /* Redraw soon if visible, else when it becomes visible. */
   function update(line) {
     line.stale = true;
     if (!line.ready || line.due || !line.seen) return;
@@ -61,7 +61,7 @@
     root.Plotly.react(line.plot, figure.data, layout(line), { displayModeBar: false, responsive: true, scrollZoom: false });
     line.drawn = performance.now();
     line.stale = false;
-    // The first one sets the plot up: it says nothing of the next.
+    // The first drawing sets the plot up; its time does not predict the next one's.
     if (line.listening) line.took = line.drawn - began;
     else listen(line);
     marks(line);
@@ -105,7 +105,7 @@
     });
   }
 
-  /* Where the pinned and the hovered token stand, as two thin lines over the plot. */
+  /* Mark the positions of the pinned and the hovered token as thin vertical lines. */
   function marks(line) {
     place(line, line.pinMark, line.pinned);
     place(line, line.hotMark, line.hot);

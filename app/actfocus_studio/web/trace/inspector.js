@@ -1,4 +1,4 @@
-/* The pinned token: everything that is known of it, and its term of the loss. */
+/* The pinned token: its numbers, and its term of the loss. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -6,20 +6,20 @@
   const { KIND } = AF.weights;
 
   const ROLE = {
-    system: 'Part of the task description.', user: 'Part of what the environment said.',
-    template: 'Part of the chat template, never sampled.', reasoning: 'The policy, thinking.', action: 'The policy, acting.',
-    format: 'The policy: a tag, or the space between.', malformed: 'The policy, outside the format: not an action.',
+    system: 'Task description.', user: 'Observation from the environment.',
+    template: 'Chat template, not sampled.', reasoning: 'Sampled by the policy: reasoning.', action: 'Sampled by the policy: an action.',
+    format: 'Sampled by the policy: a tag or white space.', malformed: 'Sampled by the policy outside the answer format: not an action.',
   };
 
   function create() {
     const node = el('aside', 'af-inspector');
-    node.setAttribute('aria-label', 'The pinned token');
+    node.setAttribute('aria-label', 'Pinned token');
     return { node };
   }
 
   function empty(inspector) {
     inspector.node.replaceChildren(el('div', 'af-hint', el('b', '', 'No token pinned'),
-      el('p', '', 'Click a token, or press ] for the next heavy one.')));
+      el('p', '', 'Click a token, or press ] for the next high-weight token.')));
   }
 
   function show(inspector, model, i) {
@@ -34,11 +34,11 @@
         el('span', `af-kind k${model.shown[i]}`, name)),
       el('p', 'af-quiet', ROLE[name]),
       list(facts),
-      !written && el('p', 'af-hint', 'The policy read this token and did not write it: it is not in the loss and has no weight.'),
+      !written && el('p', 'af-hint', 'The policy read this token and did not sample it: it is not in the loss and has no weight.'),
       written && section('Weight', list(weightFacts(model, i))),
-      written && section('Probability', list(probabilityFacts(model, i))),
-      written && section('The reference’s next tokens', alternatives(model, i)),
-      written && section('Its term of the loss', equation(model, i)),
+      written && section('Probability (nats)', list(probabilityFacts(model, i))),
+      written && section('Top next tokens of the reference', alternatives(model, i)),
+      written && section('Loss term', equation(model, i)),
     ].filter(Boolean));
   }
 
@@ -58,22 +58,22 @@
     const w = model.weights[i];
     const share = settings.adv ? w * Math.abs(model.advantage) / model.mass.total : w / model.mass.total;
     return [
-      [AF.store.signalTitle(settings.signal), number(value), 'the signal that beta boosts actions by'],
-      ['z', number(z, 2), 'the signal, against the mean and spread of action tokens'],
+      [AF.store.signalTitle(settings.signal), number(value), 'the signal that raises the weight of an action token'],
+      ['z', number(z, 2), 'the signal, standardised over action tokens: (signal − μ) / σ'],
       ['weight w', number(w)],
-      ['share of batch', Number.isFinite(share) ? `${(share * 100).toPrecision(3)} %` : 'unavailable',
-        'of the gradient mass of the whole batch'],
-      ['advantage A', number(model.advantage), 'how much better than its group the trajectory did'],
+      ['gradient share', Number.isFinite(share) ? `${(share * 100).toPrecision(3)} %` : 'unavailable',
+        'of the total weight of the batch'],
+      ['advantage A', number(model.advantage), 'the trajectory’s return, standardised over its group'],
     ];
   }
 
   function probabilityFacts(model, i) {
-    const [own, ref] = [model.logprob[i], model.refLogprob[i]];
+    const [policy, reference] = [model.logprob[i], model.refLogprob[i]];
     return [
-      ['log-prob, policy', number(own)], ['log-prob, reference', number(ref)],
+      ['log-prob, policy', number(policy)], ['log-prob, reference', number(reference)],
       ['entropy, policy', number(model.policyEntropy[i])], ['entropy, reference', number(model.signal.entropy[i])],
       ['energy, reference', number(model.signal.energy[i])],
-      ['ratio ρ', '1.000', 'new over old probability: 1 on the policy that rolled out, before an update'],
+      ['ratio ρ', '1.000', 'probability under the updated policy over that under the sampling policy: 1 before an update'],
     ];
   }
 
@@ -93,7 +93,7 @@
     }));
   }
 
-  /* -(w / sum w) min(rho A, clip(rho) A), with the numbers in it; rho is 1 on the rollout policy. */
+  /* -(w / sum w) min(rho A, clip(rho) A), with its numbers; rho is 1 under the policy that sampled. */
   function equation(model, i) {
     const w = model.weights[i];
     const total = model.plainMass.total;
@@ -106,8 +106,8 @@
         ? `= − (${number(w)} / ${total.toFixed(1)}) · min(${number(A)}, ${number(A)})` : 'unavailable'));
     if (known) box.append(el('div', 'af-result', `= ${term === 0 ? '0' : term.toExponential(2).replace(/-/g, '−').replace('e+0', '')}`));
     box.append(el('p', 'af-quiet', A === 0
-      ? 'A is 0: every rollout of this group had the same return, so nothing is learned from it.'
-      : 'ρ is 1 on the policy that rolled out, so clipping does nothing yet. Σw runs over the batch.'));
+      ? 'A = 0: all rollouts of this group have the same return, so there is no gradient.'
+      : 'ρ = 1 under the policy that sampled the rollout, so clipping is inactive. Σw is over the batch.'));
     return box;
   }
 

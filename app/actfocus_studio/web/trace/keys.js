@@ -1,10 +1,10 @@
-/* The keyboard. Off while typing, and in controls that use the same keys themselves. */
+/* Keyboard shortcuts. Disabled while typing and in controls that use the same keys. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
   const BUSY = 'input:not([type=checkbox]), textarea, select, dialog, [contenteditable], [role=slider], [role=listbox], [role=combobox], [role=tab], [role=radiogroup]';
 
-  /* `actions`: key -> function; a token in focus keeps the arrows for itself. Once a page. */
+  /* `actions`: key -> function. A focused token handles the arrow keys itself. Installed once per page. */
   function install(actions) {
     if (root.__actfocusKeys) return;
     root.__actfocusKeys = true;

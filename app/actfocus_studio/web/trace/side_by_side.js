@@ -24,9 +24,9 @@
   }
 
   /* `counterpart(from, to, i)`: the token of another pane that belongs to token i, or null.
-     `tell(pane, i)`: says what is known of a token; `gone()`: a token was gone to, by key or click. */
-  function link(panes, counterpart, tell, gone = () => {}) {
-    const group = { panes, lead: panes[0], counterpart, tell, gone };
+     `onToken(pane, i)`: token i is under the pointer; `onMove()`: token i was moved to, by key or click. */
+  function link(panes, counterpart, onToken, onMove = () => {}) {
+    const group = { panes, lead: panes[0], counterpart, onToken, onMove };
     for (const p of panes) {
       p.view = tokens.build(p.box, p.model, (i) => walk(group, p, i), (i) => hover(group, p, i));
       for (const event of ['pointerenter', 'pointerdown', 'focusin', 'wheel', 'touchstart']) {
@@ -36,7 +36,7 @@
       p.box.addEventListener('keydown', (event) => keydown(group, p, event));
       p.box.addEventListener('toggle', (event) => unfold(group, event.target), true);
     }
-    // Cards that come to sight get their true height, so it looks again.
+    // Cards get their true height once visible, so align again.
     group.follow = perFrame(() => {
       let tries = 2;
       (function settle() {
@@ -58,10 +58,10 @@
 
   function hover(group, p, i) {
     for (const other of group.panes) tokens.hot(other.view, i === null ? null : group.counterpart(p, other, i));
-    if (i !== null) group.tell(p, i);
+    if (i !== null) group.onToken(p, i);
   }
 
-  /* Go to a token, by key or click: the focus moves, and it is spoken. */
+  /* Move to a token, by key or click: the focus moves, and screen readers announce it. */
   function walk(group, p, i) {
     if (i < 0 || i >= p.model.n) return;
     tokens.rove(p.view, i);
@@ -69,7 +69,7 @@
     p.view.spans[i].focus({ preventScroll: true });
     tokens.reveal(p.view, p.view.spans[i], 'near');
     hover(group, p, i);
-    group.gone();
+    group.onMove();
   }
 
   function keydown(group, p, event) {
@@ -80,7 +80,7 @@
     walk(group, p, p.view.rover + step);
   }
 
-  /* What stands before the first turn is folded in all panes or in none. */
+  /* The system prompt is folded in all panes or in none. */
   function unfold(group, details) {
     for (const p of group.panes) {
       const own = p.box.querySelector('.af-prologue');
@@ -100,25 +100,25 @@
     box.scrollTop += there.top + (share < 0 ? top - at.top : share * there.height) - box.getBoundingClientRect().top;
   }
 
-  /* Show a token of a pane from the start. */
+  /* Bring a token of a pane into view. */
   function reveal(group, p, i) {
     tokens.reveal(p.view, p.view.spans[i], 'near');
     hover(group, p, i);
   }
 
-  /* A token as the line under the legend begins with it. */
+  /* The beginning of the readout of a token. */
   function name(p, i) {
     const m = p.model;
     return [el('b', 'af-readout-token', visible(m.text[i]) || '∅'),
       ` ${tokens.NAMES[m.shown[i]]}, position ${i}${m.turn[i] < 0 ? '' : `, turn ${m.turn[i] + 1}`}: `];
   }
 
-  /* The worlds a trajectory went through, small, in a row. */
+  /* The states of a trajectory as a row of small pictures. */
   function worlds(data) {
     const drawn = data.turns.filter((turn) => turn.picture);
     if (!drawn.length) return null;
-    return el('div', 'af-worlds', ...drawn.map((turn, k) => el('figure', '', AF.rail.image(turn.picture, ''),
-      el('figcaption', '', turn.end ? AF.rail.outcome(data) : turn.actions.join(' → ') || `turn ${k + 1}: no action`))));
+    return el('div', 'af-worlds', ...drawn.map((turn, k) => el('figure', '', AF.timeline.image(turn.picture, ''),
+      el('figcaption', '', turn.end ? AF.timeline.outcome(data) : turn.actions.join(' → ') || `turn ${k + 1}: no action`))));
   }
 
   AF.panes = { create, link, sameTurn, reveal, name, worlds };

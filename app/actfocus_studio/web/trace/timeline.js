@@ -1,4 +1,4 @@
-/* The turns: the environment as a picture, the list of turns, and the player. */
+/* The timeline of turns: a picture of the environment, the list of turns, and the player. */
 (function (root) {
   'use strict';
   const AF = root.ActFocus;
@@ -6,46 +6,46 @@
   const PLAY_MS = 1300;
   const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', play: 'M8 5l11 7-11 7z', pause: 'M8 5v14M16 5v14' };
 
-  /* `onTurn(k)`: a person chose a turn; `onPlay(k)`: wants to play on from it. */
+  /* `onTurn(k)`: turn k was selected; `onPlay(k)`: the person wants to play on from it. */
   function create(onTurn, onPlay) {
-    const rail = { turn: 0, turns: [], timer: 0 };
-    rail.picture = el('div', 'af-picture');
-    rail.caption = el('p', 'af-caption');
-    rail.play = button('af-tool', icon(ICONS.play), 'Play (Space)', () => toggle(rail));
-    rail.scrub = el('input', 'af-scrub', { type: 'range', min: 0, step: 1, oninput: () => onTurn(+rail.scrub.value) });
-    rail.scrub.setAttribute('aria-label', 'Turn');
-    rail.list = el('ol', 'af-turns');
-    rail.onTurn = onTurn;
+    const timeline = { turn: 0, turns: [], timer: 0 };
+    timeline.picture = el('div', 'af-picture');
+    timeline.caption = el('p', 'af-caption');
+    timeline.play = button('af-tool', icon(ICONS.play), 'Play (Space)', () => toggle(timeline));
+    timeline.scrub = el('input', 'af-scrub', { type: 'range', min: 0, step: 1, oninput: () => onTurn(+timeline.scrub.value) });
+    timeline.scrub.setAttribute('aria-label', 'Turn');
+    timeline.list = el('ol', 'af-turns');
+    timeline.onTurn = onTurn;
     const player = el('div', 'af-player', { role: 'toolbar' },
-      button('af-tool af-back', icon(ICONS.back), 'Previous turn (←)', () => onTurn(rail.turn - 1)), rail.play,
-      button('af-tool af-on', icon(ICONS.on), 'Next turn (→)', () => onTurn(rail.turn + 1)), rail.scrub);
+      button('af-tool af-back', icon(ICONS.back), 'Previous turn (←)', () => onTurn(timeline.turn - 1)), timeline.play,
+      button('af-tool af-on', icon(ICONS.on), 'Next turn (→)', () => onTurn(timeline.turn + 1)), timeline.scrub);
     player.setAttribute('aria-label', 'Turns');
-    rail.takeover = el('button', 'af-button af-takeover', { type: 'button', title: 'Answer yourself from this turn on (P)', onclick: () => onPlay(rail.turn) }, 'Play from here');
-    rail.takeover.setAttribute('aria-pressed', 'false');
-    rail.whatif = AF.whatif.opener('branch', 'What if …', 'Branch or edit this trajectory, replay its update (W)');
-    rail.node = el('aside', 'af-rail', el('div', 'af-stage', rail.picture, rail.caption, player, rail.takeover, rail.whatif), rail.list);
-    rail.node.setAttribute('aria-label', 'Turns of the trajectory');
-    return rail;
+    timeline.takeover = el('button', 'af-button af-takeover', { type: 'button', title: 'Play on yourself from this turn (P)', onclick: () => onPlay(timeline.turn) }, 'Play from here');
+    timeline.takeover.setAttribute('aria-pressed', 'false');
+    timeline.whatif = AF.whatif.opener('branch', 'What if …', 'Branch or edit this trajectory, or replay its update (W)');
+    timeline.node = el('aside', 'af-rail', el('div', 'af-stage', timeline.picture, timeline.caption, player, timeline.takeover, timeline.whatif), timeline.list);
+    timeline.node.setAttribute('aria-label', 'Turns of the trajectory');
+    return timeline;
   }
 
-  function fill(rail, model) {
-    stop(rail);
-    rail.turns = model.turns;
-    rail.model = model;
-    rail.scrub.max = model.turns.length - 1;
-    rail.rows = model.turns.map((turn, k) => row(rail, turn, k));
-    rail.list.replaceChildren(...rail.rows.map((node) => el('li', '', node)));
+  function fill(timeline, model) {
+    stop(timeline);
+    timeline.turns = model.turns;
+    timeline.model = model;
+    timeline.scrub.max = model.turns.length - 1;
+    timeline.rows = model.turns.map((turn, k) => row(timeline, turn, k));
+    timeline.list.replaceChildren(...timeline.rows.map((node) => el('li', '', node)));
   }
 
-  function row(rail, turn, k) {
-    const node = el('button', 'af-row', { type: 'button', onclick: () => rail.onTurn(k) }, image(turn.picture, ''));
+  function row(timeline, turn, k) {
+    const node = el('button', 'af-row', { type: 'button', onclick: () => timeline.onTurn(k) }, image(turn.picture, ''));
     const text = el('span', 'af-row-text', el('b', '', turn.end ? 'End' : `Turn ${k + 1}`));
-    if (turn.end) text.append(el('span', 'af-row-what', outcome(rail.model.trajectory)));
+    if (turn.end) text.append(el('span', 'af-row-what', outcome(timeline.model.trajectory)));
     else text.append(el('span', 'af-row-what', turn.actions.join(' → ') || 'no action'));
     node.append(text);
     if (!turn.end) {
       const total = turn.reward + turn.penalty;
-      const notes = el('span', 'af-row-end', AF.verdict.sign(turn.oracle));
+      const notes = el('span', 'af-row-end', AF.label.sign(turn.oracle));
       if (!turn.valid) {
         notes.append(el('span', 'af-flag', { title: turn.malformed ? 'malformed answer' : 'illegal action' }, turn.malformed ? 'M' : 'I'));
       }
@@ -58,56 +58,56 @@
   function outcome(t) {
     if (t.success) return 'goal reached';
     if (t.success === null && t.terminated) return 'success unknown';
-    return t.terminated ? 'failed' : t.truncated ? 'out of turns' : 'stopped';
+    return t.terminated ? 'failed' : t.truncated ? 'turn limit reached' : 'stopped';
   }
 
-  /* Pictures are images from a data address: nothing inside one can run. */
+  /* Pictures are images with a data URL, so nothing inside one can run. */
   function image(svg, label) {
-    if (!svg) return el('span', 'af-no-picture', { title: 'no picture of this environment' }, label ? 'picture unavailable' : '–');
+    if (!svg) return el('span', 'af-no-picture', { title: 'this environment has no picture' }, label ? 'picture unavailable' : '–');
     return el('img', '', { src: `data:image/svg+xml,${encodeURIComponent(svg)}`, alt: label });
   }
 
-  function select(rail, k) {
-    rail.turn = k;
-    const turn = rail.turns[k];
-    const label = turn.end ? 'The end' : `Turn ${k + 1} of ${rail.turns.length - 1}`;
+  function select(timeline, k) {
+    timeline.turn = k;
+    const turn = timeline.turns[k];
+    const label = turn.end ? 'The end' : `Turn ${k + 1} of ${timeline.turns.length - 1}`;
     const what = `${label}: the environment ${turn.end ? 'at the end' : 'before the answer'}`;
-    rail.picture.replaceChildren(turn.page ? AF.play.page(turn.page, null, null) : image(turn.picture, what));
-    rail.picture.classList.toggle('page', Boolean(turn.page));
-    rail.caption.replaceChildren(el('b', '', label), ' ',
-      turn.end ? outcome(rail.model.trajectory) : turn.actions.length ? `then ${turn.actions.join(', ')}` : 'then no action');
-    if (turn.oracle) rail.caption.append(el('span', 'af-known', AF.verdict.state(turn.oracle.value, turn.oracle.facts, rail.model.trajectory.env)));
-    rail.takeover.disabled = Boolean(turn.end) || !turn.picture;
-    rail.scrub.value = k;
-    rail.scrub.setAttribute('aria-valuetext', label);
-    rail.rows.forEach((node, i) => {
+    timeline.picture.replaceChildren(turn.page ? AF.play.page(turn.page, null, null) : image(turn.picture, what));
+    timeline.picture.classList.toggle('page', Boolean(turn.page));
+    timeline.caption.replaceChildren(el('b', '', label), ' ',
+      turn.end ? outcome(timeline.model.trajectory) : turn.actions.length ? `then ${turn.actions.join(', ')}` : 'then no action');
+    if (turn.oracle) timeline.caption.append(el('span', 'af-known', AF.label.state(turn.oracle.value, turn.oracle.facts, timeline.model.trajectory.env)));
+    timeline.takeover.disabled = Boolean(turn.end) || !turn.picture;
+    timeline.scrub.value = k;
+    timeline.scrub.setAttribute('aria-valuetext', label);
+    timeline.rows.forEach((node, i) => {
       node.classList.toggle('on', i === k);
       if (i === k) node.setAttribute('aria-current', 'step');
       else node.removeAttribute('aria-current');
     });
-    if (k === rail.turns.length - 1) stop(rail);
+    if (k === timeline.turns.length - 1) stop(timeline);
   }
 
-  function toggle(rail) {
-    if (rail.timer) return stop(rail);
-    const last = rail.turns.length - 1;
-    if (rail.turn >= last) rail.onTurn(0);
-    rail.timer = root.setInterval(() => rail.onTurn(rail.turn + 1), PLAY_MS);
-    face(rail, 'pause', 'Pause (Space)');
+  function toggle(timeline) {
+    if (timeline.timer) return stop(timeline);
+    const last = timeline.turns.length - 1;
+    if (timeline.turn >= last) timeline.onTurn(0);
+    timeline.timer = root.setInterval(() => timeline.onTurn(timeline.turn + 1), PLAY_MS);
+    face(timeline, 'pause', 'Pause (Space)');
     return undefined;
   }
 
-  function stop(rail) {
-    root.clearInterval(rail.timer);
-    rail.timer = 0;
-    face(rail, 'play', 'Play (Space)');
+  function stop(timeline) {
+    root.clearInterval(timeline.timer);
+    timeline.timer = 0;
+    face(timeline, 'play', 'Play (Space)');
   }
 
-  function face(rail, name, label) {
-    rail.play.replaceChildren(icon(ICONS[name]));
-    rail.play.title = label;
-    rail.play.setAttribute('aria-label', label);
+  function face(timeline, name, label) {
+    timeline.play.replaceChildren(icon(ICONS[name]));
+    timeline.play.title = label;
+    timeline.play.setAttribute('aria-label', label);
   }
 
-  AF.rail = { create, fill, select, toggle, stop, outcome, image };
+  AF.timeline = { create, fill, select, toggle, stop, outcome, image };
 })(self);

@@ -22,11 +22,11 @@
   const KIND_RGB = ['127,127,127', '86,180,233', '', '230,159,0', '0,114,178', '204,121,167', '213,94,0'];
   const KIND_FILL = KIND_RGB.map((rgb) => (rgb ? `rgba(${rgb},0.42)` : ''));
 
-  /* The kinds as they are shown: format in a turn without an answer is malformed. */
+  /* Kinds as shown: format tokens of a turn without a valid answer are malformed. */
   const shownKinds = (kinds, turn, turns) => kinds.map((kind, i) =>
     (kind === KIND.FORMAT && turn[i] >= 0 && turns[turn[i]] && turns[turn[i]].malformed ? MALFORMED : kind));
 
-  /* The legend of the kinds that are seen: as their tokens, with underline and letter. */
+  /* Legend of the kinds that occur, with underline and letter as on the tokens. */
   function kindKeys(shown) {
     const seen = new Set(shown);
     return el('span', 'af-keys-row', ...[3, 4, 5, 6, 1, 0, 2].filter((k) => seen.has(k)).map((k) => {
@@ -36,7 +36,7 @@
     }));
   }
 
-  /* Build the cards of a trajectory into `box`. Returns what the other functions take. */
+  /* Build the cards of a trajectory into `box`; returns the view that the other functions take. */
   function build(box, model, onPin, onHover) {
     const view = { box, model, spans: new Array(model.n), last: new Int32Array(model.n).fill(-1), cards: [], pinned: null, hot: null, seen: new Set() };
     view.rest = afterFrame(view);
@@ -68,7 +68,7 @@
     const body = blocks(view, start, end);
     if (k < 0) {
       return el('details', 'af-turn af-prologue',
-        el('summary', '', 'System prompt', el('span', 'af-quiet', ` ${end - start} tokens, the task as the policy reads it`)), ...body);
+        el('summary', '', 'System prompt', el('span', 'af-quiet', ` ${end - start} tokens`)), ...body);
     }
     const turn = view.model.turns[k];
     const node = el('section', 'af-turn', heading(k, turn), ...body);
@@ -82,10 +82,10 @@
   function heading(k, turn) {
     const head = el('header', 'af-turn-head', el('b', '', `Turn ${k + 1}`));
     if (!turn) return head;
-    head.append(turn.actions.length ? el('span', '', ...AF.verdict.actions(turn.actions, turn.oracle)) : el('span', 'af-quiet', 'no action'));
+    head.append(turn.actions.length ? el('span', '', ...AF.label.actions(turn.actions, turn.oracle)) : el('span', 'af-quiet', 'no action'));
     if (turn.malformed) head.append(el('span', 'af-flag', 'malformed answer'));
     else if (!turn.valid) head.append(el('span', 'af-flag', 'illegal action'));
-    head.append(...AF.verdict.rest(turn.oracle), el('span', 'af-gain', gain(turn)));
+    head.append(...AF.label.rest(turn.oracle), el('span', 'af-gain', gain(turn)));
     return head;
   }
 
@@ -95,7 +95,7 @@
     return `reward ${signed(+turn.reward.toFixed(3))}` + (turn.penalty ? `, penalty ${signed(+turn.penalty.toFixed(3))}` : '');
   }
 
-  /* What the environment said and what the policy wrote, each in a block of its own. */
+  /* Observations and sampled text, each in a block of its own. */
   function blocks(view, start, end) {
     const out = [];
     for (let i = start; i < end;) {
@@ -186,7 +186,7 @@
     return index * 256 + Math.round(Math.min(Math.max(share, 0), 1) * (LEVELS - 1));
   }
 
-  /* Forget what was painted: the next paint touches every token. */
+  /* Invalidate the colours: the next paint touches every token. */
   function forget(view) { view.last.fill(-1); }
 
   /* Exactly one token can be reached by Tab. */
