@@ -33,7 +33,7 @@ LESSON = """\
         - text: less
       reveal: "So: {reasoning_share}"
 """
-OURS = [LESSON.encode(), (lessons.OURS / "7-train.yaml").read_bytes()]
+OURS = [LESSON.encode(), (lessons.BUILT_IN / "7-train.yaml").read_bytes()]
 VALUES = [yaml.safe_load(text) for text in OURS]
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
@@ -51,11 +51,11 @@ def check(data: bytes) -> None:
     """Lessons that the page can show, or a line that names the file, mostly with the line."""
     file = folder() / "lesson.yaml"
     file.write_bytes(data)
-    ours, lessons.OURS = lessons.OURS, folder() / "none"
+    ours, lessons.BUILT_IN = lessons.BUILT_IN, folder() / "none"
     try:
         found = answered(lambda: lessons.load_lessons([file]))
     finally:
-        lessons.OURS = ours
+        lessons.BUILT_IN = ours
     for name, lesson in (found or {}).items():
         assert re.fullmatch(r"[a-z0-9-]{1,60}", name) and lesson.steps
         json.dumps(lesson.summary(), allow_nan=False)

@@ -3,7 +3,7 @@
   'use strict';
   const AF = root.ActFocus;
   const { el, button, icon, number, perFrame } = AF.dom;
-  const { KIND, tokenWeights, sigmoid } = AF.weights;
+  const { KIND, tokenWeights } = AF.weights;
   const { store, tokens, timeline, inspector, gradientShare, line, table } = AF;
 
   const COLOURS = [['weight', 'Weight'], ['kind', 'Kind'], ['energy', 'Energy'], ['entropy', 'Entropy'], ['nll', 'Surprise'], ['credit', 'Credit']];
@@ -13,9 +13,8 @@
     entropy: 'entropy of the reference’s next-token distribution, in nats', nll: '−log-probability under the policy, in nats: high for an unlikely token',
     credit: 'weight × advantage: blue tokens become more likely, brown ones less likely',
   };
-  const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures'], ['malformed', 'malformed or illegal']];
-  const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', table: 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14' };
-  const WIDEST = 1.5; // the weight scale's least maximum, so that it is the same under all presets
+  const TABLE_ICON = 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14';
+  const { WIDEST } = AF.traceModel;
 
   const page = { model: null, text: null, matches: [], match: -1, legendOf: '' };
 
@@ -71,7 +70,7 @@
     page.search = el('input', 'af-search', { type: 'search', placeholder: 'Search  /', oninput: () => find(0), onkeydown: searchKey });
     page.search.setAttribute('aria-label', 'Search in the text');
     page.count = el('span', 'af-quiet af-count');
-    page.tabular = button('af-tool', icon(ICONS.table), 'Token table (T)', toggleTable);
+    page.tabular = button('af-tool', icon(TABLE_ICON), 'Token table (T)', toggleTable);
     page.tabular.setAttribute('aria-pressed', 'false');
     page.bar = el('div', 'af-tools', page.colours, el('div', 'af-find', page.count, page.search, page.tabular), page.legend);
     return page.bar;
@@ -107,13 +106,13 @@
     Object.assign(store.place, { run: data.run.name, reference: data.run.reference || '', step: data.place.step,
       trajectory: data.place.id, filter: data.filter });
     if (fresh) Object.assign(store.place, { turn: 0, token: null });
-    page.model = model(data);
+    page.model = AF.traceModel(data);
     page.legendOf = '';
     page.empty.hidden = true;
     page.body.hidden = false;
     page.matches = [];
     page.count.textContent = page.search.value = '';
-    pick(data);
+    page.picker.replaceChildren(...AF.picker(data, go));
     page.text = tokens.build(page.box, page.model, pin, hover);
     timeline.fill(page.timeline, page.model);
     gradientShare.fill(page.share, page.model);
@@ -129,51 +128,9 @@
     root.requestAnimationFrame(() => root.setTimeout(() => { page.painted = performance.now(); line.load(page.line); }, 0));
   }
 
-  /* The payload's columns, and what does not depend on the settings. */
-  function model(data) {
-    const t = data.tokens;
-    const m = {
-      data, n: t.text.length, text: t.text, ids: t.id, kinds: t.kind, turn: t.turn, logprob: t.logprob,
-      refLogprob: t.ref_logprob, policyEntropy: t.policy_entropy, alternatives: data.alternatives, turns: data.turns,
-      trajectory: data.trajectory, batch: data.batch, advantage: data.batch.advantage, advantageMax: data.batch.advantage_max,
-      signal: { energy: t.energy, entropy: t.entropy, nll: t.nll, shift: t.shift }, ranges: data.batch.ranges,
-      weights: new Float64Array(0), weightTop: WIDEST,
-    };
-    m.shown = tokens.shownKinds(t.kind, t.turn, data.turns);
-    m.turnSpans = [];
-    for (let i = 0; i < m.n; i++) {
-      const last = m.turnSpans[m.turnSpans.length - 1];
-      if (m.turn[i] < 0) continue;
-      if (last && last.k === m.turn[i]) last.end = i + 1;
-      else m.turnSpans.push({ k: m.turn[i], start: i, end: i + 1 });
-    }
-    const A = Math.abs(m.advantage);
-    const counts = (kind) => { const n = t.kind.filter((k) => k === kind).length; return { n, a1: n * A, a2: n * A * A }; };
-    m.ownKinds = { reasoning: counts(KIND.REASONING), action: counts(KIND.ACTION), format: counts(KIND.FORMAT) };
-    m.statsOf = (s) => { const scopes = m.batch.signals[s.signal]; return scopes ? scopes[s.scope] : null; };
-    m.sumsOf = (s) => { const stats = m.statsOf(s); return stats && stats.sums; };
-    m.ownSumsOf = (s) => ownSums(m, s, A);
-    return m;
-  }
-
-  /* The sums over this trajectory, in the same form as the batch's. */
-  function ownSums(m, s, A) {
-    const stats = m.statsOf(s);
-    if (!stats) return null;
-    let s1 = 0;
-    let s2 = 0;
-    for (let i = 0; i < m.n; i++) {
-      if (m.kinds[i] !== KIND.ACTION) continue;
-      const value = sigmoid((m.signal[s.signal][i] - stats.mu) / stats.sigma);
-      s1 += value;
-      s2 += value * value;
-    }
-    return { s1, s2, a1: A * s1, b1: A * A * s1, b2: A * A * s2 };
-  }
-
+  /* Weights and colours at once; sentence, bars and inspector in the next frame; the chart after it. */
   // --- settings changed ------------------------------------------------------------------------
 
-  /* Weights and colours at once; sentence, bars and inspector in the next frame; the chart after it. */
   function refresh() {
     const m = page.model;
     if (!m) return;
@@ -216,21 +173,7 @@
     const of = `${mode} ${m.weightTop}`;
     if (page.legendOf === of) return;
     page.legendOf = of;
-    page.legend.replaceChildren(...ramp(m, mode), tokens.kindKeys(m.shown));
-  }
-
-  function ramp(m, mode) {
-    const strip = (low, high, cls) => [el('span', 'af-ramp', el('span', 'af-ramp-end', low), el('span', `af-ramp-bar ${cls}`), el('span', 'af-ramp-end', high))];
-    if (mode === 'kind') return [];
-    if (mode === 'weight') return strip('0', `${m.weightTop.toFixed(2).replace(/0$/, '')}`, 'weight');
-    if (mode === 'credit') {
-      if (!m.advantage) return [el('span', 'af-badge', 'advantage 0: this trajectory contributes no gradient')];
-      const top = m.weightTop * m.advantageMax;
-      return strip(number(-top, 1), `+${number(top, 1)}`, 'credit');
-    }
-    const range = m.ranges[mode];
-    return range ? strip(number(range[0], 1), number(range[1], 1), 'signal')
-      : [el('span', 'af-badge', `${store.signalTitle(mode)} unavailable`), el('code', 'af-quiet', m.data.run.score)];
+    page.legend.replaceChildren(...AF.ramp(m, mode), tokens.kindKeys(m.shown));
   }
 
   // --- turns and tokens ----------------------------------------------------------------------
@@ -388,69 +331,6 @@
     if (!trajectory && !('filter' in changes) && !('step' in changes)) return;
     const { run, reference, filter } = store.place;
     AF.go({ run, reference, filter, trajectory: trajectory || '', ...changes });
-  }
-
-  function pick(data) {
-    const { place, filter } = data;
-    const stepper = (name, back, on, text, keys) => el('span', 'af-stepper',
-      disabled(button('af-tool', icon(ICONS.back), `Previous ${name}${keys[0]}`, () => go(back)), !back),
-      el('span', 'af-stepper-text', text),
-      disabled(button('af-tool', icon(ICONS.on), `Next ${name}${keys[1]}`, () => go(on)), !on));
-    const where = place.position === null ? `not among ${place.counts[filter]}` : `${place.position + 1} of ${place.counts[filter]}`;
-    const chips = place.members.map(chip);
-    page.picker.replaceChildren(...[
-      stepper('trajectory', place.previous, place.next, el('span', '', el('b', '', 'Trajectory'), ` ${where}`), [' (K)', ' (J)']),
-      filterSelect(place, filter),
-      place.steps.length > 1 && stepSelect(place),
-      stepper('group', place.group_previous, place.group_next, el('span', '', el('b', '', 'Group'), ` ${place.group_position + 1} of ${place.group_count}`), ['', '']),
-      el('span', 'af-chips', { role: 'group' }, ...chips),
-      data.run.references.length > 1 && referenceSelect(data.run), gotoForm(place),
-    ].filter(Boolean));
-  }
-
-  const disabled = (node, off) => Object.assign(node, { disabled: off });
-
-  function chip(member) {
-    const on = member.id === store.place.trajectory;
-    const mark = member.success ? '✓' : member.malformed ? 'M' : member.success === null ? '?' : '·';
-    const what = `${AF.dom.outcome(member.success)}${member.malformed ? ', malformed or illegal' : ''}`;
-    const node = el('button', `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`, { type: 'button',
-      title: `${member.id}: return ${number(member.return, 2)}, ${what}`, onclick: () => go(member.id) },
-    el('span', 'af-chip-mark', mark), member.return === null ? '–' : number(member.return, Number.isInteger(member.return) ? 0 : 1));
-    node.setAttribute('aria-label', `Rollout ${member.rollout}, return ${number(member.return, 2)}, ${what}`);
-    if (on) node.setAttribute('aria-current', 'true');
-    return node;
-  }
-
-  function filterSelect(place, filter) {
-    const select = el('select', '', { onchange: () => go('', { filter: select.value }) },
-      ...FILTERS.map(([name, title]) => el('option', '', { value: name, disabled: !place.counts[name] }, `${title} (${place.counts[name]})`)));
-    select.value = filter;
-    select.setAttribute('aria-label', 'Show');
-    return select;
-  }
-
-  function stepSelect(place) {
-    const select = el('select', '', { onchange: () => go('', { step: +select.value }) },
-      ...place.steps.map((step) => el('option', '', { value: step }, `step ${step}`)));
-    select.value = place.step;
-    select.setAttribute('aria-label', 'Training step');
-    return select;
-  }
-
-  function referenceSelect(run) {
-    const select = el('select', '', { onchange: () => go(store.place.trajectory, { reference: select.value }) },
-      ...run.references.map((name) => el('option', '', { value: name }, `reference ${name}`)));
-    select.value = run.reference;
-    select.setAttribute('aria-label', 'Reference model');
-    return select;
-  }
-
-  function gotoForm(place) {
-    const input = el('input', 'af-goto', { type: 'text', value: place.id, spellcheck: false, autocomplete: 'off', maxLength: 200 });
-    input.setAttribute('aria-label', 'Go to a trajectory by its id');
-    return el('form', 'af-goto-form', { onsubmit: (event) => { event.preventDefault(); input.blur(); go(input.value.trim()); } },
-      el('label', '', el('span', 'af-quiet', 'id '), input));
   }
 
   /* One line above the page: an error, or what was not found and what is shown instead. */
