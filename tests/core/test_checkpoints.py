@@ -161,8 +161,8 @@ DAMAGES = {
     "state.json: it is not that of step 2": lambda path: (path / "state.json").write_text(
         json.dumps({**STATE, "step": 1})
     ),
-    "state.json: 'elapsed' is no number": lambda path: (path / "state.json").write_text('{"step": 2}'),
-    "state.json: 'slowest' is no number": lambda path: (path / "state.json").write_text(
+    "state.json: 'elapsed' is not a number": lambda path: (path / "state.json").write_text('{"step": 2}'),
+    "state.json: 'slowest' is not a number": lambda path: (path / "state.json").write_text(
         json.dumps({**STATE, "slowest": float("nan"), "step": 2})
     ),
     "state.json: it is not a regular file": lambda path: (
@@ -279,7 +279,7 @@ def test_a_failure_names_a_whole_checkpoint(cut):
     info = json.loads((cut / "run.json").read_text())
     info["config"] |= {"lr": 1e30, "epochs": 2, "kl_coef": 0.1}
     (cut / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ActFocusError, match="step 4: the gradient of the policy .* the checkpoint of step 3 is kept"):
+    with pytest.raises(ActFocusError, match="step 4: the gradient of the policy .* from the checkpoint of step 3"):
         resume(cut, steps=6)
     (cut / "checkpoints/step-00003/policy.safetensors").write_bytes(b"")
     with pytest.raises(ActFocusError, match="no checkpoint is whole, `actfocus train --resume` starts again"):

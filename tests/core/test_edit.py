@@ -145,11 +145,11 @@ def test_an_edit_is_stored_and_the_facts_stay(lake, tiny):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({}, "needs a turn"),
+        ({}, "needs either a turn"),
         ({"turn": 0, "span": (1, 2)}, "either a turn"),
         ({"turn": 9}, "no reply in turn 9"),
         ({"span": (5, 5)}, "a span must not be empty"),
-        ({"span": (0, 10**6)}, "are not there"),
+        ({"span": (0, 10**6)}, "do not exist"),
         ({"span": (0, 60)}, "not all of one reply"),
         ({"turn": 0, "text": "a<|im_end|>b"}, "token of the chat template"),
         ({"turn": 0, "schemes": ["magic"]}, "unknown scheme"),

@@ -27,7 +27,7 @@ def _model(layers: int, **shape):
     return Qwen2ForCausalLM(Qwen2Config(num_hidden_layers=layers, **shape, **SMALL))
 
 
-def _held(model, tokens: int, half: bool) -> int:
+def _held(model, tokens: int, bf16: bool) -> int:
     """Bytes that autograd keeps for the backward pass of 2 x tokens, the parameters left out."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     storages, alive = {}, []
@@ -40,25 +40,25 @@ def _held(model, tokens: int, half: bool) -> int:
 
     with (
         torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
-        torch.autocast("cpu", torch.bfloat16, enabled=half),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
         SplitModel(model).hidden(torch.zeros(2, tokens, dtype=torch.long))
     return sum(storages.values())
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, half, monkeypatch):
+def test_the_activations_of_a_block_are_those_that_autograd_holds(shape, bf16, monkeypatch):
     """Of the model's own forward; the one for small models holds no more."""
 
     def a_layer(tokens):
-        return _held(_model(3, **shape), tokens, half) - _held(_model(2, **shape), tokens, half)
+        return _held(_model(3, **shape), tokens, bf16) - _held(_model(2, **shape), tokens, bf16)
 
     # The difference of two lengths takes away what does not grow with the tokens: copies of the weights.
     quick = (a_layer(96) - a_layer(32)) / (2 * 64)
     monkeypatch.setattr(split_model, "fast_model", lambda model: None)
     measured = (a_layer(96) - a_layer(32)) / (2 * 64)
-    three, two = (Shape.of(_model(n, **shape).config).activations(half, False) for n in (3, 2))
+    three, two = (Shape.of(_model(n, **shape).config).activations(bf16, False) for n in (3, 2))
     assert quick <= three - two == measured
 
 

@@ -85,9 +85,9 @@ def test_annotations_leave_facts_alone_and_are_whole(dry, stored, tmp_path):
     )
     bare = [Trajectory(**{**vars(t), "signals": {}}) for t in dry]
     for name in ("oracle-policy", "oracle policy"):
-        with pytest.raises(ActFocusError, match="has no policy_q, which oracle-policy holds"):
+        with pytest.raises(ActFocusError, match="has no policy_q, which the annotation oracle-policy requires"):
             stored.annotate(0, name, bare)
-    with pytest.raises(ActFocusError, match="covers all 6"):
+    with pytest.raises(ActFocusError, match="must cover all 6"):
         stored.annotate(0, "oracle-optimal", dry[:2])
 
 

@@ -49,7 +49,7 @@ def test_training_keeps_its_last_checkpoint_and_goes_on_where_there_is_room(disk
         if phase == "train" and done == 1:
             disk.fill()
 
-    with pytest.raises(ActFocusError, match="No space left.*the checkpoint of step 1 is kept"):
+    with pytest.raises(ActFocusError, match="No space left.*from the checkpoint of step 1"):
         train(config, path, watch)
     for room in (0, 40, 300, 2000, 3500):
         disk.fill(room)

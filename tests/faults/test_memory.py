@@ -41,7 +41,7 @@ train(TrainConfig.of(**values), {str(path)!r}, watch)
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert ended.returncode == 1 and "out of memory; reduce micro_tokens below" in ended.stderr, ended.stderr[-2000:]
-    assert "the checkpoint of step 1 is kept" in ended.stderr and checkpoints(path / "checkpoints") == [1]
+    assert "from the checkpoint of step 1" in ended.stderr and checkpoints(path / "checkpoints") == [1]
     status = read_status(path)
     assert status["state"] == "failed" and "the memory is spent" in status["message"]
 
