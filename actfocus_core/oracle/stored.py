@@ -123,12 +123,12 @@ def ensure_policy(
         if rollouts is not None and provenance.get("rollouts") != rollouts:
             raise ActFocusError(
                 f"{run.path}: step {step} has values of {provenance.get('rollouts')} rollouts, not of {rollouts}; "
-                "--again replaces them"
+                "--recompute replaces them"
             )
         if named and provenance.get("fingerprint") != policy().fingerprint:
             raise ActFocusError(
                 f"{run.path}: step {step} has values of {provenance.get('policy')}, fingerprint "
-                f"{provenance.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --again replaces them"
+                f"{provenance.get('fingerprint')}; {policy().name} is {policy().fingerprint}. --recompute replaces them"
             )
         return provenance
     loaded = policy()

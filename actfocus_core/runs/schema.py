@@ -141,4 +141,4 @@ def holds(annotation: str, signal: str) -> bool:
 
 def rewrite_command(annotation: str) -> str:
     """The command that computes an annotation again."""
-    return "`actfocus oracle --again`" if annotation in ANNOTATIONS else "`actfocus score`"
+    return "`actfocus oracle --recompute`" if annotation in ANNOTATIONS else "`actfocus score`"

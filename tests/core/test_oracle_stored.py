@@ -103,11 +103,11 @@ def column(table, name, values):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t: t.drop_columns(["signal:policy_v"]), "no column 'signal:policy_v'.*oracle --again"),
+        (lambda t: t.drop_columns(["signal:policy_v"]), "no column 'signal:policy_v'.*oracle --recompute"),
         (lambda t: t.drop_columns(["id"]), "no column 'id'"),
         (
             lambda t: column(t, "id", pa.array([f"x{i}" for i in range(len(t))])),
-            "has no row for trajectory.*oracle --again",
+            "has no row for trajectory.*oracle --recompute",
         ),
         (lambda t: t.slice(0, 3), "has no row for trajectory|has 3 rows"),
         (
@@ -210,7 +210,7 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
         and "ceiling" in text
         and "unavailable: ppo_gae" in text
     )
-    with pytest.raises(ActFocusError, match=f"values of {K} rollouts, not of 7; --again"):
+    with pytest.raises(ActFocusError, match=f"values of {K} rollouts, not of 7; --recompute"):
         actfocus(capsys, "oracle", bare, "--rollouts", 7)
 
 
