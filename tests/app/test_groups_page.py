@@ -34,7 +34,7 @@ def test_the_numbers_on_the_page_are_the_library_s(app, name):
     for k, part in enumerate(PARTS):
         row = next(r for r in library["correlations"] if (r["signal"], r["part"]) == ("entropy", part))
         text = plain(groups.scatters.nth(k).inner_text())
-        assert f"\u03c1 {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}] n {row['n']}" in text
+        assert f"\u03c1 {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}] n = {row['n']}" in text
         assert (
             f"Controlling for success rate: {row['partial']:.2f} [{row['partial_low']:.2f}, {row['partial_high']:.2f}]"
             in text
@@ -61,7 +61,7 @@ def test_under_eight_groups_there_is_no_rho_and_it_says_why(app):
     assert "6 groups are fewer than 8" in text and "[" not in text
     groups.field("Groups of").select_option("all")
     expect(groups.rows).to_have_count(12)
-    expect(groups.scatters.last).to_contain_text("n 12")
+    expect(groups.scatters.last).to_contain_text("n = 12")
     app.expect_address(over="all")
 
 

@@ -58,7 +58,7 @@ class WhatIfPanel(Part):
     @property
     def updates(self) -> Locator:
         """The rows of the table of updates, one a scheme."""
-        return self.answer.get_by_role("table", name="Updates", exact=True).locator("tbody").get_by_role("row")
+        return self.answer.get_by_role("table", name=re.compile("^Updates")).locator("tbody").get_by_role("row")
 
     @property
     def panes(self) -> Locator:

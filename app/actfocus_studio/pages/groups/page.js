@@ -202,7 +202,7 @@
       } else if (r.why) {
         c.summary.append(el('b', '', 'No ρ: '), `${r.why}${r.n < data.least ? `; at least ${data.least} are needed for a correlation` : ''}.`);
       } else {
-        c.summary.append(el('b', '', `ρ ${range(r.rho, r.low, r.high)}`), ` n ${r.n}, p ${pvalue(r.p)}`);
+        c.summary.append(el('b', '', `ρ ${range(r.rho, r.low, r.high)}`), ` n = ${r.n}, p = ${pvalue(r.p)}`);
         c.more.textContent = `Controlling for success rate: ${range(r.partial, r.partial_low, r.partial_high)}`
           + (r.partial_spread === null ? '' : `; for p and p(1 − p): ${number(r.partial_spread, 2)}`);
       }

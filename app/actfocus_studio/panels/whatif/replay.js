@@ -5,8 +5,8 @@
   const { el, number, percent } = AF.dom;
   const { KIND } = AF.weights;
   const { tokens, panes } = AF;
-  const HEAD = [['scheme', ''], ['gradient', 'norm of the gradient, summed over mini-batches, before clipping'],
-    ['update', 'norm of the parameter change'], ['cosine of gradients', 'with that of the first scheme'], ['cosine of updates', 'with that of the first scheme'],
+  const HEAD = [['scheme', ''], ['gradient norm', 'norm of the gradient, summed over mini-batches, before clipping'],
+    ['update norm', 'norm of the parameter change'], ['cosine of gradients', 'with that of the first scheme'], ['cosine of updates', 'with that of the first scheme'],
     ['action, A > 0', 'mean change of log-probability (nats) of action tokens with positive advantage'], ['action, A < 0', 'mean change of log-probability (nats) of action tokens with negative advantage'],
     ['reasoning, A > 0', ''], ['reasoning, A < 0', '']];
 
@@ -117,7 +117,7 @@
       }
       return el('tr', '', el('th', '', { scope: 'row' }, titles[row.scheme] + (row.own ? ' (this run’s scheme)' : '')), ...cells.map((text) => el('td', 'num', text)));
     });
-    const node = el('div', 'af-wide', { tabIndex: 0 }, el('table', 'af-updates', el('caption', '', 'Updates'),
+    const node = el('div', 'af-wide', { tabIndex: 0 }, el('table', 'af-updates', el('caption', '', 'Updates; by kind and sign of the advantage: mean change of log-probability, in nats'),
       el('thead', '', el('tr', '', ...head.map(([name, help]) => el('th', '', { scope: 'col', title: help }, name)))), el('tbody', '', ...rows)));
     node.setAttribute('role', 'region');
     node.setAttribute('aria-label', 'Updates');

@@ -36,7 +36,7 @@
       list(facts),
       !written && el('p', 'af-hint', 'The policy read this token and did not sample it: it is not in the loss and has no weight.'),
       written && section('Weight', list(weightFacts(model, i))),
-      written && section('Probability (nats)', list(probabilityFacts(model, i))),
+      written && section('Log-probability and entropy (nats)', list(probabilityFacts(model, i))),
       written && section('Top next tokens of the reference', alternatives(model, i)),
       written && section('Loss term', equation(model, i)),
     ].filter(Boolean));
