@@ -204,7 +204,7 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     _show(json.loads(json.dumps(step)))
     text = capsys.readouterr().out
     assert (
-        "Where:" in text
+        "Ranking:" in text
         and "Right:" in text
         and "no ranking" in text
         and "ceiling" in text
@@ -265,7 +265,7 @@ def test_weights_that_did_not_sample_the_run_are_refused(bare, tiny, capsys, tmp
     ("arguments", "says"),
     [
         (["--step", "3"], "no trajectories of step 3"),
-        (["--step", "0", "--all"], "give one of them"),
+        (["--step", "0", "--all"], "use one of them"),
         (["--reference", "other"], "no signals of 'other'"),
         (["--policy", "no-such"], "no such policy"),
     ],
