@@ -80,7 +80,7 @@ def test_the_diagnostic_over_the_sample_runs():
     rows = module.main(assets() / "runs" / "frozen-lake")
     assert [row["part"] for row in rows] == ["all", "reasoning", "action"]
     assert all(row["n"] == 32 and row["low"] <= row["rho"] <= row["high"] for row in rows)
-    assert module.text(None).strip() == "-" and module.shown(0.5) == "+0.500"
+    assert module.text(None).strip() == "-" and module.text(0.5) == "+0.500"
 
 
 def test_schemes_over_seeds(tmp_path, capsys):
