@@ -205,7 +205,7 @@ def test_the_command_makes_stores_and_scores(bare, dry, capsys):
     text = capsys.readouterr().out
     assert (
         "Ranking:" in text
-        and "Right:" in text
+        and "Credit:" in text
         and "no ranking" in text
         and "ceiling" in text
         and "unavailable: ppo_gae" in text
