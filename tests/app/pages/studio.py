@@ -106,8 +106,8 @@ class Studio:
         self.expect_address(**{name: f"{value:g}" for name, value in values.items()})
 
     def preset(self, title: str) -> Locator:
-        """The radio button of a credit scheme."""
-        return self.page.locator("#af-preset").get_by_label(re.compile(rf"^{title}( \(|$)"))
+        """The radio button of a credit scheme; what stands in brackets after its title may be left out."""
+        return self.page.locator("#af-preset").get_by_role("radio", name=re.compile(rf"^\s*{title}(\s*\(|\s*$)"))
 
     def choose(self, *, signal: str | None = None, scope: str | None = None, by_advantage: bool | None = None) -> None:
         """Set the signal, the scope of its statistics, and whether weights are multiplied by the absolute advantage."""

@@ -21,7 +21,7 @@ class WhatIfPanel(Part):
         expect(self.root.get_by_text("Loading …")).to_have_count(0)
 
     def choose(self, kind: str) -> None:
-        """Choose what is asked: ``Replay an update``, ``Branch``, ``Edit``, ``Walkthrough``."""
+        """Choose what is asked: ``Replay``, ``Branch``, ``Edit``, ``Walkthrough``."""
         self.radio(kind).click()
 
     def start(self, name: str) -> None:

@@ -5,7 +5,7 @@
   const { el, button } = AF.dom;
   const { store } = AF;
   const POLL_MS = 150;
-  const KINDS = [['replay', 'Replay an update'], ['branch', 'Branch'], ['edit', 'Edit'], ['motion', 'Walkthrough']];
+  const KINDS = [['replay', 'Replay'], ['branch', 'Branch'], ['edit', 'Edit'], ['motion', 'Walkthrough']];
   const LEADS = {
     replay: 'One update under each scheme, on the same rollouts and from the same parameters: the change of every token’s log-probability.',
     branch: 'Continue from a turn or a token: sample the policy again, or force its answer.',
