@@ -154,8 +154,8 @@ def test_cancelled_work_leaves_nothing_and_the_next_is_answered(panel, folder):
     [
         ({"op": "rm"}, "unknown"),
         ({"op": None}, "unknown"),
-        ({"op": "show", "id": "../run"}, "is none"),
-        ({"op": "show", "id": ["x"]}, "is none"),
+        ({"op": "show", "id": "../run"}, "invalid what-if id"),
+        ({"op": "show", "id": ["x"]}, "invalid what-if id"),
         ({"op": "show", "id": "replay-000000000000"}, "has no what-if"),
         ({"op": "start", "kind": "rm"}, "kind"),
         ({"op": "start", "kind": []}, "kind"),

@@ -83,7 +83,7 @@ class View:
     controls: bool = False
     """Compare: the tables include the null controls."""
     whatif: str = ""
-    """The what-if panel: one of PANELS, the id of a stored one, or closed."""
+    """The What-if panel: one of PANELS, the id of a stored answer, or empty for closed."""
     motion: str = ""
     """The scheme whose update the walkthrough shows."""
     stage: int = 0

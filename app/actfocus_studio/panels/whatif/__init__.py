@@ -1,1 +1,1 @@
-"""The what-if panel: an update replayed, a trajectory branched or edited, an update in slow motion."""
+"""The What-if panel: replay an update, branch or edit a trajectory, walk through an update step by step."""

@@ -108,7 +108,7 @@
   }
 
   function ramp(what, shown) {
-    const strip = (low, high, cls, told) => [el('span', 'af-ramp', el('span', 'af-ramp-end', low), el('span', `af-ramp-bar ${cls}`), el('span', 'af-ramp-end', high), el('span', 'af-quiet', told))];
+    const strip = (low, high, cls, text) => [el('span', 'af-ramp', el('span', 'af-ramp-end', low), el('span', `af-ramp-bar ${cls}`), el('span', 'af-ramp-end', high), el('span', 'af-quiet', text))];
     if (chosen.mode === 'kind') return [];
     if (chosen.mode === 'weight') return strip('0', '1.5', 'weight', 'weight');
     if (chosen.mode === 'energy') return what.range ? strip(number(what.range[0], 1), number(what.range[1], 1), 'signal', 'energy') : [];

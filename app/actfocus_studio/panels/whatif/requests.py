@@ -50,7 +50,7 @@ def _loadable(run: Run, name: str) -> str:
     if name in available_policies() or name and name not in NAMES and (Path(name) / "config.json").is_file():
         return name
     raise ActFocusError(
-        f"what-ifs need the policy that wrote these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
+        f"the panel needs the policy that sampled these rollouts, and \u201c{name or 'unknown'}\u201d is not here: a page loads "
         f"{', '.join(NAMES)} or a model folder of this machine; on the command line, `actfocus replay {run.path}`, "
         "`branch` and `edit` load others"
     )

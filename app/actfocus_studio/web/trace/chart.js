@@ -25,8 +25,8 @@
 
   /* Load plotly after the first paint: it is large, and the text does not need it. */
   function load(line) {
-    if (line.asked) return;
-    line.asked = true;
+    if (line.requested) return;
+    line.requested = true;
     const script = el('script', '', { src: 'studio/plotly.min.js', async: true });
     script.onload = () => { line.ready = true; line.note.hidden = true; update(line); };
     script.onerror = () => { line.note.textContent = 'The chart could not be loaded.'; };
