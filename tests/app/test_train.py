@@ -86,7 +86,7 @@ def test_evaluations_have_the_mean_over_prompts(tmp_path):
     experiments = store(tmp_path, {"uniform": [0.5]})
     stored = make_run(tmp_path / f"{ID}-uniform-s0" / "evaluation" / "t1", prompts=3, rollouts=2, steps=2)
     found = evaluation(experiments, ID, f"{ID}-uniform-s0")
-    success = stored.index().groupby(["seed", "step"])["success"].mean().unstack()
+    success = stored.index().groupby(["seed", "step"])["success"].mean().astype(float).unstack()
     np.testing.assert_allclose(found["success"], success)
     np.testing.assert_allclose(found["mean"], success.mean())
     assert evaluation(store_empty(tmp_path / "none"), ID, f"{ID}-uniform-s0") is None

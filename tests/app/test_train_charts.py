@@ -47,8 +47,10 @@ def long(runs_dir):
 
 def row(step, rng) -> dict:
     """Only metrics that a page draws are sent; ``private`` is not one of them."""
-    return {"step": step, "success/rate": float(rng.random()), "kl/update": float(rng.random()), "private": 1.0} | (
-        {"eval/t1/success": 0.5} if step % 100 == 0 else {}
+    return (
+        {"step": step, "success/rate": float(rng.random()), "kl/update": float(rng.random()), "private": 1.0}
+        | ({"eval/t1/success": 0.5} if step % 100 == 0 else {})
+        | ({"eval/t1/success_low": 0.4, "eval/t1/success_high": 0.6} if step == 200 else {})
     )
 
 
@@ -61,6 +63,9 @@ def test_a_long_run_is_sent_once_and_then_only_what_is_new(app, long, monkeypatc
     for name in ("Uniform, seed 0", "ActFocus, seed 0"):
         page.expect_drawn(name, ROWS - 1)
         assert page.trace(name)["x"] == list(range(ROWS))
+    # An interval stands with the evaluation that it belongs to: only the last one has bounds.
+    expect(page.runs.first.get_by_role("cell").nth(2)).to_have_text("0.50")
+    expect(page.runs.first.get_by_role("cell").nth(3)).to_have_text("0.50 [0.40, 0.60]")
     first = sent(answers)
     assert sum(first) == 2 * ROWS and max(first) <= 200 and len(first) >= 3, "in pieces"
     stop, plot = page.button("Stop"), page.plots.nth(SUCCESS)

@@ -107,7 +107,7 @@ def test_evaluations_are_shown_by_prompt_and_over_time(app, runs_dir, short):
         assert page.scrubber.locator(".t").all_text_contents() == stored.trajectory(id).texts
     # A cell opens its rollout on the Trace page.
     page.cells.first.click()
-    app.expect_address(tab=None, run=f"{name} evaluation t1")
+    app.expect_address(tab="trace", run=f"{name} evaluation t1")
     app.trace.ready()
 
 

@@ -30,7 +30,7 @@
 
   /* `set` ('a' | 'b', name) shows a scheme in a pane; `compute` ('score' | 'judge', with) computes missing signals. */
   function schemes(menu, data, chosen, set, compute) {
-    const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', colSpan: span || 1 }, text);
+    const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', ...(span > 1 ? { colSpan: span } : {}) }, text);
     const shares = () => KINDS.map((kind) => head(kind));
     const weight = data.schemes.find((row) => !row.missing.length);
     const tokens = weight && weight.kinds;

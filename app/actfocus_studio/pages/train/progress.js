@@ -86,9 +86,13 @@
 
   /* The k-th evaluation with its 95 % interval. */
   function interval(rows, k) {
-    const mid = series.of(rows, SUCCESS).y[k].toFixed(2);
-    const [low, high] = ['low', 'high'].map((end) => series.of(rows, `${SUCCESS}_${end}`).y[k]);
-    return low === undefined ? mid : `${mid} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+    const { x, y } = series.of(rows, SUCCESS);
+    const [low, high] = ['low', 'high'].map((end) => {
+      const bound = series.of(rows, `${SUCCESS}_${end}`);
+      return bound.y[bound.x.indexOf(x[k])];
+    });
+    const mean = y[k].toFixed(2);
+    return low === undefined || high === undefined ? mean : `${mean} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
   }
 
   function write(node, text) {
