@@ -108,14 +108,17 @@ def progress_bars(mode: str, files: bool = False) -> Iterator[Show]:
     )
 
     console = Console(stderr=True)
-    # If stderr is not a terminal, a bar would only clutter the one line of an error.
+    # If stderr is not a terminal, a bar would only clutter the one line of an error; before rich 15 even a disabled bar ends
+    # with a newline.
+    if not console.is_terminal:
+        yield lambda phase: lambda done, total: None
+        return
     with Progress(
         TextColumn("{task.description:>10}"),
         BarColumn(),
         DownloadColumn() if files else MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
     ) as bars:
 
         def show(phase: str) -> OnProgress:

@@ -13,6 +13,10 @@ from actfocus_core.policy.loading import trained_options
 
 OPTIONS = trained_options("tiny")["frozen_lake"]
 PROMPTS, ROLLOUTS = 2, 4
+RECOMPUTING = next(
+    n for n in ("activation_checkpointing", "gradient_checkpointing") if n in GRPOConfig.__dataclass_fields__
+)
+"""transformers renamed the switch."""
 
 
 def config(processes: int = 1, steps: int = 2, **more) -> GRPOConfig:
@@ -39,7 +43,7 @@ def config(processes: int = 1, steps: int = 2, **more) -> GRPOConfig:
                 epsilon_high=0.28,
                 beta=0.0,
                 disable_tqdm=True,
-                activation_checkpointing=False,
+                **{RECOMPUTING: False},
                 ddp_backend="gloo" if processes > 1 else None,
             ),
             **more,
