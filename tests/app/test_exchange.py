@@ -87,7 +87,7 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     assert all(example["trajectory"] in ids for f in findings.values() for example in f["examples"])
     assert not findings["no-logprobs"]["examples"]
     # What was received is gone: it is a run now.
-    assert "not here any more" in ask(exchange, op="inspect", ticket=ticket)["error"]
+    assert "no longer available" in ask(exchange, op="inspect", ticket=ticket)["error"]
 
 
 def test_a_check_of_a_run_names_a_trajectory_of_each_group(exchange, run):
@@ -194,7 +194,7 @@ def test_what_is_refused_before_anything_is_read(name, content, says, exchange, 
         ticket = answer["ticket"]
         assert client.put(transfers.RECEIVE + ticket, content=content).status_code == 200
         answer = ask(exchange, op="inspect", ticket=ticket)
-        assert "not here any more" in ask(exchange, op="inspect", ticket=ticket)["error"]
+        assert "no longer available" in ask(exchange, op="inspect", ticket=ticket)["error"]
     assert says in answer["error"] and "\n" not in answer["error"] and "/tmp" not in answer["error"]
     assert left(tmp_path / "runs") == []
 
@@ -232,7 +232,7 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
     ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
     job = done(exchange)["job"]
     assert (
-        job["state"] == "failed" and "tokens; at most 50 are taken" in job["message"] and left(tmp_path / "runs") == []
+        job["state"] == "failed" and "tokens; the maximum is 50" in job["message"] and left(tmp_path / "runs") == []
     )
 
 
@@ -262,8 +262,8 @@ def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
     ("request_", "says"),
     [
         ({"op": "fly"}, "unknown operation"),
-        ({"op": "inspect", "ticket": "../../etc/passwd"}, "not here any more"),
-        ({"op": "import", "ticket": None}, "not here any more"),
+        ({"op": "inspect", "ticket": "../../etc/passwd"}, "no longer available"),
+        ({"op": "import", "ticket": None}, "no longer available"),
         ({"op": "announce", "name": 7, "size": 1}, "could not be read"),
         ({"op": "announce", "name": "a.jsonl", "size": -1}, "could not be read"),
         ({"op": "announce", "name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
@@ -343,7 +343,7 @@ def test_tickets(client):
     assert path.read_bytes() == b"12345"
     more = [kept.announce("b.jsonl", 1) for _ in range(transfers.KEPT)]
     assert not path.parent.exists() and len(set(more)) == transfers.KEPT
-    with pytest.raises(ActFocusError, match="not here any more"):
+    with pytest.raises(ActFocusError, match="no longer available"):
         kept.received(ticket)
 
 

@@ -219,7 +219,7 @@ def test_the_command(lake, first, tmp_path):
     printed = json.loads(said.stdout)
     assert printed["id"] == first.id and printed["result"] == whatif.plain(first.result)
     shown = CliRunner().invoke(app, ["whatif", str(run.path), first.id]).stdout
-    assert "Q*" in shown and "perfect play" in shown
+    assert "optimal value" in shown and "return-to-go" in shown
     wrong = CliRunner().invoke(app, ["branch", str(run.path), id, "--turn", "0", "--action", "Fly"])
     assert isinstance(wrong.exception, ActFocusError) and len(whatif.listing(run)) == 1
 

@@ -145,7 +145,7 @@ def test_half_of_a_surrogate_pair_is_one_line(tmp_path):
         run.add_trajectories(0, [Trajectory("a", [1, 2], [4, 4], [0, 0], [-1, np.nan], ["\ud83d", "\ude00"])])
     assert run.steps() == []
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "assistant", "content": "\\ud83d"}]}\n')
-    with pytest.raises(ActFocusError, match="an unpaired surrogate"):
+    with pytest.raises(ActFocusError, match="half of a surrogate pair"):
         import_run(tmp_path / "a.jsonl", tmp_path / "b", tokenizer="tiny")
 
 

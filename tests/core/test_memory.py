@@ -66,7 +66,7 @@ def test_checkpointing_keeps_the_input_of_a_block_alone():
     def held(layers):
         model = _model(layers, **SHAPES[0])
         recompute_activations(model)
-        return _held(model.train(), 64, half=False)
+        return _held(model.train(), 64, bf16=False)
 
     a_layer = (held(4) - held(2)) / 2 / 128
     shape = Shape.of(_model(2, **SHAPES[0]).config)

@@ -201,7 +201,7 @@ def test_steps_without_a_checkpoint_are_done_again(ppo, tmp_path):
     run = Run.open(shutil.copytree(ppo.path, tmp_path / "copy"))
     shutil.rmtree(run.path / "checkpoints/step-00001")
     assert replayable(run) == [1]
-    with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not kept.*there are steps 1; --rebuild") as error:
+    with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not stored.*available: steps 1; --rebuild") as error:
         replay(run, 2)
     assert "\n" not in str(error.value)
     (update,) = replay(run, 2, rebuild=True).result["updates"]
@@ -246,7 +246,7 @@ def test_a_rollout_run_is_replayed_only_as_what_it_is(run, grpo, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"step": 9}, "step 3 are not stored; there are steps 1 to 2"),
+        ({"step": 9}, "step 3 are not stored; available: steps 1 to 2"),
         ({"step": 0}, "step 0 are not stored"),
         ({"schemes": ("magic",)}, "unknown scheme"),
         ({"schemes": ()}, "no scheme"),

@@ -57,7 +57,7 @@ def test_a_row_by_hand():
 
 
 def test_the_page_s_other_figures_are_computed_too():
-    said = re.search(r"8,192 tokens of 152,064 logits, ([\d.]+) GB in place of (\d+\.\d)", PAGE)
+    said = re.search(r"8,192 tokens of 152,064 logits, ([\d.]+) GB instead of (\d+\.\d)", PAGE)
     logit = 14  # float32 logits, exponentials and gradient, and the bfloat16 output
     whole, chunk = 8192 * 152064 * logit, 2**27 // 152064 * 152064 * logit
     assert [float(x) for x in said.groups()] == [round(whole / 1e9, 1), round(chunk / 1e9, 1)]

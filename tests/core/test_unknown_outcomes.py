@@ -40,7 +40,7 @@ def test_json_of_the_command_line_holds_null_and_the_number_of_unknown_ones(unkn
     assert (groups[0]["sigma"] is None) == ("reward" in unknown) and (groups[8]["success"] is None) == (
         "everywhere" in unknown
     )
-    assert "not known, and left out: the return of" in " ".join(actfocus("diagnose", run.path).stdout.split())
+    assert "unknown, and left out: the return of" in " ".join(actfocus("diagnose", run.path).stdout.split())
 
 
 def test_an_import_says_how_many_are_unknown(tmp_path):

@@ -55,7 +55,7 @@ def test_training_keeps_its_last_checkpoint_and_goes_on_where_there_is_room(disk
         disk.fill(room)
         line = refused("train", "--resume", str(path), "--progress", "none")
         steps = checkpoints(path / "checkpoints")
-        assert steps and steps[-1] >= kept and f"the checkpoint of step {steps[-1]} is kept" in line
+        assert steps and steps[-1] >= kept and f"continues from the checkpoint of step {steps[-1]}" in line
         kept = steps[-1]
         assert {p.name for p in path.rglob(".*")} <= {".lock"}, "no half of anything is left"
         assert [row["step"] for row in rows(path)] == list(range(len(rows(path)))) and read_status(path)["state"] in (

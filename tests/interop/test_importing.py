@@ -269,7 +269,7 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
         ),
         (
             lambda p: (p / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "\\ud800"}]}'),
-            "unpaired surrogate",
+            "half of a surrogate pair",
         ),
         (
             lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": "high"}'),
