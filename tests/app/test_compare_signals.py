@@ -93,7 +93,8 @@ def test_scoring_adds_what_a_scheme_lacks(app, unscored):
     row.get_by_role("button", name="Compute optimal values").click()
     expect(compare.scoreboards).to_have_count(1, timeout=LONG_MS)
     expect(row).not_to_contain_text("unavailable")
-    expect(compare.job).to_have_text("The signals of to-score were computed and stored in its folder.")
+    expect(compare.job).to_contain_text("The signals of to-score were computed and stored in its folder.")
+    expect(compare.job.get_by_role("button", name="Cancel")).to_be_hidden()
     assert unscored.annotations(0) == ["oracle-optimal"]
     # The rollouts were not sampled by a model, so policy values cannot be computed; one line gives the reason.
     compare.missing_truth.get_by_role("button", name="Compute policy values").click()
@@ -113,7 +114,10 @@ def test_log_probs_of_solutions_are_computed_and_can_be_cancelled(app, sampled):
     assert sampled.annotations(0) == []
     # Started again and not cancelled, it completes, and the scheme has credit.
     compute.click()
-    expect(compare.job).to_have_text("The signals of to-ask were computed and stored in its folder.", timeout=LONG_MS)
+    expect(compare.job).to_contain_text(
+        "The signals of to-ask were computed and stored in its folder.", timeout=LONG_MS
+    )
+    expect(compare.job.get_by_role("button", name="Cancel")).to_be_hidden()
     expect(row).not_to_contain_text("unavailable")
     assert "oracle-answers" in sampled.annotations(0)
     compare.show_table()
