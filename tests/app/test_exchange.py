@@ -231,9 +231,7 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
     (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
     ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
     job = done(exchange)["job"]
-    assert (
-        job["state"] == "failed" and "tokens; the maximum is 50" in job["message"] and left(tmp_path / "runs") == []
-    )
+    assert job["state"] == "failed" and "tokens; the maximum is 50" in job["message"] and left(tmp_path / "runs") == []
 
 
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):

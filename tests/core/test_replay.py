@@ -201,7 +201,9 @@ def test_steps_without_a_checkpoint_are_done_again(ppo, tmp_path):
     run = Run.open(shutil.copytree(ppo.path, tmp_path / "copy"))
     shutil.rmtree(run.path / "checkpoints/step-00001")
     assert replayable(run) == [1]
-    with pytest.raises(ActFocusError, match=r"checkpoint of step 1 is not stored.*available: steps 1; --rebuild") as error:
+    with pytest.raises(
+        ActFocusError, match=r"checkpoint of step 1 is not stored.*available: steps 1; --rebuild"
+    ) as error:
         replay(run, 2)
     assert "\n" not in str(error.value)
     (update,) = replay(run, 2, rebuild=True).result["updates"]
