@@ -65,10 +65,10 @@ def test_an_experiment_is_followed_reloaded_stopped_resumed_and_seen_by_others(a
     page.expect_states("stopped", "suspended")
     names = [f"{id}-{scheme}-s0" for scheme in ("uniform", "actfocus")]
     assert read_status(runs_dir / names[0])["state"] == "stopped"
-    page.press("Resume")
     # A second person sees the same.
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     other = Studio(context.new_page(), app.address).open(f"tab=train&race={id}")
+    page.press("Resume")
     for one in (other, app):
         one.train.expect_states("finished", "finished")
         for name, label in zip(names, NAMES):
