@@ -17,6 +17,7 @@ from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from tests.app.experiments import GOOD
 from tests.core.test_processes import ended, stranger  # noqa: F401 - a fixture
 from tests.polling import until
+from tests.processes import command_line
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psuti
     until(lambda: read_status(training).get("state") == "running" and read_status(training).get("step", 0) >= 1)
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):
-        words = child.cmdline()
+        words = command_line(child)
         found |= {name: child for name in ("train", "rollout", "actfocus_studio.jobs.whatif.worker") if name in words}
     assert set(found) == {"train", "rollout", "actfocus_studio.jobs.whatif.worker"}
     return found

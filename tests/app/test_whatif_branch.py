@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from actfocus_core.counterfactual import store
 from tests.app.pages import plain
 from tests.app.sample import interesting_trajectory
+from tests.processes import command_line
 
 pytestmark = pytest.mark.browser
 
@@ -56,8 +57,8 @@ def test_a_turn_is_branched_and_each_outcome_opens(app, sampled_run):
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that answer the panels of this test's studio."""
-    return [process for process in psutil.Process().children() if WORKER in process.cmdline()]
+    """The living processes that answer the panels of this test's studio; one may end at any moment."""
+    return [process for process in psutil.Process().children() if WORKER in command_line(process)]
 
 
 def work_until(app, text: str) -> None:
