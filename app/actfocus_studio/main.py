@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,32 +16,36 @@ import gradio as gr
 
 from actfocus_core.errors import ActFocusError
 from actfocus_studio.data.catalog import Catalog, locate
-from actfocus_studio.data.view import View
+from actfocus_studio.data.view import TABS, View
 from actfocus_studio.jobs.experiments import Experiments
 from actfocus_studio.jobs.rollouts import Rollouts
 from actfocus_studio.jobs.signals import Signals
+from actfocus_studio.pages.compare import api as compare_api
 from actfocus_studio.pages.compare import page as compare
+from actfocus_studio.pages.groups import api as groups_api
 from actfocus_studio.pages.groups import page as groups
+from actfocus_studio.pages.learn import api as learn_api
 from actfocus_studio.pages.learn import page as learn
+from actfocus_studio.pages.trace import api as trace_api
 from actfocus_studio.pages.trace import page as trace
+from actfocus_studio.pages.train import api as train_api
 from actfocus_studio.pages.train import page as train
+from actfocus_studio.pages.tune import api as tune_api
 from actfocus_studio.pages.tune import page as tune
+from actfocus_studio.panels.import_export import api as import_export_api
+from actfocus_studio.panels.import_export import panel as import_export
 from actfocus_studio.panels.import_export.job import ImportExport
-from actfocus_studio.panels.import_export.panel import import_export_panel
-from actfocus_studio.panels.whatif.panel import whatif_panel
-from actfocus_studio.server import static, uploads
-from actfocus_studio.server.gradio_fit import slow_queue, switched_off
-from actfocus_studio.server.security import guarded
-from actfocus_studio.shell.components import TopBar
+from actfocus_studio.panels.whatif import api as whatif_api
+from actfocus_studio.panels.whatif import panel as whatif
+from actfocus_studio.server.serving import Server, Site, is_loopback, open_in_browser
+from actfocus_studio.shell.components import ClientHTML, Setter, report
 from actfocus_studio.shell.controls import method_controls
 from actfocus_studio.shell.rollout_form import rollout_form
-from actfocus_studio.shell.studio import Studio
+from actfocus_studio.shell.studio import LATEST, PRIVATE, Studio
 from actfocus_studio.theme import studio_theme
 
 PAGES = (trace, compare, groups, tune, train, learn)
-"""The tabs, in their order. A page has NAME, TITLE and ``build(studio)``."""
-SELECTED = "() => {{ if (window.ActFocus) ActFocus.store.tab('{}'); }}"
-"""The tab of the address is selected before the studio's script is there, which reads it by itself."""
+"""The tabs, in their order. A page has NAME, TITLE, ``build(studio)`` for its part of the page, and ``api(studio)``."""
 
 
 def build(
@@ -52,40 +54,51 @@ def build(
     tokenizers: Sequence[str] = (),
     lessons: Sequence[Path] = (),
     read_only: bool = False,
-) -> gr.Blocks:
-    """The studio's page over these runs, the baked ones and those in ``runs_dir``.
+) -> Site:
+    """The studio over these runs, the baked ones and those in ``runs_dir``.
 
     ``tokenizers``: those a page may choose for what it imports, besides the product's own.
     ``lessons``: files of lessons besides our own. Raises ActFocusError for the first that is not right.
     ``read_only``: nothing is trained, rolled out, scored, imported or exported from the page.
     """
-    catalog = Catalog(list(runs), runs_dir)
-    with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as demo:
-        TopBar()
-        with gr.Sidebar(width=292, elem_id="af-sidebar"):
-            controls = method_controls()
-            if not read_only:
-                rollout_form(demo, Rollouts(runs_dir))
-        if not read_only:
-            import_export_panel(ImportExport(catalog, tokenizers))
-        studio = Studio(
-            demo,
-            catalog,
-            controls,
-            Experiments(runs_dir, read_only),
-            signals=Signals(read_only),
-            lessons=lessons,
-            read_only=read_only,
-        )
-        whatif_panel(studio)
-        with gr.Tabs(elem_id="af-tabs") as tabs:
-            for page in PAGES:
-                with gr.Tab(page.TITLE, id=page.NAME, render_children=True) as tab:
-                    page.build(studio)
-                tab.select(None, None, None, js=SELECTED.format(page.NAME))
-        demo.load(_tab, None, [tabs], queue=False, show_progress="hidden", api_visibility="private")
+    studio = Studio(
+        Catalog(list(runs), runs_dir),
+        Experiments(runs_dir, read_only),
+        signals=Signals(read_only),
+        lessons=lessons,
+        read_only=read_only,
+    )
+    apis = (trace_api, compare_api, groups_api, tune_api, train_api, learn_api, whatif_api)
+    routers = [api.api(studio) for api in apis]
+    exchange = None if read_only else ImportExport(studio.catalog, tokenizers)
+    if exchange:
+        routers.append(import_export_api.api(exchange))
     threading.Thread(target=_warm, args=[studio], daemon=True).start()
-    return demo
+    return Site(_page(studio, exchange), routers)
+
+
+def _page(studio: Studio, exchange: ImportExport | None) -> gr.Blocks:
+    """Gradio's page: the header, the sidebar, the panels and the tabs."""
+    with gr.Blocks(title="ActFocus Studio", analytics_enabled=False, fill_width=True) as page:
+        ClientHTML("shell/top_bar.js", elem_id="af-topbar")
+        with gr.Sidebar(width=292, elem_id="af-sidebar") as sidebar:
+            method_controls()
+            if not studio.read_only:
+                rollout_form(page, Rollouts(studio.catalog.runs_dir))
+        if exchange:
+            import_export.build()
+        whatif.build()
+        learn.build_panel()
+        with gr.Tabs(elem_id="af-tabs") as tabs:
+            for part in PAGES:
+                with gr.Tab(part.TITLE, id=part.NAME, render_children=True) as tab:
+                    part.build(studio)
+                tab.select(None, None, None, js=report("tab", f"'{part.NAME}'"))
+        tab_setter, sidebar_setter = Setter("tab"), Setter("sidebar")
+        tab_setter.send(_selected, [tab_setter], [tabs], **LATEST)
+        sidebar_setter.send(lambda: gr.Sidebar(open=False), None, [sidebar], **PRIVATE)
+        page.load(_tab, None, [tabs], **PRIVATE)
+    return page
 
 
 def launch(
@@ -106,73 +119,27 @@ def launch(
     """
     if not is_loopback(host) and auth is None:
         raise ActFocusError(f"host {host}: others could reach the studio there; give --auth USER:PASSWORD as well")
-    demo = serve(build(runs, runs_dir, tokenizers, lessons, read_only), host, port, auth, open_browser)
-    print(f"ActFocus Studio: {demo.local_url}  (Ctrl-C ends it)", flush=True)
-    demo.block_thread()
+    server = serve(build(runs, runs_dir, tokenizers, lessons, read_only), host, port, auth)
+    print(f"ActFocus Studio: {server.local_url}  (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        open_in_browser(server.local_url)
+    server.wait()
 
 
-def serve(
-    demo: gr.Blocks,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    auth: tuple[str, str] | None = None,
-    open_browser: bool = False,
-) -> gr.Blocks:
+def serve(site: Site, host: str = "127.0.0.1", port: int = 0, auth: tuple[str, str] | None = None) -> Server:
     """Start the hardened server and return at once; port 0 takes a free one."""
-    hosts = ["127.0.0.1", "localhost", "[::1]", host] if is_loopback(host) else ["*"]
-    slow_queue(demo)
-    try:
-        demo.launch(
-            server_name=host,
-            server_port=port or _free_port(host),
-            inbrowser=open_browser,
-            auth=auth,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            show_error=False,
-            max_file_size="1mb",
-            allowed_paths=[],
-            footer_links=[],
-            enable_monitoring=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            state_session_capacity=100,
-            theme=studio_theme(),
-            css=static.styles(),
-            app_kwargs={
-                "openapi_url": None,
-                "docs_url": None,
-                "redoc_url": None,
-                "lifespan": guarded(hosts),
-                "routes": [*static.routes(), *uploads.routes()],
-            },
-            **switched_off(demo.launch),
-        )
-    except OSError:
-        raise ActFocusError(f"port {port} of {host} is taken or not allowed; choose another one with --port") from None
-    return demo
+    return Server(site.app(studio_theme()), host, port, auth)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the host."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _selected(text: object) -> gr.Tabs:
+    """The tab that the script asks for: its name, as JSON."""
+    return next((gr.Tabs(selected=name) for name in TABS if text == f'"{name}"'), gr.skip())
 
 
 def _tab(request: gr.Request) -> gr.Tabs:
     """The tab that the address asks for; a lesson begins on its own, and goes on to the others."""
     view = View.parse(dict(request.query_params))
     return gr.Tabs(selected="learn" if view.lesson else view.tab)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
 
 
 def _warm(studio: Studio) -> None:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from actfocus_core.errors import ActFocusError
-from actfocus_studio.main import build, is_loopback, launch
-from actfocus_studio.server.gradio_fit import IDLE, corrected_assets, slow_queue, switched_off
+from actfocus_studio.main import is_loopback, launch
+from actfocus_studio.server.static import module_url
 
 
 def ask(studio: str, method: str, path: str, body: str | None = None, headers: dict | None = None):
@@ -47,7 +47,7 @@ def test_another_hosts_name_is_refused(studio):
 
 
 def test_large_and_endless_bodies_are_refused(studio):
-    path = "/gradio_api/run/go"
+    path = "/studio/api/trace/open"
     assert ask(studio, "POST", path, headers={"Content-Length": "5000000"})[0] == 413
     assert ask(studio, "POST", path, headers={"Transfer-Encoding": "chunked"})[0] == 411
 
@@ -60,7 +60,7 @@ def test_the_content_policy_names_this_host_alone(studio):
 
 
 def test_scripts_are_served_without_an_install_path(studio):
-    for path in ("/studio/studio.js", "/studio/plotly.min.js"):
+    for path in (f"/{module_url('main.js')}", "/studio/plotly.min.js"):
         status, headers, body = ask(studio, "GET", path)
         assert status == 200 and "javascript" in {k.lower(): v for k, v in headers.items()}["content-type"] and body
     assert b"site-packages" not in ask(studio, "GET", "/")[2]
@@ -69,26 +69,33 @@ def test_scripts_are_served_without_an_install_path(studio):
 @pytest.mark.parametrize(
     "request_",
     [
-        None,
-        7,
+        "null",
+        "7",
         "not json",
         "[]",
         "[" * 100_000,
-        json.dumps({"run": "../../etc"}),
-        json.dumps({"run": "/etc/passwd"}),
-        json.dumps({"run": "plain", "trajectory": {"$ne": 1}, "filter": ["all"]}),
-        json.dumps({"run": "plain", "step": -1}),
-        json.dumps({"run": "x" * 9000}),
-        json.dumps({"run": "broken"}),
+        '{"view": 7}',
+        '{"view": {}, "restore": "perhaps"}',
+        '{"view": {}, "more": 1}',
+        '{"view": {"run": "../../etc"}}',
+        '{"view": {"run": "/etc/passwd"}}',
+        '{"view": {"run": "plain", "trajectory": {"$ne": 1}, "filter": ["all"]}}',
+        '{"view": {"run": "plain", "step": -1}}',
+        '{"view": {"run": "broken"}}',
+        json.dumps({"view": {"run": "x" * 9000}}),
     ],
 )
 def test_hostile_requests_get_a_trajectory_or_one_line(studio, request_):
-    status, _, body = ask(
-        studio, "POST", "/gradio_api/run/go", json.dumps({"data": [request_]}), {"Content-Type": "application/json"}
+    status, _, body = ask(studio, "POST", "/studio/api/trace/open", request_, {"Content-Type": "application/json"})
+    data = json.loads(body)
+    assert (status == 200 and "tokens" in data) or (
+        status in (200, 422) and data["error"] and "\n" not in data["error"]
     )
-    assert status == 200
-    data = json.loads(json.loads(body)["data"][0])
-    assert "tokens" in data or ("\n" not in data["error"] and data["error"])
+
+
+def test_a_module_of_another_version_is_not_served(studio):
+    assert ask(studio, "GET", "/studio/web/0123456789ab/main.js")[0] == 404
+    assert ask(studio, "GET", f"/{module_url('main.js')[:-7]}main.py")[0] in (403, 404)
 
 
 def test_other_hosts_need_a_login(tmp_path):
@@ -115,25 +122,3 @@ def test_the_app_process_loads_no_model_library():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_this_gradio_has_all_that_the_studio_corrects(caplog):
-    demo = build()
-    slow_queue(demo)
-    assert corrected_assets() and demo._queue.sleep_when_free == IDLE and not caplog.messages
-
-
-def test_a_gradio_without_it_is_named_in_a_line_each(caplog, tmp_path, monkeypatch):
-    (tmp_path / "statustracker-new.js").write_text("requestAnimationFrame(() => {})")
-    monkeypatch.setattr("actfocus_studio.server.gradio_fit.ASSETS", tmp_path)
-    corrected_assets.cache_clear()
-    try:
-        assert not corrected_assets()
-    finally:
-        corrected_assets.cache_clear()
-    slow_queue(object())
-    assert [("progress display" in said, "queue" in said, "\n" in said) for said in caplog.messages] == [
-        (True, False, False),
-        (False, True, False),
-    ]
-    assert switched_off(lambda run_history, share: None) == {"run_history": False} and not switched_off(lambda: None)

@@ -11,26 +11,29 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actfocus_studio.server.api import API
+from actfocus_studio.server.login import Login
+from actfocus_studio.server.static import PLOTLY, WEB
 from actfocus_studio.server.uploads import RECEIVE, SEND, UPLOAD_MAX
 
 BODY_MAX = 1_000_000
 """Bytes. The page sends a few hundred; only a file to import may have more (``actfocus_studio.server.uploads``)."""
 PATHS = {
     "GET": re.compile(
-        rf"/|/(config|theme\.css|favicon\.ico|robots\.txt|logout)/?|/(assets|static|svelte)/.+|"
-        rf"/studio/(studio|plotly\.min)\.js|{SEND}[^/]+|/gradio_api/startup-events"
+        rf"/|/(config|theme\.css|favicon\.ico|robots\.txt)/?|/log(in|out)|/(assets|static|svelte)/.+|"
+        rf"{WEB}[0-9a-f]+/[a-z_/]+\.js|{PLOTLY}|{SEND}[^/]+"
     ),
-    "POST": re.compile(r"/login/?|/gradio_api/run/[^/]+/?"),
+    "POST": re.compile(rf"/login|/gradio_api/run/[^/]+/?|{API}/[a-z_]+/[a-z_]+"),
     "PUT": re.compile(rf"{RECEIVE}[^/]+"),
 }
-"""The paths that the page requests, and ``launch`` while it starts; HEAD is allowed wherever GET is."""
+"""The paths that the page requests; HEAD is allowed wherever GET is."""
 CALLS = "/gradio_api/run/"
 FOREIGN = ("page", "deep_link")
 """Words of an address that Gradio reads for services that are not offered here, and stumbles over."""
@@ -53,18 +56,34 @@ ADDRESSES = 10_000
 """Most addresses whose wrong logins are counted."""
 
 
-def guarded(hosts: Sequence[str]):
-    """A lifespan that puts a ``Guard`` around the whole app before it listens.
+def guarded(app: ASGIApp, hosts: Sequence[str], login: Login | None) -> ASGIApp:
+    """The app behind all checks: first those of ``Guard``, then the host's name, then the login."""
+    plain = _plain_values(app)
+    inside = login.wall(plain) if login else _without_login(plain)
+    return Guard(TrustedHostMiddleware(inside, hosts, www_redirect=False))
 
-    As a middleware it would stand inside Gradio's own, which answer some requests themselves.
-    """
 
-    @asynccontextmanager
-    async def lifespan(app):
-        app.middleware_stack = Guard(TrustedHostMiddleware(app.middleware_stack, hosts, www_redirect=False))
-        yield
+def _plain_values(app: ASGIApp) -> ASGIApp:
+    """Calls of Gradio's handlers have plain values alone."""
 
-    return lifespan
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = None
+        if scope["type"] == "http" and scope["path"].startswith(CALLS):
+            body = await _body(receive)
+            answer, receive = _unfit(body), _again(body, receive)
+        await (answer or app)(scope, receive, send)
+
+    return plain
+
+
+def _without_login(app: ASGIApp) -> ASGIApp:
+    """Where nobody logs in, nobody reaches the routes for it that Gradio has."""
+
+    async def without(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["type"] == "http" and scope["path"] in ("/login", "/logout")
+        await (PlainTextResponse("not available here", 403) if refused else app)(scope, receive, send)
+
+    return without
 
 
 class Guard:
@@ -93,9 +112,6 @@ class Guard:
 
         try:
             answer, scope = self._refusal(scope), _without_foreign(scope)
-            if answer is None and scope["path"].startswith(CALLS):
-                body = await _body(receive)
-                answer, receive = _unfit(body), _again(body, receive)
             await (answer or self.app)(scope, receive, guarded)
         except Exception:
             logging.getLogger(__name__).exception("%s %s", scope["method"], scope["path"])

@@ -1,4 +1,4 @@
-"""The studio's own files over HTTP: one script, plotly's out of its package, and a file of Gradio's put right.
+"""The studio's own files over HTTP: its modules, and plotly's script out of its package.
 
 Fixed names only; no path of the installation is in an address.
 """
@@ -14,53 +14,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from actfocus_studio.server.gradio_fit import corrected_assets
-
 PACKAGE = Path(__file__).parents[1]
-SCRIPTS = (
-    "web/trace/weights.js",
-    "web/lib/dom.js",
-    "web/lib/store.js",
-    "web/lib/channel.js",
-    "web/lib/plots.js",
-    "shell/top_bar.js",
-    "shell/rollout_form.js",
-    "panels/import_export/panel.js",
-    "web/trace/label.js",
-    "web/trace/tokens.js",
-    "web/trace/timeline.js",
-    "web/trace/inspector.js",
-    "pages/trace/gradient_share.js",
-    "web/trace/chart.js",
-    "web/trace/side_by_side.js",
-    "pages/trace/play.js",
-    "pages/trace/token_table.js",
-    "web/trace/keys.js",
-    "pages/trace/model.js",
-    "pages/trace/ramp.js",
-    "pages/trace/picker.js",
-    "pages/trace/page.js",
-    "pages/compare/tables.js",
-    "pages/compare/scoring.js",
-    "pages/compare/page.js",
-    "pages/groups/ribbons.js",
-    "pages/groups/charts.js",
-    "pages/groups/page.js",
-    "pages/tune/page.js",
-    "pages/train/series.js",
-    "pages/train/charts.js",
-    "pages/train/progress.js",
-    "pages/train/scrubber.js",
-    "pages/train/page.js",
-    "panels/whatif/replay.js",
-    "panels/whatif/branch.js",
-    "panels/whatif/edit.js",
-    "panels/whatif/walkthrough.js",
-    "panels/whatif/forms.js",
-    "panels/whatif/panel.js",
-    "pages/learn/page.js",
-)
-"""The files of studio.js, in their order."""
+WEB, PLOTLY = "/studio/web/", "/studio/plotly.min.js"
 STYLES = (
     "shell/shell.css",
     "panels/import_export/panel.css",
@@ -72,13 +27,33 @@ STYLES = (
     "panels/whatif/panel.css",
     "pages/learn/page.css",
 )
+"""In their order: later ones override."""
 CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @lru_cache
-def script() -> str:
-    """studio.js: the files of SCRIPTS, concatenated."""
-    return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+def modules() -> dict[str, str]:
+    """The studio's JavaScript modules: path within the package -> content."""
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.js")}
+
+
+@lru_cache
+def digest() -> str:
+    """Of all modules. It is part of their addresses, so that a browser keeps them until one changes."""
+    return hashlib.sha256("\n".join(f"{name}\n{modules()[name]}" for name in sorted(modules())).encode()).hexdigest()[
+        :12
+    ]
+
+
+def module_url(name: str) -> str:
+    """The address of a module, relative to that of the page. Raises KeyError where there is no such module."""
+    modules()[name]
+    return f"{WEB[1:]}{digest()}/{name}"
+
+
+def head() -> str:
+    """For the head of the page: the modules load while Gradio still builds it."""
+    return f'<script type="module" src="{module_url("main.js")}"></script>'
 
 
 def styles() -> str:
@@ -86,33 +61,17 @@ def styles() -> str:
     return "\n".join((PACKAGE / name).read_text(encoding="utf-8") for name in STYLES)
 
 
-def script_tag() -> str:
-    """For ``gr.HTML(head=...)``, which runs ``js_on_load`` only once the script is there.
-
-    The digest in the address lets the browser keep the file until it changes.
-    """
-    digest = hashlib.sha256(script().encode()).hexdigest()[:12]
-    return f'<script src="studio/studio.js?{digest}"></script>'
-
-
 def routes() -> list[Route]:
-    """The routes that ``launch`` adds to Gradio's."""
-    return [
-        Route("/studio/studio.js", _studio),
-        Route("/studio/plotly.min.js", _plotly),
-        *(Route(f"/assets/{name}", _corrected) for name in corrected_assets()),
-    ]
+    return [Route(f"{WEB}{{digest}}/{{name:path}}", _module), Route(PLOTLY, _plotly)]
 
 
-def _studio(request: Request) -> Response:
-    return PlainTextResponse(script(), media_type="text/javascript", headers=CACHED)
+def _module(request: Request) -> Response:
+    content = modules().get(request.path_params["name"])
+    if content is None or request.path_params["digest"] != digest():
+        return PlainTextResponse("no such module; reload the page", 404)
+    return PlainTextResponse(content, media_type="text/javascript", headers=CACHED)
 
 
 def _plotly(request: Request) -> Response:
     file = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
     return FileResponse(file, media_type="text/javascript", headers=CACHED)
-
-
-def _corrected(request: Request) -> Response:
-    content = corrected_assets()[request.url.path.rpartition("/")[2]]
-    return PlainTextResponse(content, media_type="text/javascript")

@@ -9,7 +9,7 @@ import gradio as gr
 from actfocus_core.credit import SCHEMES
 from actfocus_core.signals import SIGNALS
 from actfocus_studio.data.view import ALPHA_MAX, BETA_MAX, SCOPES, View
-from actfocus_studio.shell.components import MethodNote, Settings
+from actfocus_studio.shell.components import ClientHTML, Setter, report
 
 PRESETS = ("uniform", "actfocus", "role_only", "energy_only")
 CUSTOM = "custom"
@@ -104,10 +104,10 @@ def method_controls() -> Controls:
             info="Show weight \u00d7 |advantage|: a trajectory with advantage 0 contributes no gradient.",
         ),
     )
-    MethodNote()
+    ClientHTML("shell/top_bar.js", "mountNote", elem_id="af-note")
     with gr.Row(elem_id="af-ab"):
-        gr.Button("Keep as B", size="sm", elem_id="af-keep").click(None, js="() => { ActFocus.store.keep(); }")
-        gr.Button("Swap A and B", size="sm", elem_id="af-swap").click(None, js="() => { ActFocus.store.swap(); }")
+        gr.Button("Keep as B", size="sm", elem_id="af-keep").click(None, js=report("keep"))
+        gr.Button("Swap A and B", size="sm", elem_id="af-swap").click(None, js=report("swap"))
     _listen(c)
     return c
 
@@ -118,8 +118,8 @@ def _listen(c: Controls) -> None:
         component = getattr(c, name)
         for event in (component.input, component.change):
             # One input each: Gradio copies the values of all inputs of an event.
-            event(None, [component], None, js=f"(value) => {{ ActFocus.store.read('{name}', value); }}")
-    c.preset.input(None, [c.preset], [c.alpha, c.beta], js="(name) => ActFocus.store.choose(name)")
-    settings = Settings()
-    settings.all(None, None, c.all(), js="() => ActFocus.store.values()")
-    settings.preset(None, None, [c.preset], js="() => ActFocus.store.presetName()")
+            event(None, [component], None, js=report("setting", f"{{ name: '{name}', value }}"))
+    c.preset.input(None, [c.preset], None, js=report("preset", "value"))
+    for name, components in (("settings", c.all()), ("preset", [c.preset])):
+        setter = Setter(name)
+        setter.send(None, [setter], components, js="(text) => JSON.parse(text)", trigger_mode="always_last")

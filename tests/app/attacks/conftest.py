@@ -20,9 +20,10 @@ def server(tmp_path_factory):
     )
     (folder / "runs" / "note.txt").write_text(SECRET)
     (folder / "runs" / "link").symlink_to(folder / "runs" / "note.txt")
-    demo = serve(build([folder / "runs" / "mine"], folder / "runs"))
-    yield Server(demo, folder / "runs")
-    demo.close()
+    site = build([folder / "runs" / "mine"], folder / "runs")
+    studio = serve(site)
+    yield Server(studio, site, folder / "runs")
+    studio.close()
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,7 @@ def hosted(tmp_path_factory):
     """Behind a login, for looking only."""
     folder = tmp_path_factory.mktemp("hosted")
     make_run(folder / "mine", prompts=1, rollouts=2)
-    demo = serve(build([folder / "mine"], folder, read_only=True), auth=("me", "secret"))
-    yield Server(demo, folder)
-    demo.close()
+    site = build([folder / "mine"], folder, read_only=True)
+    studio = serve(site, auth=("me", "secret"))
+    yield Server(studio, site, folder)
+    studio.close()

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from starlette.routing import BaseRoute, Mount
+
+from actfocus_studio.declarations import operations
+
 SECRET = "the-secret-of-another-folder"
+JSON = {"Content-Type": "application/json"}
 
 
 class Server:
     """A studio that is attacked, and the folder it keeps its runs in."""
 
-    def __init__(self, demo, folder: Path):
-        self.demo, self.folder = demo, folder
-        self.host, self.port = urlsplit(demo.local_url).hostname, urlsplit(demo.local_url).port
+    def __init__(self, studio, site, folder: Path):
+        self.studio, self.page, self.folder = studio, site.page, folder
+        self.requests = {name: request for name, request, _ in operations(site.routers)}
+        """Operation of a page -> the model of its requests."""
+        at = urlsplit(studio.local_url)
+        self.host, self.port = at.hostname, at.port
         self.own = f"http://{self.host}:{self.port}"
 
     def ask(self, method: str, path: str, body=None, headers=()) -> tuple[int, dict, bytes]:
@@ -26,20 +35,20 @@ class Server:
         connection.close()
         return told
 
-    def call(self, name: str, *data, headers=()) -> tuple[int, dict, bytes]:
-        """A handler by its name, as any program can call it."""
-        return self.ask(
-            "POST",
-            f"/gradio_api/run/{name}",
-            json.dumps({"data": data}),
-            {"Content-Type": "application/json", **dict(headers)},
-        )
+    def handler(self, name: str, *data, headers=()) -> tuple[int, dict, bytes]:
+        """A handler of Gradio's events by its name, as any program can call it."""
+        return self.ask("POST", f"/gradio_api/run/{name}", json.dumps({"data": data}), {**JSON, **dict(headers)})
 
-    def tell(self, handler: str, **request) -> dict:
-        """The answer of a page's handler."""
-        status, _, body = self.call(handler, json.dumps({"number": 1, **request}))
-        assert status == 200, body
-        return json.loads(json.loads(body)["data"][0])
+    def call(self, operation: str, request: object, headers=()) -> tuple[int, dict, bytes]:
+        """An operation of a page, as any program can call it; a text is sent as it is."""
+        body = request if isinstance(request, (str, bytes)) else json.dumps(request)
+        return self.ask("POST", f"/studio/api/{operation}", body, {**JSON, **dict(headers)})
+
+    def tell(self, operation: str, **request) -> dict:
+        """The answer of an operation, or ``{"error": line}``."""
+        status, _, body = self.call(operation, request)
+        assert status in (200, 422), (status, body)
+        return json.loads(body)
 
     def kept(self) -> list[str]:
         """All that lies in the folder of runs."""
@@ -57,9 +66,15 @@ def login(server: Server, password: str = "secret") -> tuple[int, dict]:
 
 
 def routes(app) -> set[tuple[str, str]]:
-    """Method and path of everything that the app itself would answer."""
-    found = set()
-    for route in app.routes:
-        inner = route.original_router.routes if hasattr(route, "original_router") else [route]
-        found |= {(method, one.path) for one in inner for method in one.methods}
-    return found
+    """Method and path of everything that the app itself would answer, Gradio's routes among them."""
+    return set(_routes(app.routes, ""))
+
+
+def _routes(found: Iterable[BaseRoute], prefix: str) -> Iterator[tuple[str, str]]:
+    for route in found:
+        if isinstance(route, Mount):
+            yield from _routes(route.routes, prefix + route.path)
+        elif hasattr(route, "original_router"):
+            yield from _routes(route.original_router.routes, prefix)
+        elif hasattr(route, "methods"):
+            yield from ((method, prefix + route.path) for method in route.methods)

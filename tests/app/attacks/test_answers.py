@@ -7,6 +7,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from actfocus_studio.server.security import HEADERS, Guard
+from actfocus_studio.server.static import module_url
 
 
 def test_every_kind_of_answer_carries_the_policies(server, hosted):
@@ -15,23 +16,23 @@ def test_every_kind_of_answer_carries_the_policies(server, hosted):
         server.ask("HEAD", "/"),
         server.ask("GET", "/config"),
         server.ask("GET", "/theme.css"),
-        server.ask("GET", "/studio/studio.js"),
+        server.ask("GET", f"/{module_url('main.js')}"),
         server.ask("GET", "/static/img/logo.svg"),
         server.ask("GET", "/nowhere"),
         server.ask("GET", "/assets/nowhere.js"),
         server.ask("OPTIONS", "/"),
-        server.call("go", "{}"),
-        server.call("nowhere", "{}"),
-        server.ask("POST", "/gradio_api/run/go", "{"),
-        server.ask("POST", "/gradio_api/run/go", "x" * 9, {"Content-Length": "5000000"}),
-        server.ask("POST", "/gradio_api/run/go", None, {"Transfer-Encoding": "chunked"}),
+        server.call("trace/open", {"view": {}}),
+        server.call("nowhere", {}),
+        server.ask("POST", "/gradio_api/run/_tab", "{"),
+        server.ask("POST", "/studio/api/trace/open", "x" * 9, {"Content-Length": "5000000"}),
+        server.ask("POST", "/studio/api/trace/open", None, {"Transfer-Encoding": "chunked"}),
         server.ask("GET", "/", None, {"Host": "evil.example"}),
         server.ask("GET", "/studio/send/guess"),
         hosted.ask("GET", "/config"),
         hosted.ask("GET", "/"),
         hosted.ask("GET", "/logout"),
     ]
-    assert {status for status, _, _ in answers} >= {200, 302, 400, 401, 403, 404, 411, 413, 422}
+    assert {status for status, _, _ in answers} >= {200, 303, 400, 401, 403, 404, 411, 413, 422}
     for status, told, _ in answers:
         assert {name: told.get(name.lower()) for name in HEADERS} == HEADERS, status
     policy = dict(part.strip().split(" ", 1) for part in HEADERS["Content-Security-Policy"].split(";"))

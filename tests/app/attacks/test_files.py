@@ -6,9 +6,13 @@ import socket
 from pathlib import Path
 from urllib.parse import quote
 
+from pydantic import BaseModel
+
 import actfocus_studio
 from actfocus_core.runs import Run
+from actfocus_studio.data.view import View
 from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.static import WEB, digest
 from tests.app.attacks.server import SECRET
 
 UP = ("../", "%2e%2e%2f", "..%2f", "....//", "..\\", "..%5c", "..%252f")
@@ -20,7 +24,7 @@ NAMES = [
     "%2e%2e/outside",
     "../outside\x00.json",
     "x" * 15_000,
-    "\u202e\ud800ﬁ",
+    "\u202eﬁ",
     {"$ne": 1},
 ]
 """Where a page says which run, experiment, group, lesson, file or what-if it means."""
@@ -46,6 +50,7 @@ def test_no_file_of_this_machine_is_served(server):
                 "/static/",
                 "/svelte/",
                 "/studio/",
+                f"{WEB}{digest()}/",
                 "/studio/send/",
                 "/",
             ):
@@ -66,60 +71,41 @@ def test_what_says_that_it_is_a_file_is_not_fetched(server, monkeypatch):
     for path in ("http://93.184.216.34/x", "http://evil.invalid/x", "/etc/passwd", str(server.folder / "note.txt")):
         one = {"path": path, "url": path, "orig_name": "x", "meta": {"_type": "gradio.FileData"}}
         for value in (one, [one], {"a": [one]}):
-            status, _, body = server.call("go", value)
-            assert status == 422 and SECRET.encode() not in body and b"root:" not in body
+            for status, _, body in (
+                server.handler("begin", value),
+                server.call("trace/open", {"view": value, "restore": value}),
+            ):
+                assert status == 422 and SECRET.encode() not in body and b"root:" not in body
     assert set(asked) == {server.host}
 
 
+def filled(model: type[BaseModel], name: object) -> dict:
+    """A request with this name wherever it may name something."""
+    values = {}
+    for field, about in model.model_fields.items():
+        if field == "view":
+            values[field] = dict.fromkeys(View.model_fields, name) | {"step": 0}
+        elif isinstance(about.annotation, type) and issubclass(about.annotation, BaseModel):
+            values[field] = filled(about.annotation, name)
+        elif about.annotation is int:
+            values[field] = 0
+        else:
+            values[field] = [name] if "list" in str(about.annotation) else name
+    return values
+
+
 def test_names_from_a_page_never_become_paths(server):
-    """A run, a race and a what-if lie just outside of where the names point into."""
-    races = server.folder / ".races"
-    races.mkdir(exist_ok=True)
+    """A run, an experiment and a what-if lie just outside of where the names point into."""
+    (server.folder / ".races").mkdir(exist_ok=True)
     before = server.kept()
     for name in NAMES:
-        said = [server.tell("lambda_3", run=name, trajectory=name, turn=0, moves=[])]
-        said += [
-            server.tell("lambda_4", op=op, run=name, trajectory="x", other_run=name, other=name, **{"with": name})
-            for op in ("panes", "score", "judge")
-        ]
-        said += [
-            server.tell("lambda_5", op=op, run=name, step=0, group=name, over="step") for op in ("groups", "ribbons")
-        ]
-        said += [
-            server.tell("lambda_6", op=op, run=name, step=0, trajectory=name, reference=name)
-            for op in ("batch", "export")
-        ]
-        said += [
-            server.tell("lambda_7", op=op, id=name, name=name, what=name, seed=0)
-            for op in ("look", "log", "prompt", "ask")
-        ]
-        said += [server.tell("lambda_8", lesson=name, run=name, answer=name)]
-        said += [
-            server.tell("lambda_2", op=op, run=name or "x", id=name, kind=name, trajectory=name)
-            for op in ("list", "show", "motion", "start")
-        ]
-        said += [
-            server.tell(
-                "lambda_1",
-                op=op,
-                run=name,
-                ticket=name,
-                name=name,
-                size=1,
-                tokenizer=name,
-                spans=name,
-                format=name,
-                part=name,
-            )
-            for op in ("inspect", "import", "check", "export")
-        ]
-        for one in said:
-            text = json.dumps(one)
-            assert SECRET not in text and "root:" not in text, (name, text[:300])
-            # A name that is none, or is cut away, is the run that opens by default.
-            assert "\n" not in one.get("error", "") and len(one.get("error", "")) < 20_000, (name, text[:300])
-        status, _, body = server.call("go", json.dumps({"run": name, "trajectory": name, "reference": name}))
-        assert status == 200 and SECRET not in body.decode()
+        for operation, model in server.requests.items():
+            status, _, body = server.call(operation, filled(model, name))
+            assert status in (200, 422), (operation, name, body[:300])
+            text = body.decode()
+            assert SECRET not in text and "root:" not in text, (operation, name, text[:300])
+            line = json.loads(text).get("error") or ""
+            assert "\n" not in line and len(line) < 20_000, (operation, name, text[:300])
     assert server.kept() == before
 
 

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.static import module_url
 
 OTHERS = [
     {"Origin": "http://evil.example"},
@@ -24,11 +25,12 @@ def test_another_sites_page_reaches_nothing(server, number):
     headers = {name: value.replace("OWN", server.own) for name, value in OTHERS[number].items()}
     ticket = transfers.transfers().announce("a.jsonl", 3)
     for method, path, body in (
-        ("POST", "/gradio_api/run/go", '{"data": ["{}"]}'),
+        *(("POST", f"/studio/api/{name}", "{}") for name in server.requests),
+        ("POST", "/gradio_api/run/begin", '{"data": ["{}"]}'),
         ("POST", "/login", "username=me&password=secret"),
         ("PUT", f"/studio/receive/{ticket}", "abc"),
         ("GET", "/config", None),
-        ("GET", "/studio/studio.js", None),
+        ("GET", f"/{module_url('main.js')}", None),
         ("GET", "/logout", None),
         ("GET", f"/studio/send/{ticket}", None),
     ):
@@ -47,7 +49,7 @@ def test_the_own_page_and_programs_reach_it(server):
         {"Sec-Fetch-Site": "same-origin", "Origin": server.own},
         {"Sec-Fetch-Site": "none"},
     ):
-        assert server.call("go", "{}", headers=headers)[0] == 200
+        assert server.call("trace/open", {"view": {}}, headers=headers)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_an_address_says_nothing_to_the_services_that_are_not_here(server, query
 
 
 def test_no_preflight_is_answered(server):
-    for path in ("/", "/gradio_api/run/go", "/gradio_api/queue/join", "/config"):
+    for path in ("/", "/studio/api/trace/open", "/gradio_api/run/begin", "/gradio_api/queue/join", "/config"):
         for origin in ("http://evil.example", "http://localhost:3000", "null", server.own):
             status, told, _ = server.ask(
                 "OPTIONS",
@@ -96,7 +98,8 @@ def test_a_name_that_was_bound_to_this_machine_is_refused(server, host):
     for method, path, body in (
         ("GET", "/", None),
         ("GET", "/config", None),
-        ("POST", "/gradio_api/run/go", '{"data": ["{}"]}'),
+        *(("POST", f"/studio/api/{name}", "{}") for name in server.requests),
+        ("POST", "/gradio_api/run/begin", '{"data": ["{}"]}'),
     ):
         status, told, text = server.ask(method, path, body, {"Host": host, "Content-Type": "application/json"})
         assert status in (400, 403) and b"trajectory" not in text
@@ -108,7 +111,7 @@ def test_this_machines_names_are_taken(server, host):
     assert server.ask("GET", "/robots.txt", None, {"Host": host})[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/gradio_api/queue/join", "/queue/join", "/gradio_api/run/go"])
+@pytest.mark.parametrize("path", ["/", "/gradio_api/queue/join", "/queue/join", "/studio/api/trace/open"])
 def test_no_websocket_is_opened(server, path):
     with socket.create_connection((server.host, server.port), 10) as raw:
         raw.sendall(
