@@ -19,6 +19,7 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 from actfocus_studio.data.cache import LruCache, stamp
+from actfocus_studio.data.schema import BatchSums, Kinds, KindSums, Scopes, SigmoidSums, Statistics
 from actfocus_studio.data.view import SCOPES
 
 
@@ -32,8 +33,7 @@ class ScopeSums:
     """float64 [cells]"""
     count: np.ndarray
     """int64 [cells], action tokens"""
-    sums: dict[str, float]
-    """over the action tokens of the batch: s, s2 of the sigmoid; a1, a2 and b2 with |A| and A^2"""
+    sums: SigmoidSums
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class BatchConstants:
     size: int
     advantages: dict[str, float | None]
     """trajectory id -> GRPO advantage; None where the rollout was never scored, or is not trained"""
-    kinds: dict[str, dict[str, float]]
+    kinds: dict[str, KindSums]
     """kind -> n tokens, sum of |A|, sum of A^2"""
     cells: dict[str, dict[str, int]]
     """scope -> trajectory id -> its cell"""
@@ -52,30 +52,28 @@ class BatchConstants:
     ranges: dict[str, tuple[float, float] | None]
     """signal -> 1st and 99th percentile over the response tokens"""
 
-    def of(self, trajectory: Trajectory) -> dict:
-        """The constants as the page of this trajectory needs them: plain JSON."""
+    def of(self, trajectory: Trajectory) -> BatchSums:
+        """The constants as the page of this trajectory needs them."""
         signals = {
-            name: scopes and {scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()}
+            name: scopes
+            and Scopes(**{scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()})
             for name, scopes in self.scopes.items()
         }
         top = max((abs(a) for a in self.advantages.values() if a is not None), default=0.0)
-        return {
-            "trajectories": self.size,
-            "kinds": self.kinds,
-            "signals": signals,
-            "ranges": self.ranges,
-            "advantage": self.advantages[trajectory.id],
-            "advantage_max": top,
-        }
+        return BatchSums(
+            trajectories=self.size,
+            kinds=Kinds(**self.kinds),
+            signals=signals,
+            ranges=self.ranges,
+            advantage=self.advantages[trajectory.id],
+            advantage_max=top,
+        )
 
-    def _scope(self, scope: str, sums: ScopeSums, id: str) -> dict:
+    def _scope(self, scope: str, sums: ScopeSums, id: str) -> Statistics:
         cell = self.cells[scope][id]
-        return {
-            "mu": float(sums.mean[cell]),
-            "sigma": float(sums.std[cell]),
-            "count": int(sums.count[cell]),
-            "sums": sums.sums,
-        }
+        return Statistics(
+            mu=float(sums.mean[cell]), sigma=float(sums.std[cell]), count=int(sums.count[cell]), sums=sums.sums
+        )
 
 
 class BatchCache:
@@ -132,8 +130,8 @@ def constants(trajectories: list[Trajectory]) -> BatchConstants:
     )
 
 
-def _counts(size_A: np.ndarray) -> dict[str, float]:
-    return {"n": len(size_A), "a1": float(size_A.sum()), "a2": float((size_A**2).sum())}
+def _counts(size_A: np.ndarray) -> KindSums:
+    return KindSums(n=len(size_A), a1=float(size_A.sum()), a2=float((size_A**2).sum()))
 
 
 def _scopes(values: np.ndarray, size_A: np.ndarray, cell_of: dict) -> dict | None:
@@ -154,13 +152,13 @@ def _sums(values: np.ndarray, size_A: np.ndarray, cell: np.ndarray, cells: int) 
         mean,
         std,
         count,
-        {
-            "s1": float(s.sum()),
-            "s2": float((s**2).sum()),
-            "a1": float((size_A * s).sum()),
-            "b1": float((size_A**2 * s).sum()),
-            "b2": float((size_A**2 * s**2).sum()),
-        },
+        SigmoidSums(
+            s1=float(s.sum()),
+            s2=float((s**2).sum()),
+            a1=float((size_A * s).sum()),
+            b1=float((size_A**2 * s).sum()),
+            b2=float((size_A**2 * s**2).sum()),
+        ),
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.paths import assets, modified_time
 from actfocus_core.runs import Run
 from actfocus_core.runs import stamp as file_stamp
 from actfocus_studio.data.cache import LruCache
+from actfocus_studio.data.message import Message
 from actfocus_studio.data.view import View
 
 FIRST_RUN = "frozen-lake"
@@ -69,8 +71,19 @@ class Catalog:
         return self._open.get(key, lambda: Run.open(path))
 
 
-@dataclass(frozen=True)
-class Place:
+class Member(Message):
+    """A rollout of a group."""
+
+    id: str
+    rollout: int
+    return_: Annotated[float | None, Field(serialization_alias="return")]
+    success: bool | None
+    malformed: bool
+    kept: bool
+    """By the filter."""
+
+
+class Place(Message):
     """One trajectory and its neighbours within the run."""
 
     id: str
@@ -87,8 +100,8 @@ class Place:
     group_count: int
     group_previous: str | None
     group_next: str | None
-    members: list[dict]
-    """The rollouts of the group: id, rollout, return, success, malformed, and if the filter keeps it."""
+    members: list[Member]
+    """The rollouts of the group."""
 
 
 def locate(run: Run, view: View) -> tuple[Place, list[str]]:
@@ -180,18 +193,18 @@ def _telling(index: pd.DataFrame) -> int:
     return 0
 
 
-def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[dict]:
+def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[Member]:
     columns = [index[name].to_numpy()[rows].tolist() for name in ("id", "rollout", "return", "n_valid", "n_turns")]
     success = index["success"].to_numpy(object, na_value=None)[rows].tolist()
     return [
-        {
-            "id": id,
-            "rollout": int(rollout),
-            "return": float(ret) if np.isfinite(ret) else None,
-            "success": known,
-            "malformed": bool(n_valid < n_turns),
-            "kept": bool(kept[i]),
-        }
+        Member(
+            id=id,
+            rollout=int(rollout),
+            return_=float(ret) if np.isfinite(ret) else None,
+            success=known,
+            malformed=bool(n_valid < n_turns),
+            kept=bool(kept[i]),
+        )
         for i, known, id, rollout, ret, n_valid, n_turns in zip(rows, success, *columns)
     ]
 

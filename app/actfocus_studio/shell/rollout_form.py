@@ -6,13 +6,22 @@ import gradio as gr
 
 from actfocus_core.errors import ActFocusError
 from actfocus_studio.data import models
-from actfocus_studio.data.serialize import dump
+from actfocus_studio.data.message import Message
+from actfocus_studio.data.schema import JobStatus
 from actfocus_studio.jobs import rollouts as jobs
-from actfocus_studio.jobs.worker import Status
 from actfocus_studio.shell.components import JobView
+from actfocus_studio.shell.studio import PRIVATE
 
-PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 POLL_SECONDS = 0.5
+
+
+class RolloutProgress(Message):
+    """What the script shows below the form."""
+
+    job: JobStatus
+    started: bool = False
+    """By the page that receives this."""
+    error: str = ""
 
 
 def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
@@ -65,24 +74,24 @@ def rollout_form(demo: gr.Blocks, rollouts: jobs.Rollouts) -> None:
         view = JobView()
         timer = gr.Timer(POLL_SECONDS, active=False)
 
-    def shown(status: Status, error: str = "", started: bool = False) -> list:
-        running = status.state == "running"
-        value = dump({**vars(status), "error": error, "started": started})
-        return [value, gr.Timer(active=running)]
+    def shown(started: bool = False, error: str = "") -> list:
+        job = JobStatus(**vars(rollouts.status()))
+        value = RolloutProgress(job=job, started=started, error=error).model_dump_json()
+        return [value, gr.Timer(active=job.state == "running")]
 
     def begin(environment, prompts, members, seed, temperature, policy, examples) -> list:
         try:
-            request = jobs.RolloutRequest(environment, prompts, members, seed, temperature, policy, examples)
-            return shown(rollouts.start(request), started=True)
+            rollouts.start(jobs.RolloutRequest(environment, prompts, members, seed, temperature, policy, examples))
         except (ActFocusError, OSError) as error:
-            return shown(rollouts.status(), str(error))
+            return shown(error=str(error))
+        return shown(started=True)
 
     def stop() -> list:
         rollouts.cancel()
-        return shown(rollouts.status())
+        return shown()
 
     def look() -> list:
-        return shown(rollouts.status())
+        return shown()
 
     start.click(begin, [environment, prompts, members, seed, temperature, policy, examples], [view, timer], **PRIVATE)
     cancel.click(stop, None, [view, timer], **PRIVATE)

@@ -26,12 +26,12 @@ def state_of(
         state = "failed"
     if state in ("stopped", "killed") and alive:
         state = "starting"
-    step, elapsed = status.get("step", 0), status.get("elapsed") or 0.0
+    step, elapsed = status.get("step") or 0, status.get("elapsed") or 0.0
     left = (steps - step) * elapsed / step if step else None
     report = {
         "state": state,
         "step": step,
-        "phase": status.get("phase", ""),
+        "phase": status.get("phase") or "",
         "elapsed": elapsed,
         "left": left,
         "message": status.get("message") or "",

@@ -1,1 +1,1 @@
-"""The process that computes what-ifs, and its stored results."""
+"""What-ifs: the worker process that computes them, and their stored results."""

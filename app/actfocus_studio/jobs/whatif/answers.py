@@ -1,4 +1,4 @@
-"""Stored what-ifs: in the folder of their run, or temporary until the studio ends."""
+"""Stored results of what-ifs: in the folder of their run, or in a temporary folder of the studio."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from actfocus_studio.data.cache import LruCache
 from actfocus_studio.jobs.whatif.process import WhatIfProcess
 
 LISTED = 50
+"""Largest number of results in a listing."""
 
 
 class Answers:
-    """Reads what-ifs from where the process stored them."""
+    """Reads the results that the process stored. The latest ones are cached."""
 
     def __init__(self, process: WhatIfProcess):
         self._process = process
         self._latest: LruCache[whatif.WhatIf] = LruCache(4)
 
     def listing(self, run: Run) -> list[dict]:
-        """The run's what-ifs, newest first, including temporary ones."""
+        """``id, kind, created, request, kept`` of the run's what-ifs, newest first, including temporary ones."""
         spare = self._process.spare(run)
         rows = [{**row, "kept": True} for row in whatif.listing(run)]
         rows += [{**row, "kept": False} for row in whatif.listing(run, spare)] if spare.is_dir() else []
         return sorted(rows, key=lambda row: row["created"], reverse=True)[:LISTED]
 
-    def load(self, run: Run, id: object) -> tuple[whatif.WhatIf, bool]:
-        """A what-if, possibly partial, and whether it is or will be stored in the run's folder.
+    def load(self, run: Run, id: str) -> tuple[whatif.WhatIf, bool]:
+        """A what-if, and whether it is stored in the run's folder.
 
-        Raises ActFocusError for an unknown id.
+        While its computation is running it may be a partial result, which counts as stored. Raises ActFocusError for an
+        unknown id.
         """
-        if not isinstance(id, str) or not whatif.is_id(id):
+        if not whatif.is_id(id):
             raise ActFocusError(
                 "invalid what-if id in the address; it must be replay-, branch- or edit- followed by twelve digits"
             )

@@ -1,9 +1,14 @@
-"""The process that computes what-ifs: it loads torch and a policy once, then reads one request per line.
+"""Worker process for what-ifs. It loads torch and a policy once, then handles one request at a time.
 
-Input, one JSON object per line: ``run`` (its folder), ``kind``, ``asked`` (arguments), ``spare`` (a folder for
-results whose run cannot be written). Output, one JSON object per line: ``ready``; ``phase, done, total``;
-``first``, the id of a partial result in ``spare``; ``id, kept`` or ``error``. The process ends with its input, or after
-IDLE_SECONDS without a request.
+Requests arrive on stdin as one JSON object per line: ``run`` (path of the run), ``kind``, ``arguments`` of the library function,
+``spare`` (folder for results that cannot be stored in the run). Messages are written to stdout, also one JSON object per line:
+
+* ``ready``: the policy is loaded;
+* ``phase, done, total``: progress;
+* ``first``: id of a partial result, stored in ``spare``;
+* ``id, kept`` or ``error``: the request is complete.
+
+The process exits at the end of its input, or after IDLE_SECONDS without a request.
 """
 
 from __future__ import annotations
@@ -16,18 +21,29 @@ import threading
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run, slug
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actfocus_core.counterfactual.store import WhatIf
+    from actfocus_core.policy import Policy
+
+    Send = Callable[..., None]
+    Progress = Callable[[str, int, int], None]
+    First = Callable[[WhatIf], None]
+
 IDLE_SECONDS = 900
 FIRST = "first"
-"""Name of the folder of partial results."""
+"""Subfolder of ``spare`` for partial results."""
 
 
 def main() -> None:
-    """Answer requests until the input ends."""
-    # Output of libraries must not mix with the answers.
+    """Handle requests until the input ends."""
+    # What libraries print goes to stderr, so that stdout has nothing but messages.
     out, lock = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1), threading.Lock()
     os.dup2(2, 1)
 
@@ -41,15 +57,15 @@ def main() -> None:
         line = _line()
         if not line:
             return
-        _answer(json.loads(line), send)
+        _handle(json.loads(line), send)
 
 
-def _answer(request: dict, send) -> None:
+def _handle(request: dict, send: Send) -> None:
     spare = Path(request["spare"])
     try:
         what = KINDS[request["kind"]](
             Run.open(request["run"]),
-            request["asked"],
+            request["arguments"],
             lambda phase, done, total: send(phase=phase, done=done, total=total),
             lambda what: _first(Run.open(request["run"]), what, spare, send),
         )
@@ -59,7 +75,7 @@ def _answer(request: dict, send) -> None:
 
 
 def _line() -> bytes:
-    """One line, read unbuffered, so that ``select`` sees all unread input."""
+    """The next line of stdin; empty at its end. Unbuffered, because ``select`` does not see what a buffer holds."""
     raw, line = sys.stdin.buffer.raw, b""
     while (byte := raw.read(1)) and byte != b"\n":
         line += byte
@@ -67,7 +83,7 @@ def _line() -> bytes:
 
 
 def _warm() -> None:
-    """Import and load everything that takes seconds."""
+    """Import and load in advance what takes seconds."""
     from actfocus_core.counterfactual import (
         branch,  # noqa: F401
         edit,  # noqa: F401
@@ -78,8 +94,8 @@ def _warm() -> None:
     load_policy("tiny")
 
 
-def _store(run: Run, what, spare: Path) -> bool:
-    """Store a result in its run, or in ``spare`` if that fails; return whether it is in the run."""
+def _store(run: Run, what: WhatIf, spare: Path) -> bool:
+    """Store a result in its run, or in ``spare`` if the run cannot be written. Returns whether it is in the run."""
     from actfocus_core.counterfactual.store import store
 
     try:
@@ -90,8 +106,8 @@ def _store(run: Run, what, spare: Path) -> bool:
         return False
 
 
-def _first(run: Run, what, spare: Path, send) -> None:
-    """Store a partial result and report it; if it cannot be stored, only the complete result is reported."""
+def _first(run: Run, what: WhatIf, spare: Path, send: Send) -> None:
+    """Store a partial result and report its id. Does nothing if it cannot be stored: the complete result follows."""
     from actfocus_core.counterfactual.store import store
 
     with suppress(ActFocusError):
@@ -100,7 +116,7 @@ def _first(run: Run, what, spare: Path, send) -> None:
 
 
 def spare_of(run: Run, spare: Path, *under: str) -> Path:
-    """Folder of results of a run that are not stored in the run itself."""
+    """Folder for results of a run that are not stored in the run itself."""
     return spare.joinpath(*under, slug(str(run.path)))
 
 
@@ -112,20 +128,20 @@ def _create(folder: Path) -> Path:
     return folder
 
 
-def _replay(run: Run, arguments: dict, progress, first):
+def _replay(run: Run, arguments: dict, progress: Progress, first: First) -> WhatIf:
     from actfocus_core.counterfactual.replay import replay
 
     return replay(run, **arguments, on_progress=progress, on_first=first)
 
 
-def _branch(run: Run, arguments: dict, progress, first):
+def _branch(run: Run, arguments: dict, progress: Progress, first: First) -> WhatIf:
     from actfocus_core.counterfactual.branch import branch
 
     policy = _policy(str(run.path), run.trajectory(arguments["id"]).step)
     return branch(run, policy=policy, **arguments, on_progress=lambda done, total: progress("rollout", done, total))
 
 
-def _edit(run: Run, arguments: dict, progress, first):
+def _edit(run: Run, arguments: dict, progress: Progress, first: First) -> WhatIf:
     from actfocus_core.counterfactual.edit import edit
 
     progress("score", 0, 1)
@@ -133,7 +149,7 @@ def _edit(run: Run, arguments: dict, progress, first):
 
 
 @lru_cache(2)
-def _policy(path: str, step: int):
+def _policy(path: str, step: int) -> Policy:
     """The policy that sampled the rollouts of a step."""
     from actfocus_core.counterfactual.history import policy_before
 
@@ -141,7 +157,7 @@ def _policy(path: str, step: int):
 
 
 @lru_cache(1)
-def _reference(name: str):
+def _reference(name: str) -> Policy:
     from actfocus_core.policy import load_policy
 
     return load_policy(name)

@@ -1,29 +1,25 @@
-"""The numbers of the Groups page: the library's diagnosis of a run, and the rollouts of one group."""
+"""The numbers of the Groups page: the library's diagnosis of the groups of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from actfocus_core.analysis.diagnostics import (
-    BOTTLENECK_SIGNALS,
-    MIN_GROUPS,
-    PARTS,
-    action_bottleneck,
-    trend_band,
-)
+from actfocus_core.analysis.diagnostics import MIN_GROUPS, PARTS, action_bottleneck, trend_band
 from actfocus_core.credit import Batch
 from actfocus_core.errors import ActFocusError
-from actfocus_core.reports.token_html import shown
+from actfocus_core.outcomes import numbers
 from actfocus_core.runs import Run
-from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.train.groups import filter_groups
-from actfocus_core.trajectory import TokenKind, Trajectory
-from actfocus_studio.data.batch_cache import BatchConstants
+from actfocus_core.trajectory import Trajectory
+from actfocus_studio.data import columns
 from actfocus_studio.data.cache import LruCache, stamp
-from actfocus_studio.data.serialize import finite, numbers
-from actfocus_studio.data.view import SCOPES
+from actfocus_studio.data.columns import Float64Column, Int32Column, TextColumn, Uint8Column
+from actfocus_studio.data.message import Message
 
 ROLLOUTS_MAX = 2048
 """Most rollouts that are analysed at once; of a longer run, the last steps that fit."""
@@ -31,20 +27,132 @@ KEEP = 0.25
 """The fraction of groups that the filter keeps if the run does not say (method.md section 6)."""
 
 
+class GroupColumns(Message):
+    """One value per group, in the order of the library's table."""
+
+    label: TextColumn
+    """Unique among these groups."""
+    name: TextColumn
+    """Within its step."""
+    step: Int32Column
+    rollouts: Int32Column
+    sigma: Float64Column
+    """Standard deviation of the returns."""
+    mean_return: Float64Column
+    success: Float64Column
+    """Rate among the rollouts of which it is known."""
+    unknown_success: Int32Column
+    """Rollouts of which it is not."""
+    means: dict[str, Float64Column]
+    """SIGNAL_PART -> mean signal over the tokens of that part."""
+
+
+class RolloutColumns(Message):
+    """One value per rollout."""
+
+    group: Int32Column
+    """Index of its group."""
+    return_: Annotated[Float64Column, Field(serialization_alias="return")]
+    success: Float64Column
+
+
+class GroupCorrelation(Message):
+    """Spearman's rho of sigma with a mean signal over groups, with bootstrap intervals; null where ``why`` says so."""
+
+    signal: str
+    part: str
+    n: int
+    rho: float | None
+    p: float | None
+    low: float | None
+    high: float | None
+    rho_success: float | None
+    partial: float | None
+    """Given the success rate p."""
+    partial_low: float | None
+    partial_high: float | None
+    partial_spread: float | None
+    """Given p and p (1 - p)."""
+    why: str
+
+
+class Confound(Message):
+    """The correlation of sigma with the success rate p and with p (1 - p)."""
+
+    rho_success: float | None
+    rho_spread: float | None
+    binary: bool
+    """Returns take at most two values, so sigma is a function of p."""
+
+
+class GroupTrend(Message):
+    """The regression of sigma on a mean signal, with its band."""
+
+    x: Float64Column
+    y: Float64Column
+    low: Float64Column
+    high: Float64Column
+
+
+class StepRange(Message):
+    """The steps that were analysed."""
+
+    first: int
+    last: int
+    count: int
+    of: int
+    """All steps of the run."""
+
+
+class GroupsFound(Message):
+    """What does not depend on the filter."""
+
+    groups: GroupColumns
+    rollouts: RolloutColumns
+    correlations: list[GroupCorrelation]
+    confound: Confound
+    missing: list[str]
+    """Signals that are not recorded."""
+    least: int
+    """Groups that a correlation needs."""
+    trends: dict[str, GroupTrend | None]
+    """By SIGNAL_PART."""
+    unscored: int
+    """Rollouts without a return, which are left out."""
+    steps: StepRange
+
+
+class GroupsDiagnosis(GroupsFound):
+    """The diagnosis, and what the filter of groups keeps."""
+
+    keep: float
+    """The fraction that it keeps of each step."""
+    own: bool
+    """The run itself says which fraction is kept."""
+    kept: Uint8Column
+    """By group: 1 if it is kept."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """The analysis of the groups of a run, and the rollouts it was computed from."""
 
-    found: dict
-    """plain JSON but for the filter's choice"""
+    found: GroupsFound
+    groups: list[tuple[int, str]]
+    """step and name, in the order of ``found``"""
     steps: list[list[Trajectory]]
     """the rollouts with a return, one list per step, without their tokens"""
 
-    def summary(self, share: float) -> dict:
-        """The page's JSON, including which groups the filter keeps in each step."""
-        kept = {(t.step, t.group) for step in self.steps for t in filter_groups(step, share)}
-        groups = self.found["groups"]
-        return {**self.found, "keep": share, "kept": [pair in kept for pair in zip(groups["step"], groups["name"])]}
+    def summary(self, chosen: float | None, own: float | None) -> GroupsDiagnosis:
+        """The answer to the page; the filter keeps the ``chosen`` fraction of groups, else the run's ``own``."""
+        keep = chosen or own or KEEP
+        kept = {(t.step, t.group) for step in self.steps for t in filter_groups(step, keep)}
+        return GroupsDiagnosis(
+            **vars(self.found),
+            keep=keep,
+            own=own is not None,
+            kept=columns.uint8(group in kept for group in self.groups),
+        )
 
 
 def diagnosis(run: Run, step: int | None, reference: str | None, latest: LruCache[Diagnosis]) -> Diagnosis:
@@ -73,38 +181,50 @@ def diagnose(run: Run, steps: list[int], reference: str | None, of_steps: int) -
         raise ActFocusError("no rollout has a return, so there is no spread to compare")
     batch = Batch.of(scored)
     bottleneck = action_bottleneck(batch)
-    rows, first = bottleneck["groups"], np.unique(batch.group_of, return_index=True)[1]
-    names = [name for name in rows[0] if name != "group"]
-    return Diagnosis(
-        {
-            "groups": {
-                "label": [row["group"] for row in rows],
-                "name": [scored[i].group for i in first],
-                "step": [scored[i].step for i in first],
-                **{name: [row[name] for row in rows] for name in names},
-            },
-            "rollouts": {
-                "group": batch.group_of[batch.counted].tolist(),
-                "return": batch.returns[batch.counted].tolist(),
-                "success": [finite(value) for value in batch.success[batch.counted].tolist()],
-            },
-            "correlations": bottleneck["correlations"],
-            "confound": bottleneck["confound"],
-            "missing": bottleneck["missing"],
-            "signals": list(BOTTLENECK_SIGNALS),
-            "least": MIN_GROUPS,
-            "bands": {name: _band(rows, name) for name in names if name.endswith(tuple(PARTS))},
-            "unscored": len(everything) - len(scored),
-            "steps": [steps[0], steps[-1], len(steps), of_steps],
-        },
-        [[_light(t) for t in step if np.isfinite(t.ret)] for step in read],
+    rows = bottleneck["groups"]
+    first = [scored[i] for i in np.unique(batch.group_of, return_index=True)[1]]
+    means = {name: numbers(row[name] for row in rows) for name in rows[0] if name.endswith(tuple(PARTS))}
+    sigma = numbers(row["sigma"] for row in rows)
+    found = GroupsFound(
+        groups=_group_columns(rows, first, means),
+        rollouts=RolloutColumns(
+            group=columns.int32(batch.group_of[batch.counted]),
+            return_=columns.float64(batch.returns[batch.counted]),
+            success=columns.float64(batch.success[batch.counted]),
+        ),
+        correlations=[GroupCorrelation(**row) for row in bottleneck["correlations"]],
+        confound=Confound(**bottleneck["confound"]),
+        missing=bottleneck["missing"],
+        least=MIN_GROUPS,
+        trends={name: _trend(values, sigma) for name, values in means.items()},
+        unscored=len(everything) - len(scored),
+        steps=StepRange(first=steps[0], last=steps[-1], count=len(steps), of=of_steps),
+    )
+    light = [[_light(t) for t in step if np.isfinite(t.ret)] for step in read]
+    return Diagnosis(found, [(t.step, t.group) for t in first], light)
+
+
+def _group_columns(rows: list[dict[str, Any]], first: list[Trajectory], means: dict[str, np.ndarray]) -> GroupColumns:
+    def of(name: str) -> Iterable[Any]:
+        return (row[name] for row in rows)
+
+    return GroupColumns(
+        label=columns.text(of("group")),
+        name=columns.text(t.group for t in first),
+        step=columns.int32(t.step for t in first),
+        rollouts=columns.int32(of("rollouts")),
+        sigma=columns.float64(numbers(of("sigma"))),
+        mean_return=columns.float64(numbers(of("mean_return"))),
+        success=columns.float64(numbers(of("success"))),
+        unknown_success=columns.int32(of("unknown_success")),
+        means={name: columns.float64(values) for name, values in means.items()},
     )
 
 
-def _band(rows: list[dict], name: str) -> dict | None:
-    """The regression of sigma on a group's mean signal."""
-    known = [row for row in rows if row[name] is not None]
-    return trend_band(np.array([row[name] for row in known]), np.array([row["sigma"] for row in known]))
+def _trend(mean: np.ndarray, sigma: np.ndarray) -> GroupTrend | None:
+    known = np.isfinite(mean)
+    band = trend_band(mean[known], sigma[known])
+    return band and GroupTrend(**{name: columns.float64(values) for name, values in band.items()})
 
 
 def _light(t: Trajectory) -> Trajectory:
@@ -123,44 +243,3 @@ def _light(t: Trajectory) -> Trajectory:
         penalty=t.penalty,
         rollout_id=t.rollout_id,
     )
-
-
-def ribbons(run: Run, step: int, group: str, reference: str | None, batch: BatchConstants) -> list[dict]:
-    """The rollouts of a group without their texts: kinds and signals of the sampled tokens.
-
-    ``kinds``: one digit per response token; ``turns``: the indices among them at which a new turn begins;
-    ``signals``: of the action tokens only, None if not recorded for all; ``stats``: mu and sigma by
-    signal and scope, as for the weights. Raises ActFocusError if there is no such group.
-    """
-    mates = [t for t in run.trajectories(step, reference) if t.group == group]
-    if not mates:
-        raise ActFocusError(f"there is no group \u201c{group}\u201d in step {step} of this run")
-    return [_ribbon(t, batch.of(t)) for t in mates]
-
-
-def _ribbon(t: Trajectory, batch: dict) -> dict:
-    written = t.response_mask
-    action = t.kinds == TokenKind.ACTION
-    signals = {
-        name: numbers(values) if np.isfinite(values).all() else None
-        for name in SIGNALS
-        for values in [signal_values(t, name)[action]]
-    }
-    stats = {
-        name: batch["signals"][name]
-        and {scope: {part: batch["signals"][name][scope][part] for part in ("mu", "sigma")} for scope in SCOPES}
-        for name in SIGNALS
-    }
-    return {
-        "id": t.id,
-        "rollout": t.rollout,
-        "return": finite(t.ret),
-        "success": t.success,
-        "malformed": sum(not turn.valid for turn in t.turn_records),
-        "truncated": t.truncated,
-        "actions": [[shown(action) for action in turn.actions] for turn in t.turn_records],
-        "kinds": "".join(map(str, t.kinds[written].tolist())),
-        "turns": (np.flatnonzero(np.diff(t.turns[written])) + 1).tolist(),
-        "signals": signals,
-        "stats": stats,
-    }

@@ -5,41 +5,42 @@ from __future__ import annotations
 import operator
 import re
 
+from actfocus_studio.data.message import Message
 from actfocus_studio.pages.learn.facts import FACTS, Loaded
 from actfocus_studio.pages.learn.lessons import Choice, Comparison, Question
 
 _OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-def judge(question: Question, answer: object, loaded: Loaded) -> dict:
-    """What the page reveals: whether the answer is ``correct``, None where this run lacks a fact that decides it;
-    ``right``, the indices of the correct choices; ``text``, the reveal with its facts filled in; ``why``, the deciding or
-    missing fact.
+class Verdict(Message):
+    """What the page reveals of an answer."""
 
-    ``answer``: the index of a choice, or a number; anything else is incorrect.
-    """
+    correct: bool | None
+    """None where this run lacks a fact that decides it."""
+    right: list[int] = []
+    """Indices of the correct choices."""
+    text: str
+    """The reveal with its facts filled in."""
+    why: str = ""
+    """The deciding or missing fact."""
+
+
+def judge(question: Question, answer: float, loaded: Loaded) -> Verdict:
+    """Check an answer: the index of a choice, or a number. Anything else is incorrect."""
     values = {name: FACTS[name].value(loaded) for name in _names(question)}
     text = re.sub(r"\{(\w+)\}", lambda m: FACTS[m[1]].shown(values[m[1]]), question.reveal)
     lacking = [FACTS[name].title for name in dict.fromkeys(_deciding(question)) if values[name] is None]
     if lacking:
-        return {
-            "correct": None,
-            "right": [],
-            "text": text,
-            "why": f"Not decidable with this run; unavailable: {'; '.join(lacking)}.",
-        }
-    number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
+        why = f"Not decidable with this run; unavailable: {'; '.join(lacking)}."
+        return Verdict(correct=None, text=text, why=why)
     if question.number:
-        known = values[question.number]
-        return {
-            "correct": bool(number and abs(answer - known) <= question.within),
-            "right": [],
-            "text": text,
-            "why": f"{FACTS[question.number].title}: {FACTS[question.number].shown(known)}.",
-        }
+        fact, known = FACTS[question.number], values[question.number]
+        return Verdict(
+            correct=abs(answer - known) <= question.within, text=text, why=f"{fact.title}: {fact.shown(known)}."
+        )
     right = [n for n, choice in enumerate(question.choices) if choice.when is not None and _holds(choice, values)]
     right = right or [n for n, choice in enumerate(question.choices) if choice.when is None]
-    return {"correct": number and answer in right, "right": right, "text": text, "why": ""}
+    return Verdict(correct=answer in right, right=right, text=text)
 
 
 def _names(question: Question) -> set[str]:

@@ -21,7 +21,7 @@ BUILT_IN = Path(__file__).parent / "lessons"
 SIZE_MAX, DEEPEST = 100_000, 12
 """Maximum size of a file in bytes, and maximum nesting depth."""
 PINS = ("action", "reasoning", "format")
-VIEW = tuple(name for name in View.__dataclass_fields__ if name not in ("lesson", "lesson_step", "classroom"))
+VIEW = tuple(name for name in View.model_fields if name not in ("lesson", "lesson_step", "classroom"))
 """Fields of View that a step may set."""
 _NAME = re.compile(r"[a-z0-9-]{1,60}")
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?|\w+)\s*")

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from actfocus_studio.theme import ACCENT, SIGNAL
 
 
-def token_line() -> str:
-    """The chart by token position, as JSON: the weight as an area, a signal on a second axis."""
+def token_line() -> dict:
+    """The chart by token position: the weight as an area, a signal on a second axis."""
     weight = go.Scatter(
         name="weight",
         mode="lines",
@@ -57,4 +57,4 @@ def token_line() -> str:
             **within,
         },
     )
-    return go.Figure([weight, signal], layout).to_json()
+    return go.Figure([weight, signal], layout).to_plotly_json()

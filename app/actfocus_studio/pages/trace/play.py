@@ -6,20 +6,68 @@ replays them, with the random numbers of the stored rollout.
 
 from __future__ import annotations
 
-import json
+from typing import Annotated
+
+from pydantic import Field, StrictInt, StringConstraints
 
 from actfocus_core.envs import Env, make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle import judge, optimal_values
 from actfocus_core.runs import Run
-from actfocus_studio.data.serialize import dump, env_options, shop_page, turn_label
+from actfocus_studio.data.message import Message, Request
+from actfocus_studio.data.schema import ShopPage, TurnLabel
+from actfocus_studio.data.serialize import env_options, shop_page, turn_label
+from actfocus_studio.data.view import INDEX_MAX, Name
 
-REQUEST_MAX = 20_000
-"""Characters of a request: a hundred turns of long searches."""
-MOVES_MAX = 100
+MOVES_MAX, ANSWERS_MAX, TEXT_MAX = 100, 100, 400
+"""Turns, actions of a turn, characters of an action."""
+Action = Annotated[str, StringConstraints(max_length=TEXT_MAX)]
 
 
-def play(run: Run, trajectory_id: str, turn: int, moves: list[list[str]]) -> dict:
+class PlayRequest(Request):
+    """Play on from a turn with these answers, one list of actions a turn."""
+
+    run: Name
+    trajectory: Name
+    turn: StrictInt = Field(ge=0, le=INDEX_MAX)
+    moves: list[Annotated[list[Action], Field(max_length=ANSWERS_MAX)]] = Field(max_length=MOVES_MAX)
+
+
+class PlayedTurn(Message):
+    answers: list[str]
+    actions: list[str]
+    valid: bool
+    reward: float
+    penalty: float
+    oracle: TurnLabel
+
+
+class State(Message):
+    """The state as shown to a person: picture or page, and what each legal action would cost."""
+
+    turn: int
+    turns: int
+    left: int
+    """Actions left in the episode."""
+    per_turn: int
+    picture: str | None
+    page: ShopPage | None
+    text: str
+    value: float
+    facts: dict[str, int | float | str | bool | None]
+    costs: dict[str, float]
+    terminated: bool
+    truncated: bool
+    success: bool
+    env: str
+
+
+class PlayResponse(Message):
+    played: list[PlayedTurn]
+    now: State
+
+
+def play(run: Run, trajectory_id: str, turn: int, moves: list[list[str]]) -> PlayResponse:
     """The turns played from ``turn`` on, each labelled by the oracle, and the resulting state.
 
     Raises ActFocusError for a turn that does not exist or an environment that cannot be restored.
@@ -35,71 +83,38 @@ def play(run: Run, trajectory_id: str, turn: int, moves: list[list[str]]) -> dic
             f"trajectory {trajectory_id}: its turns were stored without the state of the environment"
         ) from None
     played = [_turn(env, answers) for answers in moves if not (env.terminated or env.truncated)]
-    return {"trajectory": trajectory_id, "from": turn, "played": played, "now": _now(env)}
+    return PlayResponse(played=played, now=_now(env))
 
 
-def _turn(env: Env, answers: list[str]) -> dict:
+def _turn(env: Env, answers: list[str]) -> PlayedTurn:
     before = env.clone()
     label = turn_label(judge(env, answers))
     step = before.step(answers)
-    return {
-        "answers": answers,
-        "actions": step.info["actions"],
-        "valid": step.info["valid"],
-        "reward": step.reward,
-        "penalty": step.info["penalty"],
-        "oracle": label,
-    }
-
-
-def _now(env: Env) -> dict:
-    """The state as shown to a person: picture or page, legal actions and the cost of each."""
-    values, shop = optimal_values(env), shop_page(env)
-    o = env.options
-    return {
-        "turn": env.turn,
-        "turns": o.max_turns,
-        "left": env.actions_left,
-        "per_turn": o.actions_per_turn,
-        "picture": env.svg(),
-        "page": shop,
-        "text": env.observation(),
-        "value": values.value,
-        "facts": values.facts,
-        "costs": {a: max(values.value - q, 0.0) for a, q in values.actions.items()},
-        "terminated": env.terminated,
-        "truncated": env.truncated,
-        "success": env.success,
-        "env": env.name,
-    }
-
-
-def answer(open_run, text: object) -> str:
-    """The JSON response to a request; ``open_run``: opens a run by its name. Invalid input gives an error of one line."""
-    request = _request(text)
-    if request is None:
-        return dump({"error": "the move could not be read"})
-    run, trajectory, turn, moves, number = request
-    try:
-        return dump({**play(open_run(run), trajectory, turn, moves), "number": number})
-    except ActFocusError as error:
-        return dump({"error": " ".join(str(error).split()), "number": number})
-
-
-def _request(text: object) -> tuple[str, str, int, list[list[str]], int] | None:
-    """Run, trajectory, turn, moves and number of a request; None if it is invalid."""
-    if not isinstance(text, str) or len(text) > REQUEST_MAX:
-        return None
-    try:
-        value = json.loads(text)
-        run, trajectory, turn, moves, number = (value[k] for k in ("run", "trajectory", "turn", "moves", "number"))
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 31 for n in (turn, number))
-    listed = (
-        isinstance(moves, list)
-        and len(moves) <= MOVES_MAX
-        and all(isinstance(m, list) and all(isinstance(a, str) for a in m) for m in moves)
+    return PlayedTurn(
+        answers=answers,
+        actions=step.info["actions"],
+        valid=step.info["valid"],
+        reward=step.reward,
+        penalty=step.info["penalty"],
+        oracle=label,
     )
-    good = isinstance(run, str) and isinstance(trajectory, str) and whole and listed
-    return (run, trajectory, turn, moves, number) if good else None
+
+
+def _now(env: Env) -> State:
+    values, o = optimal_values(env), env.options
+    return State(
+        turn=env.turn,
+        turns=o.max_turns,
+        left=env.actions_left,
+        per_turn=o.actions_per_turn,
+        picture=env.svg(),
+        page=shop_page(env),
+        text=env.observation(),
+        value=values.value,
+        facts=values.facts,
+        costs={a: max(values.value - q, 0.0) for a, q in values.actions.items()},
+        terminated=env.terminated,
+        truncated=env.truncated,
+        success=env.success,
+        env=env.name,
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import recognise
@@ -12,25 +12,108 @@ from actfocus_core.interop.exporting import SUFFIXES
 from actfocus_core.interop.importing import run_name
 from actfocus_core.policy.loading import NAMES, available_policies
 from actfocus_core.runs import Run, free_path, slug
-from actfocus_core.signals import SIGNALS
 from actfocus_core.spans import PATTERN, RULES, span_rule
 from actfocus_studio.data.catalog import Catalog
-from actfocus_studio.data.view import FILTERS, NAME_MAX, View
+from actfocus_studio.data.message import Message
+from actfocus_studio.data.schema import JobStatus
+from actfocus_studio.data.view import Filter, View
 from actfocus_studio.jobs.worker import Worker
 from actfocus_studio.server.uploads import SEND, TOKENS_MAX, check, transfers
 
-PATTERN_MAX = 200
-"""Maximum length of a pattern in characters."""
-EXPORTS = {
+ExportFormat = Literal["parquet", "jsonl", "csv", "html", "advantages"]
+ExportPart = Literal["trajectory", "group", "step", "run"]
+EXPORTS: dict[ExportFormat, str] = {
     "parquet": "Parquet",
     "jsonl": "JSONL",
     "csv": "CSV, one row per token",
     "html": "HTML page",
     "advantages": "Weighted advantages (JSONL)",
 }
-PARTS = {"trajectory": "this trajectory", "group": "this group", "step": "this step", "run": "the whole run"}
-SHOWN = 120
-"""Maximum length of an example's name in characters."""
+PARTS: dict[ExportPart, str] = {
+    "trajectory": "this trajectory",
+    "group": "this group",
+    "step": "this step",
+    "run": "the whole run",
+}
+PATTERN_MAX = 200
+"""Maximum length of a pattern in characters."""
+SHOWN, MESSAGE_MAX = 120, 1000
+"""Maximum length of an example's name, and of a finding's message, in characters."""
+FILTER_OPTIONS: dict[Filter, list[str]] = {
+    "all": [],
+    "success": ["--success"],
+    "failure": ["--failure"],
+    "malformed": ["--malformed"],
+}
+
+
+class UploadedFile(Message):
+    """The format of an uploaded file, and what is needed to read it."""
+
+    name: str
+    bytes: int
+    rollouts: int
+    """Lines or rows; each holds at most one rollout."""
+    format: str
+    needs_tokenizer: bool
+    tokenizers: list[str]
+
+
+class FindingExample(Message):
+    name: str
+    trajectory: str
+    """The one to open; of a group, its first."""
+
+
+class CheckFinding(Message):
+    """A problem of a run, and how often it was found."""
+
+    check: str
+    severity: Literal["error", "warning", "info"]
+    message: str
+    count: int
+    of: int
+    examples: list[FindingExample]
+
+
+class CheckReport(Message):
+    """The report of ``actfocus doctor``."""
+
+    run: str
+    """The name under which the run is listed."""
+    healthy: bool
+    trajectories: int
+    tokens: int
+    findings: list[CheckFinding]
+
+
+class ImportedRun(Message):
+    """What an import made of a file."""
+
+    run: str
+    format: str
+    approximate: bool
+    trajectories: int
+    groups: int
+    tokens: int
+    action_tokens: int
+
+
+class ExportedFile(Message):
+    """A file that can be downloaded."""
+
+    url: str
+    name: str
+    rollouts: int
+
+
+class ExchangeProgress(Message):
+    """The last import, export or check; once it is done, its result."""
+
+    job: JobStatus
+    report: CheckReport | None = None
+    imported: ImportedRun | None = None
+    file: ExportedFile | None = None
 
 
 class ImportExport(Worker):
@@ -44,178 +127,103 @@ class ImportExport(Worker):
         self._about = ("", "", "")
         """Id of the job, its kind (import, export or check), and the ticket of its file."""
 
-    # --- requests ------------------------------------------------------------------------
+    def inspect(self, ticket: str, run: str) -> UploadedFile:
+        """Look at an uploaded file. Raises ActFocusError for one that cannot be imported; it is deleted.
 
-    def handle(self, request: dict) -> dict:
-        """Answer a request of the page. Raises ActFocusError for an unknown operation or invalid values."""
-        op = request.get("op")
-        work = self._OPS.get(op) if isinstance(op, str) else None
-        if work is None:
-            raise ActFocusError("unknown operation; reload the page")
-        return work(self, request)
-
-    def _announce(self, request: dict) -> dict:
-        return {"ticket": transfers().announce(request.get("name"), request.get("size"))}
-
-    def _inspect(self, request: dict) -> dict:
-        """The format of an uploaded file, and what is needed to read it."""
-        path = transfers().received(request.get("ticket"))
+        ``run``: the run whose tokenizer is offered first.
+        """
+        path = transfers().received(ticket)
         try:
             count, format = check(path), recognise(path)
         except ActFocusError as error:
-            transfers().drop(request["ticket"])
+            transfers().drop(ticket)
             raise ActFocusError(_bare(error, path)) from None
-        return {
-            "file": {
-                "name": path.name,
-                "bytes": path.stat().st_size,
-                "rollouts": count,
-                "format": format.title,
-                "needs_tokenizer": format.needs_tokenizer,
-                "tokenizers": self.tokenizers(request.get("run")),
-            }
-        }
+        return UploadedFile(
+            name=path.name,
+            bytes=path.stat().st_size,
+            rollouts=count,
+            format=format.title,
+            needs_tokenizer=format.needs_tokenizer,
+            tokenizers=self.tokenizers(run),
+        )
 
-    def _import(self, request: dict) -> dict:
-        path = transfers().received(request.get("ticket"))
-        tokenizer, rule = request.get("tokenizer"), _rule(request.get("spans"))
+    def start_import(self, ticket: str, tokenizer: str | None, spans: str) -> ExchangeProgress:
+        """Import an uploaded file. Raises ActFocusError for a tokenizer that is not offered or an invalid span rule."""
+        path, rule = transfers().received(ticket), _rule(spans)
         if tokenizer is not None and tokenizer not in self.tokenizers():
             raise ActFocusError(
                 f"tokenizer: must be one of {', '.join(self.tokenizers())}; offer others with "
                 "`actfocus app --tokenizer NAME`"
             )
         out = free_path(self.catalog.runs_dir, run_name(path))
-        self._begin(
-            "import",
-            request["ticket"],
-            [
-                "import",
-                "auto",
-                path.name,
-                "--out",
-                str(out),
-                "--spans",
-                rule,
-                "--json",
-                "--max-tokens",
-                str(TOKENS_MAX),
-                *(["--tokenizer", tokenizer] if tokenizer else []),
-            ],
-            out,
-            cwd=path.parent,
+        options = ["--spans", rule, "--json", "--max-tokens", str(TOKENS_MAX)]
+        chosen = ["--tokenizer", tokenizer] if tokenizer else []
+        return self._begin(
+            "import", ticket, ["import", "auto", path.name, "--out", str(out), *options, *chosen], out, cwd=path.parent
         )
-        return self._look(request)
 
-    def _check(self, request: dict) -> dict:
-        run = self.catalog.open(_text(request.get("run"), "run"))
-        self._begin("check", "", ["doctor", str(run.path), "--json"], run.path, fine=(0, 1))
-        return self._look(request)
+    def start_check(self, name: str) -> ExchangeProgress:
+        """Check a run."""
+        path = self.catalog.open(name).path
+        return self._begin("check", "", ["doctor", str(path), "--json"], path, fine=(0, 1))
 
-    def _export(self, request: dict) -> dict:
-        run, format = self.catalog.open(_text(request.get("run"), "run")), request.get("format")
-        if format not in EXPORTS:
-            raise ActFocusError(f"format: must be one of {', '.join(EXPORTS)}")
-        part, selection = _selection(run, request)
-        ticket, out = transfers().offer(f"{run.name}-{part}{SUFFIXES[format]}")
-        self._begin(
-            "export",
-            ticket,
-            ["export", str(run.path), "--format", format, "--out", str(out), "--json", *selection, *_weights(request)],
-            out,
-        )
-        return self._look(request)
+    def start_export(self, view: View, format: ExportFormat, part: ExportPart, filter: Filter) -> ExchangeProgress:
+        """Export a part of the view's run, under its setting. Raises ActFocusError for a trajectory that is not there."""
+        run = self.catalog.open(view.run)
+        word, selection = selected(run, view.trajectory, part, filter)
+        ticket, out = transfers().offer(f"{run.name}-{word}{SUFFIXES[format]}")
+        options = ["--format", format, "--out", str(out), "--json"]
+        return self._begin("export", ticket, ["export", str(run.path), *options, *selection, *_weights(view)], out)
 
-    def _look(self, request: dict) -> dict:
+    def look(self) -> ExchangeProgress:
         """The progress of the job, and its result once it is done."""
         status, result, (id, kind, ticket) = self.status(), self.result(), self._about
+        job = JobStatus(**vars(status))
         if id != status.id:
-            kind = ""
-        answer = {"job": {**asdict(status), "kind": kind}}
+            return ExchangeProgress(job=job)
         if status.state != "running" and kind == "import":
             transfers().drop(ticket)
-        if status.state != "done" or result is None or not kind:
-            return answer
+        if status.state != "done" or result is None:
+            return ExchangeProgress(job=job)
         if kind == "export":
-            answer["file"] = {
-                "url": f"{SEND[1:]}{ticket}",
-                "name": Path(result["file"]).name,
-                "rollouts": result["trajectories"],
-            }
-            return answer
-        report = result["doctor"] if kind == "import" else result
-        try:
-            run = Run.open(result["run"])
-            answer["report"] = _report(run, report)
-            answer["run"] = self._name(run)
-        except ActFocusError as error:
-            answer["error"] = " ".join(str(error).split())
-        if kind == "import":
-            answer["imported"] = {
-                name: result[name]
-                for name in ("format", "approximate", "trajectories", "groups", "tokens", "action_tokens")
-            }
-        return answer
+            name, rollouts = Path(result["file"]).name, result["trajectories"]
+            return ExchangeProgress(job=job, file=ExportedFile(url=f"{SEND[1:]}{ticket}", name=name, rollouts=rollouts))
+        run = Run.open(result["run"])
+        name = self._listed_name(run)
+        if kind == "check":
+            return ExchangeProgress(job=job, report=_report(run, name, result))
+        imported = {field: result[field] for field in ImportedRun.model_fields if field != "run"}
+        return ExchangeProgress(
+            job=job, report=_report(run, name, result["doctor"]), imported=ImportedRun(run=name, **imported)
+        )
 
-    def _cancel(self, request: dict) -> dict:
-        self.cancel()
-        return self._look(request)
-
-    _OPS = {
-        "announce": _announce,
-        "inspect": _inspect,
-        "import": _import,
-        "check": _check,
-        "export": _export,
-        "look": _look,
-        "cancel": _cancel,
-    }
-
-    def tokenizers(self, first: object = None) -> list[str]:
+    def tokenizers(self, first: str = "") -> list[str]:
         """Tokenizers that a page may choose: those of the command line, of the listed runs, and the installed ones.
 
         ``first``: the run whose tokenizer is preferred.
         """
         of_run = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
         installed = available_policies()
-        names = [*self._extra, of_run.get(first) if isinstance(first, str) else None, *installed, *of_run.values()]
+        names = [*self._extra, of_run.get(first), *installed, *of_run.values()]
         return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in installed)))
 
-    # --- the process ---------------------------------------------------------------------
-
-    def _begin(self, kind: str, ticket: str, arguments: list[str], out: Path, **how) -> None:
+    def _begin(self, kind: str, ticket: str, arguments: list[str], out: Path, **how) -> ExchangeProgress:
         self._about = (self.launch(arguments, out, **how).id, kind, ticket)
+        return self.look()
 
-    def _name(self, run: Run) -> str:
+    def _listed_name(self, run: Run) -> str:
         """The name under which the run is listed."""
         return next((name for name, path in self.catalog.paths().items() if path == run.path), run.name)
 
 
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str) or not value.isprintable() or len(value) > NAME_MAX:
-        raise ActFocusError(f"{name}: must be a name from the page")
-    return value
-
-
-def _rule(value: object) -> str:
-    """A valid span rule: its name, or a pattern."""
-    if not isinstance(value, str) or not (value in RULES or value.startswith(PATTERN)):
-        raise ActFocusError(f"span rule: must be one of {', '.join(RULES)}, or a pattern")
-    if len(value) > len(PATTERN) + PATTERN_MAX:
-        raise ActFocusError(f"span rule: the pattern is longer than {PATTERN_MAX} characters")
-    return span_rule(value).name
-
-
-def _selection(run: Run, request: dict) -> tuple[str, list[str]]:
-    """The requested selection, as part of a file name and as options of ``actfocus export``."""
-    part, filter = request.get("part"), request.get("filter", "all")
-    if part not in PARTS or filter not in FILTERS:
-        raise ActFocusError(f"selection: must be one of {', '.join(PARTS)}, and {', '.join(FILTERS)}")
-    options = {"all": [], "success": ["--success"], "failure": ["--failure"], "malformed": ["--malformed"]}[filter]
+def selected(run: Run, trajectory: str, part: ExportPart, filter: Filter) -> tuple[str, list[str]]:
+    """A part of a run around a trajectory, as part of a file name and as options of ``actfocus export``."""
+    options = FILTER_OPTIONS[filter]
     word = f"{part}-{filter}" if filter != "all" else part
     if part == "run":
         return word, options
     index = run.index()
-    row = index[index["id"] == _text(request.get("trajectory"), "trajectory")]
+    row = index[index["id"] == trajectory]
     if row.empty:
         raise ActFocusError("the trajectory is not in this run; choose another one")
     row = row.iloc[0]
@@ -225,44 +233,48 @@ def _selection(run: Run, request: dict) -> tuple[str, list[str]]:
     return word, [*options, f"--group={row['group']}"] if part == "group" else options
 
 
-def _weights(request: dict) -> list[str]:
+def _rule(spans: str) -> str:
+    """A valid span rule: its name, or a pattern."""
+    if not (spans in RULES or spans.startswith(PATTERN)):
+        raise ActFocusError(f"span rule: must be one of {', '.join(RULES)}, or a pattern")
+    if len(spans) > len(PATTERN) + PATTERN_MAX:
+        raise ActFocusError(f"span rule: the pattern is longer than {PATTERN_MAX} characters")
+    return span_rule(spans).name
+
+
+def _weights(view: View) -> list[str]:
     """The setting of the sidebar and the reference, as options of ``actfocus export``."""
-    view = View.parse(request)
     reference = [f"--reference={view.reference}"] if view.reference else []
-    if view.signal not in SIGNALS:
-        raise ActFocusError(f"signal: must be one of {', '.join(SIGNALS)}")
-    return [
-        "--scheme",
-        "actfocus",
-        "--alpha",
-        str(view.alpha),
-        "--beta",
-        str(view.beta),
-        "--signal",
-        view.signal,
-        *reference,
-    ]
+    setting = ["--alpha", str(view.alpha), "--beta", str(view.beta), "--signal", view.signal]
+    return ["--scheme", "actfocus", *setting, *reference]
 
 
-def _report(run: Run, report: dict) -> dict:
+def _report(run: Run, name: str, report: dict) -> CheckReport:
     """The report of ``actfocus doctor``, with a trajectory to open for each example."""
     index = run.index()
     of_group = dict(zip(reversed(index["group"].tolist()), reversed(index["id"].tolist())))
-    ids = set(index["id"])
-    findings = []
-    for finding in report["findings"]:
-        links = [
-            {"name": name[:SHOWN], "trajectory": name if name in ids else of_group.get(name)}
-            for name in finding["examples"]
-        ]
-        findings.append(
-            {
-                **finding,
-                "message": finding["message"][:1000],
-                "examples": [link for link in links if link["trajectory"]],
-            }
-        )
-    return {**report, "findings": findings}
+    trajectory_of = {**of_group, **{id: id for id in index["id"]}}
+    return CheckReport(
+        run=name,
+        healthy=report["healthy"],
+        trajectories=report["trajectories"],
+        tokens=report["tokens"],
+        findings=[
+            CheckFinding(
+                check=finding["check"],
+                severity=finding["severity"],
+                message=finding["message"][:MESSAGE_MAX],
+                count=finding["count"],
+                of=finding["of"],
+                examples=[
+                    FindingExample(name=example[:SHOWN], trajectory=trajectory_of[example])
+                    for example in finding["examples"]
+                    if example in trajectory_of
+                ],
+            )
+            for finding in report["findings"]
+        ],
+    )
 
 
 def _tokenizer(path: Path) -> str | None:

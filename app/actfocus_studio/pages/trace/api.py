@@ -1,0 +1,231 @@
+"""The Trace page's routes: a trajectory is opened, and a person plays on from one of its turns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from actfocus_core.errors import ActFocusError
+from actfocus_core.reports.token_html import shown
+from actfocus_core.runs import Run
+from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.trajectory import Trajectory
+from actfocus_studio.data import columns
+from actfocus_studio.data.batch_cache import BatchConstants
+from actfocus_studio.data.cache import LruCache, stamp
+from actfocus_studio.data.catalog import Place, locate
+from actfocus_studio.data.columns import Float32Column, Int32Column
+from actfocus_studio.data.message import Message
+from actfocus_studio.data.schema import BatchSums, Tokens, Turn
+from actfocus_studio.data.serialize import drawn_turns, env_options, finite, signal_column, token_columns
+from actfocus_studio.data.view import Filter, View, ViewRequest
+from actfocus_studio.pages.trace.play import PlayRequest, PlayResponse, play
+from actfocus_studio.server.api import API
+from actfocus_studio.shell.studio import Studio
+
+
+class OpenRequest(ViewRequest):
+    """Open a trajectory. ``restore``: every parameter of the view is taken, as of an address."""
+
+    restore: bool = False
+
+
+class RunFacts(Message):
+    """The run of a trajectory."""
+
+    name: str
+    policy: str
+    reference: str | None
+    references: list[str]
+    env: str
+    options: dict[str, object]
+    approximate: bool
+    """Its text was tokenised again at import."""
+    score: str
+    """The command that computes missing signals."""
+
+
+class TrajectoryFacts(Message):
+    id: str
+    group: str
+    env: str
+    seed: int
+    rollout: int
+    step: int
+    model: str
+    reward: float | None
+    penalty: float | None
+    return_: Annotated[float | None, Field(serialization_alias="return")]
+    success: bool | None
+    terminated: bool
+    truncated: bool
+
+
+class TracedTokens(Tokens):
+    """Tokens with all that was recorded of them."""
+
+    id: Int32Column
+    logprob: Float32Column
+    """Under the policy, when it sampled the token; nats."""
+    ref_logprob: Float32Column
+    policy_entropy: Float32Column
+    energy: Float32Column
+    entropy: Float32Column
+    nll: Float32Column
+    shift: Float32Column
+
+
+class Alternatives(Message):
+    """The most likely tokens at every position: rows of ids, texts and log-probs."""
+
+    ids: list[list[int]]
+    texts: list[list[str]]
+    logprobs: list[list[float | None]]
+
+
+class TrajectoryData(Message):
+    """What does not depend on the view."""
+
+    trajectory: TrajectoryFacts
+    tokens: TracedTokens
+    alternatives: Alternatives | None
+    turns: list[Turn]
+    batch: BatchSums
+
+
+class Opened(TrajectoryData):
+    """An open trajectory, its run, and its neighbours."""
+
+    runs: list[str]
+    run: RunFacts
+    place: Place
+    notes: list[str]
+    """What the view names and is not there."""
+    filter: Filter
+    view: View | None
+    """The view, if all of it was asked for."""
+
+
+class NotOpened(Message):
+    """Why nothing was opened, and what there is."""
+
+    error: str
+    runs: list[str] | None
+    view: View | None
+
+
+OpenResponse = Opened | NotOpened
+Recent = LruCache[TrajectoryData]
+TOKENS_KEPT = 800_000
+"""Of the trajectories that are kept ready; a page draws some hundreds to thousands of each."""
+
+
+def api(studio: Studio) -> APIRouter:
+    """The routes of the page."""
+    router = APIRouter(prefix=f"{API}/trace")
+    recent: Recent = LruCache(TOKENS_KEPT, lambda data: len(data.tokens.text.data))
+
+    @router.post("/open")
+    def open_trajectory(request: OpenRequest) -> OpenResponse:
+        return opened(studio, recent, request)
+
+    @router.post("/play")
+    def play_on(request: PlayRequest) -> PlayResponse:
+        return play(studio.catalog.open(request.run), request.trajectory, request.turn, request.moves)
+
+    return router
+
+
+def opened(studio: Studio, recent: Recent, request: OpenRequest) -> OpenResponse:
+    """A trajectory for a view, or one line that says why there is none."""
+    view, names = request.view, list(studio.catalog.paths())
+    notes = []
+    try:
+        name = view.run or studio.catalog.default()
+        if request.restore and name not in names:
+            notes.append(f"There is no run \u201c{name}\u201d here; this is the default run.")
+            name = studio.catalog.default()
+        run = studio.catalog.open(name)
+        place, missing = locate(run, view)
+        references = run.references(place.step)
+        reference = view.reference if view.reference in references else next(iter(references), None)
+        data = recent.get(
+            (place.id, reference, stamp(run, [place.step])),
+            lambda: trajectory_data(
+                run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)
+            ),
+        )
+    except ActFocusError as error:
+        line = " ".join(str(error).split())
+        return NotOpened(error=line, runs=names, view=view if request.restore else None)
+    return Opened(
+        **vars(data),
+        runs=names,
+        run=run_facts(run, name, reference, references),
+        place=place,
+        notes=notes + missing,
+        filter=view.filter,
+        view=view if request.restore else None,
+    )
+
+
+def trajectory_data(run: Run, t: Trajectory, batch: BatchConstants) -> TrajectoryData:
+    return TrajectoryData(
+        trajectory=_facts(t),
+        tokens=TracedTokens(
+            **token_columns(t),
+            id=columns.int32(t.token_ids),
+            logprob=columns.float32(t.logprobs),
+            ref_logprob=signal_column(t, t.signals.get("ref_logprob")),
+            policy_entropy=signal_column(t, t.signals.get("entropy")),
+            **{name: columns.float32(signal_values(t, name)) for name in SIGNALS},
+        ),
+        alternatives=_alternatives(t),
+        turns=drawn_turns(run, t),
+        batch=batch.of(t),
+    )
+
+
+def run_facts(run: Run, name: str, reference: str | None, references: list[str]) -> RunFacts:
+    metadata = run.metadata
+    return RunFacts(
+        name=name,
+        policy=metadata.model_name or "unknown policy",
+        reference=reference,
+        references=references,
+        env=metadata.env or "",
+        options=env_options(run),
+        approximate=metadata.approximate,
+        score=f"actfocus score {run.path}",
+    )
+
+
+def _facts(t: Trajectory) -> TrajectoryFacts:
+    return TrajectoryFacts(
+        id=t.id,
+        group=t.group,
+        env=t.env,
+        seed=t.seed,
+        rollout=t.rollout,
+        step=t.step,
+        model=t.model,
+        reward=finite(t.reward),
+        penalty=finite(t.penalty),
+        return_=finite(t.ret),
+        success=t.success,
+        terminated=t.terminated,
+        truncated=t.truncated,
+    )
+
+
+def _alternatives(t: Trajectory) -> Alternatives | None:
+    if t.alternatives is None:
+        return None
+    a = t.alternatives
+    return Alternatives(
+        ids=a.ids.tolist(),
+        texts=[[shown(text) for text in row] for row in a.texts],
+        logprobs=[[finite(value) for value in row] for row in a.logprobs.tolist()],
+    )
