@@ -1,49 +1,43 @@
 /* The progress of new rollouts; the page that started them opens the new run. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el } = AF.dom;
-  const JOB_KEY = 'actfocus.job';
+import { alertLine } from '../web/lib/components/alert.js';
+import { progressView } from '../web/lib/components/progress.js';
+import { el, linkButton } from '../web/lib/dom.js';
+import { go } from '../web/lib/navigation.js';
 
-  function mount(element, props, watch) {
-    const show = () => { if (props.value) draw(element, JSON.parse(props.value)); };
-    watch('value', show);
-    show();
+/** @typedef {{ job: import('../web/generated/types').JobStatus, started: boolean, error: string }} Progress `started`: by this page */
+
+const JOB_KEY = 'actfocus.job';
+const PHASES = { starting: 'Loading the policy', rollout: 'Sampling rollouts', score: 'Scoring with the reference' };
+
+/**
+ * @param {HTMLElement} element
+ * @param {{ value: string }} props `Progress` as JSON, or empty
+ * @param {(name: string, then: () => void) => void} watch
+ */
+export function mount(element, props, watch) {
+  const alert = alertLine({ cls: 'af-error' });
+  const progress = progressView({ phases: PHASES, label: 'progress of the rollout' });
+  const ended = el('p', 'af-job-line', { hidden: true });
+  element.replaceChildren(alert.node, progress.node, ended);
+  watch('value', update);
+  update();
+
+  function update() {
+    if (props.value) show(JSON.parse(props.value));
   }
 
-  function draw(element, job) {
-    if (job.started) root.sessionStorage.setItem(JOB_KEY, job.id);
-    const own = root.sessionStorage.getItem(JOB_KEY) === job.id;
-    document.body.classList.toggle('af-rolling', job.state === 'running');
-    element.replaceChildren(...[
-      job.error && el('p', 'af-error', { role: 'alert' }, job.error),
-      job.state === 'running' && progress(job),
-      job.state === 'failed' && el('p', 'af-error', { role: 'alert' }, `The rollout failed: ${job.message}`),
-      job.state === 'cancelled' && el('p', 'af-job-line', `Rollout ${job.message}.`),
-      job.state === 'done' && done(job),
-    ].filter(Boolean));
-    if (job.state === 'done' && own) {
-      root.sessionStorage.removeItem(JOB_KEY);
-      AF.go({ run: job.run });
-    }
+  /** @param {Progress} now */
+  function show({ job, started, error }) {
+    const { id, state, message, run } = job;
+    const open = () => go({ run });
+    if (started) window.sessionStorage.setItem(JOB_KEY, id);
+    document.body.classList.toggle('af-rolling', state === 'running');
+    alert.say(error || (state === 'failed' ? `The rollout failed: ${message}` : ''));
+    progress.show(job);
+    ended.hidden = state !== 'done' && state !== 'cancelled';
+    ended.replaceChildren(...(state === 'done' ? ['Done: ', linkButton(`open ${run}`, open)] : [`Rollout ${message}.`]));
+    if (state !== 'done' || window.sessionStorage.getItem(JOB_KEY) !== id) return;
+    window.sessionStorage.removeItem(JOB_KEY);
+    open();
   }
-
-  const PHASES = { starting: 'Loading the policy', rollout: 'Sampling rollouts', score: 'Scoring with the reference' };
-
-  function progress(job) {
-    const bar = el('progress', 'af-progress', { max: job.total || 1 });
-    if (job.total) bar.value = job.done;
-    else bar.removeAttribute('value');
-    bar.setAttribute('aria-label', 'progress of the rollout');
-    const left = job.seconds_left === null ? '' : `, about ${Math.max(1, Math.round(job.seconds_left))} s left`;
-    const count = job.total ? ` ${job.done} of ${job.total}${left}` : ' …';
-    return el('div', 'af-job-line', el('p', '', `${PHASES[job.phase] || job.phase}${count}`), bar);
-  }
-
-  function done(job) {
-    return el('p', 'af-job-line', 'Done: ',
-      el('button', 'af-link', { type: 'button', onclick: () => AF.go({ run: job.run }) }, `open ${job.run}`));
-  }
-
-  AF.jobs = { mount };
-})(self);
+}

@@ -1,170 +1,163 @@
-/* The tables of the Compare page: schemes, rank correlations, scoreboards and tokens. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, number, visible } = AF.dom;
+/* The tables of the Compare page: schemes, rank correlations and scoreboards. */
+import { table } from '../../web/lib/components/table.js';
+import { el, textButton } from '../../web/lib/dom.js';
+import { bounds, count, number, short } from '../../web/lib/format.js';
+import { COST, EVIDENCE, ORACLE, READ, baseOf, factsOf, percent, reason, valuesFor } from './facts.js';
+import { schemeOf, showScheme } from './pickers.js';
 
-  const KINDS = ['action', 'reasoning', 'format'];
-  const READ = { code: 'from the code', paper: 'from the paper', 'second hand': 'from a secondary source', ours: 'this project' };
-  /* Labels of the buttons that start the oracle, and what each computation costs. */
-  const VALUES = { optimal: 'Compute optimal values (Q*, V*)', policy: 'Compute policy values (Q^π, V^π)', answers: 'Compute log-probs of solutions' };
-  const ABOUT = { optimal: 'Exact. Takes seconds to a minute.', policy: 'Monte Carlo estimates: 16 rollouts of the policy from every turn, and 16 more for an independent replica. Takes minutes; it can be cancelled.',
-    answers: 'Also computes optimal values; one forward pass of the policy per turn. Takes about a minute.' };
-  const COST = { C0: 'no model: arithmetic on recorded values', C1: 'one extra forward pass', C2: 'an additional trained network',
-    C3: 'additional rollouts from restored states' };
-  const EVIDENCE = { proxy: 'based on a proxy such as uncertainty, not on the value of an action',
-    observational: 'based on observed returns', 'model-relative': 'based on counterfactuals under a model',
-    'restored state': 'based on interventions from restored states' };
-  const DARKEST = 0.62; // opacity at |rho| = 1; the number stays readable
+/** @typedef {import('../../web/generated/types').SchemesResponse} Schemes */
+/** @typedef {Schemes['schemes'][number]} SchemeRow */
+/** @typedef {import('../../web/generated/types').MassShares} MassShares */
+/** @typedef {import('../../web/generated/types').TruthBoard} TruthBoard */
+/** @typedef {import('../../web/generated/types').BoardRow} BoardRow */
+/** @typedef {import('./facts.js').Menu} Menu */
+/** @typedef {import('./facts.js').Values} Values */
+/** @typedef {import('./pickers.js').Side} Side */
+/** How missing signals are computed: with a reference or the oracle.
+ * @typedef {{ score: (reference: string) => void, judge: (values: Values) => void }} Compute */
 
-  const percent = (share) => (share === null ? '–' : `${(share * 100).toFixed(1)}`);
-  const whole = (x) => Math.round(x).toLocaleString('en');
+const KINDS = /** @type {const} */ (['action', 'reasoning', 'format']);
+const SIDES = /** @type {Side[]} */ (['a', 'b']);
+const DARKEST = 0.62; // opacity at |rho| = 1; the number stays readable
 
-  /* The facts about a scheme or null control. */
-  function facts(menu, name) {
-    const [control, base] = name.includes(':') ? name.split(':') : ['', name];
-    const scheme = menu.schemes[base];
-    return control ? { ...scheme, title: `${scheme.title}, ${control}`, description: menu.controls[control], source: `null control of ${scheme.title}`,
-      read: 'ours', evidence: 'proxy', control } : scheme;
+/** @param {number} x */
+const whole = (x) => count(Math.round(x));
+/** @param {string} text */
+const quiet = (text) => el('span', 'af-quiet', text);
+/** @param {string} text @param {string} [title] @param {number} [colSpan] */
+const head = (text, title = '', colSpan = 1) => el('th', '', { scope: colSpan > 1 ? 'colgroup' : 'col', title, colSpan }, text);
+/** A button that starts a computation. @param {string} text @param {string} title @param {() => void} onclick */
+const starter = (text, title, onclick) => textButton(text, onclick, 'af-button af-score', { title });
+
+/**
+ * @param {Menu} menu
+ * @param {Schemes} data
+ * @param {Compute} compute
+ */
+export function schemeTable(menu, data, compute) {
+  const kinds = data.schemes.find((row) => row.weight)?.weight?.kinds;
+  const shares = kinds ? KINDS.map((kind) => `${kind} ${percent(kinds[kind].token_share)} %`).join(', ') : '';
+  const of = `of ${whole(data.tokens)} response tokens`;
+  return el('table', 'af-schemes',
+    el('caption', '', 'Credit schemes on this batch', quiet(` Step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${shares}).`
+      + (data.unscored ? ` ${data.unscored} rollouts without a return are excluded.` : ''))),
+    el('thead', '',
+      el('tr', '', head('', '', 4), head('Share of weight, %', 'mask × weight over all response tokens', 5),
+        head('Share of |credit|, %', '|mask × weight × advantage|: rollouts with advantage 0 contribute no gradient', 4), head('')),
+      el('tr', '', head('Scheme'), head('Pane'), head('Provenance'), head('Cost', 'in addition to the rollout'), head(''),
+        ...KINDS.map((kind) => head(kind)), head('effective tokens', `(Σw)² / Σw², ${of}`),
+        ...KINDS.map((kind) => head(kind)), head('effective tokens', `(Σ|c|)² / Σc², ${of}`),
+        head('sign flips, %', 'share of tokens whose credit has the opposite sign under Uniform'))),
+    el('tbody', '', ...data.schemes.map(schemeRow)));
+
+  /** @param {SchemeRow} row */
+  function schemeRow(row) {
+    const { scheme, params, missing, weight, credit } = row;
+    const title = row.sign_flips === null ? 'no token has nonzero credit under both' : '';
+    const about = factsOf(menu, scheme);
+    const tuned = baseOf(scheme) === 'actfocus';
+    const needs = !tuned ? about.needs : params.beta ? [params.signal] : [];
+    const setting = tuned && !about.control && quiet(` sidebar: α ${short(Number(params.alpha))}, β ${short(Number(params.beta))}, ${params.signal}`);
+    const cells = weight && credit
+      ? [stack(weight), ...shareCells(weight), ...shareCells(credit),
+        el('td', 'num', { title }, percent(row.sign_flips))]
+      : [el('td', '', { colSpan: 10 }, el('span', 'na', reason(menu, missing)), ...remedies(missing))];
+    return el('tr', !weight ? 'af-lacking' : about.control ? 'af-control' : '', { 'data-scheme': scheme },
+      el('th', '', { scope: 'row', title: about.description }, el('span', 'af-scheme-name', about.title), setting),
+      el('td', 'af-into', ...SIDES.map((side) => into(side, scheme, about.title, !weight))),
+      el('td', 'af-provenance', el('span', '', about.source), quiet(` ${READ[about.read]} · `),
+        el('span', 'af-quiet', { title: EVIDENCE[about.evidence] }, `${about.unit}, ${about.evidence}`),
+        quiet(needs.length ? ` · needs ${needs.join(', ')}` : '')),
+      el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
   }
 
-  /* `set` ('a' | 'b', name) shows a scheme in a pane; `compute` ('score' | 'judge', with) computes missing signals. */
-  function schemes(menu, data, chosen, set, compute) {
-    const head = (text, title, span) => el('th', '', { scope: span > 1 ? 'colgroup' : 'col', title: title || '', ...(span > 1 ? { colSpan: span } : {}) }, text);
-    const shares = () => KINDS.map((kind) => head(kind));
-    const weight = data.schemes.find((row) => !row.missing.length);
-    const tokens = weight && weight.kinds;
-    const share = tokens ? KINDS.map((kind) => `${kind} ${percent(tokens[kind].token_share)} %`).join(', ') : '';
-    return el('table', 'af-schemes',
-      el('caption', '', 'Credit schemes on this batch',
-        el('span', 'af-quiet', ` Step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${share}).`
-          + (data.unscored ? ` ${data.unscored} rollouts without a return are excluded.` : ''))),
-      el('thead', '',
-        el('tr', '', head('', '', 4), head('Share of weight, %', 'mask × weight over all response tokens', 5),
-          head('Share of |credit|, %', '|mask × weight × advantage|: rollouts with advantage 0 contribute no gradient', 4), head('', '', 1)),
-        el('tr', '', head('Scheme'), head('Pane'), head('Provenance'), head('Cost', 'in addition to the rollout'),
-          head(''), ...shares(), head('effective tokens', `(Σw)² / Σw², of ${whole(data.tokens)} response tokens`),
-          ...shares(), head('effective tokens', `(Σ|c|)² / Σc², of ${whole(data.tokens)} response tokens`),
-          head('sign flips, %', 'share of tokens whose credit has the opposite sign under Uniform'))),
-      el('tbody', '', ...data.schemes.map((row) => schemeRow(menu, data, row, chosen, set, compute))));
+  /** @param {Side} side @param {string} scheme @param {string} title @param {boolean} disabled */
+  function into(side, scheme, title, disabled) {
+    const letter = side.toUpperCase();
+    return textButton(letter, () => showScheme(side, scheme), 'af-side',
+      { disabled, title: `Show in pane ${letter}`, ariaLabel: `${title} in pane ${letter}`, ariaPressed: String(schemeOf(side) === scheme) });
   }
 
-  function schemeRow(menu, data, row, chosen, set, compute) {
-    const about = facts(menu, row.scheme);
-    const lacking = row.missing.length > 0;
-    const tuned = row.params.signal !== undefined && row.scheme.split(':').pop() === 'actfocus';
-    const needs = tuned ? (row.params.beta ? [row.params.signal] : []) : about.needs;
-    const name = el('th', '', { scope: 'row', title: about.description }, el('span', 'af-scheme-name', about.title),
-      tuned && !about.control ? el('span', 'af-quiet', ` sidebar: α ${+row.params.alpha.toFixed(2)}, β ${+row.params.beta.toFixed(2)}, ${row.params.signal}`) : '');
-    const into = el('td', 'af-into', ...['a', 'b'].map((side) => {
-      const node = el('button', 'af-side', { type: 'button', disabled: lacking, title: `Show in pane ${side.toUpperCase()}`, onclick: () => set(side, row.scheme) }, side.toUpperCase());
-      node.setAttribute('aria-pressed', String(chosen[side] === row.scheme));
-      node.setAttribute('aria-label', `${about.title} in pane ${side.toUpperCase()}`);
-      return node;
-    }));
-    const provenance = el('td', 'af-provenance', el('span', '', about.source), el('span', 'af-quiet', ` ${READ[about.read]} · `),
-      el('span', 'af-quiet', { title: EVIDENCE[about.evidence] }, `${about.unit}, ${about.evidence}`),
-      el('span', 'af-quiet', needs.length ? ` · needs ${needs.join(', ')}` : ''));
-    const cells = lacking ? [el('td', '', { colSpan: 10 }, ...reason(menu, data, row, compute))]
-      : [stack(row), ...shareCells(row), ...shareCells(row.credit), el('td', 'num', { title: row.sign_flips === null ? 'no token has nonzero credit under both' : '' }, percent(row.sign_flips))];
-    const node = el('tr', lacking ? 'af-lacking' : about.control ? 'af-control' : '', name, into, provenance, el('td', '', { title: COST[about.cost] }, about.cost), ...cells);
-    node.dataset.scheme = row.scheme;
-    return node;
+  /** @param {string[]} missing */
+  function remedies(missing) {
+    const values = valuesFor(menu, missing);
+    const references = missing.every((name) => menu.from_reference.includes(name)) ? menu.references : [];
+    return [...references.map((name) => starter(`Score with “${name}”`,
+      `Runs ${data.score} --reference ${name} in a separate process. For another model, run this command yourself.`, () => compute.score(name))),
+    values && judge(menu, data.judge, values, compute)];
+  }
+}
+
+/** @param {Menu} menu @param {string} command @param {Values} values @param {Compute} compute */
+const judge = (menu, command, values, compute) => starter(ORACLE[values].start,
+  `${ORACLE[values].about} Runs ${command} ${menu.options[values]} in a separate process.`, () => compute.judge(values));
+
+/** A note on the ground truths that are missing.
+ * @param {Menu} menu @param {string} command @param {string[]} known @param {Compute} compute */
+export function missingTruths(menu, command, known, compute) {
+  const lacking = /** @type {const} */ (['optimal', 'policy']).filter((values) => !known.includes(values));
+  return lacking.length ? el('p', 'af-lacking-truth', el('span', 'na', 'unavailable: '), lacking.map((values) => ORACLE[values].title).join(' and '), ' ',
+    ...lacking.map((values) => judge(menu, command, values, compute)), quiet(' or run '), el('code', '', command)) : '';
+}
+
+/** @param {MassShares} of */
+function stack({ kinds }) {
+  return el('td', 'af-mass-bar', el('span', 'af-stack', { 'aria-hidden': true }, ...KINDS.map((kind) => {
+    const piece = el('span', `af-piece ${kind}`);
+    piece.style.width = `${(kinds[kind].mass_share ?? 0) * 100}%`;
+    return piece;
+  })));
+}
+
+/** @param {MassShares} of */
+const shareCells = (of) => [...KINDS.map((kind) => percent(of.kinds[kind].mass_share)), whole(of.effective_tokens)].map((text) => el('td', 'num', text));
+
+/** Rank correlations on a diverging colour scale. @param {Menu} menu @param {Schemes['spearman']} spearman */
+export function correlationTable(menu, spearman) {
+  const names = Object.keys(spearman);
+  const titles = names.map((name) => factsOf(menu, name).title);
+  return table(['Rank correlation between schemes', quiet(' Spearman’s ρ of the signed credit over all response tokens; – if either is constant.')],
+    [el('th', ''), ...titles.map((title, k) => head(String(k + 1), title))],
+    names.map((a, k) => [`${k + 1} ${titles[k]}`, ...names.map((b, j) => correlation(spearman[a][b], `${titles[k]} and ${titles[j]}`))]),
+    { cls: 'af-spearman', rowHeads: true });
+}
+
+/** @param {number | null} rho @param {string} title */
+function correlation(rho, title) {
+  const cell = el('td', 'num', { title }, rho === null ? '–' : number(rho, 2));
+  if (rho !== null) cell.style.backgroundColor = `rgba(${rho < 0 ? '179,88,6' : '33,102,172'},${(Math.abs(rho) * DARKEST).toFixed(3)})`;
+  return cell;
+}
+
+/** One scoreboard: every score with its 95 % interval, or the reason why it is undefined. @param {Menu} menu @param {TruthBoard} board */
+export function scoreboard(menu, board) {
+  const { ceiling, left_out: unacted, skipped, noise_floor: floor } = board;
+  const noise = floor === null ? 'Noise floor unknown (no replica)'
+    : board.exact ? 'Exact' : `Estimated; mean |A − A′| between replicas ${number(floor)}`;
+  const about = ` ${noise}. ${board.turns - unacted} turns${unacted ? `; ${unacted} turns without action tokens are excluded` : ''}.`
+    + ' Brackets: 95 % bootstrap intervals over trajectories.'
+    + (skipped ? ` ${whole(skipped)} of ${whole(board.rollouts)} rollouts have fewer than 3 distinct true values and are excluded from “${menu.heads.right_within}”.` : '');
+  const lacking = board.unscored.map((name) => factsOf(menu, name).title);
+  const columns = Object.keys(menu.columns);
+
+  /** @param {BoardRow} row */
+  function line(row) {
+    const isTruth = row === ceiling;
+    const title = row.focus === 'weight' ? '“ranking” columns rank turns by their weight'
+      : '“ranking” columns rank turns by |credit|, which varies within a trajectory';
+    return el('tr', isTruth ? 'af-ceiling' : row.name.includes(':') ? 'af-control' : '', { 'data-scheme': row.name },
+      el('th', '', { scope: 'row', title }, isTruth ? 'ground truth' : factsOf(menu, row.name).title),
+      ...columns.map((name) => scored(row.scores[name])));
   }
 
-  function reason(menu, data, row, compute) {
-    const parts = [el('span', 'na', `unavailable: no ${row.missing.join(', ')}; ${menu.how[row.missing[0]].replace(/`/g, '')}`)];
-    if (row.missing.every((name) => menu.from_reference.includes(name))) {
-      parts.push(...menu.references.map((name) => starter(`Score with “${name}”`,
-        `Runs ${data.score} --reference ${name} in a separate process. For another model, run this command yourself.`, () => compute('score', name))));
-    }
-    const values = menu.values[row.missing[0]];
-    if (values && row.missing.every((name) => menu.values[name] === values)) parts.push(judge(menu, data.judge, values, compute));
-    return parts;
-  }
+  return el('div', 'af-board',
+    table([`Ground truth: ${board.truth}`, quiet(about)], [head('Scheme'), ...columns.map((name) => head(menu.heads[name] || name, menu.columns[name]))],
+      [...board.rows, ...(ceiling ? [ceiling] : [])].map(line), { cls: 'af-scores' }),
+    lacking.length ? el('p', 'af-quiet', `Not scored, because a signal they need is not recorded: ${lacking.join(', ')}.`) : '');
+}
 
-  const starter = (text, title, onclick) => el('button', 'af-button af-score', { type: 'button', title, onclick }, text);
-
-  /* A button that starts the oracle. */
-  const judge = (menu, command, values, compute) => starter(VALUES[values],
-    `${ABOUT[values]} Runs ${command} ${menu.options[values]} in a separate process.`, () => compute('judge', values));
-
-  /* A note on missing ground truths. `known`: the available ones. */
-  function truths(menu, command, known, compute) {
-    const lacking = ['optimal', 'policy'].filter((values) => !known.includes(values));
-    return lacking.length ? el('p', 'af-lacking-truth', el('span', 'na', 'unavailable: '),
-      lacking.map((values) => ({ optimal: 'optimal values (Q*, V*)', policy: 'policy values (Q^π, V^π)' })[values]).join(' and '), ' ',
-      ...lacking.map((values) => judge(menu, command, values, compute)), el('span', 'af-quiet', ' or run '), el('code', '', command)) : '';
-  }
-
-  function stack(of) {
-    const bar = el('span', 'af-stack', ...KINDS.map((kind) => {
-      const piece = el('span', `af-piece ${kind}`);
-      piece.style.width = `${(of.kinds[kind].mass_share || 0) * 100}%`;
-      return piece;
-    }));
-    bar.setAttribute('aria-hidden', 'true');
-    return el('td', 'af-mass-bar', bar);
-  }
-
-  const shareCells = (of) => [...KINDS.map((kind) => el('td', 'num', percent(of.kinds[kind].mass_share))), el('td', 'num', whole(of.effective_tokens))];
-
-  /* Rank correlations on a diverging colour scale. */
-  function spearman(menu, data) {
-    const names = Object.keys(data.spearman);
-    const head = names.map((name, k) => el('th', '', { scope: 'col', title: facts(menu, name).title }, String(k + 1)));
-    return el('table', 'af-spearman',
-      el('caption', '', 'Rank correlation between schemes', el('span', 'af-quiet', ' Spearman’s ρ of the signed credit over all response tokens; – if either is constant.')),
-      el('thead', '', el('tr', '', el('th', ''), ...head)),
-      el('tbody', '', ...names.map((a, k) => el('tr', '', el('th', '', { scope: 'row' }, `${k + 1} ${facts(menu, a).title}`),
-        ...names.map((b) => correlation(data.spearman[a][b], `${facts(menu, a).title} and ${facts(menu, b).title}`))))));
-  }
-
-  function correlation(rho, title) {
-    const cell = el('td', 'num', { title }, rho === null ? '–' : number(rho, 2));
-    if (rho !== null) cell.style.backgroundColor = `rgba(${rho < 0 ? '179,88,6' : '33,102,172'},${(Math.abs(rho) * DARKEST).toFixed(3)})`;
-    return cell;
-  }
-
-  /* One scoreboard: every score with its 95 % interval, or the reason why it is undefined. */
-  function board(menu, data) {
-    const names = Object.keys(data.columns);
-    const noise = data.noise_floor === null ? 'noise floor unknown (no replica)'
-      : data.exact ? 'exact' : `estimated; mean |A − A′| between replicas ${number(data.noise_floor)}`;
-    const rows = [...data.rows, ...(data.ceiling ? [data.ceiling] : [])];
-    const lacking = Object.keys(data.unscored).map((name) => facts(menu, name).title);
-    return el('div', 'af-board', el('table', 'af-scores',
-      el('caption', '', `Ground truth: ${data.truth}`, el('span', 'af-quiet', ` ${noise[0].toUpperCase()}${noise.slice(1)}. ${data.turns - data.left_out} turns`
-        + (data.left_out ? `; ${data.left_out} turns without action tokens are excluded` : '') + '. Brackets: 95 % bootstrap intervals over trajectories.'
-        + (data.skipped ? ` ${whole(data.skipped)} of ${whole(data.rollouts)} rollouts have fewer than 3 distinct true values and are excluded from “${menu.heads.right_within}”.` : ''))),
-      el('thead', '', el('tr', '', el('th', '', { scope: 'col' }, 'Scheme'), ...names.map((name) => el('th', '', { scope: 'col', title: data.columns[name] }, menu.heads[name] || name)))),
-      el('tbody', '', ...rows.map((row) => {
-        const title = row.name === 'ceiling' ? 'ground truth' : facts(menu, row.name).title;
-        const node = el('tr', row === data.ceiling ? 'af-ceiling' : row.name.includes(':') ? 'af-control' : '',
-          el('th', '', { scope: 'row', title: row.focus === 'weight' ? '“ranking” columns rank turns by their weight' : '“ranking” columns rank turns by |credit|, which varies within a trajectory' }, title),
-          ...names.map((name) => scored(row.scores[name])));
-        node.dataset.scheme = row.name;
-        return node;
-      }))), lacking.length ? el('p', 'af-quiet', `Not scored, because a signal they need is not recorded: ${lacking.join(', ')}.`) : '');
-  }
-
-  function scored(score) {
-    if (score.value === null) return el('td', 'na', score.why);
-    const range = score.low === null ? '' : ` [${number(score.low, 2)}, ${number(score.high, 2)}]`;
-    return el('td', 'num', { title: `n = ${score.n}` }, el('b', '', number(score.value, 2)), el('span', 'af-quiet', range));
-  }
-
-  /* The tokens of the trajectory in `pane`, one per row, with their credit in each of `panes`. */
-  function tokens(pane, panes) {
-    const { model } = pane;
-    const name = (p) => (p.side === 'difference' ? 'A − B' : `credit ${p.side.toUpperCase()}`);
-    const value = (p, i) => (model.kinds[i] < AF.weights.KIND.REASONING ? '–' : number(p.model.signed[i]));
-    return el('table', 'af-token-rows', el('caption', '', panes.length > 1 ? 'Tokens' : `Tokens of ${pane.side.toUpperCase()}`,
-      el('span', 'af-quiet', ' – for tokens that the policy did not sample')),
-    el('thead', '', el('tr', '', ...['position', 'turn', 'kind', 'text', ...panes.map(name)].map((text) => el('th', '', { scope: 'col' }, text)))),
-    el('tbody', '', ...model.text.map((text, i) => el('tr', '', el('td', 'num', String(i)), el('td', 'num', model.turn[i] < 0 ? '–' : String(model.turn[i] + 1)),
-      el('td', '', AF.tokens.NAMES[model.shown[i]]), el('td', 'mono', visible(text)), ...panes.map((p) => el('td', 'num', value(p, i)))))));
-  }
-
-  AF.compareTables = { tokens, schemes, spearman, board, truths, facts };
-})(self);
+/** @param {BoardRow['scores'][string]} score */
+function scored({ value, low, high, n, why }) {
+  if (value === null) return el('td', 'na', why);
+  return el('td', 'num', { title: `n = ${n}` }, el('b', '', number(value, 2)), quiet(bounds(low, high)));
+}

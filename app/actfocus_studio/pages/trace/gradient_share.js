@@ -1,86 +1,92 @@
 /* The gradient share by kind, for the batch and for the trajectory: a sentence and stacked bars. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, percent } = AF.dom;
-  const { massByKind } = AF.weights;
-  const KINDS = ['action', 'reasoning', 'format'];
+import { el, write } from '../../web/lib/dom.js';
+import { count, known, percent } from '../../web/lib/format.js';
+import { store } from '../../web/lib/store.js';
+import { massByKind } from '../../web/trace/weights.js';
+import { ownSums, statsOf } from './model.js';
 
-  function create() {
-    const mass = { panels: [panel('Batch'), panel('This trajectory')] };
-    mass.node = el('section', 'af-mass', ...mass.panels.map((p) => p.node));
-    mass.node.setAttribute('aria-label', 'Gradient share');
-    return mass;
+/** @typedef {import('./model.js').TraceModel} TraceModel */
+/** @typedef {import('../../web/lib/store.js').Settings} Settings */
+/** @typedef {ReturnType<typeof massByKind>} Mass */
+
+const KINDS = /** @type {const} */ (['action', 'reasoning', 'format']);
+
+export function createShares() {
+  const batch = panel('Batch');
+  const own = panel('This trajectory');
+  const node = el('section', 'af-mass', { 'aria-label': 'Gradient share' }, batch.node, own.node);
+
+  /** @param {TraceModel} model */
+  function update(model) {
+    write(batch.title, `Batch: ${model.batch.trajectories} trajectories`);
+    batch.update(model, model.batch.kinds, (s) => statsOf(model, s)?.sums ?? null);
+    own.update(model, model.ownKinds, (s) => ownSums(model, s));
   }
 
-  /* A panel is built once; a slider only changes texts and widths. */
-  function panel(title) {
-    const parts = { title: el('h2', ''), sentence: el('p', 'af-sentence'), effective: el('p', 'af-effective'), bars: {} };
-    parts.title.textContent = title;
-    const rows = ['Uniform', 'A', 'B'].map((name) => {
-      const bar = { name: el('span', 'af-bar-name', name), pieces: {} };
-      bar.track = el('span', 'af-stack', ...KINDS.map((kind) => (bar.pieces[kind] = el('span', `af-piece ${kind}`))));
-      bar.node = el('div', 'af-bar-row', bar.name, bar.track);
-      parts.bars[name] = bar;
-      return bar.node;
+  return { node, update };
+}
+
+/** A panel is built once; a slider only changes texts and widths. @param {string} heading */
+function panel(heading) {
+  const title = el('h2', '', heading);
+  const told = el('p', 'af-sentence');
+  const effective = el('p', 'af-effective');
+  const [uniform, current, kept] = ['Uniform', 'A', 'B'].map(barRow);
+  const node = el('div', 'af-panel', title, told, el('div', 'af-bars', uniform.node, current.node, kept.node), effective);
+
+  /**
+   * @param {TraceModel} model
+   * @param {import('../../web/trace/weights.js').Kinds} kinds
+   * @param {(s: Settings) => import('../../web/trace/weights.js').SigmoidSums | null} sumsOf
+   */
+  function update(model, kinds, sumsOf) {
+    const { settings } = store;
+    const other = store.kept();
+    /** @param {Settings} s */
+    const of = (s) => massByKind(kinds, sumsOf(s), s.alpha, s.beta, s.adv);
+    const now = of(settings);
+    uniform.show(massByKind(kinds, null, 1, 0, settings.adv));
+    current.show(now);
+    write(current.name, other ? 'A' : 'Current');
+    kept.node.hidden = !other;
+    if (other) kept.show(of(other));
+    told.replaceChildren(...sentence(kinds.action.n, now, settings, model.data.run.score));
+    write(effective, known(now.effective) ? `Effective tokens: ${count(Math.round(now.effective))} of ${count(now.tokens)}.` : '');
+  }
+
+  return { node, title, update };
+}
+
+/** @param {number} actions @param {Mass} now @param {Settings} settings @param {string} command */
+function sentence(actions, now, settings, command) {
+  const share = now.mass.action / now.total;
+  const what = settings.adv ? 'weight × |advantage|' : 'weight';
+  if (!now.tokens) return ['The policy sampled no tokens here.'];
+  if (now.total === 0) return [`The total ${what} is 0: there is no gradient.`];
+  if (!known(share)) {
+    return ['Weight ', el('b', 'na', 'unavailable'), `: ${store.signalTitle(settings.signal)} was not recorded. Compute it with `,
+      el('code', '', command), ', choose another signal, or set β to 0.'];
+  }
+  return ['Action tokens are ', el('b', '', percent(actions / now.tokens)), ' of the sampled tokens and carry ',
+    el('b', 'af-strong', percent(share)), ` of the ${what}.`];
+}
+
+/** @param {string} title */
+function barRow(title) {
+  const name = el('span', 'af-bar-name', title);
+  const pieces = KINDS.map((kind) => el('span', `af-piece ${kind}`));
+  const track = el('span', 'af-stack', ...pieces);
+
+  /** @param {Mass} result */
+  function show({ mass, total }) {
+    KINDS.forEach((kind, k) => {
+      const share = mass[kind] / total;
+      pieces[k].style.width = known(share) ? `${share * 100}%` : '0';
+      pieces[k].title = `${kind}: ${percent(share)}`;
+      write(pieces[k], share > 0.07 ? percent(share) : '');
     });
-    parts.node = el('div', 'af-panel', parts.title, parts.sentence, el('div', 'af-bars', ...rows), parts.effective);
-    return parts;
+    track.classList.toggle('na', !known(total));
   }
 
-  function fill(mass, model) {
-    mass.panels[0].title.textContent = `Batch: ${model.batch.trajectories} trajectories`;
-    mass.panels[1].title.textContent = 'This trajectory';
-  }
-
-  function update(mass, model) {
-    const { settings } = AF.store;
-    const kept = AF.store.kept();
-    for (const [part, kinds, sumsOf] of [[mass.panels[0], model.batch.kinds, model.sumsOf],
-      [mass.panels[1], model.ownKinds, model.ownSumsOf]]) {
-      const of = (s) => massByKind(kinds, sumsOf(s), s.alpha, s.beta, s.adv);
-      const now = of(settings);
-      const even = massByKind(kinds, null, 1, 0, settings.adv);
-      bar(part.bars.Uniform, even);
-      bar(part.bars.A, now);
-      part.bars.B.node.hidden = !kept;
-      if (kept) bar(part.bars.B, of(kept));
-      sentence(part.sentence, kinds, now, settings, model.data.run.score);
-      write(part.bars.A.name, 'textContent', kept ? 'A' : 'Current');
-      write(part.effective, 'textContent', Number.isFinite(now.effective)
-        ? `Effective tokens: ${Math.round(now.effective).toLocaleString('en')} `
-          + `of ${now.tokens.toLocaleString('en')}.` : '');
-    }
-  }
-
-  function sentence(node, kinds, now, settings, command) {
-    const share = now.mass.action / now.total;
-    const what = settings.adv ? 'weight × |advantage|' : 'weight';
-    if (!now.tokens) node.textContent = 'The policy sampled no tokens here.';
-    else if (now.total === 0) node.textContent = `The total ${what} is 0: there is no gradient.`;
-    else if (!Number.isFinite(share)) {
-      node.replaceChildren('Weight ', el('b', 'na', 'unavailable'),
-        `: ${AF.store.signalTitle(settings.signal)} was not recorded. Compute it with `, el('code', '', command), ', choose another signal, or set β to 0.');
-    } else {
-      node.replaceChildren('Action tokens are ', el('b', '', percent(kinds.action.n / now.tokens)),
-        ' of the sampled tokens and carry ', el('b', 'af-strong', percent(share)), ` of the ${what}.`);
-    }
-  }
-
-  /* Equal text is not written again, which would cost a layout. */
-  const write = (node, name, text) => { if (node[name] !== text) node[name] = text; };
-
-  function bar(row, result) {
-    for (const kind of KINDS) {
-      const share = result.mass[kind] / result.total;
-      const piece = row.pieces[kind];
-      const text = percent(share);
-      piece.style.width = Number.isFinite(share) ? `${share * 100}%` : '0';
-      write(piece, 'textContent', share > 0.07 ? text : '');
-      write(piece, 'title', `${kind}: ${text}`);
-    }
-    row.track.classList.toggle('na', !Number.isFinite(result.total));
-  }
-
-  AF.gradientShare = { create, fill, update };
-})(self);
+  return { node: el('div', 'af-bar-row', name, track), name, show };
+}

@@ -1,75 +1,67 @@
 /* Choosing a rollout: stepping through trajectories and groups, filters, training step, reference and id. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, button, icon, number } = AF.dom;
-  const { store } = AF;
-  const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures'], ['malformed', 'malformed or illegal']];
-  const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7' };
+import { form, select } from '../../web/lib/components/form.js';
+import { button, el, icon, textButton } from '../../web/lib/dom.js';
+import { number } from '../../web/lib/format.js';
+import { ended } from '../../web/trace/label.js';
 
-  /* Nodes that choose the rollout, from the page's data; `go(id, changes)` opens another. */
-  function picker(data, go) {
-    const { place, filter } = data;
-    const stepper = (name, back, on, text, keys) => el('span', 'af-stepper',
-      disabled(button('af-tool', icon(ICONS.back), `Previous ${name}${keys[0]}`, () => go(back)), !back),
-      el('span', 'af-stepper-text', text),
-      disabled(button('af-tool', icon(ICONS.on), `Next ${name}${keys[1]}`, () => go(on)), !on));
-    const where = place.position === null ? `not among ${place.counts[filter]}` : `${place.position + 1} of ${place.counts[filter]}`;
-    const chips = place.members.map((member) => chip(member, go));
-    return [
-      stepper('trajectory', place.previous, place.next, el('span', '', el('b', '', 'Trajectory'), ` ${where}`), [' (K)', ' (J)']),
-      filterSelect(place, filter, go),
-      place.steps.length > 1 && stepSelect(place, go),
-      stepper('group', place.group_previous, place.group_next, el('span', '', el('b', '', 'Group'), ` ${place.group_position + 1} of ${place.group_count}`), ['', '']),
-      el('span', 'af-chips', { role: 'group' }, ...chips),
-      data.run.references.length > 1 && referenceSelect(data.run, go), gotoForm(place, go),
-    ].filter(Boolean);
-  }
+/** @typedef {import('../../web/generated/types').Opened} Opened */
+/** @typedef {import('../../web/generated/types').Member} Member */
+/** @typedef {(trajectory: string | null, changes?: Partial<import('../../web/generated/types').View>) => void} Go */
 
-  const disabled = (node, off) => Object.assign(node, { disabled: off });
+/** @type {[name: Opened['filter'], title: string][]} */
+const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures'], ['malformed', 'malformed or illegal']];
+const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7' };
 
-  function chip(member, go) {
-    const on = member.id === store.place.trajectory;
-    const mark = member.success ? '✓' : member.malformed ? 'M' : member.success === null ? '?' : '·';
-    const what = `${AF.dom.outcome(member.success)}${member.malformed ? ', malformed or illegal' : ''}`;
-    const node = el('button', `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`, { type: 'button',
-      title: `${member.id}: return ${number(member.return, 2)}, ${what}`, onclick: () => go(member.id) },
-    el('span', 'af-chip-mark', mark), member.return === null ? '–' : number(member.return, Number.isInteger(member.return) ? 0 : 1));
-    node.setAttribute('aria-label', `Rollout ${member.rollout}, return ${number(member.return, 2)}, ${what}`);
-    if (on) node.setAttribute('aria-current', 'true');
-    return node;
-  }
+/** Nodes that choose the rollout; `go(id, changes)` opens another. @param {Opened} data @param {Go} go */
+export function picker({ place, filter, run }, go) {
+  const position = place.position === null ? 'not among' : `${place.position + 1} of`;
+  return [
+    stepper('trajectory', ['(K)', '(J)'], [place.previous, place.next], `${position} ${place.counts[filter]}`, go),
+    select('Show', FILTERS.map(([name, title]) => [name, `${title} (${place.counts[name]})`, !place.counts[name]]),
+      (name) => go('', { filter: /** @type {Opened['filter']} */ (name) }), filter),
+    choice('Training step', place.steps.map((step) => [step, `step ${step}`]), (step) => go('', { step: Number(step) }), place.step),
+    stepper('group', ['', ''], [place.group_previous, place.group_next], `${place.group_position + 1} of ${place.group_count}`, go),
+    el('span', 'af-chips', { role: 'group' }, ...place.members.map((member) => chip(member, member.id === place.id, go))),
+    choice('Reference model', run.references.map((name) => [name, `reference ${name}`]), (reference) => go(place.id, { reference }),
+      run.reference ?? ''),
+    gotoForm(place.id, go),
+  ].filter((node) => node !== false);
+}
 
-  function filterSelect(place, filter, go) {
-    const select = el('select', '', { onchange: () => go('', { filter: select.value }) },
-      ...FILTERS.map(([name, title]) => el('option', '', { value: name, disabled: !place.counts[name] }, `${title} (${place.counts[name]})`)));
-    select.value = filter;
-    select.setAttribute('aria-label', 'Show');
-    return select;
-  }
+/** A select, if there is a choice. @param {Parameters<typeof select>} how */
+const choice = (...how) => how[1].length > 1 && select(...how);
 
-  function stepSelect(place, go) {
-    const select = el('select', '', { onchange: () => go('', { step: +select.value }) },
-      ...place.steps.map((step) => el('option', '', { value: step }, `step ${step}`)));
-    select.value = place.step;
-    select.setAttribute('aria-label', 'Training step');
-    return select;
-  }
+/**
+ * @param {string} name
+ * @param {string[]} keys
+ * @param {(string | null)[]} ids
+ * @param {string} where
+ * @param {Go} go
+ */
+function stepper(name, keys, [back, on], where, go) {
+  /** @param {string} path @param {string} label @param {string | null} id */
+  const step = (path, label, id) => Object.assign(button('af-tool', icon(path), label.trim(), () => go(id)), { disabled: !id });
+  return el('span', 'af-stepper', step(ICONS.back, `Previous ${name} ${keys[0]}`, back),
+    el('span', 'af-stepper-text', el('span', '', el('b', '', name[0].toUpperCase() + name.slice(1)), ` ${where}`)),
+    step(ICONS.on, `Next ${name} ${keys[1]}`, on));
+}
 
-  function referenceSelect(run, go) {
-    const select = el('select', '', { onchange: () => go(store.place.trajectory, { reference: select.value }) },
-      ...run.references.map((name) => el('option', '', { value: name }, `reference ${name}`)));
-    select.value = run.reference;
-    select.setAttribute('aria-label', 'Reference model');
-    return select;
-  }
+/** @param {Member} member @param {boolean} on @param {Go} go */
+function chip(member, on, go) {
+  const mark = member.success ? '✓' : member.malformed ? 'M' : member.success === null ? '?' : '·';
+  const what = `${ended(member)}${member.malformed ? ', malformed or illegal' : ''}`;
+  const cls = `af-chip${on ? ' on' : ''}${member.success ? ' won' : ''}${member.kept ? '' : ' dim'}`;
+  return textButton(el('span', 'af-chip-mark', mark), () => go(member.id), cls,
+    member.return === null ? '–' : number(member.return, Number.isInteger(member.return) ? 0 : 1),
+    { title: `${member.id}: ${what}`, 'aria-label': `Rollout ${member.rollout}, ${what}`, ariaCurrent: on ? 'true' : null });
+}
 
-  function gotoForm(place, go) {
-    const input = el('input', 'af-goto', { type: 'text', value: place.id, spellcheck: false, autocomplete: 'off', maxLength: 200 });
-    input.setAttribute('aria-label', 'Go to a trajectory by its id');
-    return el('form', 'af-goto-form', { onsubmit: (event) => { event.preventDefault(); input.blur(); go(input.value.trim()); } },
-      el('label', '', el('span', 'af-quiet', 'id '), input));
-  }
-
-  AF.picker = picker;
-})(self);
+/** @param {string} id @param {Go} go */
+function gotoForm(id, go) {
+  const input = el('input', 'af-goto', { type: 'text', value: id, spellcheck: false, autocomplete: 'off', maxLength: 200,
+    'aria-label': 'Go to a trajectory by its id' });
+  return form('af-goto-form', () => {
+    input.blur();
+    go(input.value.trim());
+  }, el('label', '', el('span', 'af-quiet', 'id '), input));
+}

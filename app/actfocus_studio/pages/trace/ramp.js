@@ -1,24 +1,22 @@
 /* The colour scale of the Trace page's legend. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, number } = AF.dom;
-  const { store } = AF;
+import { el } from '../../web/lib/dom.js';
+import { number } from '../../web/lib/format.js';
+import { store } from '../../web/lib/store.js';
+import * as scale from '../../web/trace/ramp.js';
 
-  /* Nodes of the scale that a colour mode has: none for kinds, a remark where the numbers are missing. */
-  function ramp(m, mode) {
-    const strip = (low, high, cls) => [el('span', 'af-ramp', el('span', 'af-ramp-end', low), el('span', `af-ramp-bar ${cls}`), el('span', 'af-ramp-end', high))];
-    if (mode === 'kind') return [];
-    if (mode === 'weight') return strip('0', `${m.weightTop.toFixed(2).replace(/0$/, '')}`, 'weight');
-    if (mode === 'credit') {
-      if (!m.advantage) return [el('span', 'af-badge', 'advantage 0: this trajectory contributes no gradient')];
-      const top = m.weightTop * m.advantageMax;
-      return strip(number(-top, 1), `+${number(top, 1)}`, 'credit');
-    }
-    const range = m.ranges[mode];
-    return range ? strip(number(range[0], 1), number(range[1], 1), 'signal')
-      : [el('span', 'af-badge', `${store.signalTitle(mode)} unavailable`), el('code', 'af-quiet', m.data.run.score)];
+const FLAT = 'advantage 0: this trajectory contributes no gradient';
+
+/** Nodes of the scale that a colour mode has: none for kinds, a remark where the numbers are missing.
+ * @param {import('./model.js').TraceModel} m @param {import('../../web/lib/store.js').Place['color']} mode */
+export function ramp(m, mode) {
+  if (mode === 'kind') return [];
+  if (mode === 'weight') return [scale.ramp('0', m.weightTop.toFixed(2).replace(/0$/, ''), 'weight')];
+  if (mode === 'credit') {
+    if (!m.advantage) return [el('span', 'af-badge', FLAT)];
+    const top = m.weightTop * m.advantageMax;
+    return [scale.ramp(number(-top, 1), `+${number(top, 1)}`, 'credit')];
   }
-
-  AF.ramp = ramp;
-})(self);
+  const range = m.ranges[mode];
+  return range ? [scale.ramp(number(range[0], 1), number(range[1], 1), 'signal')]
+    : [el('span', 'af-badge', `${store.signalTitle(mode)} unavailable`), el('code', 'af-quiet', m.data.run.score)];
+}

@@ -1,61 +1,59 @@
 /* The tokens as tables of numbers, one per turn. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, number, visible } = AF.dom;
-  const COLUMNS = ['position', 'kind', 'text', 'weight', 'energy', 'entropy', 'surprise', 'shift'];
-  const { KIND } = AF.weights;
+import { table } from '../../web/lib/components/table.js';
+import { el, write } from '../../web/lib/dom.js';
+import { known, number, visible } from '../../web/lib/format.js';
+import { NAMES } from '../../web/trace/tokens.js';
 
-  function create(onPin) {
-    return { node: el('div', 'af-table', { hidden: true, tabIndex: 0 }), onPin };
+/** @typedef {import('./model.js').TraceModel} TraceModel */
+
+const COLUMNS = ['position', 'kind', 'text', 'weight', 'energy', 'entropy', 'surprise', 'shift'];
+const SIGNALS = ['energy', 'entropy', 'nll', 'shift'];
+
+/** @param {(i: number) => void} onPin */
+export function createTable(onPin) {
+  const node = el('div', 'af-table', { hidden: true, tabIndex: 0 });
+  /** @type {TraceModel | null} */
+  let model = null;
+  /** @type {HTMLElement[]} */
+  let cells = [];
+
+  /** @param {TraceModel} shown */
+  function fill(shown) {
+    model = shown;
+    toggle(!node.hidden);
   }
 
-  function fill(table, model) {
-    table.model = model;
-    table.cells = [];
-    if (!table.node.hidden) build(table);
+  /** @param {boolean} on */
+  function toggle(on) {
+    node.hidden = !on;
+    cells = [];
+    node.replaceChildren(...(on && model ? sections(model) : []));
+    update();
   }
 
-  function build(table) {
-    const { model } = table;
-    const spans = [{ k: -1, start: 0, end: model.turnSpans.length ? model.turnSpans[0].start : model.n }, ...model.turnSpans];
-    table.cells = new Array(model.n);
-    table.node.replaceChildren(...spans.filter((span) => span.end > span.start).map((span) => {
-      const rows = [];
-      for (let i = span.start; i < span.end; i++) rows.push(row(table, i));
-      return el('section', 'af-turn', el('table', '',
-        el('caption', '', span.k < 0 ? 'System prompt' : `Turn ${span.k + 1}`),
-        el('thead', '', el('tr', '', ...COLUMNS.map((name) => el('th', '', { scope: 'col' }, name)))), el('tbody', '', ...rows)));
-    }));
-    update(table);
+  /** @param {TraceModel} m */
+  const sections = (m) => m.spans.map(({ k, start, end }) => {
+    const rows = Array.from({ length: end - start }, (_, i) => row(m, start + i));
+    return el('section', 'af-turn', table(k < 0 ? 'System prompt' : `Turn ${k + 1}`, COLUMNS, rows, { cls: '', text: [1, 2] }));
+  });
+
+  /** @param {TraceModel} m @param {number} i */
+  function row(m, i) {
+    const sampled = m.sampled(i);
+    cells[i] = el('td', 'num');
+    return el('tr', '', { onclick: () => onPin(i) }, el('td', 'num', String(i)),
+      el('td', '', el('span', `af-kind k${m.shown[i]}`, NAMES[m.shown[i]])), el('td', 'mono', visible(m.text[i])), cells[i],
+      ...SIGNALS.map((name) => m.signal[name][i]).map((value) =>
+        el('td', sampled && !known(value) ? 'num na' : 'num', sampled ? number(value) : '–')));
   }
 
-  function row(table, i) {
-    const { model } = table;
-    const weight = el('td', 'num');
-    table.cells[i] = weight;
-    const signals = ['energy', 'entropy', 'nll', 'shift'].map((name) => model.signal[name][i]);
-    const written = model.kinds[i] >= KIND.REASONING;
-    return el('tr', '', { onclick: () => table.onPin(i) }, el('td', 'num', String(i)),
-      el('td', '', el('span', `af-kind k${model.shown[i]}`, AF.tokens.NAMES[model.shown[i]])),
-      el('td', 'mono', visible(model.text[i])), weight,
-      ...signals.map((value) => el('td', written && value === null ? 'num na' : 'num', written ? number(value) : '–')));
+  /** The weights follow the settings. */
+  function update() {
+    if (!model) return;
+    const { sampled, weights } = model;
+    // A token that was only read has no weight, which differs from a weight of 0.
+    cells.forEach((cell, i) => write(cell, sampled(i) ? number(weights[i]) : '–'));
   }
 
-  function update(table) {
-    if (table.node.hidden) return;
-    table.cells.forEach((cell, i) => {
-      // A token that was only read has no weight, which differs from a weight of 0.
-      const text = table.model.kinds[i] < KIND.REASONING ? '–' : number(table.model.weights[i]);
-      if (cell.textContent !== text) cell.textContent = text;
-    });
-  }
-
-  function toggle(table, on) {
-    table.node.hidden = !on;
-    if (on) build(table);
-    else table.node.replaceChildren();
-  }
-
-  AF.table = { create, fill, update, toggle };
-})(self);
+  return { node, fill, update, toggle };
+}

@@ -1,151 +1,195 @@
 /* The charts of an experiment: one colour and dash pattern per scheme, a thin line per seed, a thick line for their mean.
    Only visible charts with new data are redrawn, one per frame, so that long runs stay responsive. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el } = AF.dom;
-  const { plots, series } = AF;
-  // Colour in the light theme, in the dark theme, and dash pattern.
-  const LOOK = { uniform: ['#6f7b89', '#aab4c0', 'solid'], actfocus: ['#0072b2', '#56b4e9', 'solid'], role_only: ['#b87e00', '#e69f00', 'dash'],
-    energy_only: ['#00805d', '#2fc79a', 'dot'] };
-  const colourOf = (scheme) => LOOK[scheme][document.body.classList.contains('dark') ? 1 : 0];
-  const dashOf = (scheme) => LOOK[scheme][2];
-  const BORDER = { solid: 'solid', dash: 'dashed', dot: 'dotted' };
-  const SHOWN = ['eval/t1/success', 'success/rate', 'mass/action', 'entropy/action', 'kl/update', 'format/well_formed'];
-  const POINTS = 800; // approximate maximum per visible line
+import { select } from '../../web/lib/components/form.js';
+import { el, quiet } from '../../web/lib/dom.js';
+import * as plots from '../../web/lib/plots.js';
+import { across, metricLines, thin, valueAt } from './series.js';
 
-  function create(menu) {
-    const charts = { menu, cells: [], race: null, due: new Set() };
-    charts.legend = el('div', 'af-race-legend');
-    charts.cells = SHOWN.map((name) => cell(charts, name));
-    charts.node = el('div', 'af-race-charts', charts.legend, ...charts.cells.map((c) => c.node));
-    const sight = new IntersectionObserver((entries) => entries.forEach((entry) => {
-      const c = charts.cells.find((one) => one.plot === entry.target);
-      c.inSight = entry.isIntersecting;
-      if (c.inSight) queue(charts, c);
-    }), { rootMargin: '100px' });
-    charts.cells.forEach((c) => sight.observe(c.plot));
-    return charts;
+/** @typedef {import('../../web/generated/types').Experiment} Experiment */
+/** @typedef {import('../../web/generated/types').TrainedRun} TrainedRun */
+/** @typedef {import('../../web/lib/plots.js').PlotlyObject} PlotlyObject */
+/** @typedef {import('./series.js').Line} Line */
+/** @typedef {import('./series.js').MetricLines} MetricLines */
+/** @typedef {{ experiment: Experiment, lines: Map<string, MetricLines> }} Shown `lines`: run -> its metrics */
+/** @typedef {{ title: import('./words.js').TitleOf, menu: import('./page.js').Menu }} How */
+
+const FIRST = ['eval/t1/success', 'success/rate', 'mass/action', 'entropy/action', 'kl/update', 'format/well_formed'];
+const SHARES = /success|well_formed|mass\/(action|reasoning|format|action_tokens)$/;
+/** Approximate maximum per visible line. */
+const POINTS = 800;
+const NOTHING = metricLines();
+
+/** @param {Experiment} experiment */
+const schemesOf = ({ runs }) => [...new Set(runs.map((run) => run.scheme))];
+
+/** @param {How} how */
+export function createCharts(how) {
+  const later = onePerFrame();
+  const legend = el('div', 'af-race-legend');
+  const charts = FIRST.map((name) => chart(how, name, later));
+  const node = el('div', 'af-race-charts', legend, ...charts.map((one) => one.node));
+  let legendOf = '';
+
+  /** Draw what is new; the zoom is kept. @param {Shown} shown */
+  function update(shown) {
+    const { experiment } = shown;
+    if (experiment.id !== legendOf) legend.replaceChildren(...legendNodes(experiment, how));
+    legendOf = experiment.id;
+    for (const one of charts) one.update(shown);
   }
 
-  function cell(charts, name) {
-    const select = el('select', '', { onchange: () => { Object.assign(c, { name: select.value, revision: c.revision + 1, sight: null }); queue(charts, c); } },
-      ...Object.entries(charts.menu.metrics).map(([key, text]) => el('option', '', { value: key, title: text }, key)));
-    select.value = name;
-    select.setAttribute('aria-label', 'Metric');
-    const about = el('p', 'af-quiet');
-    const plot = el('div', 'af-race-plot');
-    const c = { name, select, about, plot, revision: 0, sight: null, drawn: '', inSight: false };
-    c.node = el('section', 'af-race-chart', select, about, plot);
-    // A chart is not redrawn while it is dragged.
-    plot.addEventListener('pointerdown', () => {
-      c.held = true;
-      root.addEventListener('pointerup', () => { c.held = false; queue(charts, c); }, { once: true });
-    });
-    return c;
-  }
+  return { node, update };
+}
 
-  /* `race`: {id, runs: [{name, scheme, seed, rows}]}. Rows are appended; the zoom is kept. */
-  function update(charts, race) {
-    const schemes = [...new Set(race.runs.map((run) => run.scheme))];
-    const dark = document.body.classList.contains('dark');
-    const other = !charts.race || charts.race.id !== race.id;
-    if (other || charts.dark !== dark) {
-      charts.legend.replaceChildren(...schemes.map((scheme) => {
-        const mark = el('span', 'af-race-mark');
-        mark.style.borderTop = `3px ${BORDER[dashOf(scheme)]} ${colourOf(scheme)}`;
-        return el('span', 'af-race-key', mark, title(charts, scheme));
-      }), race.runs.length > schemes.length ? el('span', 'af-quiet', 'Thin lines: seeds. Thick line: mean over seeds. Band: minimum to maximum.') : '');
-      charts.dark = dark;
+/** @param {Experiment} experiment @param {How} how */
+function legendNodes(experiment, { title, menu }) {
+  const schemes = schemesOf(experiment);
+  return [
+    ...schemes.map((scheme) => el('span', 'af-race-key', el('span', `af-race-mark ${look(menu.figure, scheme).name}`), title(scheme))),
+    experiment.runs.length > schemes.length
+      ? el('span', 'af-quiet', 'Thin lines: seeds. Thick line: mean over seeds. Band: minimum to maximum.') : '',
+  ];
+}
+
+/** The line of a scheme; another trainer's scheme looks like Uniform. @param {plots.Figure} figure @param {string} scheme */
+const look = ({ data: [, , ...lines] }, scheme) => lines.find(({ name }) => name === scheme) ?? lines[0];
+
+/** Drawing one chart per frame, once plotly is loaded; those that have nothing to draw take no frame. */
+function onePerFrame() {
+  /** @type {Set<() => boolean>} */
+  const due = new Set();
+
+  function next() {
+    for (const draw of due) {
+      due.delete(draw);
+      if (draw()) break;
     }
-    if (other) for (const c of charts.cells) c.sight = null;
-    charts.race = race;
-    charts.cells.forEach((c) => queue(charts, c));
+    if (due.size) requestAnimationFrame(next);
   }
 
-  const title = (charts, scheme) => (charts.menu.schemes.find(([name]) => name === scheme) || [scheme, scheme])[1];
+  /** @param {() => boolean} draw returns whether it drew */
+  return async (draw) => {
+    due.add(draw);
+    if (due.size > 1) return;
+    await plots.ready();
+    requestAnimationFrame(next);
+  };
+}
 
-  function queue(charts, c) {
-    if (!charts.race) return;
-    const waiting = charts.due.size > 0;
-    charts.due.add(c);
-    if (!waiting) plots.ready(() => root.requestAnimationFrame(() => next(charts)));
+/** @param {How} how @param {string} first the metric it shows first @param {(draw: () => boolean) => void} later */
+function chart({ title, menu }, first, later) {
+  const metric = select('Metric', Object.keys(menu.metrics), choose, first);
+  for (const option of metric.options) option.title = menu.metrics[option.value];
+  const told = quiet();
+  const plot = /** @type {import('../../web/globals').PlotlyElement} */ (el('div', 'af-race-plot', { onpointerdown: hold }));
+  const node = el('section', 'af-race-chart', metric, told, plot);
+  /** @type {Shown | null} */
+  let shown = null;
+  /** The steps that were zoomed to. @type {number[] | null} */
+  let sight = null;
+  let revision = 0;
+  let drawn = '';
+  let visible = false;
+  let held = false;
+
+  new IntersectionObserver((entries) => {
+    visible = entries[entries.length - 1].isIntersecting;
+    if (visible) redraw();
+  }, { rootMargin: '100px' }).observe(plot);
+
+  const redraw = () => later(draw);
+
+  /** @param {Shown} now */
+  function update(now) {
+    if (shown?.experiment.id !== now.experiment.id) sight = null;
+    shown = now;
+    redraw();
   }
 
-  /* Draw one due chart and schedule the next for the next frame; charts without new data are skipped. */
-  function next(charts) {
-    for (const c of charts.due) {
-      charts.due.delete(c);
-      if (draw(charts, c)) break;
-    }
-    if (charts.due.size) root.requestAnimationFrame(() => next(charts));
+  function choose() {
+    revision += 1;
+    sight = null;
+    redraw();
   }
 
-  function draw(charts, c) {
-    if (c.held || !c.inSight || !c.plot.offsetWidth) return false;
-    const state = JSON.stringify([charts.race.id, c.name, c.revision, c.sight, document.body.classList.contains('dark'),
-      charts.race.runs.map((run) => series.of(run.rows, c.name).x.length)]);
-    if (state === c.drawn) return false;
-    c.drawn = state;
-    c.about.textContent = charts.menu.metrics[c.name] || '';
-    const traces = [...new Set(charts.race.runs.map((run) => run.scheme))].flatMap((scheme) => lines(charts, c, scheme));
-    plots.draw(c.plot, traces, layout(charts, c));
-    if (!c.listens) {
-      c.listens = true;
-      c.plot.on('plotly_relayout', (event) => zoomed(charts, c, event));
-    }
+  /** It is not redrawn while it is dragged. */
+  function hold() {
+    held = true;
+    window.addEventListener('pointerup', () => {
+      held = false;
+      redraw();
+    }, { once: true });
+  }
+
+  function draw() {
+    if (!shown || held || !visible || !plot.offsetWidth) return false;
+    const { experiment } = shown;
+    const lengths = experiment.runs.map((run) => lineOf(run).x.length);
+    const state = JSON.stringify([experiment.id, metric.value, revision, sight, plots.colour('text'), lengths]);
+    if (state === drawn) return false;
+    drawn = state;
+    told.textContent = menu.metrics[metric.value];
+    plots.draw(plot, schemesOf(experiment).flatMap(traces), plots.merge(menu.figure.layout, {
+      yaxis: SHARES.test(metric.value) ? { range: [0, 1.02] } : {}, uirevision: `${experiment.id}-${revision}`,
+    }), { plotly_relayout: zoomed });
     return true;
   }
 
-  /* After zooming, the visible range is drawn in more detail. */
-  function zoomed(charts, c, event) {
-    const [from, to] = [event['xaxis.range[0]'], event['xaxis.range[1]']];
-    if (Number.isFinite(from) && Number.isFinite(to)) c.sight = [from, to];
-    else if (event['xaxis.autorange']) c.sight = null;
-    queue(charts, c);
+  /** After zooming, the visible range is drawn in more detail. @param {PlotlyObject} event */
+  function zoomed(event) {
+    const range = [event['xaxis.range[0]'], event['xaxis.range[1]']];
+    if (range.every(Number.isFinite)) sight = range;
+    else if (event['xaxis.autorange']) sight = null;
+    redraw();
   }
 
-  function lines(charts, c, scheme) {
-    const [colour, dash] = [colourOf(scheme), dashOf(scheme)];
-    const runs = charts.race.runs.filter((run) => run.scheme === scheme && run.rows.length);
-    const evaluated = c.name.startsWith('eval/');
+  /** @param {TrainedRun} run */
+  const metricsOf = (run) => shown?.lines.get(run.name) ?? NOTHING;
+
+  /** @param {TrainedRun} run @param {string} [end] of the name, for a bound of the metric */
+  const lineOf = (run, end = '') => metricsOf(run).of(metric.value + end);
+
+  /** @param {number[]} x @param {number[]} y */
+  const thinned = (x, y) => thin(x, y, sight, POINTS);
+
+  /** @param {string} scheme @returns {PlotlyObject[]} */
+  function traces(scheme) {
+    const style = look(menu.figure, scheme);
+    const runs = shown?.experiment.runs.filter((run) => run.scheme === scheme && metricsOf(run).hasRows()) ?? [];
+    const evaluated = metric.value.startsWith('eval/');
     const several = runs.length > 1;
-    const traces = runs.map((run) => {
-      const column = series.of(run.rows, c.name);
-      const trace = { ...series.thin(column.x, column.y, c.sight, POINTS), name: `${title(charts, scheme)}, seed ${run.seed}`, type: 'scatter',
-        mode: evaluated ? 'lines+markers' : 'lines', line: { color: colour, dash, width: several ? 1 : 2, simplify: false }, marker: { size: 5 },
-        opacity: several ? 0.45 : 1, hovertemplate: '%{y:.3f}<extra>%{fullData.name}</extra>' };
-      if (evaluated && !several) trace.error_y = whiskers(run, c, trace, colour);
-      return trace;
+    const seeds = runs.map((run) => {
+      const { x, y } = lineOf(run);
+      const line = thinned(x, y);
+      return plots.merge(style, {
+        ...line, name: `${title(scheme)}, seed ${run.seed}`, mode: evaluated ? 'lines+markers' : 'lines', line: { width: several ? 1 : 2 },
+        opacity: several ? 0.45 : 1, error_y: evaluated && !several ? whiskers(run, line, style.line.color) : undefined,
+      });
     });
-    return several ? [...traces, ...mean(charts, c, scheme, runs, colour, dash)] : traces;
+    return several ? [...seeds, ...average(runs, style, `${title(scheme)}, mean of ${runs.length} seeds`)] : seeds;
   }
 
-  /* The 95 % interval of every evaluation that has one. */
-  function whiskers(run, c, { x, y }, colour) {
-    const ends = ['low', 'high'].map((end) => {
-      const { x: steps, y: values } = series.of(run.rows, `${c.name}_${end}`);
-      return new Map(steps.map((step, k) => [step, values[k]]));
-    });
-    if (!ends[0].size) return undefined;
-    return { type: 'data', symmetric: false, thickness: 1, width: 3, color: colour,
-      array: x.map((step, k) => ends[1].get(step) - y[k]), arrayminus: x.map((step, k) => y[k] - ends[0].get(step)) };
+  /** The 95 % interval of every evaluation that has one. @param {TrainedRun} run @param {Line} line @param {string} color */
+  function whiskers(run, { x, y }, color) {
+    const [low, high] = ['_low', '_high'].map((end) => lineOf(run, end));
+    /** @param {Line} bound @param {1 | -1} sign */
+    const lengths = (bound, sign) => x.map((step, k) => sign * ((valueAt(bound, step) ?? NaN) - y[k]));
+    return low.x.length
+      ? { type: 'data', symmetric: false, thickness: 1, width: 3, color, array: lengths(high, 1), arrayminus: lengths(low, -1) }
+      : undefined;
   }
 
-  /* The mean over seeds at their common steps, and the band from minimum to maximum. */
-  function mean(charts, c, scheme, runs, colour, dash) {
-    const found = series.across(runs.map((run) => series.of(run.rows, c.name)));
-    const line = (name) => series.thin(found.x, found[name], c.sight, POINTS);
-    const edge = { mode: 'lines', line: { width: 0 }, hoverinfo: 'skip' };
-    return [{ ...line('low'), ...edge }, { ...line('high'), ...edge, fill: 'tonexty', fillcolor: `${colour}22` },
-      { ...line('mean'), mode: 'lines', line: { color: colour, dash, width: 2.5, simplify: false }, name: `${title(charts, scheme)}, mean of ${runs.length} seeds`,
-        hovertemplate: '%{y:.3f}<extra>%{fullData.name}</extra>' }];
+  /** The mean over seeds at their common steps, and the band from minimum to maximum.
+   * @param {TrainedRun[]} runs @param {PlotlyObject} style @param {string} name */
+  function average(runs, style, name) {
+    const { x, mean, low, high } = across(runs.map((run) => lineOf(run)));
+    const [lower, upper] = menu.figure.data;
+    return [
+      { ...lower, ...thinned(x, low) },
+      { ...upper, ...thinned(x, high), fillcolor: `${style.line.color}22` },
+      plots.merge(style, { ...thinned(x, mean), name, mode: 'lines', line: { width: 2.5 } }),
+    ];
   }
 
-  function layout(charts, c) {
-    const share = /success|well_formed|mass\/(action|reasoning|format|action_tokens)$/.test(c.name);
-    return plots.layout(charts.menu.figure, { x: { text: 'step' }, y: share ? { range: [0, 1.02] } : {}, uirevision: `${charts.race.id}-${c.revision}` });
-  }
-
-  AF.charts = { create, update, title };
-})(self);
+  return { node, update };
+}

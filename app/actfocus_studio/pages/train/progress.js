@@ -1,103 +1,79 @@
-/* The progress of an experiment and of its runs. Existing elements are updated in place, so that clicks and keyboard
-   focus survive every update. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, duration } = AF.dom;
-  const { series } = AF;
-  const OVER = ['finished', 'failed', 'stopped', 'killed', 'waiting'];
-  const WORDS = { queued: 'queued', waiting: 'suspended: press Resume', starting: 'starting', running: 'training', paused: 'paused',
-    stopped: 'stopped', finished: 'finished', failed: 'failed', killed: 'killed: press Resume to continue' };
-  const HEADS = ['run', 'state', 'steps', 'initial success rate', 'latest success rate', 'latest return', ''];
-  const LOG_LINES = 8;
-  const SUCCESS = 'eval/t1/success';
+/* The progress of an experiment and of its runs. Elements are updated in place, so that clicks and keyboard focus survive. */
+import { table } from '../../web/lib/components/table.js';
+import { el, linkButton, textButton, write } from '../../web/lib/dom.js';
+import { number } from '../../web/lib/format.js';
+import { SUCCESS, about, evaluationText, progressOf, stateText } from './words.js';
 
-  /* The initial policy of an experiment, unless it is the embedded one. */
-  const of = (race) => (race.policy === 'tiny' ? '' : ` of ${race.policy}`);
-  const over = (race) => race.runs.every((run) => OVER.includes(run.state));
+/** @typedef {import('../../web/generated/types').Experiment} Experiment */
+/** @typedef {import('../../web/generated/types').TrainedRun} TrainedRun */
+/** @typedef {import('./series.js').MetricLines} MetricLines */
+/** @typedef {'pause' | 'go' | 'stop'} Control */
+/** @typedef {Record<'onRollouts' | 'onEvaluations' | 'onDetails', (run: TrainedRun) => void>} RunLinks */
 
-  /* `act(op)` pauses ('pause'), resumes ('go') or stops ('stop') the experiment; `open`: actions of a run's links. */
-  function create(race, title, act, open) {
-    const s = { race, open, lines: new Map() };
-    const button = (text, what) => el('button', 'af-button', { type: 'button', onclick: () => act(what) }, text);
-    s.bar = el('progress', 'af-progress', { max: race.steps * race.runs.length });
-    s.bar.setAttribute('aria-label', 'Progress of the experiment');
-    s.count = el('span', 'af-quiet');
-    s.pause = button('Pause', 'pause');
-    s.go = button('Resume', 'go');
-    s.stop = button('Stop', 'stop');
-    s.head = [el('b', '', race.id), el('span', 'af-quiet', `${race.request.environment}, ${race.request.algorithm.toUpperCase()}${of(race)}`), s.bar, s.count,
-      el('span', 'af-play-tools', s.pause, s.go, s.stop)];
-    s.table = el('table', 'af-runs', el('caption', '', 'Runs'),
-      el('thead', '', el('tr', '', ...HEADS.map((text) => el('th', '', { scope: 'col' }, text)))),
-      el('tbody', '', ...race.runs.map((run) => line(s, run.name, `${title(run.scheme)}, seed ${run.seed}`))));
-    return s;
+const HEADS = ['run', 'state', 'steps', 'initial success rate', 'latest success rate', 'latest return', ''];
+/** @type {[what: Control, text: string][]} */
+const CONTROLS = [['pause', 'Pause'], ['go', 'Resume'], ['stop', 'Stop']];
+const LOG_LINES = 8;
+
+/**
+ * @param {Experiment} experiment
+ * @param {import('./words.js').TitleOf} title
+ * @param {RunLinks & { onControl: (what: Control) => void }} how
+ */
+export function progressOfRuns(experiment, title, how) {
+  const bar = el('progress', 'af-progress', { max: experiment.steps * experiment.runs.length, 'aria-label': 'Progress of the experiment' });
+  const told = el('span', 'af-quiet');
+  const controls = CONTROLS.map(([what, text]) => ({ what, node: textButton(text, () => how.onControl(what)) }));
+  const rows = experiment.runs.map((run) => runRow(run, title, how));
+  const head = [el('b', '', experiment.id), el('span', 'af-quiet', about(experiment)), bar, told,
+    el('span', 'af-play-tools', ...controls.map(({ node }) => node))];
+  const runs = table('Runs', HEADS, rows.map((row) => row.cells), { cls: 'af-runs', text: [0, 1, 6], rowHeads: true });
+
+  /** @param {Experiment} now @param {Map<string, MetricLines>} lines */
+  function update(now, lines) {
+    const { done, text, can } = progressOf(now);
+    bar.value = done;
+    write(told, text);
+    for (const { what, node } of controls) node.disabled = !can[what];
+    now.runs.forEach((run, k) => rows[k].update(run, now.steps, lines.get(run.name)));
   }
 
-  function line(s, name, label) {
-    const cell = (cls = '') => el('td', cls);
-    const link = (text, then) => el('button', 'af-link', { type: 'button', onclick: () => then(s.lines.get(name).run) }, text);
-    const l = { state: cell(), steps: cell('num'), first: cell('num'), now: cell('num'), gained: cell('num'),
-      rollouts: link('rollouts', s.open.rollouts), evaluations: link('evaluations', s.open.evaluations), details: link('log and commands', s.open.details) };
-    s.lines.set(name, l);
-    return el('tr', '', el('th', '', { scope: 'row' }, label), l.state, l.steps, l.first, l.now, l.gained,
-      el('td', '', el('span', 'af-race-links', l.rollouts, l.evaluations, l.details)));
+  return { id: experiment.id, head, runs, update };
+}
+
+/** @param {TrainedRun} run @param {import('./words.js').TitleOf} title @param {RunLinks} how */
+function runRow(run, title, { onRollouts, onEvaluations, onDetails }) {
+  const state = el('div', '');
+  const [step, first, latest, gained] = Array.from({ length: 4 }, () => el('span', ''));
+  const rollouts = linkButton('rollouts', () => onRollouts(run));
+  const evaluations = linkButton('evaluations', () => onEvaluations(run));
+  const links = el('span', 'af-race-links', rollouts, evaluations, linkButton('log and commands', () => onDetails(run)));
+  let shown = '';
+
+  /** @param {TrainedRun} now @param {number} steps @param {MetricLines} [metrics] */
+  function update(now, steps, metrics) {
+    run = now;
+    showState();
+    const evaluated = metrics?.of(SUCCESS).y.length ?? 0;
+    write(step, `${run.step} of ${steps}`);
+    write(first, metrics && evaluated ? evaluationText(metrics, 0) : '–');
+    write(latest, metrics && evaluated > 1 ? evaluationText(metrics, evaluated - 1) : '–');
+    const value = metrics?.of('reward/return').y.at(-1);
+    write(gained, value === undefined ? '–' : number(value, 2));
+    rollouts.disabled = run.step < 1;
+    evaluations.disabled = !evaluated;
   }
 
-  /* Show the current state. `rows`: run name -> its rows of metrics. */
-  function update(s, race, rows) {
-    const done = race.runs.reduce((sum, run) => sum + Math.min(run.step, race.steps), 0);
-    const total = race.steps * race.runs.length;
-    const going = !over(race);
-    const paused = race.runs.some((run) => run.state === 'paused');
-    const rest = race.runs.some((run) => ['stopped', 'killed', 'waiting'].includes(run.state));
-    const pace = race.runs.filter((run) => run.step && run.elapsed).map((run) => run.elapsed / run.step);
-    const left = going && pace.length ? `, about ${duration((total - done) * pace.reduce((a, b) => a + b, 0) / pace.length)} left` : '';
-    s.bar.value = done;
-    write(s.count, `${done} of ${total} steps${left}`);
-    s.pause.disabled = !going || paused;
-    s.go.disabled = !(paused || rest);
-    s.stop.disabled = !going;
-    for (const run of race.runs) row(s.lines.get(run.name), race, run, rows.get(run.name) || []);
+  /** A log keeps its scroll position while nothing changes. */
+  function showState() {
+    const { phase, message, log } = run;
+    const text = stateText(run);
+    const now = JSON.stringify([text, phase, message, log]);
+    if (now === shown) return;
+    shown = now;
+    state.replaceChildren(el('div', '', text, phase && run.state === 'running' && el('span', 'af-quiet', ` ${phase}`),
+      message && el('span', 'af-flag', message), log && el('pre', 'af-log', { tabIndex: 0 }, log.split('\n').slice(-LOG_LINES).join('\n'))));
   }
 
-  function row(l, race, run, rows) {
-    l.run = run;
-    state(l, run);
-    const success = series.of(rows, SUCCESS);
-    const gained = series.of(rows, 'reward/return').y;
-    write(l.steps, `${run.step} of ${race.steps}`);
-    write(l.first, success.y.length ? interval(rows, 0) : '–');
-    write(l.now, success.y.length > 1 ? interval(rows, success.y.length - 1) : '–');
-    write(l.gained, gained.length ? gained[gained.length - 1].toFixed(2) : '–');
-    l.rollouts.disabled = run.step < 1;
-    l.evaluations.disabled = !success.y.length;
-  }
-
-  function state(l, run) {
-    const shown = JSON.stringify([run.state, run.place, run.phase, run.message, run.log]);
-    if (shown === l.shown) return;
-    l.shown = shown;
-    const word = run.state === 'queued' && run.place ? `queued, position ${run.place}` : WORDS[run.state] || run.state;
-    l.state.replaceChildren(word, run.phase && run.state === 'running' ? el('span', 'af-quiet', ` ${run.phase}`) : '',
-      run.message ? el('span', 'af-flag', run.message) : '');
-    if (run.log) l.state.append(el('pre', 'af-log', { tabIndex: 0 }, run.log.split('\n').slice(-LOG_LINES).join('\n')));
-  }
-
-  /* The k-th evaluation with its 95 % interval. */
-  function interval(rows, k) {
-    const { x, y } = series.of(rows, SUCCESS);
-    const [low, high] = ['low', 'high'].map((end) => {
-      const bound = series.of(rows, `${SUCCESS}_${end}`);
-      return bound.y[bound.x.indexOf(x[k])];
-    });
-    const mean = y[k].toFixed(2);
-    return low === undefined || high === undefined ? mean : `${mean} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
-  }
-
-  function write(node, text) {
-    if (node.textContent !== text) node.textContent = text;
-  }
-
-  AF.standing = { create, update, of, over, write };
-})(self);
+  return { cells: [`${title(run.scheme)}, seed ${run.seed}`, state, step, first, latest, gained, links], update };
+}

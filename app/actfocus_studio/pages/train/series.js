@@ -1,93 +1,93 @@
-/* A run's metrics as columns. Rows are only ever appended, so each is read once. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const columns = new WeakMap(); // rows -> metric -> {x, y, seen}
-  const means = new WeakMap(); // the first of several columns -> the result of `across` so far
+/* A run's metrics as lines over its steps. Pure: runs in a browser and in Node. */
+import { numbers } from '../../web/lib/columns.js';
 
-  /* Rows from the columns that the server sends; null: the row lacks the metric. */
-  function rows(sent) {
-    const names = Object.keys(sent);
-    return (sent.step || []).map((_, i) => Object.fromEntries(names.filter((name) => sent[name][i] !== null).map((name) => [name, sent[name][i]])));
+/** @typedef {{ x: number[], y: number[] }} Line steps and values */
+/** @typedef {import('../../web/generated/types').TrainedRun['metrics']} Columns */
+/** @typedef {ReturnType<typeof metricLines>} MetricLines */
+
+/** The metrics of a run. Rows are only ever appended. */
+export function metricLines() {
+  /** @type {Map<string, Line>} */
+  const lines = new Map();
+  let last = -Infinity;
+
+  /** The line of a metric, with the rows that have it; always the same object. @param {string} name @returns {Line} */
+  function of(name) {
+    const line = lines.get(name) ?? { x: [], y: [] };
+    lines.set(name, line);
+    return line;
   }
 
-  /* Steps and values of a metric, for the rows that have it. */
-  function of(rows, name) {
-    if (!columns.has(rows)) columns.set(rows, new Map());
-    const known = columns.get(rows);
-    if (!known.has(name)) known.set(name, { x: [], y: [], seen: 0 });
-    const c = known.get(name);
-    for (; c.seen < rows.length; c.seen++) {
-      const value = rows[c.seen][name];
-      if (!Number.isFinite(value)) continue;
-      c.x.push(rows[c.seen].step);
-      c.y.push(value);
-    }
-    return c;
-  }
-
-  /* Mean, minimum and maximum of several columns at their common steps: the mean line of a chart and its band. */
-  function across(several) {
-    let found = means.get(several[0]);
-    if (!found || found.of.length !== several.length || found.of.some((c, i) => c !== several[i])) {
-      found = { of: several, at: several.map(() => 0), x: [], mean: [], low: [], high: [] };
-      means.set(several[0], found);
-    }
-    const { at } = found;
-    while (at.every((k, i) => k < several[i].x.length)) {
-      const step = Math.max(...at.map((k, i) => several[i].x[k]));
-      at.forEach((_, i) => { while (several[i].x[at[i]] < step) at[i] += 1; });
-      if (at.some((k, i) => several[i].x[k] !== step)) continue;
-      const values = at.map((k, i) => several[i].y[k]);
-      found.x.push(step);
-      found.mean.push(values.reduce((a, b) => a + b, 0) / values.length);
-      found.low.push(Math.min(...values));
-      found.high.push(Math.max(...values));
-      at.forEach((_, i) => { at[i] += 1; });
-    }
-    return found;
-  }
-
-  /* Downsample a line to about `points` points, keeping the minimum and maximum of every segment.
-     `sight`: the visible range of steps, drawn in detail, or null for all. */
-  function thin(x, y, sight, points) {
-    const at = [];
-    const [from, to] = sight ? [below(x, sight[0]), below(x, sight[1]) + 2] : [0, x.length];
-    const [a, b] = [Math.max(from - 1, 0), Math.min(to, x.length)];
-    extremes(y, 0, a, points / 8, at);
-    extremes(y, a, b, points, at);
-    extremes(y, b, y.length, points / 8, at);
-    return { x: at.map((i) => x[i]), y: at.map((i) => y[i]) };
-  }
-
-  function extremes(y, a, b, points, into) {
-    const pieces = Math.max(1, Math.floor(points / 2));
-    if (b - a <= points) {
-      for (let i = a; i < b; i++) into.push(i);
-      return;
-    }
-    into.push(a);
-    for (let k = 0; k < pieces; k++) {
-      const [from, to] = [a + Math.floor(k * (b - a) / pieces), a + Math.floor((k + 1) * (b - a) / pieces)];
-      let [low, high] = [from, from];
-      for (let i = from; i < to; i++) {
-        if (y[i] < y[low]) low = i;
-        if (y[i] > y[high]) high = i;
+  /** Append rows. Steps that a resumed run repeats are skipped. @param {Columns} columns */
+  function append({ step, ...columns }) {
+    if (!step) return;
+    const values = Object.entries(columns).map(([name, column]) => ({ line: of(name), of: numbers(column) }));
+    numbers(step).forEach((at, k) => {
+      if (at <= last) return;
+      last = at;
+      for (const { line, of: all } of values) {
+        if (!Number.isFinite(all[k])) continue;
+        line.x.push(at);
+        line.y.push(all[k]);
       }
-      for (const i of [Math.min(low, high), Math.max(low, high), k === pieces - 1 ? b - 1 : -1]) if (i > into[into.length - 1]) into.push(i);
-    }
+    });
   }
 
-  /* The number of values below `value` in a sorted array. */
-  function below(sorted, value) {
-    let [low, high] = [0, sorted.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle] < value) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
+  return { of, append, hasRows: () => last >= 0 };
+}
 
-  AF.series = { rows, of, across, thin };
-})(self);
+/** The value at a step; undefined where there is none. @param {Line} line @param {number} step @returns {number | undefined} */
+export const valueAt = ({ x, y }, step) => y[x.indexOf(step)];
+
+/** Mean, minimum and maximum of several lines at their common steps: the mean line of a chart and its band.
+ * @param {Line[]} several */
+export function across(several) {
+  const [first, ...others] = several.map(({ x, y }) => new Map(x.map((step, k) => [step, y[k]])));
+  const rows = [...first]
+    .map(([step, value]) => ({ step, values: [value, ...others.map((other) => other.get(step) ?? NaN)] }))
+    .filter(({ values }) => values.every(Number.isFinite));
+  return {
+    x: rows.map(({ step }) => step),
+    mean: rows.map(({ values }) => values.reduce((a, b) => a + b, 0) / values.length),
+    low: rows.map(({ values }) => Math.min(...values)),
+    high: rows.map(({ values }) => Math.max(...values)),
+  };
+}
+
+/**
+ * A line with about `points` points, which keep the minimum and maximum of every segment.
+ *
+ * @param {number[]} x
+ * @param {number[]} y
+ * @param {number[] | null} sight the visible range of steps, drawn in detail; null for all
+ * @param {number} points
+ * @returns {Line}
+ */
+export function thin(x, y, sight, points) {
+  const [from, to] = sight ? [below(x, sight[0]), below(x, sight[1]) + 2] : [0, x.length];
+  const [a, b] = [Math.max(from - 1, 0), Math.min(to, x.length)];
+  const at = [...extremes(y, 0, a, points / 8), ...extremes(y, a, b, points), ...extremes(y, b, y.length, points / 8)];
+  return { x: at.map((i) => x[i]), y: at.map((i) => y[i]) };
+}
+
+/** Indices from `a` to `b`: all, or the first, the last and the extremes of segments. @param {number[]} y @param {number} a
+ * @param {number} b @param {number} points */
+function extremes(y, a, b, points) {
+  if (b - a <= points) return Array.from({ length: b - a }, (_, i) => a + i);
+  const segments = Math.max(1, Math.floor(points / 2));
+  const kept = new Set([a]);
+  for (let k = 0; k < segments; k++) {
+    const from = a + Math.floor(k * (b - a) / segments);
+    const to = a + Math.floor((k + 1) * (b - a) / segments);
+    let [low, high] = [from, from];
+    for (let i = from; i < to; i++) {
+      if (y[i] < y[low]) low = i;
+      if (y[i] > y[high]) high = i;
+    }
+    kept.add(Math.min(low, high)).add(Math.max(low, high));
+  }
+  return kept.add(b - 1);
+}
+
+/** The number of values below `value`. @param {number[]} values @param {number} value */
+const below = (values, value) => values.filter((one) => one < value).length;

@@ -1,99 +1,146 @@
-/* Small helpers. Text enters the page by textContent alone; nothing here parses HTML. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
+/* Small helpers for the page's elements. Text enters the page by textContent alone; nothing here parses HTML. */
 
-  const MARKUP = ['innerHTML', 'outerHTML', 'srcdoc'];
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @typedef {Partial<Omit<HTMLElementTagNameMap[Tag], 'style' | 'dataset' | 'innerHTML' | 'outerHTML' | 'srcdoc'>>
+ *   & { [name: `${'aria' | 'data'}-${string}`]: string | number | boolean }} Properties
+ */
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @typedef {Node | string | number | false | null | undefined | Properties<Tag>} Part
+ */
 
-  /* An element with a class, properties and children; strings become text. An object out of a file, where a string was
-     meant, is taken for properties: it sets no markup. */
-  function el(tag, cls, ...children) {
-    const node = document.createElement(tag);
-    if (cls) node.className = cls;
-    for (const child of children) {
-      if (child === null || child === undefined) continue;
-      if (typeof child === 'object' && !(child instanceof Node)) {
-        for (const [name, value] of Object.entries(child)) if (!MARKUP.includes(name)) node[name] = value;
-      } else node.append(child);
-    }
-    return node;
+const MARKUP = ['innerHTML', 'outerHTML', 'srcdoc'];
+
+/**
+ * An element with a class, properties, attributes (names with a hyphen) and children; strings become text, and what is
+ * null, undefined or false is left out. An object out of a file, where a string was meant, is taken for properties: it
+ * sets no markup.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {string} cls
+ * @param {...Part<Tag>} parts
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function el(tag, cls, ...parts) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  for (const part of parts) {
+    if (part === null || part === undefined || part === false) continue;
+    if (part instanceof Node) node.append(part);
+    else if (typeof part === 'object') assign(node, part);
+    else node.append(String(part));
   }
+  return node;
+}
 
-  /* A button with an accessible label. */
-  function button(cls, sign, label, onclick) {
-    const node = el('button', cls, { type: 'button', title: label, onclick }, sign);
-    node.setAttribute('aria-label', label);
-    return node;
+/** @param {HTMLElement} node @param {object} properties */
+function assign(node, properties) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes('-')) node.setAttribute(name, String(value));
+    else if (!MARKUP.includes(name)) Reflect.set(node, name, value);
   }
+}
 
-  /* Format a number with `digits` decimals and a minus sign; "unavailable" if it is not finite. */
-  function number(value, digits = 3) {
-    if (value === null || value === undefined || !Number.isFinite(value)) return 'unavailable';
-    const text = value.toFixed(digits);
-    return (Number(text) === 0 ? text.replace('-', '') : text.replace('-', '−'));
-  }
+/**
+ * A button with an accessible label.
+ *
+ * @param {string} cls
+ * @param {Node | string} sign
+ * @param {string} label
+ * @param {() => void} onclick
+ */
+export function button(cls, sign, label, onclick) {
+  return el('button', cls, { type: 'button', title: label, 'aria-label': label, onclick: () => onclick() }, sign);
+}
 
-  function percent(share) {
-    if (!Number.isFinite(share)) return 'unavailable';
-    const value = share * 100;
-    return `${value !== 0 && value < 1 ? value.toFixed(1) : Math.round(value)} %`;
-  }
+/** An ordinary button with a text. `more`: properties, and further children.
+ * @param {string | Node} text @param {() => void} onclick @param {string} [cls] @param {...Part<'button'>} more */
+export function textButton(text, onclick, cls = 'af-button', ...more) {
+  return el('button', cls, { type: 'button', onclick: () => onclick() }, text, ...more);
+}
 
-  /* How a rollout ended: null where nobody knows. */
-  function outcome(success) {
-    if (success === null || success === undefined) return 'success unknown';
-    return success ? 'success' : 'failure';
-  }
+/** Whether a key was pressed with another one, as for a command of the browser. @param {KeyboardEvent} event */
+export const isCommand = ({ ctrlKey, metaKey, altKey }) => ctrlKey || metaKey || altKey;
 
-  /* At most one call per animation frame. */
-  function perFrame(fn) {
-    let waiting = false;
-    return () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => { waiting = false; fn(); });
-    };
-  }
+/** A button that looks like a link. @param {string} text @param {() => void} onclick */
+export const linkButton = (text, onclick) => textButton(text, onclick, 'af-link');
 
-  /* Make the white space of a single token visible. */
-  function visible(text) {
-    return text.replace(/ /g, '·').replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/\r/g, '␍');
-  }
+/** A paragraph in small print. @param {...(Node | string | false)} parts */
+export const quiet = (...parts) => el('p', 'af-quiet', ...parts);
 
-  const stillness = root.matchMedia ? root.matchMedia('(prefers-reduced-motion: reduce)') : { matches: false };
-  const smooth = () => (stillness.matches ? 'auto' : 'smooth');
+/** Text that screen readers announce when it changes, and nobody sees. */
+export const announcer = () => el('div', 'af-spoken', { 'aria-live': 'polite' });
 
-  const SVG = 'http://www.w3.org/2000/svg';
-  /* An icon from path data written in this source, never from data. */
-  function icon(path) {
-    const svg = document.createElementNS(SVG, 'svg');
-    svg.setAttribute('viewBox', '0 0 24 24');
-    svg.setAttribute('class', 'af-icon');
-    svg.setAttribute('aria-hidden', 'true');
-    const shape = document.createElementNS(SVG, 'path');
-    shape.setAttribute('d', path);
-    svg.append(shape);
-    return svg;
-  }
+/** A link that downloads a text. @param {string} text @param {string} name @param {string} [title] */
+export function downloadLink(text, name, title = `Download ${name}`) {
+  const href = URL.createObjectURL(new Blob([text], { type: 'application/octet-stream' }));
+  return el('a', 'af-link', { href, download: name }, title);
+}
 
-  /* A progress bar with a button to cancel. Updates reuse the same elements, so neither a click nor the keyboard focus
-     is lost. */
-  function progress(cancel) {
-    const text = el('p', '');
-    const bar = el('progress', 'af-progress');
-    bar.setAttribute('aria-label', 'progress');
-    const node = el('div', '', text, bar, el('button', 'af-link', { type: 'button', onclick: cancel }, 'Cancel'));
-    function show(message, done, total) {
-      if (text.textContent !== message) text.textContent = message;
-      bar.max = total || 1;
-      if (total) bar.value = done;
-      else bar.removeAttribute('value');
-    }
-    return { node, show };
-  }
+/** Set a property only where it changes: writing equal text would cost a layout. @param {Node} node @param {string} text */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
 
-  /* Format a duration in seconds. */
-  const duration = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : `${Math.round(s / 60)} minutes`);
+/** At most one call per animation frame. @param {() => void} work */
+export function perFrame(work) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      work();
+    });
+  };
+}
 
-  AF.dom = { duration, progress, el, button, number, percent, outcome, perFrame, visible, smooth, icon };
-})(self);
+/**
+ * Call `look` a few frames in a row: cards out of sight get their true height only once they are visible.
+ *
+ * @param {number} frames
+ * @param {() => void} look
+ */
+export function settle(frames, look) {
+  look();
+  if (frames) requestAnimationFrame(() => settle(frames - 1, look));
+}
+
+/**
+ * Call `listener` whenever `node` comes into sight, as of a tab that is selected, and when its width changes while it is.
+ *
+ * @param {Element} node
+ * @param {() => void} listener
+ * @returns {() => boolean} whether it is in sight
+ */
+export function onSight(node, listener) {
+  let width = 0;
+  new ResizeObserver((entries) => {
+    const now = entries[entries.length - 1].contentRect.width;
+    if (now === width) return;
+    width = now;
+    if (width) listener();
+  }).observe(node);
+  return () => width > 0;
+}
+
+const stillness = window.matchMedia('(prefers-reduced-motion: reduce)');
+/** Whether the person prefers no motion. */
+export const isStill = () => stillness.matches;
+/** Scroll a node into sight. @param {HTMLElement} node */
+export const reveal = (node) => node.scrollIntoView({ behavior: isStill() ? 'auto' : 'smooth', block: 'nearest' });
+
+const SVG = 'http://www.w3.org/2000/svg';
+/** An icon from path data written in this source, never from data. @param {string} path */
+export function icon(path) {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', '0 0 24 24');
+  svg.setAttribute('class', 'af-icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const shape = document.createElementNS(SVG, 'path');
+  shape.setAttribute('d', path);
+  svg.append(shape);
+  return svg;
+}

@@ -1,55 +1,103 @@
-/* What the charts of several pages share: plotly's file, the colours of the theme, drawing when in sight. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el } = AF.dom;
-  const FILE = 'studio/plotly.min.js';
+/* What the charts of several pages share: plotly's file, the colours of the theme, and drawing where it is seen. */
+import { el, onSight, perFrame, quiet } from './dom.js';
 
-  /* Run `then` once plotly is loaded; the first call loads it. */
-  function ready(then) {
-    if (root.Plotly) {
-      then();
-      return;
-    }
-    let script = document.querySelector(`script[src="${FILE}"]`);
-    if (!script) {
-      script = el('script', '', { src: FILE, async: true });
-      document.head.append(script);
-    }
-    script.addEventListener('load', then);
+/** @typedef {Record<string, any>} PlotlyObject a trace, an axis, a shape or a layout, as plotly defines it */
+/** @typedef {{ data: PlotlyObject[], layout: PlotlyObject }} Figure */
+
+const FILE = 'studio/plotly.min.js';
+/** @type {Promise<void> | null} */
+let loading = null;
+
+/** Plotly, loaded by the first call. @returns {Promise<void>} */
+export function ready() {
+  loading ??= new Promise((resolve, reject) => {
+    document.head.append(el('script', '', { src: FILE, async: true, onload: () => resolve(), onerror: () => reject(new Error('plotly')) }));
+  });
+  return loading;
+}
+
+/** A chart under its title, with a sentence above and a remark below it. @param {string} title */
+export function chartCard(title) {
+  const told = el('p', 'af-chart-told');
+  const plot = /** @type {import('../globals').PlotlyElement} */ (el('div', 'af-chart-plot'));
+  const more = quiet();
+  const node = el('section', 'af-chart', { 'aria-label': title }, el('h3', '', title), told, plot, more);
+  return { node, told, plot, more };
+}
+
+/** A colour of the style sheet as it is now. @param {string} name */
+export const colour = (name) => getComputedStyle(document.body).getPropertyValue(`--af-${name}`).trim();
+
+/** The colours of the page as it is now. */
+export const theme = () => ({
+  text: colour('text'), muted: colour('muted'), edge: colour('line'), surface: colour('surface'), shade: colour('shade'),
+  font: getComputedStyle(document.body).fontFamily,
+});
+
+/** A part of a figure with the colours as they are now, in place of `var(--af-NAME)`. @param {any} part @returns {any} */
+function coloured(part) {
+  if (typeof part === 'string') return part.replace(/^var\(--af-([\w-]+)\)/, (_, name) => colour(name));
+  if (Array.isArray(part) && typeof part[0] !== 'number') return part.map(coloured);
+  return isObject(part) ? Object.fromEntries(Object.entries(part).map(([name, value]) => [name, coloured(value)])) : part;
+}
+
+/** @param {unknown} value @returns {value is PlotlyObject} */
+const isObject = (value) => Object.prototype.toString.call(value) === '[object Object]';
+
+/** `own` over `base`, also within the objects in them. @param {PlotlyObject} base @param {PlotlyObject} own @returns {PlotlyObject} */
+export const merge = (base, own) => ({
+  ...base, ...own, ...Object.fromEntries(Object.keys(own).filter((name) => isObject(own[name]) && isObject(base[name]))
+    .map((name) => [name, merge(base[name], own[name])])),
+});
+
+/** The nodes that have their listeners. @type {WeakSet<HTMLElement>} */
+const heard = new WeakSet();
+
+/**
+ * Draw into a visible node; returns false if it is not visible. Colours may be names of the style sheet, `var(--af-NAME)`.
+ *
+ * @param {import('../globals').PlotlyElement} node
+ * @param {PlotlyObject[]} traces
+ * @param {PlotlyObject} layout
+ * @param {Record<string, (event: any) => void>} [listeners] of plotly's events; those of the first drawing stay
+ */
+export function draw(node, traces, layout, listeners = {}) {
+  if (!node.isConnected || !node.offsetWidth) return false;
+  const full = merge({ font: { family: getComputedStyle(document.body).fontFamily } }, layout);
+  window.Plotly.react(node, coloured(traces), coloured(full), { displayModeBar: false, responsive: true });
+  if (!heard.has(node)) for (const [event, listener] of Object.entries(listeners)) node.on(event, listener);
+  heard.add(node);
+  return true;
+}
+
+/**
+ * Draw the charts in a node as soon as they can be: when plotly is loaded and the node is in sight, whichever comes last.
+ *
+ * @param {Element} node
+ * @param {() => void} work called with plotly loaded and the node in sight
+ * @param {number} [gap] milliseconds between two drawings, at least
+ * @returns {() => void} to be called when there is something new to draw
+ */
+export function drawing(node, work, gap = 0) {
+  let last = -gap;
+  let waiting = false;
+
+  async function draws() {
+    await ready();
+    waiting = false;
+    if (!seen()) return;
+    work();
+    last = performance.now();
   }
 
-  /* The colours of the page as it is now. */
-  function theme() {
-    const style = getComputedStyle(document.body);
-    const dark = document.body.classList.contains('dark');
-    const of = (name) => style.getPropertyValue(`--af-${name}`).trim();
-    return { text: of('text'), muted: of('muted'), edge: of('line'), surface: of('surface'), accent: of('accent'), dark,
-      font: style.fontFamily, kinds: { reasoning: of('reasoning'), action: of('action'), format: of('format') } };
-  }
+  const later = perFrame(() => {
+    if (waiting || !seen()) return;
+    waiting = true;
+    window.setTimeout(draws, Math.max(0, last + gap - performance.now()));
+  });
+  const seen = onSight(node, later);
+  return later;
+}
 
-  /* A layout in these colours; `x` and `y` go into the axes. */
-  function layout(skeleton, { x = {}, y = {}, ...more }) {
-    const t = theme();
-    const base = skeleton.layout;
-    const axis = (own, name) => {
-      const { text, ...rest } = own;
-      return { ...base[name], gridcolor: t.edge, linecolor: t.edge, tickcolor: t.edge, ...rest,
-        ...(text ? { title: { text, standoff: 4, font: { size: 11.5 } } } : {}) };
-    };
-    return { ...base, font: { ...base.font, color: t.muted, family: t.font }, xaxis: axis(x, 'xaxis'), yaxis: axis(y, 'yaxis'),
-      hoverlabel: { bgcolor: t.surface, bordercolor: t.edge, font: { color: t.text, size: 12 } }, ...more };
-  }
-
-  /* Draw into a visible node; returns false if it is not visible. */
-  function draw(node, traces, given) {
-    if (!node.isConnected || !node.offsetWidth) return false;
-    root.Plotly.react(node, traces, given, { displayModeBar: false, responsive: true });
-    return true;
-  }
-
-  /* Escape text for plotly, which interprets some tags. */
-  const plain = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-
-  AF.plots = { ready, theme, layout, draw, plain };
-})(self);
+/** Escape text for plotly, which interprets some tags. @param {string} text */
+export const plain = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');

@@ -1,143 +1,255 @@
-/* The settings all pages share, the address bar, and the way to and from the native controls. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
+/* The settings and the place that all pages share, the address bar, and the way to and from the native controls. */
+import { PRESETS, PRESET_TITLES, SIGNAL_TITLES, VIEW } from '../generated/constants.js';
 
-  const PRESETS = { uniform: [1, 0], actfocus: [0.1, 0.5], role_only: [0.1, 0], energy_only: [1, 0.5] };
-  const TITLES = { uniform: 'Uniform', actfocus: 'ActFocus', role_only: 'Role only', energy_only: 'Energy only' };
-  const SIGNALS = { energy: 'energy', entropy: 'entropy', nll: 'surprise', shift: 'shift' };
-  const SCOPES = ['batch', 'group', 'trajectory'];
-  const ORDER = ['alpha', 'beta', 'signal', 'scope', 'adv'];
+/** @typedef {import('../generated/types').View} View */
+/** @typedef {Pick<View, 'alpha' | 'beta' | 'signal' | 'scope' | 'adv'>} Settings */
+/** @typedef {Omit<View, keyof Settings>} Place */
+/** @typedef {Place & Settings & { restore?: boolean }} Target what `go` opens */
 
-  const settings = { alpha: 0.1, beta: 0.5, signal: 'energy', scope: 'batch', adv: false };
-  const place = { run: '', reference: '', step: null, trajectory: '', turn: 0, token: null,
-                  color: 'weight', filter: 'all', tab: 'trace', race: '',
-                  group: '', measure: 'energy', over: 'step', keep: '', ribbons: 'kind', export: 'python',
-                  scheme_a: '', scheme_b: '', kept: '', other_run: '', other: '', controls: '', whatif: '', motion: '', stage: '',
-                  lesson: '', lesson_step: '', classroom: '' };
-  /* Parameters of pages other than Trace. They are read from the address at once, since those pages may be used
-     before the first trajectory has arrived. */
-  const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage',
-               'lesson', 'lesson_step', 'classroom'];
-  for (const name of OWN) place[name] = new URLSearchParams(root.location.search).get(name) || place[name];
-  const listeners = [];
-  let kept = readKept(place.kept);
-  let shownPreset = 'actfocus';
-  let native = null;
+const SCOPES = ['batch', 'group', 'trajectory'];
+/** @type {Record<string, number>} */
+const TOPS = { alpha: 1, beta: 2 };
+/** @type {(keyof Settings)[]} */
+const ORDER = ['alpha', 'beta', 'signal', 'scope', 'adv'];
+/** Parameters of pages other than Trace. They are read from the address at once, since those pages may be used before the
+ * first trajectory has arrived. @type {(keyof Place)[]} */
+const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage', 'lesson',
+  'lesson_step', 'classroom'];
+/** Parameters that the address leaves out while they have their default. */
+const QUIET = ['stage', 'lesson_step', 'controls', 'classroom'];
+const WRITE_MS = 150;
 
-  const presetOf = (s) => Object.keys(PRESETS).find(
-    (name) => PRESETS[name][0] === s.alpha && PRESETS[name][1] === s.beta) || 'custom';
+const { settings, place } = split(VIEW);
+readOwn();
 
-  function describe(s) {
-    const name = TITLES[presetOf(s)];
-    const numbers = `α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}`;
-    return (name ? `${name} (${numbers})` : numbers)
-      + (s.beta && s.signal !== 'energy' ? `, ${SIGNALS[s.signal]}` : '')
-      + (s.scope !== 'batch' ? `, within each ${s.scope}` : '') + (s.adv ? ', × |A|' : '');
+/* `settings` are notified when one changed, `view` of any change, `tab` of the tab that was selected, `place` when a
+   trajectory was opened. */
+/** @type {Record<'settings' | 'view' | 'tab' | 'place', ((tab: string) => void)[]>} */
+const listeners = { settings: [], view: [], tab: [], place: [] };
+/** @param {keyof typeof listeners} kind */
+const notify = (kind) => listeners[kind].forEach((listener) => listener(place.tab));
+/** @param {keyof typeof listeners} kind @returns {(listener: (tab: string) => void) => void} */
+const listenTo = (kind) => (listener) => listeners[kind].push(listener);
+
+let kept = readKept(place.kept);
+let shownPreset = 'actfocus';
+
+/** @param {View} view @returns {{ settings: Settings, place: Place }} */
+function split({ alpha, beta, signal, scope, adv, ...rest }) {
+  return { settings: { alpha, beta, signal, scope, adv }, place: rest };
+}
+
+function readOwn() {
+  const query = new URLSearchParams(window.location.search);
+  for (const name of OWN) {
+    const text = query.get(name);
+    const standard = VIEW[name];
+    const value = typeof standard === 'boolean' ? text === '1' : typeof standard === 'number' ? Number(text) || standard : text || standard;
+    Object.assign(place, { [name]: value });
   }
+}
 
-  /* Change settings and notify all listeners. `sync`: set the native controls as well. */
-  function set(changes, sync) {
-    const changed = ORDER.filter((name) => name in changes && changes[name] !== settings[name]);
-    if (!changed.length && !sync) return;
-    for (const name of changed) settings[name] = changes[name];
-    if (native && sync) native.all();
-    else if (native && presetOf(settings) !== shownPreset) native.preset();
-    shownPreset = presetOf(settings);
-    for (const listener of listeners) listener(changed);
-    remember();
+// --- the native controls ---------------------------------------------------------------------------------
+
+/* What sets native components: name -> function of their values. Of those that are not there yet the last value is kept. */
+/** @type {Map<string, (value: unknown) => void>} */
+const setters = new Map();
+/** @type {Map<string, unknown>} */
+const unset = new Map();
+
+/** @param {string} name @param {(value: unknown) => void} send */
+function bind(name, send) {
+  setters.set(name, send);
+  if (unset.has(name)) send(unset.get(name));
+  unset.delete(name);
+}
+
+/** @param {string} name @param {unknown} value */
+function setNative(name, value) {
+  const send = setters.get(name);
+  if (send) send(value);
+  else unset.set(name, value);
+}
+
+/* Gradio's listeners report to the document: a setting, a preset, a tab, or a button of setting B. */
+/** @param {string} name @param {(detail: any) => void} handle */
+const onNative = (name, handle) => document.addEventListener(`actfocus:${name}`, (event) => handle(/** @type {CustomEvent} */ (event).detail));
+onNative('setting', ({ name, value }) => read(name, value));
+onNative('preset', choose);
+onNative('tab', selected);
+onNative('keep', keep);
+onNative('swap', swap);
+
+// --- the settings ------------------------------------------------------------------------------------------
+
+/** @param {Settings} s */
+const presetOf = (s) => Object.keys(PRESETS).find(
+  (name) => PRESETS[name][0] === s.alpha && PRESETS[name][1] === s.beta) || 'custom';
+
+/** A setting in words. @param {Settings} s */
+function describe(s) {
+  const name = PRESET_TITLES[presetOf(s)];
+  const numbers = `α ${+s.alpha.toFixed(2)}, β ${+s.beta.toFixed(2)}`;
+  return (name ? `${name} (${numbers})` : numbers)
+    + (s.beta && s.signal !== 'energy' ? `, ${SIGNAL_TITLES[s.signal]}` : '')
+    + (s.scope !== 'batch' ? `, within each ${s.scope}` : '') + (s.adv ? ', × |A|' : '');
+}
+
+const syncControls = () => setNative('settings', [presetOf(settings), ...ORDER.map((name) => settings[name])]);
+
+/**
+ * Change settings and notify all listeners.
+ *
+ * @param {Partial<Settings>} changes
+ * @param {boolean} [sync] set the native controls as well
+ */
+function set(changes, sync = false) {
+  const changed = ORDER.filter((name) => name in changes && changes[name] !== settings[name]);
+  if (!changed.length && !sync) return;
+  Object.assign(settings, changes);
+  const preset = presetOf(settings);
+  if (sync) syncControls();
+  else if (preset !== shownPreset) setNative('preset', preset);
+  shownPreset = preset;
+  notify('settings');
+  remember();
+}
+
+/** From a native control. A cleared number field gives null: the old value stays. @param {keyof Settings} name @param {unknown} value */
+function read(name, value) {
+  if (typeof value !== typeof settings[name]) return;
+  set({ [name]: typeof value === 'number' ? Math.min(Math.max(value, 0), TOPS[name]) : value });
+}
+
+/** "Custom" changes nothing: it stays selected until a slider is moved. @param {string} name */
+function choose(name) {
+  shownPreset = name;
+  if (name in PRESETS) set({ alpha: PRESETS[name][0], beta: PRESETS[name][1] }, true);
+}
+
+/** Parse setting B from its form in the address; null where it is not valid. @param {string} text @returns {Settings | null} */
+function readKept(text) {
+  const [alpha, beta, signal, scope, adv, ...more] = text.split(',');
+  const good = !more.length && alpha !== '' && +alpha >= 0 && +alpha <= TOPS.alpha && beta !== '' && +beta >= 0 && +beta <= TOPS.beta
+    && Object.hasOwn(SIGNAL_TITLES, signal) && SCOPES.includes(scope) && ['0', '1'].includes(adv);
+  if (!good) place.kept = '';
+  return good ? { alpha: +alpha, beta: +beta, signal, scope: /** @type {Settings['scope']} */ (scope), adv: adv === '1' } : null;
+}
+
+function hold() {
+  kept = { ...settings };
+  place.kept = [+kept.alpha.toFixed(4), +kept.beta.toFixed(4), kept.signal, kept.scope, kept.adv ? 1 : 0].join(',');
+}
+
+function keep() {
+  hold();
+  notify('settings');
+  remember();
+}
+
+function swap() {
+  if (!kept) {
+    keep();
+    return;
   }
+  const other = kept;
+  hold();
+  set(other, true);
+}
 
-  /* From a native control. A cleared number field gives null: the old value stays. */
-  function read(name, value) {
-    if (typeof value !== typeof settings[name]) return;
-    const top = { alpha: 1, beta: 2 }[name];
-    set({ [name]: top ? Math.min(Math.max(value, 0), top) : value });
+// --- the address and the browser's history --------------------------------------------------------------------
+
+function address() {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ ...place, ...settings })) {
+    if (value === '' || value === null || (QUIET.includes(name) && !value)) continue;
+    query.set(name, String(typeof value === 'boolean' ? Number(value) : value));
   }
+  return new URL(`${window.location.pathname}?${query}`, window.location.href).href;
+}
 
-  function choose(name) {
-    const [alpha, beta] = PRESETS[name] || [settings.alpha, settings.beta];
-    shownPreset = name;
-    set({ alpha, beta });
-    return [alpha, beta];
-  }
+/* Back and Forward go from one of these to the next; everything else replaces the address. */
+const landmark = () => [place.tab, place.run, place.trajectory].join('\n');
+/** @type {string | null} */
+let lastLandmark = null;
+let arrived = false;
+let timer = 0;
 
-  const copy = () => Object.assign({}, settings);
+/** Change the place, write the view into the address bar shortly after the last change, and notify the listeners.
+ * @param {Partial<Place>} [changes] */
+function remember(changes) {
+  Object.assign(place, changes);
+  notify('view');
+  clearTimeout(timer);
+  timer = window.setTimeout(write, WRITE_MS);
+}
 
-  /* Parse setting B from its form in the address; null where it is not valid. */
-  function readKept(text) {
-    const [alpha, beta, signal, scope, adv, ...more] = text.split(',');
-    const good = !more.length && alpha !== '' && +alpha >= 0 && +alpha <= 1 && beta !== '' && +beta >= 0 && +beta <= 2
-      && Object.hasOwn(SIGNALS, signal) && SCOPES.includes(scope) && ['0', '1'].includes(adv);
-    if (!good) place.kept = '';
-    return good ? { alpha: +alpha, beta: +beta, signal, scope, adv: adv === '1' } : null;
-  }
+function write() {
+  clearTimeout(timer);
+  // Before the first answer the address still names what is to be opened.
+  if (!arrived) return;
+  const here = landmark();
+  const move = lastLandmark !== null && here !== lastLandmark ? 'pushState' : 'replaceState';
+  lastLandmark = here;
+  window.history[move](window.history.state, '', address());
+}
 
-  function hold() {
-    kept = copy();
-    place.kept = [+kept.alpha.toFixed(4), +kept.beta.toFixed(4), kept.signal, kept.scope, kept.adv ? 1 : 0].join(',');
-  }
+/* The browser went back or forward: what it went to is where the next address is written. */
+function returned() {
+  clearTimeout(timer);
+  readOwn();
+  kept = readKept(place.kept);
+  const query = new URLSearchParams(window.location.search);
+  lastLandmark = [place.tab, query.get('run') || '', query.get('trajectory') || ''].join('\n');
+  showTab(place.tab);
+}
 
-  function keep() {
-    hold();
-    for (const listener of listeners) listener(ORDER);
-    remember();
-  }
+/** What was asked for is open: the server's answer with the view, which it has validated if all of it was asked for.
+ * @param {import('../generated/types').Api['trace/open']['response']} answer */
+function opened(answer) {
+  arrived = true;
+  const { view } = answer;
+  if (view) adopt(view);
+  if ('error' in answer) return;
+  const { run, place: found, filter } = answer;
+  Object.assign(place, { run: run.name, reference: run.reference || '', step: found.step, trajectory: found.id, filter });
+  if (!view) Object.assign(place, { turn: 0, token: null });
+}
 
-  function swap() {
-    if (!kept) return keep();
-    const other = kept;
-    hold();
-    set(other, true);
-  }
+/** @param {View} view */
+function adopt(view) {
+  const given = split(view);
+  Object.assign(settings, given.settings);
+  Object.assign(place, given.place, Object.fromEntries(OWN.map((name) => [name, place[name]])));
+  shownPreset = presetOf(settings);
+  syncControls();
+  notify('settings');
+}
 
-  let timer = 0;
-  function address() {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries({ ...place, ...settings, adv: settings.adv ? 1 : 0 })) {
-      if (value !== '' && value !== null) query.set(name, value);
-    }
-    return `${root.location.pathname}?${query}`;
-  }
+/** A tab was selected; its page is notified once it is visible. @param {View['tab']} name */
+function selected(name) {
+  place.tab = name;
+  remember();
+  notify('tab');
+}
 
-  /* Write the view into the address bar shortly after the last change, and notify the listeners. */
-  const viewListeners = [];
-  function remember() {
-    for (const listener of viewListeners) listener();
-    clearTimeout(timer);
-    timer = setTimeout(() => root.history.replaceState(root.history.state, '', address()), 150);
-  }
+/** Select a tab. @param {View['tab']} name */
+const showTab = (name) => setNative('tab', name);
 
-  /* Adopt a view that the server has validated; it has set the native controls as well. */
-  function adopt(view) {
-    for (const name of ORDER) settings[name] = view[name];
-    for (const name of Object.keys(place)) if (name in view && !OWN.includes(name)) place[name] = view[name];
-    shownPreset = presetOf(settings);
-    for (const listener of listeners) listener(ORDER);
-  }
+/** Change the place without opening anything. @param {Partial<Place>} changes */
+function put(changes) {
+  Object.assign(place, changes);
+  remember();
+}
 
-  /* A tab was selected; its page is notified once it is visible. */
-  const tabListeners = [];
-  function tab(name) {
-    place.tab = name;
-    remember();
-    for (const listener of tabListeners) listener(name);
-  }
+/** All of the view, as requests send it. @returns {View} */
+const view = () => ({ ...place, ...settings });
 
-  /* A trajectory was opened: pages that depend on its run or batch are notified. */
-  const placeListeners = [];
-  const placed = () => placeListeners.forEach((listener) => listener());
-
-  AF.store = {
-    placed, onPlace: (listener) => placeListeners.push(listener),
-    tab, onTab: (listener) => tabListeners.push(listener), onView: (listener) => viewListeners.push(listener),
-    settings, place, set, read, choose, keep, swap, adopt, remember, describe, copy,
-    kept: () => kept,
-    address: () => new URL(address(), root.location.href).href,
-    on: (listener) => listeners.push(listener),
-    bind: (triggers) => { native = triggers; },
-    signalTitle: (name) => SIGNALS[name],
-    values: () => [presetOf(settings), ...ORDER.map((name) => settings[name])],
-    presetName: () => presetOf(settings),
-  };
-})(self);
+export const store = {
+  settings, place, view, set, put, swap, opened, remember, write, returned, describe, bind, setNative, showTab, address,
+  placed: () => notify('place'),
+  on: listenTo('settings'), onView: listenTo('view'), onTab: listenTo('tab'), onPlace: listenTo('place'),
+  kept: () => kept,
+  /** @param {string} name */
+  signalTitle: (name) => SIGNAL_TITLES[name],
+};

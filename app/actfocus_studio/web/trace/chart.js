@@ -1,125 +1,147 @@
 /* The chart of weight and signal by token position, drawn by plotly, which is loaded after the first paint. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el } = AF.dom;
-  const { KIND } = AF.weights;
-  const GAP_MS = 90; // between two redraws while a slider moves, at least: the text comes first,
-  const SHARE = 0.1; // and together they take so much of the time at most, however slow the machine
+import { el } from '../lib/dom.js';
+import * as plots from '../lib/plots.js';
+import { store } from '../lib/store.js';
 
-  function create(skeleton, onHover, onPin, onZoom) {
-    const line = { figure: JSON.parse(skeleton), ready: false, due: 0, drawn: 0, took: 0, seen: false, stale: true };
-    line.plot = el('div', 'af-plot');
-    line.hotMark = el('div', 'af-mark-x');
-    line.pinMark = el('div', 'af-mark-x pin');
-    line.note = el('p', 'af-quiet af-line-note', 'Loading the chart …');
-    line.node = el('section', 'af-line', el('div', 'af-plot-box', line.plot, line.hotMark, line.pinMark), line.note);
-    line.node.setAttribute('aria-label', 'Weight and signal by position');
-    Object.assign(line, { onHover, onPin, onZoom });
-    new IntersectionObserver((entries) => {
-      line.seen = entries[entries.length - 1].isIntersecting;
-      if (line.stale) update(line);
-    }).observe(line.node);
-    return line;
+/** @typedef {import('../../pages/trace/model.js').TraceModel} TraceModel */
+/** @typedef {import('../lib/plots.js').PlotlyObject} PlotlyObject */
+
+const GAP_MS = 90; // between two redraws while a slider moves, at least: the text comes first,
+const SHARE = 0.1; // and together they take so much of the time at most, however slow the machine
+
+/**
+ * @param {import('../lib/plots.js').Figure} figure the two lines and the layout, without data
+ * @param {{ onHover: (i: number | null) => void, onPin: (i: number) => void, onZoom: (i: number) => void }} on
+ */
+export function createChart(figure, { onHover, onPin, onZoom }) {
+  const plot = /** @type {import('../globals').PlotlyElement} */ (el('div', 'af-plot'));
+  const marks = { hot: el('div', 'af-mark-x'), pin: el('div', 'af-mark-x pin') };
+  /** @type {{ hot: number | null, pin: number | null }} */
+  const marked = { hot: null, pin: null };
+  const note = el('p', 'af-quiet af-line-note', 'Loading the chart …');
+  const node = el('section', 'af-line', { 'aria-label': 'Weight and signal by position' },
+    el('div', 'af-plot-box', plot, marks.hot, marks.pin), note);
+  /** @type {TraceModel | null} */
+  let model = null;
+  let ready = false;
+  let listening = false;
+  let seen = false;
+  let stale = true;
+  let due = 0;
+  let drawn = 0;
+  let took = 0;
+
+  new IntersectionObserver((entries) => {
+    seen = entries[entries.length - 1].isIntersecting;
+    if (stale) update();
+  }).observe(node);
+
+  /** Load plotly after the first paint: it is large, and the text does not need it. */
+  function load() {
+    plots.ready().then(() => {
+      ready = true;
+      note.hidden = true;
+      update();
+    }, () => { note.textContent = 'The chart could not be loaded.'; });
   }
 
-  /* Load plotly after the first paint: it is large, and the text does not need it. */
-  function load(line) {
-    if (line.requested) return;
-    line.requested = true;
-    const script = el('script', '', { src: 'studio/plotly.min.js', async: true });
-    script.onload = () => { line.ready = true; line.note.hidden = true; update(line); };
-    script.onerror = () => { line.note.textContent = 'The chart could not be loaded.'; };
-    document.head.append(script);
+  /** @param {TraceModel} shown */
+  function fill(shown) {
+    model = shown;
+    update();
   }
 
-  function fill(line, model) {
-    line.model = model;
-    line.revision = model.trajectory.id;
-    update(line);
+  /** Redraw soon if visible, else when it becomes visible. */
+  function update() {
+    stale = true;
+    if (!ready || due || !seen) return;
+    const wait = Math.max(GAP_MS, took / SHARE) - (performance.now() - drawn);
+    due = window.setTimeout(() => requestAnimationFrame(() => window.setTimeout(draw, 0)), Math.max(wait, 0));
   }
 
-  /* Redraw soon if visible, else when it becomes visible. */
-  function update(line) {
-    line.stale = true;
-    if (!line.ready || line.due || !line.seen) return;
-    const wait = Math.max(GAP_MS, line.took / SHARE) - (performance.now() - line.drawn);
-    line.due = root.setTimeout(() => { line.due = 0; root.requestAnimationFrame(() => root.setTimeout(() => draw(line), 0)); }, Math.max(wait, 0));
-  }
-
-  function draw(line) {
-    const { model, figure } = line;
-    if (!model || !line.plot.isConnected) return;
+  function draw() {
+    due = 0;
+    if (!model || !plot.isConnected) return;
     const began = performance.now();
-    const { settings } = AF.store;
-    const x = Array.from({ length: model.n }, (_, i) => i);
-    const [weight, signal] = figure.data;
-    const written = (i) => model.kinds[i] >= KIND.REASONING;
-    Object.assign(weight, { x, y: x.map((i) => (Number.isFinite(model.weights[i]) ? model.weights[i] : null)) });
-    Object.assign(signal, { x, y: x.map((i) => (written(i) ? model.signal[settings.signal][i] : null)), name: AF.store.signalTitle(settings.signal) });
-    [weight.line.color, signal.line.color] = colours();
-    root.Plotly.react(line.plot, figure.data, layout(line), { displayModeBar: false, responsive: true, scrollZoom: false });
-    line.drawn = performance.now();
-    line.stale = false;
+    const traces = lines(figure, model);
+    window.Plotly.react(plot, traces, layout(figure, model, traces), { displayModeBar: false, responsive: true, scrollZoom: false });
+    drawn = performance.now();
+    stale = false;
     // The first drawing sets the plot up; its time does not predict the next one's.
-    if (line.listening) line.took = line.drawn - began;
-    else listen(line);
-    marks(line);
+    if (listening) took = drawn - began;
+    else listen();
+    place();
   }
 
-  /* Of the two lines and their axes, for the theme of the page. */
-  const colours = () => (document.body.classList.contains('dark') ? ['#56b4e9', '#2cc295'] : ['#0072b2', '#007a59']);
-
-  function layout(line) {
-    const { model, figure } = line;
-    const style = getComputedStyle(document.body);
-    const [text, muted, edge, shade] = ['--af-text', '--af-muted', '--af-line', '--af-shade'].map((v) => style.getPropertyValue(v).trim());
-    const [weight, signal] = colours();
-    const turns = model.turnSpans;
-    const name = AF.store.signalTitle(AF.store.settings.signal);
-    const known = model.ranges[AF.store.settings.signal];
-    const range = [-0.5, model.n - 0.5];
-    return {
-      ...figure.layout, uirevision: line.revision, font: { ...figure.layout.font, color: muted, family: style.fontFamily },
-      xaxis: { ...figure.layout.xaxis, range, linecolor: edge, tickcolor: edge },
-      yaxis: { ...figure.layout.yaxis, gridcolor: edge, range: [0, model.weightTop * 1.05], title: { text: 'weight', font: { color: weight, size: 12 }, standoff: 4 } },
-      yaxis2: { ...figure.layout.yaxis2, showticklabels: Boolean(known), title: { text: known ? name : `${name} unavailable`, font: { color: signal, size: 12 }, standoff: 4 } },
-      hoverlabel: { bgcolor: style.getPropertyValue('--af-surface').trim(), bordercolor: edge, font: { color: text, size: 12 } },
-      shapes: turns.filter((t) => t.k % 2 === 1).map((t) => ({ type: 'rect', xref: 'x', yref: 'paper', x0: t.start - 0.5,
-        x1: t.end - 0.5, y0: 0, y1: 1, fillcolor: shade, line: { width: 0 }, layer: 'below' })),
-      annotations: turns.map((t) => ({ x: t.start, y: 1, xref: 'x', yref: 'paper', text: `turn ${t.k + 1}`, showarrow: false,
-        xanchor: 'left', yanchor: 'top', font: { size: 10, color: muted } })),
-    };
-  }
-
-  function listen(line) {
-    line.listening = true;
-    const at = (event) => event.points && event.points.length ? event.points[0].x : null;
-    line.plot.on('plotly_hover', (event) => line.onHover(at(event)));
-    line.plot.on('plotly_unhover', () => line.onHover(null));
-    line.plot.on('plotly_click', (event) => line.onPin(at(event)));
-    line.plot.on('plotly_relayout', (change) => {
-      marks(line);
+  function listen() {
+    listening = true;
+    /** @param {{ points?: { x: number }[] }} event */
+    const at = (event) => event.points?.[0]?.x ?? null;
+    plot.on('plotly_hover', (event) => onHover(at(event)));
+    plot.on('plotly_unhover', () => onHover(null));
+    plot.on('plotly_click', (event) => {
+      const i = at(event);
+      if (i !== null) onPin(i);
+    });
+    plot.on('plotly_relayout', (change) => {
+      place();
       const from = change['xaxis.range[0]'];
-      if (from !== undefined) line.onZoom(Math.max(0, Math.ceil(from)));
+      if (from !== undefined) onZoom(Math.max(0, Math.ceil(from)));
     });
   }
 
-  /* Mark the positions of the pinned and the hovered token as thin vertical lines. */
-  function marks(line) {
-    place(line, line.pinMark, line.pinned);
-    place(line, line.hotMark, line.hot);
+  /** Mark the positions of the pinned and the hovered token as thin vertical lines. */
+  function place() {
+    const full = plot._fullLayout;
+    for (const name of /** @type {const} */ (['hot', 'pin'])) {
+      const i = marked[name];
+      const inside = full && i !== null && i >= full.xaxis.range[0] && i <= full.xaxis.range[1];
+      marks[name].hidden = !inside;
+      if (inside) marks[name].style.transform = `translateX(${(full._size.l + full.xaxis.l2p(i)).toFixed(1)}px)`;
+    }
   }
 
-  function place(line, mark, i) {
-    const full = line.plot._fullLayout;
-    const inside = full && i !== null && i !== undefined && i >= full.xaxis.range[0] && i <= full.xaxis.range[1];
-    mark.hidden = !inside;
-    if (inside) mark.style.transform = `translateX(${(full._size.l + full.xaxis.l2p(i)).toFixed(1)}px)`;
+  /** @param {'hot' | 'pin'} name @param {number | null} i */
+  function mark(name, i) {
+    marked[name] = i;
+    if (ready) place();
   }
 
-  function hot(line, i) { line.hot = i; if (line.ready) place(line, line.hotMark, i); }
-  function pin(line, i) { line.pinned = i; if (line.ready) place(line, line.pinMark, i); }
+  return { node, load, fill, update, mark };
+}
 
-  AF.line = { create, load, fill, update, hot, pin, marks };
-})(self);
+/** The colours of the two lines and their axes, for the theme of the page. */
+const colours = () => (document.body.classList.contains('dark') ? ['#56b4e9', '#2cc295'] : ['#0072b2', '#007a59']);
+
+/** @param {import('../lib/plots.js').Figure} figure @param {TraceModel} model */
+function lines({ data: [weight, signal] }, model) {
+  const name = store.settings.signal;
+  const values = model.signal[name];
+  const x = Array.from({ length: model.n }, (_, i) => i);
+  const [own, other] = colours();
+  return [
+    { ...weight, x, y: model.weights, line: { ...weight.line, color: own } },
+    { ...signal, x, y: x.map((i) => (model.sampled(i) ? values[i] : NaN)), name: store.signalTitle(name),
+      line: { ...signal.line, color: other } },
+  ];
+}
+
+/** @param {import('../lib/plots.js').Figure} figure @param {TraceModel} model @param {PlotlyObject[]} traces */
+function layout(figure, model, [weight, signal]) {
+  const t = plots.theme();
+  const turns = model.spans.filter((span) => span.k >= 0);
+  const there = model.ranges[store.settings.signal];
+  /** @param {string} text @param {PlotlyObject} trace */
+  const title = (text, trace) => ({ text, font: { color: trace.line.color, size: 12 }, standoff: 4 });
+  return plots.merge(figure.layout, {
+    uirevision: model.data.trajectory.id, font: { color: t.muted, family: t.font },
+    xaxis: { range: [-0.5, model.n - 0.5], linecolor: t.edge, tickcolor: t.edge },
+    yaxis: { gridcolor: t.edge, range: [0, model.weightTop * 1.05], title: title('weight', weight) },
+    yaxis2: { showticklabels: Boolean(there), title: title(there ? signal.name : `${signal.name} unavailable`, signal) },
+    hoverlabel: { bgcolor: t.surface, bordercolor: t.edge, font: { color: t.text, size: 12 } },
+    shapes: turns.filter((span) => span.k % 2 === 1).map((span) => ({ type: 'rect', xref: 'x', yref: 'paper', x0: span.start - 0.5,
+      x1: span.end - 0.5, y0: 0, y1: 1, fillcolor: t.shade, line: { width: 0 }, layer: 'below' })),
+    annotations: turns.map((span) => ({ x: span.start, y: 1, xref: 'x', yref: 'paper', text: `turn ${span.k + 1}`, showarrow: false,
+      xanchor: 'left', yanchor: 'top', font: { size: 10, color: t.muted } })),
+  });
+}

@@ -1,113 +1,101 @@
 /* The timeline of turns: a picture of the environment, the list of turns, and the player. */
-(function (root) {
-  'use strict';
-  const AF = root.ActFocus;
-  const { el, button, icon } = AF.dom;
-  const PLAY_MS = 1300;
-  const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', play: 'M8 5l11 7-11 7z', pause: 'M8 5v14M16 5v14' };
+import { player } from '../lib/components/player.js';
+import { button, el, icon, textButton } from '../lib/dom.js';
+import * as label from './label.js';
+import { ending, image, shopPage } from './state_view.js';
 
-  /* `onTurn(k)`: turn k was selected; `onPlay(k)`: the person wants to play on from it. */
-  function create(onTurn, onPlay) {
-    const timeline = { turn: 0, turns: [], timer: 0 };
-    timeline.picture = el('div', 'af-picture');
-    timeline.caption = el('p', 'af-caption');
-    timeline.play = button('af-tool', icon(ICONS.play), 'Play (Space)', () => toggle(timeline));
-    timeline.scrub = el('input', 'af-scrub', { type: 'range', min: 0, step: 1, oninput: () => onTurn(+timeline.scrub.value) });
-    timeline.scrub.setAttribute('aria-label', 'Turn');
-    timeline.list = el('ol', 'af-turns');
-    timeline.onTurn = onTurn;
-    const player = el('div', 'af-player', { role: 'toolbar' },
-      button('af-tool af-back', icon(ICONS.back), 'Previous turn (←)', () => onTurn(timeline.turn - 1)), timeline.play,
-      button('af-tool af-on', icon(ICONS.on), 'Next turn (→)', () => onTurn(timeline.turn + 1)), timeline.scrub);
-    player.setAttribute('aria-label', 'Turns');
-    timeline.takeover = el('button', 'af-button af-takeover', { type: 'button', title: 'Play on yourself from this turn (P)', onclick: () => onPlay(timeline.turn) }, 'Play from here');
-    timeline.takeover.setAttribute('aria-pressed', 'false');
-    timeline.whatif = AF.whatif.opener('branch', 'What if …', 'Branch or edit this trajectory, or replay its update (W)');
-    timeline.node = el('aside', 'af-rail', el('div', 'af-stage', timeline.picture, timeline.caption, player, timeline.takeover, timeline.whatif), timeline.list);
-    timeline.node.setAttribute('aria-label', 'Turns of the trajectory');
-    return timeline;
+/** @typedef {import('./model.js').Turn} Turn */
+/** @typedef {import('../generated/types').TrajectoryFacts} TrajectoryFacts */
+
+const PLAY_MS = 1300;
+const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7', play: 'M8 5l11 7-11 7z', pause: 'M8 5v14M16 5v14' };
+
+/**
+ * @param {{ onTurn: (k: number) => void, onPlay: (k: number) => void, more: Node }} how `onTurn`: turn k was selected; `onPlay`: the
+ *   person wants to play on from it; `more`: what else can be done from here
+ */
+export function createTimeline({ onTurn, onPlay, more }) {
+  let turn = 0;
+  /** @type {Turn[]} */
+  let turns = [];
+  /** @type {TrajectoryFacts | null} */
+  let trajectory = null;
+  /** @type {HTMLElement[]} */
+  let rows = [];
+  const picture = el('div', 'af-picture');
+  const caption = el('p', 'af-caption');
+  const list = el('ol', 'af-turns');
+  const steps = player({ label: 'Turn', milliseconds: PLAY_MS, onStep: onTurn, onPlaying: face });
+  const play = button('af-tool', icon(ICONS.play), 'Play (Space)', steps.toggle);
+  const takeover = textButton('Play from here', () => onPlay(turn), 'af-button af-takeover',
+    { title: 'Play on yourself from this turn (P)', 'aria-pressed': false });
+  const bar = el('div', 'af-player', { role: 'toolbar', 'aria-label': 'Turns' },
+    button('af-tool af-back', icon(ICONS.back), 'Previous turn (←)', () => onTurn(turn - 1)), play,
+    button('af-tool af-on', icon(ICONS.on), 'Next turn (→)', () => onTurn(turn + 1)), steps.slider);
+  const node = el('aside', 'af-rail', { 'aria-label': 'Turns of the trajectory' },
+    el('div', 'af-stage', picture, caption, bar, takeover, more), list);
+
+  /** @param {boolean} running */
+  function face(running) {
+    const text = running ? 'Pause (Space)' : 'Play (Space)';
+    play.replaceChildren(icon(running ? ICONS.pause : ICONS.play));
+    play.title = play.ariaLabel = text;
   }
 
-  function fill(timeline, model) {
-    stop(timeline);
-    timeline.turns = model.turns;
-    timeline.model = model;
-    timeline.scrub.max = model.turns.length - 1;
-    timeline.rows = model.turns.map((turn, k) => row(timeline, turn, k));
-    timeline.list.replaceChildren(...timeline.rows.map((node) => el('li', '', node)));
+  /** @param {Turn[]} shown @param {TrajectoryFacts} facts */
+  function fill(shown, facts) {
+    turns = shown;
+    trajectory = facts;
+    steps.reset(turns.length);
+    rows = turns.map((t, k) => row(t, k, facts, onTurn));
+    list.replaceChildren(...rows.map((item) => el('li', '', item)));
   }
 
-  function row(timeline, turn, k) {
-    const node = el('button', 'af-row', { type: 'button', onclick: () => timeline.onTurn(k) }, image(turn.picture, ''));
-    const text = el('span', 'af-row-text', el('b', '', turn.end ? 'End' : `Turn ${k + 1}`));
-    if (turn.end) text.append(el('span', 'af-row-what', outcome(timeline.model.trajectory)));
-    else text.append(el('span', 'af-row-what', turn.actions.join(' → ') || 'no action'));
-    node.append(text);
-    if (!turn.end) {
-      const total = turn.reward + turn.penalty;
-      const notes = el('span', 'af-row-end', AF.label.sign(turn.oracle));
-      if (!turn.valid) {
-        notes.append(el('span', 'af-flag', { title: turn.malformed ? 'malformed answer' : 'illegal action' }, turn.malformed ? 'M' : 'I'));
-      }
-      if (total) notes.append(el('span', 'af-gain', { title: 'reward of the turn' }, `${total > 0 ? '+' : '−'}${Math.abs(+total.toFixed(2))}`));
-      node.append(notes);
-    }
-    return node;
-  }
-
-  function outcome(t) {
-    if (t.success) return 'goal reached';
-    if (t.success === null && t.terminated) return 'success unknown';
-    return t.terminated ? 'failed' : t.truncated ? 'turn limit reached' : 'stopped';
-  }
-
-  /* Pictures are images with a data URL, so nothing inside one can run. */
-  function image(svg, label) {
-    if (!svg) return el('span', 'af-no-picture', { title: 'this environment has no picture' }, label ? 'picture unavailable' : '–');
-    return el('img', '', { src: `data:image/svg+xml,${encodeURIComponent(svg)}`, alt: label });
-  }
-
-  function select(timeline, k) {
-    timeline.turn = k;
-    const turn = timeline.turns[k];
-    const label = turn.end ? 'The end' : `Turn ${k + 1} of ${timeline.turns.length - 1}`;
-    const what = `${label}: the environment ${turn.end ? 'at the end' : 'before the answer'}`;
-    timeline.picture.replaceChildren(turn.page ? AF.play.page(turn.page, null, null) : image(turn.picture, what));
-    timeline.picture.classList.toggle('page', Boolean(turn.page));
-    timeline.caption.replaceChildren(el('b', '', label), ' ',
-      turn.end ? outcome(timeline.model.trajectory) : turn.actions.length ? `then ${turn.actions.join(', ')}` : 'then no action');
-    if (turn.oracle) timeline.caption.append(el('span', 'af-known', AF.label.state(turn.oracle.value, turn.oracle.facts, timeline.model.trajectory.env)));
-    timeline.takeover.disabled = Boolean(turn.end) || !turn.picture;
-    timeline.scrub.value = k;
-    timeline.scrub.setAttribute('aria-valuetext', label);
-    timeline.rows.forEach((node, i) => {
-      node.classList.toggle('on', i === k);
-      if (i === k) node.setAttribute('aria-current', 'step');
-      else node.removeAttribute('aria-current');
+  /** @param {number} k */
+  function select(k) {
+    turn = k;
+    const t = turns[k];
+    const title = t.end ? 'The end' : `Turn ${k + 1} of ${turns.length - 1}`;
+    const what = `${title}: the environment ${t.end ? 'at the end' : 'before the answer'}`;
+    picture.replaceChildren(t.page ? shopPage(t.page, null, null) : image(t.picture, what));
+    picture.classList.toggle('page', Boolean(t.page));
+    caption.replaceChildren(el('b', '', title), ' ', then(t));
+    if (t.oracle && trajectory) caption.append(el('span', 'af-known', label.state(t.oracle.value, t.oracle.facts, trajectory.env)));
+    takeover.disabled = t.end || !t.picture;
+    steps.at(k, title);
+    rows.forEach((item, i) => {
+      item.classList.toggle('on', i === k);
+      item.ariaCurrent = i === k ? 'step' : null;
     });
-    if (k === timeline.turns.length - 1) stop(timeline);
   }
 
-  function toggle(timeline) {
-    if (timeline.timer) return stop(timeline);
-    const last = timeline.turns.length - 1;
-    if (timeline.turn >= last) timeline.onTurn(0);
-    timeline.timer = root.setInterval(() => timeline.onTurn(timeline.turn + 1), PLAY_MS);
-    face(timeline, 'pause', 'Pause (Space)');
-    return undefined;
+  /** @param {Turn} t */
+  function then(t) {
+    if (t.end) return trajectory ? ending(trajectory) : '';
+    return t.actions.length ? `then ${t.actions.join(', ')}` : 'then no action';
   }
 
-  function stop(timeline) {
-    root.clearInterval(timeline.timer);
-    timeline.timer = 0;
-    face(timeline, 'play', 'Play (Space)');
+  /** The person plays instead of looking on. @param {boolean} on */
+  function playing(on) {
+    if (on) steps.stop();
+    takeover.ariaPressed = String(on);
+    takeover.textContent = on ? 'Stop playing' : 'Play from here';
   }
 
-  function face(timeline, name, label) {
-    timeline.play.replaceChildren(icon(ICONS[name]));
-    timeline.play.title = label;
-    timeline.play.setAttribute('aria-label', label);
-  }
+  return { node, fill, select, playing, toggle: steps.toggle };
+}
 
-  AF.timeline = { create, fill, select, toggle, stop, outcome, image };
-})(self);
+/** @param {Turn} turn @param {number} k @param {TrajectoryFacts} trajectory @param {(k: number) => void} onTurn */
+function row(turn, k, trajectory, onTurn) {
+  const text = el('span', 'af-row-text', el('b', '', turn.end ? 'End' : `Turn ${k + 1}`),
+    el('span', 'af-row-what', turn.end ? ending(trajectory) : label.named(turn.actions)));
+  return textButton(image(turn.picture, ''), () => onTurn(k), 'af-row', text, !turn.end && notes(turn));
+}
+
+/** What is to be said of a turn in the list. @param {Turn} turn */
+function notes(turn) {
+  const total = (turn.reward ?? 0) + (turn.penalty ?? 0);
+  const [letter, why] = turn.malformed ? ['M', 'malformed answer'] : ['I', 'illegal action'];
+  return el('span', 'af-row-end', label.sign(turn.oracle), !turn.valid && el('span', 'af-flag', { title: why }, letter),
+    total !== 0 && el('span', 'af-gain', { title: 'reward of the turn' }, label.gain(total)));
+}
