@@ -43,8 +43,12 @@ ACTIONS = ("step", "turn", "drag")
 ROOT = Path(__file__).parent.parent
 RUNS = sorted(path.parent for path in (ROOT / "assets/runs").glob("*/run.json"))
 ACTFOCUS = "actfocus_core.cli"
+PAINTED = "performance.getEntriesByName('trajectory painted').length"
+"""Whether the page has painted a trajectory."""
 USE = """async ([seed, seconds, pause]) => {
-  const store = ActFocus.store, trace = () => ActFocus.trace.state;
+  const main = document.querySelector('script[type=module][src$="main.js"]').src;
+  const { store } = await import(new URL('web/lib/store.js', main));
+  const { openModel } = await import(new URL('pages/trace/page.js', main));
   const range = document.querySelector('#af-alpha input[type=range]');
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   // A message that is posted in an animation frame is delivered after the frame is painted.
@@ -53,7 +57,7 @@ USE = """async ([seed, seconds, pause]) => {
   const key = (name) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key: name, bubbles: true, cancelable: true }));
   let random = seed;
   const uniform = () => (random = (random * 48271) % 2147483647) / 2147483647;
-  const result = { opened: [trace().painted], step: [], turn: [], drag: [], walked: 0, lost: [], alpha: store.settings.alpha };
+  const result = { opened: [performance.getEntriesByName('trajectory painted')[0].startTime], step: [], turn: [], drag: [], walked: 0, lost: [], alpha: store.settings.alpha };
   let arrived = () => {};
   store.onPlace(() => arrived());
   performance.clearResourceTimings();
@@ -63,7 +67,7 @@ USE = """async ([seed, seconds, pause]) => {
   while (performance.now() < end) {
     const action = uniform();
     if (action < 0.4) {
-      const before = trace().model, next = before.data.place.next, name = next ? 'j' : 'k';
+      const before = openModel(), next = before.data.place.next, name = next ? 'j' : 'k';
       const target = next || before.data.place.previous, start = performance.now();
       const arrival = new Promise((done) => { arrived = done; });
       key(name);
@@ -88,7 +92,7 @@ USE = """async ([seed, seconds, pause]) => {
     await sleep(pause * (0.5 + uniform()));
   }
   await sleep(500);
-  result.answer = performance.getEntriesByType('resource').filter((e) => e.name.includes('/run/')).map((e) => e.duration);
+  result.answer = performance.getEntriesByType('resource').filter((e) => e.name.includes('/studio/api/')).map((e) => e.duration);
   return { ...result, shown: { run: store.place.run, trajectory: store.place.trajectory, alpha: store.settings.alpha, beta: store.settings.beta,
     text: document.querySelector('#af-text').textContent.length } };
 }"""
@@ -237,7 +241,7 @@ def _open_page(browser: Browser, port: int, i: int) -> Page:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(120_000)
     page.goto(f"http://127.0.0.1:{port}/?run={RUNS[i % len(RUNS)].name}&beta={_beta(i)}&alpha=0.1")
-    page.wait_for_function("window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted")
+    page.wait_for_function(PAINTED)
     return page
 
 
@@ -258,18 +262,12 @@ def _walk(port: int, i: int, seconds: float, pause_ms: int) -> dict:
     ``lost`` in the result: pairs (requested, received) of trajectories that differ.
     """
     rng, address = random.Random(i), f"http://127.0.0.1:{port}"
-    with urlopen(f"{address}/config", timeout=120) as response:
-        config = json.load(response)
-    nav = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "af-nav")
-    handler = next(d["id"] for d in config["dependencies"] if [nav, "go"] in d["targets"])
 
-    def go(**request: str) -> dict:
-        body = {"data": [json.dumps(request)], "fn_index": handler, "session_hash": f"plain{i}"}
-        call = Request(
-            f"{address}/gradio_api/run/predict", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
+    def go(**view: str) -> dict:
+        body = json.dumps({"view": view}).encode()
+        call = Request(f"{address}/studio/api/trace/open", body, {"Content-Type": "application/json"})
         with urlopen(call, timeout=120) as response:
-            return json.loads(json.load(response)["data"][0])
+            return json.load(response)
 
     result: dict[str, list] = {"step": [], "lost": []}
     run, end = RUNS[i % len(RUNS)].name, time.monotonic() + seconds

@@ -152,7 +152,7 @@ def main() -> None:
         figures = {"steps": args.steps, "runs": len(runs), "seconds_to_write": round(time.monotonic() - began, 1)}
         ended = threading.Event()
         writer = threading.Thread(target=grow, args=[runs[-1], args.steps, ended])
-        demo = serve(build([], Path(folder)))
+        studio = serve(build([], Path(folder)))
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
@@ -163,7 +163,7 @@ def main() -> None:
                     json.dumps(
                         figures
                         | measure_page(
-                            browser.new_page(viewport={"width": 1440, "height": 1000}), demo.local_url, args, writer
+                            browser.new_page(viewport={"width": 1440, "height": 1000}), studio.local_url, args, writer
                         ),
                         indent=1,
                     )
@@ -172,7 +172,7 @@ def main() -> None:
         finally:
             ended.set()
             writer.join()
-            demo.close()
+            studio.close()
 
 
 def measure_page(page: Page, address: str, args, writer: threading.Thread) -> dict:

@@ -16,7 +16,7 @@ from actfocus_core.paths import assets
 from actfocus_studio.main import build, serve
 
 PICTURES = {"trace-light": "light", "trace-dark": "dark"}
-READY = "window.ActFocus && ActFocus.trace && ActFocus.trace.state.painted"
+READY = "performance.getEntriesByName('trajectory painted').length"
 
 
 def main() -> None:
@@ -24,11 +24,11 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with tempfile.TemporaryDirectory() as runs_dir, sync_playwright() as playwright:
-        demo = serve(build([], Path(runs_dir)))
+        studio = serve(build([], Path(runs_dir)))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, scheme in PICTURES.items():
             page = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme).new_page()
-            page.goto(demo.local_url)
+            page.goto(studio.local_url)
             page.wait_for_function(READY)
             page.wait_for_selector(".js-plotly-plot")
             page.keyboard.press("]")
@@ -36,7 +36,7 @@ def main() -> None:
             page.screenshot(path=folder / f"{name}.png")
             print(folder / f"{name}.png")
         browser.close()
-        demo.close()
+        studio.close()
 
 
 if __name__ == "__main__":

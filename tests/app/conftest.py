@@ -54,9 +54,9 @@ def studio(runs_dir) -> str:
     """The address of a running studio over ``runs_dir``; its first run is ``plain``."""
     from actfocus_studio.main import build, serve
 
-    demo = serve(build([runs_dir / "plain"], runs_dir))
-    yield demo.local_url.rstrip("/")
-    demo.close()
+    server = serve(build([runs_dir / "plain"], runs_dir))
+    yield server.local_url.rstrip("/")
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from actfocus_studio.data.view import View
 from actfocus_studio.pages.compare.credits import token_credit
 from tests.app.credit import credit_of
 from tests.app.pages import plain as plain_text
+from tests.app.routes import values
 from tests.app.truth import with_truth
 
 pytestmark = pytest.mark.browser
@@ -59,8 +60,8 @@ def test_two_schemes_and_their_difference_on_the_same_tokens(app, plain):
         assert rgb == ([33, 102, 172] if differ[i] > 0 else [179, 88, 6])
         assert opacity == pytest.approx(0.75 * min(abs(differ[i]) / top, 1), abs=0.004)
     page.show_table()
-    for column, values in (("credit A", a), ("credit B", b), ("A − B", a - b)):
-        page.expect_credit(column, values)
+    for column, credit in (("credit A", a), ("credit B", b), ("A − B", a - b)):
+        page.expect_credit(column, credit)
     # The sidebar's alpha changes ActFocus and nothing else.
     app.slide(alpha=0.6)
     page.expect_credit("credit A", credit_of(plain, "actfocus", id, alpha=0.6))
@@ -104,7 +105,7 @@ def test_hover_and_scroll_are_linked_by_position(app, runs_dir):
     id = run.index()["id"].iloc[0]
     app.open(f"run=long&tab=compare&trajectory={id}")
     page, scored = app.compare, ScoredBatch.of(run, 0, "scripted")
-    a, b = (token_credit(scored, name, View(), id)[0]["credit"] for name in ("actfocus", "uniform"))
+    a, b = (values(token_credit(scored, name, View(), id)[0].credit) for name in ("actfocus", "uniform"))
     i = int(np.flatnonzero(run.trajectory(id).kinds == TokenKind.ACTION)[0])
     token = page.tokens(1).nth(i)
     token.hover()

@@ -34,26 +34,24 @@ def studio(tmp_path, stranger):  # noqa: F811
     processes.end(process, 0)
 
 
-def call(address: str, handler: str, *data):
-    request = urllib.request.Request(
-        f"{address}gradio_api/run/{handler}", json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
-    )
+def post(url: str, body: dict) -> dict:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())["data"][0]
+        return json.loads(answer.read())
 
 
-def told(address: str, handler: str, **request) -> dict:
-    return json.loads(call(address, handler, json.dumps({"number": 1, **request})))
+def ask(address: str, operation: str, **request) -> dict:
+    """The answer of a route of the pages."""
+    return post(f"{address}studio/api/{operation}", request)
 
 
 def busy(address: str, process: subprocess.Popen, runs: Path) -> dict[str, psutil.Process]:
     """The studio's child processes by what they do: it trains, rolls out, and has a process for what-ifs."""
-    race = told(address, "lambda_7", op="start", request={**GOOD, "schemes": ["uniform"], "time": "5 minutes"})[
-        "started"
-    ]
-    training = runs / f"{race}-uniform-s0"
-    call(address, "begin", "Sudoku", 64, 16, 0, 1.0, "tiny", 0)
-    told(address, "lambda_2", op="facts")
+    form = {"view": {}, "policy": "tiny", **GOOD, "schemes": ["uniform"], "time": "5 minutes"}
+    training = runs / f"{ask(address, 'train/start', **form)['id']}-uniform-s0"
+    post(f"{address}gradio_api/run/begin", {"data": ["Sudoku", 64, 16, 0, 1.0, "tiny", 0]})
+    opened = ask(address, "trace/open", view={})
+    ask(address, "whatif/facts", view={"run": opened["run"]["name"], "trajectory": opened["place"]["id"]})
     until(lambda: read_status(training).get("state") == "running" and read_status(training).get("step", 0) >= 1)
     found = {}
     for child in psutil.Process(process.pid).children(recursive=True):

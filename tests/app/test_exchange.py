@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -17,10 +18,11 @@ from actfocus_core.interop.formats.native import to_record
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_studio.data.catalog import Catalog
-from actfocus_studio.panels.import_export.job import ImportExport, _selection
+from actfocus_studio.panels.import_export.api import api
+from actfocus_studio.panels.import_export.job import ImportExport, selected
 from actfocus_studio.server import uploads as transfers
+from actfocus_studio.server.api import API, add_error_handlers
 from actfocus_studio.server.security import BODY_MAX, Guard
-from actfocus_studio.shell.requests import answer as answer_to
 from tests.conftest import make_tokenizer
 from tests.interop.files import records, same, write
 from tests.polling import until
@@ -40,22 +42,30 @@ def client():
     return TestClient(application)
 
 
-def ask(exchange, **request) -> dict:
-    answer = json.loads(answer_to(json.dumps({"number": 3, **request}), exchange.handle))
-    assert answer.pop("number") == 3
-    return answer
+def ask(exchange, op, **request) -> dict:
+    """The answer of an operation; an error has the status of one."""
+    answer = post(exchange, op, json=request)
+    assert answer.status_code == (422 if "error" in answer.json() else 200)
+    return answer.json()
+
+
+def post(exchange, op, **body):
+    app = FastAPI()
+    add_error_handlers(app)
+    app.include_router(api(exchange))
+    return TestClient(app).post(f"{API}/import_export/{op}", **body)
 
 
 def bring(exchange, client, path) -> str:
     """The ticket of a file that was received."""
-    ticket = ask(exchange, op="announce", name=path.name, size=path.stat().st_size)["ticket"]
+    ticket = ask(exchange, "announce", name=path.name, size=path.stat().st_size)["ticket"]
     assert client.put(transfers.RECEIVE + ticket, content=path.read_bytes()).status_code == 200
     return ticket
 
 
 def done(exchange) -> dict:
     """The answer of a job that has ended."""
-    return until(lambda: (found := ask(exchange, op="look"))["job"]["state"] != "running" and found)
+    return until(lambda: (found := ask(exchange, "look"))["job"]["state"] != "running" and found)
 
 
 def left(folder) -> list[str]:
@@ -66,13 +76,14 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     rows = records("verl", make_tokenizer())
     path = write("verl", tmp_path, [*rows, rows[2], {**rows[3], "score": 1.0}])
     ticket = bring(exchange, client, path)
-    file = ask(exchange, op="inspect", ticket=ticket, run="lake")["file"]
+    file = ask(exchange, "inspect", ticket=ticket, run="lake")
     assert (file["name"], file["rollouts"], file["format"]) == ("7.jsonl", 6, "verl rollout_data_dir")
     assert file["needs_tokenizer"] and "tiny" in file["tokenizers"]
     pattern = r"pattern:<answer>(?P<action>\w+)"
-    assert ask(exchange, op="import", ticket=ticket, tokenizer="tiny", spans=pattern)["job"]["state"] == "running"
+    assert ask(exchange, "import", ticket=ticket, tokenizer="tiny", spans=pattern)["job"]["state"] == "running"
     found = done(exchange)
-    assert found["job"]["state"] == "done" and found["imported"]["approximate"] and found["run"] == "rollouts-7-1"
+    assert found["job"]["state"] == "done" and found["imported"]["approximate"]
+    assert found["imported"]["run"] == found["report"]["run"] == "rollouts-7-1"
     run = Run.open(tmp_path / "runs" / "rollouts-7-1")
     assert run.info["config"]["source"] == "7.jsonl" and len(run.index()) == 6
     assert [turn.actions for turn in run.trajectories()[0].turn_records] == [["Right"], ["Down"]]
@@ -87,29 +98,27 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     assert all(example["trajectory"] in ids for f in findings.values() for example in f["examples"])
     assert not findings["no-logprobs"]["examples"]
     # What was received is gone: it is a run now.
-    assert "no longer available" in ask(exchange, op="inspect", ticket=ticket)["error"]
+    assert "no longer available" in ask(exchange, "inspect", ticket=ticket)["error"]
 
 
 def test_a_check_of_a_run_names_a_trajectory_of_each_group(exchange, run):
-    assert ask(exchange, op="check", run="lake")["job"]["state"] == "running"
-    assert "already running" in ask(exchange, op="check", run="lake")["error"]
+    assert ask(exchange, "check", run="lake")["job"]["state"] == "running"
+    assert "already running" in ask(exchange, "check", run="lake")["error"]
     found = done(exchange)
-    assert found["run"] == "lake" and found["report"]["healthy"] and found["report"]["trajectories"] == len(run.index())
+    assert (
+        found["report"]["run"] == "lake"
+        and found["report"]["healthy"]
+        and found["report"]["trajectories"] == len(run.index())
+    )
     spread = next(f for f in found["report"]["findings"] if f["check"] == "zero-spread")
     group = dict(zip(run.index()["id"], run.index()["group"]))
     assert spread["examples"] and all(group[e["trajectory"]] == e["name"] for e in spread["examples"])
 
 
 def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(exchange, client, run, rollouts, tmp_path):
-    asked = {
-        "op": "export",
-        "run": "lake",
-        "trajectory": rollouts[5].id,
-        "part": "group",
-        "filter": "all",
-        "reference": "tiny",
-    }
-    ask(exchange, **asked, format="advantages", alpha=0.6, beta=1.2, signal="entropy")
+    setting = {"alpha": 0.6, "beta": 1.2, "signal": "entropy"}
+    view = {"run": "lake", "trajectory": rollouts[5].id, "reference": "tiny", **setting}
+    ask(exchange, "export", view=view, part="group", filter="all", format="advantages")
     file = done(exchange)["file"]
     answer = client.get("/" + file["url"])
     assert (
@@ -121,7 +130,7 @@ def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(excha
         tmp_path / "e.jsonl",
         "advantages",
         Selection(groups=(rollouts[5].group,)),
-        params={"alpha": 0.6, "beta": 1.2, "signal": "entropy"},
+        params=setting,
     )
     assert (
         answer.text == expected.read_text()
@@ -133,22 +142,11 @@ def test_an_export_is_a_download_of_the_selection_under_the_page_s_setting(excha
 
 
 def test_every_selection_of_the_page_is_the_command_s(run, rollouts):
-    at = {"trajectory": rollouts[5].id}
-    assert _selection(run, {"part": "run", **at}) == ("run", [])
-    assert _selection(run, {"part": "step", "filter": "failure", **at}) == (
-        "step-failure",
-        ["--failure", "--step", "0"],
-    )
-    assert _selection(run, {"part": "trajectory", "filter": "success", **at}) == (
-        rollouts[5].id,
-        [f"--id={rollouts[5].id}"],
-    )
-    assert _selection(run, {"part": "group", "filter": "malformed", **at})[1] == [
-        "--malformed",
-        "--step",
-        "0",
-        f"--group={rollouts[5].group}",
-    ]
+    id, group = rollouts[5].id, f"--group={rollouts[5].group}"
+    assert selected(run, id, "run", "all") == ("run", [])
+    assert selected(run, id, "step", "failure") == ("step-failure", ["--failure", "--step", "0"])
+    assert selected(run, id, "trajectory", "success") == (id, [f"--id={id}"])
+    assert selected(run, id, "group", "malformed")[1] == ["--malformed", "--step", "0", group]
     # The shop's sample run has illegal answers.
     index = Run.open(assets() / "runs/webshop").index()
     wanted = index["id"][index["n_valid"] < index["n_turns"]].tolist()
@@ -156,7 +154,7 @@ def test_every_selection_of_the_page_is_the_command_s(run, rollouts):
 
 
 def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, run, rollouts, tmp_path):
-    ask(exchange, op="export", run="lake", part="run", filter="success", format="parquet")
+    ask(exchange, "export", view={"run": "lake"}, part="run", filter="success", format="parquet")
     content = client.get("/" + done(exchange)["file"]["url"]).content
     back = tmp_path / "again.parquet"
     back.write_bytes(content)
@@ -189,12 +187,12 @@ def test_what_is_refused_before_anything_is_read(name, content, says, exchange, 
     monkeypatch.setattr(transfers, "LINE_MAX", 1 << 20)
     monkeypatch.setattr(transfers, "ROLLOUTS_MAX", 1000)
     monkeypatch.setattr(transfers, "UNPACKED_MAX", 4 << 20)
-    answer = ask(exchange, op="announce", name=name, size=len(content))
+    answer = ask(exchange, "announce", name=name, size=len(content))
     if "ticket" in answer:
         ticket = answer["ticket"]
         assert client.put(transfers.RECEIVE + ticket, content=content).status_code == 200
-        answer = ask(exchange, op="inspect", ticket=ticket)
-        assert "no longer available" in ask(exchange, op="inspect", ticket=ticket)["error"]
+        answer = ask(exchange, "inspect", ticket=ticket)
+        assert "no longer available" in ask(exchange, "inspect", ticket=ticket)["error"]
     assert says in answer["error"] and "\n" not in answer["error"] and "/tmp" not in answer["error"]
     assert left(tmp_path / "runs") == []
 
@@ -204,7 +202,7 @@ def test_a_parquet_file_of_too_many_rows_is_refused(exchange, client, tmp_path, 
     pq.write_table(pa.table({"prompt": ["x"] * 1001, "completion": ["y"] * 1001}), tmp_path / "a.parquet")
     assert (
         "more than 1000 rollouts"
-        in ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
+        in ask(exchange, "inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))["error"]
     )
 
 
@@ -214,7 +212,7 @@ def test_a_parquet_file_that_is_small_and_unpacks_to_much_is_refused(exchange, c
     many = pa.ListArray.from_arrays(pa.array([0, len(zeros)], pa.int32()), zeros)
     pq.write_table(pa.table({"token_ids": many, "kinds": many}), tmp_path / "a.parquet", compression="zstd")
     assert (tmp_path / "a.parquet").stat().st_size < 1 << 12
-    answer = ask(exchange, op="inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))
+    answer = ask(exchange, "inspect", ticket=bring(exchange, client, tmp_path / "a.parquet"))
     assert "holds 2000000 values, and a page takes 1048576" in answer["error"]
 
 
@@ -229,7 +227,7 @@ def test_long_rows_are_read_a_few_at_a_time(tmp_path, monkeypatch):
 def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp_path, monkeypatch):
     monkeypatch.setattr("actfocus_studio.panels.import_export.job.TOKENS_MAX", 50)
     (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
-    ask(exchange, op="import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
+    ask(exchange, "import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
     job = done(exchange)["job"]
     assert job["state"] == "failed" and "tokens; the maximum is 50" in job["message"] and left(tmp_path / "runs") == []
 
@@ -237,7 +235,7 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess')
     ticket = bring(exchange, client, tmp_path / "a.jsonl")
-    ask(exchange, op="import", ticket=ticket, tokenizer="tiny", spans="boxed")
+    ask(exchange, "import", ticket=ticket, tokenizer="tiny", spans="boxed")
     job = done(exchange)["job"]
     assert (
         job["state"] == "failed"
@@ -249,48 +247,58 @@ def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, t
 
 def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()) * 3000)
-    ask(exchange, op="import", ticket=bring(exchange, client, path), tokenizer="tiny", spans="think_answer")
-    until(lambda: ask(exchange, op="look")["job"]["done"])
+    ask(exchange, "import", ticket=bring(exchange, client, path), tokenizer="tiny", spans="think_answer")
+    until(lambda: ask(exchange, "look")["job"]["done"])
     assert [name[:6] for name in left(tmp_path / "runs")] == [".chat-"]
-    ask(exchange, op="cancel")
+    ask(exchange, "cancel")
     assert done(exchange)["job"]["state"] == "cancelled" and left(tmp_path / "runs") == []
 
 
+LAKE = {"run": "lake"}
+
+
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("op", "request_", "says"),
     [
-        ({"op": "fly"}, "unknown operation"),
-        ({"op": "inspect", "ticket": "../../etc/passwd"}, "no longer available"),
-        ({"op": "import", "ticket": None}, "no longer available"),
-        ({"op": "announce", "name": 7, "size": 1}, "could not be read"),
-        ({"op": "announce", "name": "a.jsonl", "size": -1}, "could not be read"),
-        ({"op": "announce", "name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
-        ({"op": "check", "run": "/etc"}, "there is no run"),
-        ({"op": "check", "run": {"a": 1}}, "run: must be a name"),
-        ({"op": "export", "run": "lake", "format": "pickle"}, "format: must be one of"),
-        ({"op": "export", "run": "lake", "format": "csv", "part": "all"}, "selection: must be one of"),
-        (
-            {"op": "export", "run": "lake", "format": "csv", "part": "group", "trajectory": "--out=/x"},
-            "not in this run",
-        ),
+        ("inspect", {"ticket": "../../etc/passwd"}, "no longer available"),
+        ("inspect", {"ticket": "x" * 300}, "ticket: String should have at most 200"),
+        ("import", {"ticket": None, "spans": "boxed"}, "ticket: Input should be a valid string"),
+        ("announce", {"name": 7, "size": 1}, "name: Input should be a valid string"),
+        ("announce", {"name": "a.jsonl", "size": "1"}, "size: Input should be a valid integer"),
+        ("announce", {"name": "a.jsonl", "size": -1}, "could not be read"),
+        ("announce", {"name": "a.jsonl", "size": 1 << 40}, "a page takes 256"),
+        ("announce", {"name": "a.jsonl", "size": 1, "path": "/x"}, "path: Extra inputs are not permitted"),
+        ("check", {"run": "/etc"}, "there is no run"),
+        ("check", {"run": {"a": 1}}, "run: Value error, must be printable text"),
+        ("export", {"view": LAKE, "part": "run", "format": "pickle"}, "format: Input should be 'parquet'"),
+        ("export", {"view": LAKE, "part": "all", "format": "csv"}, "part: Input should be 'trajectory'"),
+        ("export", {"view": LAKE, "part": "run", "format": "csv", "filter": "--x"}, "filter: Input should be 'all'"),
+        ("export", {"view": {**LAKE, "trajectory": "--out=/x"}, "part": "group", "format": "csv"}, "not in this run"),
+        ("export", {"view": {"run": "/etc"}, "part": "run", "format": "csv"}, "there is no run"),
     ],
 )
-def test_hostile_requests_get_one_line(request_, says, exchange):
-    answer = ask(exchange, **request_)
+def test_hostile_requests_get_one_line(op, request_, says, exchange):
+    answer = ask(exchange, op, **request_)
     assert says in answer["error"] and "\n" not in answer["error"]
+    assert exchange.status().state == "idle"
 
 
-@pytest.mark.parametrize("text", [None, 7, "", "[]", "[" * 100_000, '{"op": "look"}', "x" * 9000])
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("text", ["", "7", "null", "[]", '{"op": "look"}', "x" * 9000])
 def test_text_that_is_not_a_request_is_refused(text, exchange):
-    assert json.loads(answer_to(text, exchange.handle)) == {
-        "error": "the page's request could not be read; reload it",
-        "number": 0,
-    }
+    answer = post(exchange, "look", content=text, headers=JSON)
+    assert answer.status_code == 422 and answer.json()["error"].endswith("; reload the page")
 
 
-@pytest.mark.parametrize("op", [["look"], {}, None, "rm", 7])
+def test_deep_nesting_is_no_request(exchange):
+    assert post(exchange, "look", content="[" * 100_000, headers=JSON).status_code == 422
+
+
+@pytest.mark.parametrize("op", ["fly", "rm", "__class__", ""])
 def test_an_unknown_operation_is_refused(op, exchange):
-    assert ask(exchange, op=op) == {"error": "unknown operation; reload the page"}
+    assert post(exchange, op, json={}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -298,10 +306,11 @@ def test_an_unknown_operation_is_refused(op, exchange):
     [
         ("/etc", "think_answer", "tokenizer: must be one of"),
         ("Some/Model", "think_answer", "tokenizer: must be one of"),
-        (["tiny"], "think_answer", "tokenizer: must be one of"),
+        (["tiny"], "think_answer", "tokenizer: Input should be a valid string"),
         (None, "think_answer", ""),
         ("tiny", "x", "span rule: must be one of"),
-        ("tiny", 7, "span rule: must be one of"),
+        ("tiny", 7, "spans: Input should be a valid string"),
+        ("tiny", "boxed" * 200, "spans: String should have at most"),
         ("tiny", "pattern:(", "not a regular expression"),
         ("tiny", "pattern:a+", "has no group"),
         ("tiny", f"pattern:(?P<action>{'a' * 200})", "longer than 200"),
@@ -310,7 +319,7 @@ def test_an_unknown_operation_is_refused(op, exchange):
 def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()))
     ticket = bring(exchange, client, path)
-    answer = ask(exchange, op="import", ticket=ticket, tokenizer=tokenizer, spans=spans)
+    answer = ask(exchange, "import", ticket=ticket, tokenizer=tokenizer, spans=spans)
     if says:
         assert says in answer["error"] and exchange.status().state == "idle"
     else:

@@ -1,5 +1,6 @@
 """Experiments: validation of requests, the queue, the training processes, and recovery after a crash."""
 
+import base64
 import json
 import os
 import shlex
@@ -18,8 +19,9 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import score
 from actfocus_core.train import preset, read_status
 from actfocus_core.trajectory import TokenKind
+from actfocus_studio.data import models
 from actfocus_studio.jobs.experiments import LANGUAGE_RATES, ExperimentRequest, Experiments
-from actfocus_studio.pages.train.page import handle
+from actfocus_studio.pages.train.api import TrainingForm, wanted
 from actfocus_studio.pages.train.prompt import over_time
 from tests.app.experiments import GOOD, short  # noqa: F401 - a fixture
 from tests.core.command import actfocus
@@ -97,7 +99,7 @@ def test_only_a_policy_that_is_installed_is_trained(tmp_path, policy):
     with pytest.raises(ActFocusError, match="unknown policy"):
         experiments.start(ExperimentRequest(**asked))
     with pytest.raises(ActFocusError, match="unknown policy"):
-        handle(experiments, {"op": "estimate", "request": asked})
+        wanted(experiments, TrainingForm(view={}, **asked))
     assert not (tmp_path / "runs").exists()
 
 
@@ -130,7 +132,7 @@ def test_an_experiment_with_a_policy_that_was_trained_here(tmp_path, monkeypatch
     monkeypatch.setattr(Experiments, "_work", lambda self: None)
     folder = tmp_path / "first-one" / "policy"
     shutil.copytree(assets() / "tiny-policy", folder)
-    names = dict(handle(experiments, {"op": "policies"})["policies"])
+    names = {model.name: model.title for model in models.installed(tmp_path)}
     assert list(names)[0] == "tiny" and names[str(folder)] == "first-one: trained here"
     monkeypatch.setattr("actfocus_studio.jobs.experiments.estimate.RATES", {("frozen_lake", "grpo"): (50.0, 10.0)})
     id = experiments.start(ExperimentRequest(**{**GOOD, "policy": str(folder)}))
@@ -259,9 +261,10 @@ def check_a_prompt_over_time(path, scheme):
     evaluation = path / "evaluation" / "t1"
     index = Run.open(evaluation).index()
     found = over_time(Run.open(path), Run.open(evaluation), int(index["seed"].min()))
-    assert [step["step"] for step in found["steps"]] == [0, 2, 4]
-    kinds = np.concatenate([step["kind"] for step in found["steps"]])
-    weights = np.concatenate([np.array(step["weight"], float) for step in found["steps"]])
+    assert [step.step for step in found.steps] == [0, 2, 4]
+    kinds = np.concatenate([np.frombuffer(base64.b64decode(step.tokens.kind.data), "u1") for step in found.steps])
+    weights = np.concatenate([np.frombuffer(base64.b64decode(step.tokens.weight.data), "<f4") for step in found.steps])
+    weights = weights.astype(float)
     written, acted = np.isin(kinds, (3, 5)), kinds == TokenKind.ACTION
     if scheme == "uniform":
         assert (weights[written | acted] == 1).all()
@@ -270,7 +273,7 @@ def check_a_prompt_over_time(path, scheme):
     energy = np.concatenate(
         [
             t.signals["ref_energy"][t.kinds == TokenKind.ACTION]
-            for t in score([stored.trajectory(step["id"]) for step in found["steps"]], load_policy("tiny", "cpu"))
+            for t in score([stored.trajectory(step.id) for step in found.steps], load_policy("tiny", "cpu"))
         ]
     ).astype(float)
     z = (energy - energy.mean()) / energy.std()

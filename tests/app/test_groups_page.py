@@ -54,6 +54,34 @@ def test_the_numbers_on_the_page_are_the_library_s(app, name):
     }
 
 
+def test_the_charts_are_drawn_when_plotly_comes_last(app):
+    held = []
+    app.page.route("**/plotly.min.js", lambda route: held.append(route))
+    groups = app.goto("tab=groups&run=plain").groups
+    expect(groups.rows.first).to_be_visible()
+    expect(groups.charts()).to_have_count(0)
+    app.page.wait_for_function("() => document.querySelector('script[src$=\"plotly.min.js\"]')")
+    held[0].continue_()
+    groups.ready()
+
+
+def test_the_charts_are_drawn_when_the_answer_comes_while_another_tab_is_shown(app):
+    held = []
+    app.open("tab=tune&run=plain")  # loads plotly
+    app.page.route("**/studio/api/groups/diagnosis", lambda route: held.append(route))
+    with app.page.expect_request("**/studio/api/groups/diagnosis"):
+        app.tab("Groups")
+    app.tab("Tune")
+    app.expect_address(tab="tune")
+    with app.page.expect_response("**/studio/api/groups/diagnosis"):
+        held[0].continue_()
+    expect(app.groups.charts()).to_have_count(0)
+    app.tab("Groups")
+    app.groups.ready()
+    # And when the page gets its width only then: a tab is hidden, not narrow.
+    assert app.groups.charts().first.bounding_box()["width"] > 200
+
+
 def test_under_eight_groups_there_is_no_rho_and_it_says_why(app):
     groups = app.open("tab=groups&run=plain").groups
     expect(groups.scatters.last).to_contain_text("No \u03c1")

@@ -14,9 +14,10 @@ from actfocus_studio.data.batch_cache import BatchCache, constants
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.pages.groups import diagnosis as module
-from actfocus_studio.pages.groups import page as page_groups
-from actfocus_studio.pages.groups.diagnosis import diagnose, diagnosis, ribbons
-from actfocus_studio.shell.requests import answer
+from actfocus_studio.pages.groups.api import api
+from actfocus_studio.pages.groups.diagnosis import diagnose, diagnosis
+from actfocus_studio.pages.groups.ribbons import ribbons
+from tests.app.routes import Routes, values
 from tests.app.sample import make_run
 
 
@@ -27,11 +28,9 @@ class Shared:
         self.catalog, self.batches = Catalog([], runs_dir), BatchCache()
 
 
-def ask(studio, **request) -> dict:
-    """The answer to a request of the page."""
-    return json.loads(
-        answer(json.dumps({"number": 1, **request}), lambda one: page_groups.handle(studio, LruCache(), one))
-    )
+def ask(studio, **view) -> dict:
+    """The diagnosis of a view."""
+    return Routes(api(studio), "groups").ask("diagnosis", view=view)
 
 
 @pytest.fixture(scope="module")
@@ -40,32 +39,39 @@ def run(tmp_path_factory):
 
 
 def test_the_diagnosis_is_the_library_s(run):
-    found = diagnose(run, [0, 1], "scripted", 3).summary(0.25)
+    found = diagnose(run, [0, 1], "scripted", 3).summary(0.25, None)
     expected = action_bottleneck(Batch.of(run.trajectories(0) + run.trajectories(1)))
-    for name in ("correlations", "confound", "missing"):
-        assert found[name] == expected[name]
-    columns = {name: [row[name] for row in expected["groups"]] for name in expected["groups"][0] if name != "group"}
-    assert {name: found["groups"][name] for name in columns} == columns
-    assert found["groups"]["label"] == [row["group"] for row in expected["groups"]]
-    assert found["steps"] == [0, 1, 2, 3] and found["unscored"] == 0
-    json.dumps(found, allow_nan=False)
+    assert [row.model_dump() for row in found.correlations] == expected["correlations"]
+    assert found.confound.model_dump() == expected["confound"] and found.missing == expected["missing"]
+    groups, rows = found.groups, expected["groups"]
+    assert groups.label.data == [row["group"] for row in rows]
+    for name in ("rollouts", "sigma", "mean_return", "success", "unknown_success"):
+        assert values(getattr(groups, name)).tolist() == [row[name] for row in rows]
+    means = {name for name in rows[0] if name.endswith(("_all", "_reasoning", "_action"))}
+    assert set(groups.means) == set(found.trends) == means and len(means) == 3 * (4 - len(found.missing))
+    for name in means:
+        assert values(groups.means[name]).tolist() == [row[name] for row in rows]
+    steps = found.steps
+    assert (steps.first, steps.last, steps.count, steps.of) == (0, 1, 2, 3) and found.unscored == 0
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 1.0])
 def test_kept_is_what_training_would_keep_of_each_step(run, share):
-    found = diagnose(run, [0, 1, 2], "scripted", 3).summary(share)
+    found = diagnose(run, [0, 1, 2], "scripted", 3).summary(share, None)
     kept = {(t.step, t.group) for step in (0, 1, 2) for t in filter_groups(run.trajectories(step), share)}
-    groups = found["groups"]
-    assert {pair for pair, keep in zip(zip(groups["step"], groups["name"]), found["kept"]) if keep} == kept
+    groups = zip(values(found.groups.step), found.groups.name.data)
+    assert {pair for pair, keep in zip(groups, values(found.kept)) if keep} == kept
     assert len(kept) == 3 * max(1, round(share * 9))
 
 
 def test_a_long_run_is_diagnosed_by_its_last_steps(run, monkeypatch):
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 80)
-    found = diagnosis(run, None, "scripted", LruCache()).summary(0.25)
-    assert found["steps"] == [1, 2, 2, 3] and len(found["rollouts"]["return"]) == 72
+    found = diagnosis(run, None, "scripted", LruCache()).found
+    assert found.steps.model_dump() == {"first": 1, "last": 2, "count": 2, "of": 3}
+    assert len(values(found.rollouts.return_)) == 72
     monkeypatch.setattr(module, "ROLLOUTS_MAX", 1)
-    assert diagnosis(run, None, "scripted", LruCache()).summary(0.25)["steps"] == [2, 2, 1, 3]
+    found = diagnosis(run, None, "scripted", LruCache()).found
+    assert found.steps.model_dump() == {"first": 2, "last": 2, "count": 1, "of": 3}
 
 
 def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
@@ -75,52 +81,49 @@ def test_rollouts_without_a_return_are_left_out_and_counted(run, tmp_path):
     batch[5].reward = float("nan")
     other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
     other.add_trajectories(0, batch)
-    found = diagnose(other, [0], None, 1).summary(0.25)
-    assert found["unscored"] == 5 and len(found["groups"]["label"]) == 8 and found["groups"]["rollouts"][0] == 3
-    json.dumps(found, allow_nan=False)
+    found = diagnose(other, [0], None, 1).found
+    assert found.unscored == 5 and len(found.groups.label.data) == 8 and values(found.groups.rollouts)[0] == 3
 
 
 def test_a_ribbon_is_what_the_policy_wrote(run):
     batch = run.trajectories(1, "scripted")
     mates = [t for t in batch if t.group == batch[6].group]
     got = ribbons(run, 1, batch[6].group, "scripted", constants(batch))
-    assert [r["id"] for r in got] == [t.id for t in mates]
+    assert [r.id for r in got] == [t.id for t in mates]
     for r, t in zip(got, mates):
-        assert r["kinds"] == "".join(str(k) for k in t.kinds if k >= 3)
+        assert values(r.kinds).tolist() == [k for k in t.kinds if k >= 3]
         written = t.turns[t.kinds >= 3]
-        assert [0, *r["turns"]] == [int(np.argmax(written == k)) for k in np.unique(written)]
-        assert (r["return"], r["success"], r["actions"]) == (
-            t.ret,
-            t.success,
-            [turn.actions for turn in t.turn_records],
-        )
+        assert [0, *values(r.turns)] == [int(np.argmax(written == k)) for k in np.unique(written)]
+        assert (r.return_, r.success, r.actions) == (t.ret, t.success, [turn.actions for turn in t.turn_records])
         for name in SIGNALS:
-            np.testing.assert_array_equal(
-                np.array(r["signals"][name], np.float32), signal_values(t, name)[t.kinds == 4]
-            )
+            np.testing.assert_array_equal(values(r.signals[name]), signal_values(t, name)[t.kinds == 4])
+            assert r.stats[name].batch.count == sum((mate.kinds == 4).sum() for mate in batch)
+
+
+LAKE = '"run":"frozen-lake"'
 
 
 @pytest.mark.parametrize(
-    "text",
+    "operation, text",
     [
-        "",
-        "[]",
-        "{",
-        "[" * 9000,
-        '{"number":1}',
-        '{"number":1,"op":"groups"}',
-        '{"number":1,"op":"groups","run":"../../etc"}',
-        '{"number":1,"op":"groups","run":"frozen-lake"}',
-        '{"number":1,"op":"groups","run":"frozen-lake","step":77}',
-        '{"number":1,"op":"groups","run":"frozen-lake","step":0,"reference":"nobody","keep":["x"],"over":7,"op2":1,"op":"rm"}',
-        '{"number":1,"op":"ribbons","run":"frozen-lake","step":0,"group":"<img>"}',
-        '{"number":1,"op":"ribbons","run":"frozen-lake","step":-1,"group":"x"}',
+        ("diagnosis", ""),
+        ("diagnosis", "[]"),
+        ("diagnosis", "{"),
+        ("diagnosis", "[" * 9000),
+        ("diagnosis", "{}"),
+        ("diagnosis", '{"view":{}}'),
+        ("diagnosis", '{"view":{"run":"../../etc"}}'),
+        ("diagnosis", f'{{"view":{{{LAKE}}}}}'),
+        ("diagnosis", f'{{"view":{{{LAKE},"step":77}}}}'),
+        ("diagnosis", f'{{"view":{{{LAKE},"reference":"nobody","keep":["x"],"over":7}}}}'),
+        ("ribbons", f'{{{LAKE},"reference":"","step":0,"group":"<img>"}}'),
+        ("ribbons", f'{{{LAKE},"reference":"","step":-1,"group":"x"}}'),
+        ("ribbons", f'{{{LAKE},"reference":"","step":0,"group":["x"]}}'),
+        ("ribbons", f'{{{LAKE},"step":0}}'),
     ],
 )
-def test_a_bad_request_gives_one_clear_line(text, tmp_path):
-    studio = Shared(tmp_path)
-    got = json.loads(answer(text, lambda one: page_groups.handle(studio, LruCache(), one)))
-    assert set(got) == {"error", "number"} and got["error"] and "\n" not in got["error"]
+def test_a_bad_request_gives_one_clear_line(operation, text, tmp_path):
+    Routes(api(Shared(tmp_path)), "groups").expect_refused(operation, text)
 
 
 def test_the_share_is_the_run_s_own_where_it_says(tmp_path):
@@ -135,6 +138,6 @@ def test_the_share_is_the_run_s_own_where_it_says(tmp_path):
     ):
         info["config"]["filter_share"] = share
         (made.path / "run.json").write_text(json.dumps(info), encoding="utf-8")
-        got = ask(Shared(tmp_path / "runs"), op="groups", run="plain", step=0)["groups"]
+        got = ask(Shared(tmp_path / "runs"), run="plain", step=0)
         assert (got["keep"], got["own"]) == (keep, own)
-        assert ask(Shared(tmp_path / "runs"), op="groups", run="plain", step=0, keep="0.1")["groups"]["keep"] == 0.1
+        assert ask(Shared(tmp_path / "runs"), run="plain", step=0, keep="0.1")["keep"] == 0.1

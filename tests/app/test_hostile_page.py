@@ -62,9 +62,9 @@ def studio(hostile):
     write_status(run.path, state="failed", step=1, elapsed=2.0, message=NAME + MARKUP[3])
     (run.path / "evaluation").mkdir()
     hostile_run(run.path / "evaluation" / "t1")
-    demo = serve(build([hostile["hostile"].path], folder))
-    yield demo.local_url.rstrip("/")
-    demo.close()
+    studio = serve(build([hostile["hostile"].path], folder))
+    yield studio.local_url.rstrip("/")
+    studio.close()
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """What was made last is kept as long as it weighs no more than was asked for."""
 
-import json
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +12,9 @@ from actfocus_core.runs import Run
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog, locate
 from actfocus_studio.data.view import View
-from actfocus_studio.pages.trace import page as trace
+from actfocus_studio.pages.trace import api as trace
 from actfocus_studio.shell.studio import Studio
+from tests.app.routes import values
 from tests.app.sample import make_run
 
 
@@ -53,16 +54,13 @@ def test_what_is_there_is_given_while_another_is_made_and_none_is_made_twice():
 def test_a_trajectory_that_is_kept_is_what_a_fresh_studio_says_and_follows_its_files(tmp_path):
     run = make_run(tmp_path / "run", prompts=2, rollouts=3)
     signals = (run.path / "signals").rename(tmp_path / "signals")
-    studio = Studio(None, Catalog([run.path], tmp_path / "none"), None, None)
+    studio, recent = Studio(Catalog([run.path], tmp_path / "none"), None), LruCache(1000)
     for id in run.index()["id"]:
-        view = View(run="run", trajectory=id)
-        first, again = (trace.payload(studio, view, restore=False) for _ in range(2))
-        assert (
-            first
-            == again
-            == trace.payload(Studio(None, Catalog([run.path], tmp_path / "none"), None, None), view, restore=False)
-        )
-        assert json.loads(first)["trajectory"]["id"] == locate(Run.open(run.path), view)[0].id == id
+        request = trace.OpenRequest(view=View(run="run", trajectory=id))
+        first, again = (trace.opened(studio, recent, request) for _ in range(2))
+        fresh = trace.opened(Studio(Catalog([run.path], tmp_path / "none"), None), LruCache(1000), request)
+        assert first == again == fresh
+        assert first.trajectory.id == locate(Run.open(run.path), request.view)[0].id == id
     signals.rename(run.path / "signals")
-    told = json.loads(trace.payload(studio, view, restore=False))
-    assert set(json.loads(first)["tokens"]["energy"]) == {None} != set(told["tokens"]["energy"])
+    told = trace.opened(studio, recent, request)
+    assert np.isnan(values(first.tokens.energy)).all() and not np.isnan(values(told.tokens.energy)).all()

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from actfocus_core.counterfactual.store import WhatIf
 from actfocus_core.credit import Batch, signal_stats, token_weights
@@ -13,9 +14,11 @@ from actfocus_core.train.control import write_status
 from actfocus_core.trajectory import TokenKind
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
+from actfocus_studio.main import build
 from actfocus_studio.pages.learn.facts import FACTS, Loaded
-from actfocus_studio.pages.learn.judge import judge
+from actfocus_studio.pages.learn.judge import Verdict, judge
 from actfocus_studio.pages.learn.lessons import Choice, Comparison, Question, load_lessons
+from actfocus_studio.server.api import API
 from tests.app.sample import make_run
 
 
@@ -95,7 +98,7 @@ def test_facts_of_an_update_are_those_of_its_tokens(opened, pushed):
         {"updates": [{"scheme": "actfocus", "signal": None, "divisors": {t.id: 4.0}}]},
         [dataclasses.replace(t, signals={name: v.astype(np.float32) for name, v in signals.items()})],
     )
-    moving = Loaded(x.run, dataclasses.replace(x.view, motion="actfocus"), lambda: None, whatif=lambda: what)
+    moving = Loaded(x.run, x.view.model_copy(update={"motion": "actfocus"}), lambda: None, whatif=lambda: what)
     for kind, name in ((4, "moved_action"), (3, "moved_reasoning")):
         assert FACTS[name].value(moving) == pytest.approx(change[t.kinds == kind].mean(), abs=1e-6)
     # Its advantage is negative: who moved up went against the push.
@@ -105,7 +108,7 @@ def test_facts_of_an_update_are_those_of_its_tokens(opened, pushed):
     assert (
         FACTS["moved_action"].value(x) is None
         and FACTS["moved_action"].value(
-            Loaded(x.run, dataclasses.replace(x.view, motion="uniform"), lambda: None, whatif=lambda: what)
+            Loaded(x.run, x.view.model_copy(update={"motion": "uniform"}), lambda: None, whatif=lambda: what)
         )
         is None
     )
@@ -128,26 +131,16 @@ def test_what_cannot_be_known_is_none_and_reads_unavailable(opened, tmp_path):
         "?", "Energy {energy_action}.", (Choice("a", (Comparison("energy_action", ">", 0.0),)), Choice("b", None))
     )
     result = judge(question, 0, bare)
-    assert (
-        result["correct"] is None
-        and result["text"] == "Energy unavailable."
-        and "mean energy of action tokens" in result["why"]
-    )
+    assert result.correct is None and result.text == "Energy unavailable."
+    assert "mean energy of action tokens" in result.why
 
 
 def test_an_answer_is_checked_against_the_numbers(opened):
     x, share = opened[0], FACTS["action_share"].value(opened[0])
     number = Question("?", "{action_share}", number="action_share", within=2)
-    assert [judge(number, share + d, x)["correct"] for d in (0, 1.9, -1.9, 2.1, -2.1)] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
-    for bad in (None, "7", True, [share], float("nan")):
-        assert judge(number, bad, x)["correct"] is False
-    assert judge(number, 0, x)["text"] == f"{share:.1f} %"
+    right = [judge(number, share + d, x).correct for d in (0, 1.9, -1.9, 2.1, -2.1)]
+    assert right == [True, True, True, False, False]
+    assert judge(number, 0, x).text == f"{share:.1f} %"
     choices = Question(
         "?",
         "-",
@@ -156,14 +149,53 @@ def test_an_answer_is_checked_against_the_numbers(opened):
             Choice("other", None),
         ),
     )
-    assert judge(choices, 0, x) | {"text": ""} == {"correct": True, "right": [0], "text": "", "why": ""}
-    assert judge(choices, 1, x)["correct"] is False
+    assert judge(choices, 0, x) == Verdict(correct=True, right=[0], text="-", why="")
+    assert [judge(choices, answer, x).correct for answer in (1, -1, 0.5, 7)] == [False] * 4
     flipped = dataclasses.replace(
         choices, choices=(Choice("high", (Comparison("action_share", ">", share + 1),)), Choice("other", None))
     )
-    assert judge(flipped, 1, x)["right"] == [1]
+    assert judge(flipped, 1, x).right == [1]
     fixed = dataclasses.replace(choices, choices=(Choice("no", None), Choice("yes", ()), Choice("neither", None)))
-    assert judge(fixed, 1, x)["right"] == [1]
+    assert judge(fixed, 1, x).right == [1]
+
+
+@pytest.fixture(scope="module")
+def client(run, tmp_path_factory):
+    return TestClient(build([run.path], tmp_path_factory.mktemp("runs")).app())
+
+
+def reveal(client, opened, answer, **view):
+    _, _, t, token = opened
+    place = {"run": "run", "reference": "scripted", "step": 0, "trajectory": t.id, "token": token}
+    lesson = {"lesson": "uniform", "lesson_step": 0}
+    return client.post(f"{API}/learn/reveal", json={"view": place | lesson | view, "answer": answer})
+
+
+def test_the_page_s_answer_is_checked_under_its_view(client, opened):
+    share = FACTS["action_share"].value(opened[0])
+    right, wrong = (reveal(client, opened, share + d).json() for d in (1, 30))
+    assert right["correct"] and not wrong["correct"] and f"{share:.1f} %" in right["text"] == wrong["text"]
+    assert reveal(client, opened, share, step=7).json()["correct"] is None, "no such step: unavailable"
+
+
+@pytest.mark.parametrize("answer", [None, "7", True, [20.0], {}, float("nan"), 10**400])
+def test_what_is_no_number_is_no_answer(client, opened, answer):
+    body = json.dumps({"view": {"lesson": "uniform"}, "answer": answer})
+    told = client.post(f"{API}/learn/reveal", content=body, headers={"Content-Type": "application/json"})
+    assert told.status_code == 422 and "answer: Input should be a" in told.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("view", "says"),
+    [
+        ({"lesson": "../x"}, "there is no lesson \u201c../x\u201d here; choose one from the list"),
+        ({"lesson_step": 99}, "this step of the lesson has no question; reload the page"),
+        ({"run": "/etc"}, "there is no run"),
+    ],
+)
+def test_questions_that_do_not_exist_are_one_line(client, opened, view, says):
+    told = reveal(client, opened, 1, **view)
+    assert told.status_code == 422 and says in told.json()["error"]
 
 
 def test_every_question_can_be_answered_on_the_example_run():
@@ -182,8 +214,8 @@ def test_every_question_can_be_answered_on_the_example_run():
         for step in lesson.steps:
             result = judge(step.question, 0, x) if step.question else None
             if result and lesson.name != "train" and step.view.get("stage") != 8:
-                assert result["correct"] is not None and "unavailable" not in result["text"], (lesson.name, result)
-                assert len(result["right"]) == (0 if step.question.number else 1), (lesson.name, result)
+                assert result.correct is not None and "unavailable" not in result.text, (lesson.name, result)
+                assert len(result.right) == (0 if step.question.number else 1), (lesson.name, result)
 
 
 def test_an_experiment_has_its_last_evaluations_once_all_finished_runs_have_some(tmp_path):

@@ -13,11 +13,13 @@ from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind
 from actfocus_studio.data.batch_cache import BatchCache, constants
 from actfocus_studio.data.catalog import Catalog, locate
-from actfocus_studio.data.serialize import columns, env_options, trace_payload, trajectory_payload
+from actfocus_studio.data.serialize import env_options
 from actfocus_studio.data.view import View
 from actfocus_studio.server.static import PACKAGE
 from tests import machine
+from tests.app.routes import values
 from tests.app.sample import make_run
+from tests.app.server import Api, shown
 
 WEIGHTS_JS = PACKAGE / "web/trace/weights.js"
 
@@ -33,51 +35,41 @@ def batch(run):
 
 
 def node(script: str, data: object) -> object:
-    """Run JavaScript with weights.js loaded as ``W`` and ``data`` as ``D``; gives what it returns."""
+    """Run JavaScript with weights.js as ``W`` and ``data`` as ``D``; gives what it returns. null stands for NaN in ``D.values``."""
     source = (
-        f"const W = require({json.dumps(str(WEIGHTS_JS))});"
-        "const D = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+        f"import * as W from {json.dumps(WEIGHTS_JS.as_uri())};"
+        "import { readFileSync } from 'node:fs';"
+        "const D = JSON.parse(readFileSync(0, 'utf8'));"
+        "if (D.values) D.values = D.values.map((value) => value ?? NaN);"
         f"console.log(JSON.stringify((() => {{ {script} }})()));"
     )
     done = subprocess.run(
-        [machine.node(), "-e", source], input=json.dumps(data), capture_output=True, text=True, check=True
+        [machine.node(), "--input-type=module", "-e", source],
+        input=json.dumps(data),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 
 
 def payload(run, **view) -> dict:
-    view = View(**view)
-    place, notes = locate(run, view)
-    t = run.trajectory(place.id)
-    return json.loads(
-        trace_payload(
-            run,
-            trajectory_payload(run, t, constants(run.trajectories(place.step))),
-            place,
-            runs=[run.name],
-            name=run.name,
-            reference="scripted",
-            view=view,
-            restore=True,
-            notes=notes,
-        )
-    )
+    return Api(run.path, folder=run.path.parent)("trace/open", view={"run": run.name, **view}, restore=True)
 
 
-def test_columns_are_the_trajectory_to_the_last_bit(batch):
+def test_columns_are_the_trajectory_to_the_last_bit(run, batch):
     for t in batch:
-        c = json.loads(json.dumps(columns(t), allow_nan=False))
-        assert c["text"] == t.texts and c["id"] == t.token_ids.tolist()
-        assert c["kind"] == t.kinds.tolist() and c["turn"] == t.turns.tolist()
-        for name, values in [("logprob", t.logprobs), *((s, signal_values(t, s)) for s in SIGNALS)]:
-            back = np.array([np.nan if v is None else v for v in c[name]], np.float32)
-            np.testing.assert_array_equal(back, values)
+        c = shown(run, t)["tokens"]
+        assert values(c["text"]) == t.texts and values(c["id"]).tolist() == t.token_ids.tolist()
+        assert values(c["kind"]).tolist() == t.kinds.tolist() and values(c["turn"]).tolist() == t.turns.tolist()
+        for name, expected in [("logprob", t.logprobs), *((s, signal_values(t, s)) for s in SIGNALS)]:
+            np.testing.assert_array_equal(values(c[name]), np.asarray(expected, np.float32))
 
 
-def test_what_was_not_recorded_is_null_and_not_zero(tmp_path):
+def test_what_was_not_recorded_is_unknown_and_not_zero(tmp_path):
     unscored = make_run(tmp_path / "unscored", prompts=1, rollouts=2, scored=False)
     data = payload(unscored)
-    assert set(data["tokens"]["energy"]) == {None} and data["alternatives"] is None
+    assert np.isnan(values(data["tokens"]["energy"])).all() and data["alternatives"] is None
     assert data["batch"]["signals"]["energy"] is None and data["batch"]["ranges"]["energy"] is None
     assert data["batch"]["signals"]["nll"] is not None
 
@@ -101,10 +93,11 @@ def test_javascript_and_python_weights_agree(batch, signal, alpha, beta):
 
 def test_an_action_without_its_signal_has_no_weight_in_javascript():
     assert node(
-        "const w = W.tokenWeights([3, 4, 4], [null, null, -1], null, 0.1, 0.5);"
-        "return [w[0], Number.isNaN(w[1]), W.tokenWeight(4, null, null, 0.1, 0)]",
+        "const w = W.tokenWeights([3, 4, 4, 4], [NaN, NaN, -1, NaN], null, 0.1, 0.5);"
+        "return [w[0], Number.isNaN(w[1]), W.tokenWeight(4, NaN, null, 0.1, 0), "
+        "Number.isNaN(W.tokenWeight(4, NaN, {mu: 0, sigma: 1}, 0.1, 0.5))]",
         {},
-    ) == [0.1, True, 1]
+    ) == [0.1, True, 1, True]
     assert node("return W.tokenWeights([4, 4], [1e9, -1e9], {mu: 0, sigma: 1e-4}, 0.1, 2).join()", {}) == "3,1"
 
 
@@ -126,7 +119,7 @@ def test_closed_form_mass_is_the_sum_over_all_tokens(batch, scope, alpha, beta, 
         w[action] = 1 + beta / (1 + np.exp(-z[action]))
         mass.append(w * (abs(float(advantage)) if by_advantage else 1))
     mass = np.concatenate(mass)
-    data = per_batch.of(batch[0])
+    data = per_batch.of(batch[0]).model_dump()
     got = node(
         "return W.massByKind(D.kinds, D.sums, D.alpha, D.beta, D.adv)",
         {
@@ -149,7 +142,7 @@ def test_statistics_of_a_scope_are_those_of_the_method(batch):
     for name in SIGNALS:
         stats = signal_stats(kinds, np.concatenate([signal_values(t, name) for t in batch]))
         for t in batch[:3]:
-            of = per_batch.of(t)["signals"][name]
+            of = per_batch.of(t).model_dump()["signals"][name]
             assert of["batch"]["mu"] == pytest.approx(stats.mean, rel=1e-12)
             assert of["batch"]["sigma"] == pytest.approx(stats.std, rel=1e-12)
             own = signal_stats(t.kinds, signal_values(t, name))
@@ -167,28 +160,14 @@ def test_an_unknown_environment_has_no_pictures(tmp_path, batch):
     foreign = make_run(tmp_path / "foreign", prompts=1, rollouts=1)
     t = foreign.trajectories(0)[0]
     t.env = "somebody_elses"
-    place, _ = locate(foreign, View())
-    data = json.loads(
-        trace_payload(
-            foreign,
-            trajectory_payload(foreign, t, constants([t])),
-            place,
-            runs=[],
-            name="x",
-            reference=None,
-            view=View(),
-            restore=False,
-            notes=[],
-        )
-    )
-    assert {turn["picture"] for turn in data["turns"]} == {None}
+    assert {turn["picture"] for turn in shown(foreign, t)["turns"]} == {None}
 
 
 def test_a_trajectory_without_actions_has_a_batch(batch):
     last = batch[-1]
     last.kinds = np.where(last.kinds == TokenKind.ACTION, TokenKind.FORMAT, last.kinds).astype(np.uint8)
-    of = constants(batch).of(last)["signals"]["energy"]["trajectory"]
-    assert (of["mu"], of["sigma"], of["count"]) == (0.0, 1.0, 0)
+    of = constants(batch).of(last).signals["energy"].trajectory
+    assert (of.mu, of.sigma, of.count) == (0.0, 1.0, 0)
 
 
 def test_the_batch_is_read_once_and_again_when_it_is_scored_anew(run):
@@ -210,7 +189,7 @@ def test_the_picker_walks_over_the_whole_run(run):
         view = View(trajectory=place.next)
     assert seen == index["id"].tolist()
     assert place.counts["success"] + place.counts["failure"] == place.counts["all"] == len(index)
-    assert {m["id"] for m in place.members} == set(index["id"][(index["group"] == place.group)])
+    assert {m.id for m in place.members} == set(index["id"][(index["group"] == place.group)])
 
 
 def test_a_filter_keeps_what_it_says(run):
@@ -235,20 +214,7 @@ def test_a_rollout_that_was_never_scored_reads_unavailable(tmp_path):
     trajectories[0].turn_records[-1].reward = float("nan")
     other = Run.create(tmp_path / "other", run.info["config"], run.info["model"])
     other.add_trajectories(0, trajectories)
-    place, _ = locate(other, View(trajectory=trajectories[0].id))
-    data = json.loads(
-        trace_payload(
-            other,
-            trajectory_payload(other, other.trajectory(trajectories[0].id), constants(other.trajectories(0))),
-            place,
-            runs=["other"],
-            name="other",
-            reference=None,
-            view=View(),
-            restore=False,
-            notes=[],
-        )
-    )
+    data = payload(other, trajectory=trajectories[0].id)
     assert data["trajectory"]["return"] is None and data["turns"][-2]["reward"] is None
     assert data["batch"]["advantage"] is None and data["batch"]["advantage_max"] >= 0
     assert [member["return"] is None for member in data["place"]["members"]] == [True, False, False, False]

@@ -48,7 +48,7 @@ def test_a_person_plays_sokoban_by_key_and_by_typing(app, runs_dir):
     trace.play.get_by_role("button", name="Undo").click()
     expect(trace.played).to_have_count(1)
     picture = trace.play.get_by_role("img", name="The environment now").get_attribute("src")
-    assert unquote(picture).endswith(first["now"]["picture"])
+    assert unquote(picture).endswith(first.now.picture)
     trace.play.get_by_role("button", name="Back to the trajectory").click()
     expect(trace.text).to_be_visible()
     expect(trace.play).to_be_hidden()
@@ -66,7 +66,7 @@ def test_a_person_shops_by_clicking_and_sees_the_costs(app, runs_dir):
     trace.play.get_by_label("Show the cost of each action").check()
     expect(buy.locator(".af-verdict")).to_be_visible()
     moves = [turn.locator(".af-acts").all_text_contents() for turn in trace.played.all()]
-    costs = play(Run.open(runs_dir / "scripted-webshop"), id, 0, moves)["now"]["costs"]
+    costs = play(Run.open(runs_dir / "scripted-webshop"), id, 0, moves).now.costs
     expect(buy.locator(".af-verdict")).to_have_text(label(costs["click[buy now]"]))
     buy.click()
     expect(trace.play).to_contain_text(re.compile("Episode over|Goal"))

@@ -19,7 +19,7 @@ def test_a_slider_sends_no_request(app):
     # What comes after is sent, and is all that is sent.
     app.press("j")
     expect(trace.id_box).not_to_have_value(first)
-    assert [request.get("trajectory") for request in app.traffic.posted] == [trace.trajectory()]
+    assert [request["view"]["trajectory"] for request in app.traffic.posted] == [trace.trajectory()]
     assert len(app.traffic.urls) == 1, app.traffic.urls
 
 
@@ -30,7 +30,7 @@ def test_of_quick_steps_the_last_one_counts(app):
     trace.rollouts.evaluate_all("nodes => nodes.forEach((node) => node.click())")
     trace.expect_trajectory(ids[-1])
     # Those in between are never sent.
-    sent = [request["trajectory"] for request in app.traffic.posted if "trajectory" in request]
+    sent = [request["view"]["trajectory"] for request in app.traffic.posted]
     assert sent == [ids[0], ids[-1]] and len(ids) > 2
 
 
@@ -40,15 +40,15 @@ def test_a_studio_that_is_gone_gives_one_line_until_it_is_back(app):
     app.press("j")
     expect(trace.id_box).not_to_have_value(first)
     second = trace.trajectory()
-    app.page.route("**/run/predict", lambda route: route.abort())
+    app.page.route("**/studio/api/**", lambda route: route.abort())
     # A page may still reach the server for a moment.
     app.page.wait_for_function(
-        "() => fetch('gradio_api/run/predict', { method: 'POST' }).then(() => false, () => true)", polling=50
+        "() => fetch('studio/api/trace/open', { method: 'POST' }).then(() => false, () => true)", polling=50
     )
     app.press("k")
     expect(trace.alert).to_contain_text("did not answer")
     trace.expect_trajectory(second)
-    app.page.unroute("**/run/predict")
+    app.page.unroute("**/studio/api/**")
     app.press("k")
     trace.expect_trajectory(first)
     expect(trace.alert).to_be_hidden()

@@ -1,5 +1,6 @@
 """The charts of the Train page in a browser: a long run is sent once, lines are thinned, and seeds are averaged."""
 
+import base64
 import json
 import shutil
 from dataclasses import asdict
@@ -57,7 +58,7 @@ def row(step, rng) -> dict:
 def test_a_long_run_is_sent_once_and_then_only_what_is_new(app, long, monkeypatch):
     monkeypatch.setattr("actfocus_studio.jobs.experiments.experiments.ROWS_MAX", 100)
     answers = []
-    app.page.on("response", lambda answer: answers.append(answer) if "/run/" in answer.url else None)
+    app.page.on("response", lambda answer: answers.append(answer) if answer.url.endswith("/train/look") else None)
     app.open(f"tab=train&race={ID}")
     page, run = app.train, long[-1]
     for name in ("Uniform, seed 0", "ActFocus, seed 0"):
@@ -89,11 +90,14 @@ def test_a_long_run_is_sent_once_and_then_only_what_is_new(app, long, monkeypatc
 
 
 def sent(answers) -> list[int]:
-    """The number of rows of metrics in every answer that has an experiment."""
-    texts = [data[0] for answer in list(answers) if (data := answer.json().get("data"))]
-    races = [json.loads(text)["race"] for text in texts if isinstance(text, str) and text.startswith('{"race":')]
-    assert not any("private" in run["columns"] for race in races for run in race["runs"])
-    return [sum(len(run["columns"].get("step", [])) for run in race["runs"]) for race in races]
+    """The number of rows of metrics in every answer."""
+    found = [answer.json()["runs"] for answer in list(answers)]
+    assert not any("private" in run["metrics"] for runs in found for run in runs)
+    return [sum(len(steps(run["metrics"])) for run in runs) for runs in found]
+
+
+def steps(metrics: dict) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(metrics.get("step", {"data": ""})["data"]), "<f8")
 
 
 def zoom(page, plot) -> list[float]:
@@ -108,42 +112,3 @@ def zoom(page, plot) -> list[float]:
         "node => node.layout.xaxis.range && node.layout.xaxis.range[0] > 0", arg=plot.element_handle()
     )
     return plot.evaluate("node => node.layout.xaxis.range")
-
-
-def test_a_thinned_line_keeps_its_extremes_and_the_visible_range(app):
-    app.open("tab=train")
-    rng = np.random.default_rng(5)
-    x, y = np.arange(10_000), rng.normal(size=10_000).cumsum()
-
-    def thin(visible):
-        arguments = [x.tolist(), y.tolist(), visible]
-        return app.page.evaluate("([x, y, visible]) => ActFocus.series.thin(x, y, visible, 800)", arguments)
-
-    whole = thin(None)
-    assert len(whole["x"]) <= 803 and whole["x"] == sorted(set(whole["x"]))
-    assert (whole["x"][0], whole["x"][-1]) == (0, 9999)
-    assert whole["y"] == y[whole["x"]].tolist() and (min(whole["y"]), max(whole["y"])) == (y.min(), y.max())
-    for k in range(100):
-        near = [v for at, v in zip(whole["x"], whole["y"]) if 100 * k <= at < 100 * (k + 1)]
-        assert min(near) <= np.quantile(y[100 * k : 100 * (k + 1)], 0.1), "every segment keeps its minimum"
-    close = thin([4000.5, 4300])
-    assert set(range(4000, 4302)) <= set(close["x"]) and len(close["x"]) < 600 and close["x"][-1] == 9999
-
-
-def test_the_mean_line_is_over_the_steps_that_all_seeds_have(app):
-    app.open("tab=train")
-    found = app.page.evaluate("""() => {
-      const { of, across } = ActFocus.series;
-      const seeds = [[0, 1, 2, 4], [0, 2, 3, 4, 6], [0, 2, 4, 5]].map((steps, k) => steps.map((step) => ({ step, m: 10 * step + k })));
-      const first = across(seeds.map((rows) => of(rows, 'm'))).x.slice();
-      seeds.forEach((rows, k) => rows.push({ step: 9, m: 90 + k }, { step: 10 }));
-      const { x, mean, low, high } = across(seeds.map((rows) => of(rows, 'm')));
-      return { first, x, mean, low, high };
-    }""")
-    assert found == {
-        "first": [0, 2, 4],
-        "x": [0, 2, 4, 9],
-        "mean": [1, 21, 41, 91],
-        "low": [0, 20, 40, 90],
-        "high": [2, 22, 42, 92],
-    }

@@ -11,6 +11,7 @@ from actfocus_core.runs import Run
 from actfocus_core.signals import signal_values
 from actfocus_studio.pages.tune.distribution import distributions
 from tests.app.pages.tune import CURVE, SHARE, SPREAD
+from tests.app.routes import values
 
 pytestmark = pytest.mark.browser
 
@@ -94,8 +95,8 @@ def test_the_curve_follows_the_sidebar(app):
     band, middle = app.tune.charts().nth(CURVE).evaluate("node => node.layout.shapes")
     assert middle["x0"] == pytest.approx(stats.mean)
     assert (band["x0"], band["x1"]) == pytest.approx((stats.mean - stats.std, stats.mean + stats.std))
-    counts = distributions(batch)["entropy"]["kinds"]["action"]
-    np.testing.assert_allclose(app.tune.curve("action")["y"], np.array(counts["counts"]) / counts["n"])
+    action = distributions(batch)["entropy"].kinds.action
+    np.testing.assert_allclose(app.tune.curve("action")["y"], values(action.counts) / action.n)
     app.slide(beta=0)
     app.tune.expect_curve("weight of action", 1)
     app.tune.expect_curve("weight of reasoning", 0.4)
@@ -135,3 +136,10 @@ def test_the_page_fits_a_narrow_screen(app):
         app.page.set_viewport_size({"width": width, "height": 900})
         app.open("run=plain&tab=tune")
         app.expect_no_overflow(width)
+
+
+def test_a_run_that_cannot_be_opened_leaves_one_line(app):
+    app.goto("tab=tune&run=broken")
+    expect(app.tune.root.get_by_text("No run is open.")).to_be_visible()
+    expect(app.tune.lead).to_be_hidden()
+    expect(app.tune.alert).to_be_hidden()

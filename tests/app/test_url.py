@@ -12,7 +12,21 @@ from actfocus_studio.data.view import COLOURS, FILTERS, SCOPES, View
 def test_a_view_survives_its_query_string():
     from urllib.parse import parse_qsl
 
-    view = View("a run", "tiny", 12, "00012-10007-03", 3, 88, "entropy", 0.25, 1.5, "group", True, "credit", "failure")
+    view = View(
+        run="a run",
+        reference="tiny",
+        step=12,
+        trajectory="00012-10007-03",
+        turn=3,
+        token=88,
+        signal="entropy",
+        alpha=0.25,
+        beta=1.5,
+        scope="group",
+        adv=True,
+        color="credit",
+        filter="failure",
+    )
     assert View.parse(dict(parse_qsl(view.query()))) == view
     assert "alpha=0.25" in view.query() and "signal=entropy" in view.query()
 

@@ -21,7 +21,9 @@ def answer(app, run):
     """The stored answer that the panel shows, once it is whole."""
     app.whatif.expect_answer()
     app.page.wait_for_url(re.compile(r"whatif=branch-[0-9a-f]{12}"))
-    return store.load(run, app.parameters()["whatif"])
+    what = store.load(run, app.parameters()["whatif"])
+    expect(app.whatif.sentence).to_contain_text(f"{what.result['to_go']['n']} sample")
+    return what
 
 
 def test_a_turn_is_branched_and_each_outcome_opens(app, sampled_run):
@@ -66,7 +68,7 @@ def work_until(app, text: str) -> None:
     for _ in range(1000):
         if text in app.whatif.job.text_content():
             return
-        with app.page.expect_response("**/run/predict"):
+        with app.page.expect_response("**/studio/api/whatif/look"):
             for process in workers():
                 process.resume()
         for process in workers():

@@ -23,7 +23,8 @@ def test_every_step_of_the_two_journeys_is_there():
     assert len(steps) > 20
     for file, name in steps:
         source = (ROOT / file).read_text(encoding="utf-8")
-        assert re.search(rf"^\s*(def|class|function) {name}\b", source, re.M), f"{file} has no {name}"
+        defined = rf"^\s*(def|class|function|export function|(export )?const) {name}\b"
+        assert re.search(defined, source, re.M), f"{file} has no {name}"
     for path in re.findall(r"`((?:actfocus_core|app|docs|tests)/[\w./]*)`", text):
         assert (ROOT / path).exists(), path
 
@@ -38,7 +39,7 @@ def test_what_a_page_names_is_there(page):
         for symbol in re.findall(r"`(\w+)`", symbols):
             assert re.search(rf"^(def|class) {symbol}\b", source, re.M), f"{file} has no {symbol}"
     for name in re.findall(r"`(\w+\.(?:py|ipynb))`", text):
-        assert list(ROOT.glob(f"demos/{name}")), name
+        assert list(ROOT.glob(f"demos/{name}")) or list(ROOT.glob(f"app/actfocus_studio/**/{name}")), name
     assert page.name in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 

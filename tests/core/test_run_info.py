@@ -15,7 +15,7 @@ from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_core.runs.info import Evaluation, External, Import, Other, Rollouts, RunInfo, Training
 from actfocus_core.train import TrainConfig, config_of
-from actfocus_studio.data.serialize import _run
+from actfocus_studio.pages.trace.api import run_facts
 from actfocus_studio.panels.import_export.job import _tokenizer
 from actfocus_studio.panels.whatif import requests as asking
 
@@ -146,7 +146,7 @@ def test_a_model_folder_is_found_from_any_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     run = Run.open(tmp_path / "run")
     assert _tokenizer(run.path) == asking.model_of(run) == asking.reference_of(run) == str(folder)
-    assert _run(run, "run", None, SimpleNamespace(step=0))["policy"] == str(folder)
+    assert run_facts(run, "run", None, []).policy == str(folder)
     assert stored.policy_name(run) == str(folder)
 
 

@@ -1,6 +1,5 @@
 """Folders that may be read and not written, or not even read: everything is shown, what writes says that it cannot."""
 
-import json
 import os
 import shutil
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import ExperimentRequest, Experiments
 from actfocus_studio.jobs.signals import Signals
-from actfocus_studio.pages.trace import page as trace
+from actfocus_studio.pages.trace import api as trace
 from tests.core.command import actfocus
 from tests.faults.kills import CONFIG
 
@@ -35,9 +34,9 @@ def test_a_run_on_a_read_only_disk_is_shown_and_what_writes_says_so(disk, tmp_pa
     id = races.start(ASKED)
     disk.read_only()
     listed, run = disk.files(), Run.open(disk.path / "lake")
-    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache(), trajectories=LruCache())
-    told = trace.payload(studio, View(run="lake"), restore=False)
-    assert json.loads(told)["trajectory"]["id"] in set(run.index()["id"])
+    studio = SimpleNamespace(catalog=Catalog([], disk.path), batches=BatchCache())
+    told = trace.opened(studio, LruCache(), trace.OpenRequest(view=View(run="lake")))
+    assert told.trajectory.id in set(run.index()["id"])
     assert actfocus("diagnose", str(run.path)).returncode == 0
     assert actfocus("export", str(run.path), "--format", "jsonl", "--out", str(tmp_path / "x.jsonl")).returncode == 0
     step = run.steps()[0]

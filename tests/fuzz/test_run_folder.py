@@ -26,8 +26,8 @@ from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.data.view import View
 from actfocus_studio.jobs.experiments import Experiments
-from actfocus_studio.pages.trace import page as trace
-from actfocus_studio.pages.train import page as train
+from actfocus_studio.pages.trace import api as trace
+from actfocus_studio.pages.train import api as train
 from tests.fuzz.cases import answered, fuzz
 from tests.fuzz.damage import DEEP, Choices, damaged_bytes, damaged_table, damaged_value
 from tests.whatifs import BRANCHED
@@ -190,11 +190,9 @@ def tables() -> None:
 
 def page(view: View) -> None:
     """What the Trace page is sent: JSON, with one clear line where the run cannot be shown."""
-    studio = SimpleNamespace(
-        catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache(), trajectories=LruCache()
-    )
-    told = json.loads(trace.payload(studio, view, restore=True))
-    assert told
+    studio = SimpleNamespace(catalog=Catalog([base() / "r"], base() / "none"), batches=BatchCache())
+    told = trace.opened(studio, LruCache(), trace.OpenRequest(view=view, restore=True))
+    assert json.loads(told.model_dump_json(by_alias=True))
 
 
 def info() -> None:
@@ -224,9 +222,10 @@ def status() -> None:
 def race() -> None:
     """The Train page's list and its race."""
     races = Experiments(base())
-    assert answered(lambda: train.handle(races, {"op": "list"})) is not None, "a broken race is left out of the list"
-    told = answered(lambda: train.handle(races, {"op": "look", "id": RACE, "cursors": {}}))
-    json.dumps(told, allow_nan=False)
+    assert answered(lambda: train.listed(races)) is not None, "a broken race is left out of the list"
+    told = answered(lambda: train.look(races, RACE, {}))
+    if told is not None:
+        told.model_dump_json()
     answered(lambda: races.rates("frozen_lake", "grpo", "tiny"))
     answered(races._busy)
 

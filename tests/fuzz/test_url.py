@@ -4,6 +4,7 @@ import json
 import math
 from urllib.parse import parse_qsl
 
+from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
 from actfocus_studio.data.view import (
@@ -19,26 +20,26 @@ from actfocus_studio.data.view import (
     TABS,
     View,
 )
-from actfocus_studio.pages.trace.page import _request
-from actfocus_studio.shell.requests import answer
+from actfocus_studio.pages.trace.api import OpenRequest
+from actfocus_studio.server.api import line_of
 from tests.fuzz.cases import clear, fuzz
 from tests.fuzz.damage import DEEP, Choices, damaged_bytes
 
-FIELDS = sorted(View.__dataclass_fields__)
+FIELDS = sorted(View.model_fields)
 FILLED = View(
-    "a run",
-    "tiny",
-    12,
-    "00012-10007-03",
-    3,
-    88,
-    "entropy",
-    0.25,
-    1.5,
-    "group",
-    True,
-    "credit",
-    "failure",
+    run="a run",
+    reference="tiny",
+    step=12,
+    trajectory="00012-10007-03",
+    turn=3,
+    token=88,
+    signal="entropy",
+    alpha=0.25,
+    beta=1.5,
+    scope="group",
+    adv=True,
+    color="credit",
+    filter="failure",
     kept="0.1,0.5,energy,batch,0",
     whatif="edit-0123456789ab",
     motion="actfocus",
@@ -70,7 +71,7 @@ TEXTS = [
     "&",
     "=",
 ]
-ASKED = b'{"number": 3, "op": "look", "run": "plain", "alpha": 0.5}'
+ASKED = b'{"view": {"run": "plain", "alpha": 0.5}, "restore": true}'
 
 
 def address(choices: Choices) -> str:
@@ -91,7 +92,8 @@ def request(choices: Choices):
         return choices.pick([None, 7, [], {}, b"x", "", "null", '"x"'])
     if kind < 3:
         return damaged_bytes(choices, ASKED).decode("latin-1")
-    return json.dumps({"number": 3} | {name(choices): choices.value() for _ in range(choices.below(8))})
+    view = {name(choices): choices.value() for _ in range(choices.below(8))}
+    return json.dumps({"view": view} | {name(choices): choices.value() for _ in range(choices.below(2))})
 
 
 def check(view: View) -> None:
@@ -125,10 +127,11 @@ def test_any_address_gives_a_view(query):
     check(View.parse(dict(QueryParams(query))))
 
 
-@fuzz("requests", {"text": DEEP}, {"text": '{"number":' + "9" * 5000 + "}"}, text=request)
-def test_any_request_is_answered(text):
-    check(View.parse(_request(text)))
-    told = json.loads(answer(text, lambda asked: {"view": View.parse(asked).query()}))
-    assert type(told["number"]) is int
-    if "view" not in told:
-        clear(told["error"])
+@fuzz("requests", {"text": DEEP}, {"text": '{"view":' + "9" * 5000 + "}"}, text=request)
+def test_any_request_is_a_view_or_refused(text):
+    try:
+        asked = OpenRequest.model_validate_json(text if isinstance(text, (str, bytes)) else json.dumps(text))
+    except ValidationError as error:
+        clear(line_of(error.errors()))
+        return
+    check(asked.view)

@@ -19,6 +19,7 @@ from actfocus_core.trajectory import TokenKind
 from actfocus_studio.data.batch_cache import constants
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.pages.groups.diagnosis import diagnosis
+from tests.app.routes import values
 from tests.interop.files import advantages, records, write
 
 
@@ -93,7 +94,7 @@ def test_a_rollout_counts_once_in_its_group_whatever_its_branches(tokenizer, tok
     assert (group["rollouts"], group["mean_return"], group["sigma"], group["success"]) == (2, 0.5, 0.5, 0.5)
     # Counted by trajectory, the returns of the second group would spread more.
     assert {t.group for t in filter_groups(ts, 0.5)} == {ts[0].group}
-    assert diagnosis(run, None, None, LruCache(1)).found["rollouts"]["return"] == [1, 0, 0.9, 0]
+    assert values(diagnosis(run, None, None, LruCache(1)).found.rollouts.return_).tolist() == [1, 0, 0.9, 0]
     told = CliRunner().invoke(
         command,
         [

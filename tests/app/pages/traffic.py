@@ -17,19 +17,14 @@ class Traffic:
 
     def _take(self, request: Request) -> None:
         self.urls.append(request.url)
-        if "/gradio_api/run/" in request.url and request.method == "POST":
+        if "/studio/api/" in request.url and request.method == "POST":
             self._posted.append(request)
 
     @property
     def posted(self) -> list[dict]:
-        """What the page asked its handlers for, each as the request that the handler reads."""
-        return [_request(request) for request in self._posted]
+        """What the page asked for, each as the request that the operation reads."""
+        return [json.loads(request.post_data or "{}") for request in self._posted]
 
     def clear(self) -> None:
         self.urls.clear()
         self._posted.clear()
-
-
-def _request(request: Request) -> dict:
-    data = json.loads(request.post_data or "{}").get("data") or [None]
-    return json.loads(data[0]) if isinstance(data[0], str) and data[0].startswith("{") else {"data": data}

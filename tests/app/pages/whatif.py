@@ -39,7 +39,7 @@ class WhatIfPanel(Part):
     @property
     def job(self) -> Locator:
         """The line under the form: progress, then the time it took."""
-        return self.root.locator(".af-job-line")
+        return self.root.locator(".af-whatif-work")
 
     @property
     def answer(self) -> Locator:
