@@ -42,6 +42,14 @@ def test_the_maps_are_numpy_s(app, signal):
         app.tune.expect_map(chart, wanted)
 
 
+@pytest.mark.parametrize("tab", ["tune", "groups"])
+def test_charts_have_the_colours_of_the_style_sheet(app, tab):
+    app.open(f"run=frozen-lake&tab={tab}")
+    for chart in getattr(app, tab).charts().all():
+        drawn = chart.evaluate("node => JSON.stringify([node.data, node.layout])")
+        assert "var(" not in drawn and "#" in drawn
+
+
 def test_the_maps_follow_advantage_and_scope(app):
     """With |A| in the sums, and mu and sigma within each group."""
     app.open("run=frozen-lake&tab=tune")

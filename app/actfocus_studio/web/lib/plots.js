@@ -37,7 +37,8 @@ export const theme = () => ({
 /** A part of a figure with the colours as they are now, in place of `var(--af-NAME)`. @param {any} part @returns {any} */
 function coloured(part) {
   if (typeof part === 'string') return part.replace(/^var\(--af-([\w-]+)\)/, (_, name) => colour(name));
-  if (Array.isArray(part) && typeof part[0] !== 'number') return part.map(coloured);
+  // Data is left as it is; a stop of a colour scale is a number beside a colour.
+  if (Array.isArray(part) && (typeof part[0] !== 'number' || typeof part[1] === 'string')) return part.map(coloured);
   return isObject(part) ? Object.fromEntries(Object.entries(part).map(([name, value]) => [name, coloured(value)])) : part;
 }
 
