@@ -19,7 +19,8 @@ from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data.message import Request
 from actfocus_studio.data.serialize import env_options
 from actfocus_studio.data.view import INDEX_MAX, Name, ViewRequest
-from actfocus_studio.panels.whatif.schema import EditableTurn, Match, WhatIfFacts
+from actfocus_studio.panels.whatif.results import Match
+from actfocus_studio.panels.whatif.schema import EditableTurn, WhatIfFacts
 
 RECORDED = ("energy", "entropy", "centred_energy", "shift", "nll", "policy_entropy", "state_key", "turn_reward")
 """Signals that a replay can provide: recorded with the rollouts, or computed by the reference."""

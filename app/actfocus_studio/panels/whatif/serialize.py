@@ -16,23 +16,25 @@ from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data import columns
 from actfocus_studio.data.serialize import drawn_turns, finite, token_columns
-from actfocus_studio.panels.whatif.schema import (
+from actfocus_studio.panels.whatif.results import (
     BranchAsked,
     BranchResult,
+    EditAsked,
+    EditResult,
+    ReplayAsked,
+    ReplayResult,
+)
+from actfocus_studio.panels.whatif.schema import (
     BranchShown,
     CreditColumns,
-    EditAsked,
     EditPane,
-    EditResult,
     EditShown,
     Listed,
     Motion,
     MotionColumns,
     MotionParams,
     MotionSignal,
-    ReplayAsked,
     ReplayedTrajectory,
-    ReplayResult,
     ReplayShown,
     StoredAnswers,
     UpdateColumns,
