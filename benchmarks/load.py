@@ -46,9 +46,8 @@ ACTFOCUS = "actfocus_core.cli"
 PAINTED = "performance.getEntriesByName('trajectory painted').length"
 """Whether the page has painted a trajectory."""
 USE = """async ([seed, seconds, pause]) => {
-  const main = document.querySelector('script[type=module][src$="main.js"]').src;
-  const { store } = await import(new URL('web/lib/store.js', main));
-  const { openModel } = await import(new URL('pages/trace/page.js', main));
+  const { modules } = await import(document.querySelector('script[type=module][src*="studio/script/"]').src);
+  const { store } = modules['web/lib/store.js'], { openModel } = modules['web/trace/open_model.js'];
   const range = document.querySelector('#af-alpha input[type=range]');
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   // A message that is posted in an animation frame is delivered after the frame is painted.

@@ -1,10 +1,13 @@
 """The server's edges: what it refuses, and how it says that it cannot start."""
 
+import asyncio
+import hashlib
 import http.client
 import json
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +15,8 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_studio.main import is_loopback, launch
-from actfocus_studio.server.static import module_url
+from actfocus_studio.server.serving import _bind
+from actfocus_studio.server.static import script_url
 
 
 def ask(studio: str, method: str, path: str, body: str | None = None, headers: dict | None = None):
@@ -60,7 +64,7 @@ def test_the_content_policy_names_this_host_alone(studio):
 
 
 def test_scripts_are_served_without_an_install_path(studio):
-    for path in (f"/{module_url('main.js')}", "/studio/plotly.min.js"):
+    for path in (f"/{script_url()}", "/studio/plotly.min.js"):
         status, headers, body = ask(studio, "GET", path)
         assert status == 200 and "javascript" in {k.lower(): v for k, v in headers.items()}["content-type"] and body
     assert b"site-packages" not in ask(studio, "GET", "/")[2]
@@ -93,9 +97,35 @@ def test_hostile_requests_get_a_trajectory_or_one_line(studio, request_):
     )
 
 
-def test_a_module_of_another_version_is_not_served(studio):
-    assert ask(studio, "GET", "/studio/web/0123456789ab/main.js")[0] == 404
-    assert ask(studio, "GET", f"/{module_url('main.js')[:-7]}main.py")[0] in (403, 404)
+def test_a_script_of_another_version_is_not_served(studio):
+    assert ask(studio, "GET", "/studio/script/0123456789ab.js")[0] == 404
+    for name in ("main.js", "server/static.py"):
+        assert ask(studio, "GET", f"/studio/script/{name}")[0] == 403
+
+
+def test_a_browser_keeps_the_script_until_its_address_changes(studio):
+    _, headers, body = ask(studio, "GET", f"/{script_url()}")
+    assert "immutable" in {name.lower(): value for name, value in headers.items()}["cache-control"]
+    assert hashlib.sha256(body).hexdigest().startswith(Path(script_url()).stem)
+
+
+def test_no_part_of_an_answer_waits_for_an_acknowledgement():
+    """Nagle's algorithm is off for the server's connections."""
+
+    async def connected() -> int:
+        taken = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(lambda _, to: taken.set_result(to), sock=_bind("127.0.0.1", 0))
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            answering = await taken
+            option = answering.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for end in (writer, answering):
+                end.close()
+        return option
+
+    # In a thread of its own: the browser tests leave an event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(asyncio.run, connected()).result(10) != 0
 
 
 def test_other_hosts_need_a_login(tmp_path):

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actfocus_studio.server.api import API
 from actfocus_studio.server.login import Login
-from actfocus_studio.server.static import PLOTLY, WEB
+from actfocus_studio.server.static import PLOTLY, SCRIPTS
 from actfocus_studio.server.uploads import RECEIVE, SEND, UPLOAD_MAX
 
 BODY_MAX = 1_000_000
@@ -28,7 +28,7 @@ BODY_MAX = 1_000_000
 PATHS = {
     "GET": re.compile(
         rf"/|/(config|theme\.css|favicon\.ico|robots\.txt)/?|/log(in|out)|/(assets|static|svelte)/.+|"
-        rf"{WEB}[0-9a-f]+/[a-z_/]+\.js|{PLOTLY}|{SEND}[^/]+"
+        rf"{SCRIPTS}[0-9a-f]+\.js|{PLOTLY}|{SEND}[^/]+"
     ),
     "POST": re.compile(rf"/login|/gradio_api/run/[^/]+/?|{API}/[a-z_]+/[a-z_]+"),
     "PUT": re.compile(rf"{RECEIVE}[^/]+"),

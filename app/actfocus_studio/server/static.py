@@ -1,4 +1,4 @@
-"""The studio's own files over HTTP: its modules, and plotly's script out of its package.
+"""The studio's own files over HTTP: its modules as one script, and plotly's script out of its package.
 
 Fixed names only; no path of the installation is in an address.
 """
@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from actfocus_studio.server.join import joined
+
 PACKAGE = Path(__file__).parents[1]
-WEB, PLOTLY = "/studio/web/", "/studio/plotly.min.js"
+SCRIPTS, PLOTLY = "/studio/script/", "/studio/plotly.min.js"
 STYLES = (
     "shell/shell.css",
     "panels/import_export/panel.css",
@@ -32,28 +34,21 @@ CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @lru_cache
-def modules() -> dict[str, str]:
-    """The studio's JavaScript modules: path within the package -> content."""
-    return {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.js")}
+def script() -> str:
+    """The studio's JavaScript modules, joined; they are named by their paths within the package."""
+    found = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.js")}
+    return joined({name: found[name].read_text(encoding="utf-8") for name in sorted(found)})
 
 
 @lru_cache
-def digest() -> str:
-    """Of all modules. It is part of their addresses, so that a browser keeps them until one changes."""
-    return hashlib.sha256("\n".join(f"{name}\n{modules()[name]}" for name in sorted(modules())).encode()).hexdigest()[
-        :12
-    ]
-
-
-def module_url(name: str) -> str:
-    """The address of a module, relative to that of the page. Raises KeyError where there is no such module."""
-    modules()[name]
-    return f"{WEB[1:]}{digest()}/{name}"
+def script_url() -> str:
+    """The script's address, relative to that of the page: its digest, so that a browser keeps it until it changes."""
+    return f"{SCRIPTS[1:]}{hashlib.sha256(script().encode()).hexdigest()[:12]}.js"
 
 
 def head() -> str:
-    """For the head of the page: the modules load while Gradio still builds it."""
-    return f'<script type="module" src="{module_url("main.js")}"></script>'
+    """For the head of the page: the script runs, and opens what the address names, while Gradio builds the page."""
+    return f'<script type="module" src="{script_url()}"></script>'
 
 
 def styles() -> str:
@@ -62,14 +57,13 @@ def styles() -> str:
 
 
 def routes() -> list[Route]:
-    return [Route(f"{WEB}{{digest}}/{{name:path}}", _module), Route(PLOTLY, _plotly)]
+    return [Route(f"{SCRIPTS}{{name}}", _script), Route(PLOTLY, _plotly)]
 
 
-def _module(request: Request) -> Response:
-    content = modules().get(request.path_params["name"])
-    if content is None or request.path_params["digest"] != digest():
-        return PlainTextResponse("no such module; reload the page", 404)
-    return PlainTextResponse(content, media_type="text/javascript", headers=CACHED)
+def _script(request: Request) -> Response:
+    if request.url.path != f"/{script_url()}":
+        return PlainTextResponse("no such script; reload the page", 404)
+    return PlainTextResponse(script(), media_type="text/javascript", headers=CACHED)
 
 
 def _plotly(request: Request) -> Response:

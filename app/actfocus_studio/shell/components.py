@@ -6,7 +6,7 @@ import json
 
 import gradio as gr
 
-from actfocus_studio.server.static import module_url
+from actfocus_studio.server.static import script_url
 
 
 class ClientHTML(gr.HTML):
@@ -17,7 +17,7 @@ class ClientHTML(gr.HTML):
             html_template="<div></div>",
             css_template="",
             apply_default_css=False,
-            js_on_load=f"{_import(module)}.then(({{ {function} }}) => {function}(element, JSON.parse(props.config)));",
+            js_on_load=_call(module, f"{function}(element, JSON.parse(props.config))"),
             elem_id=elem_id,
             padding=False,
             config=json.dumps(config, allow_nan=False),
@@ -39,9 +39,9 @@ class Setter(gr.HTML):
             html_template="<div></div>",
             css_template="",
             apply_default_css=False,
-            js_on_load=(
-                f"{_import('web/lib/store.js')}.then(({{ store }}) => store.bind('{name}', (value) => "
-                "{ props.value = JSON.stringify(value); trigger('send'); }));"
+            js_on_load=_call(
+                "web/lib/store.js",
+                f"store.bind('{name}', (value) => {{ props.value = JSON.stringify(value); trigger('send'); }})",
             ),
             elem_id=f"af-set-{name}",
             padding=False,
@@ -64,7 +64,7 @@ class JobView(gr.HTML):
             html_template="<div></div>",
             css_template="",
             apply_default_css=False,
-            js_on_load=f"{_import('shell/rollout_form.js')}.then(({{ mount }}) => mount(element, props, watch));",
+            js_on_load=_call("shell/rollout_form.js", "mount(element, props, watch)"),
             elem_id="af-job",
             padding=False,
         )
@@ -73,6 +73,9 @@ class JobView(gr.HTML):
         return "html"
 
 
-def _import(module: str) -> str:
-    """JavaScript that imports a module of the studio, whichever file of Gradio's runs it."""
-    return f"import(new URL('{module_url(module)}', document.baseURI))"
+def _call(module: str, call: str) -> str:
+    """JavaScript that calls an export of a module of the studio once the script is there.
+
+    An import runs the script unless it ran before, whichever file of Gradio's it stands in.
+    """
+    return f"import(new URL('{script_url()}', document.baseURI)).then(({{ modules }}) => modules['{module}'].{call});"

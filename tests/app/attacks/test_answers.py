@@ -7,7 +7,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from actfocus_studio.server.security import HEADERS, Guard
-from actfocus_studio.server.static import module_url
+from actfocus_studio.server.static import script_url
 
 
 def test_every_kind_of_answer_carries_the_policies(server, hosted):
@@ -16,7 +16,7 @@ def test_every_kind_of_answer_carries_the_policies(server, hosted):
         server.ask("HEAD", "/"),
         server.ask("GET", "/config"),
         server.ask("GET", "/theme.css"),
-        server.ask("GET", f"/{module_url('main.js')}"),
+        server.ask("GET", f"/{script_url()}"),
         server.ask("GET", "/static/img/logo.svg"),
         server.ask("GET", "/nowhere"),
         server.ask("GET", "/assets/nowhere.js"),

@@ -12,7 +12,7 @@ import actfocus_studio
 from actfocus_core.runs import Run
 from actfocus_studio.data.view import View
 from actfocus_studio.server import uploads as transfers
-from actfocus_studio.server.static import WEB, digest
+from actfocus_studio.server.static import SCRIPTS
 from tests.app.attacks.server import SECRET
 
 UP = ("../", "%2e%2e%2f", "..%2f", "....//", "..\\", "..%5c", "..%252f")
@@ -50,7 +50,7 @@ def test_no_file_of_this_machine_is_served(server):
                 "/static/",
                 "/svelte/",
                 "/studio/",
-                f"{WEB}{digest()}/",
+                SCRIPTS,
                 "/studio/send/",
                 "/",
             ):

@@ -21,11 +21,7 @@ SERVED = {
     ("GET", "/svelte/{path:path}"),
     ("POST", "/gradio_api/run/{api_name}"),
     ("POST", "/gradio_api/run/{api_name}/"),
-    *(
-        (method, path)
-        for method in ("GET", "HEAD")
-        for path in ("/studio/web/{digest}/{name:path}", "/studio/plotly.min.js")
-    ),
+    *((method, path) for method in ("GET", "HEAD") for path in ("/studio/script/{name}", "/studio/plotly.min.js")),
     ("PUT", "/studio/receive/{ticket}"),
     ("GET", "/studio/send/{ticket}"),
     ("HEAD", "/studio/send/{ticket}"),

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from actfocus_studio.server import uploads as transfers
-from actfocus_studio.server.static import module_url
+from actfocus_studio.server.static import script_url
 
 OTHERS = [
     {"Origin": "http://evil.example"},
@@ -30,7 +30,7 @@ def test_another_sites_page_reaches_nothing(server, number):
         ("POST", "/login", "username=me&password=secret"),
         ("PUT", f"/studio/receive/{ticket}", "abc"),
         ("GET", "/config", None),
-        ("GET", f"/{module_url('main.js')}", None),
+        ("GET", f"/{script_url()}", None),
         ("GET", "/logout", None),
         ("GET", f"/studio/send/{ticket}", None),
     ):

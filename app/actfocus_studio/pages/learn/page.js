@@ -52,7 +52,6 @@ export function mount(element, { lessons }) {
   setClassroom(place.classroom);
   store.onPlace(placed);
   store.onTab(openWhatIf);
-  if (place.trajectory) placed();
 
   /** @param {boolean} on */
   function setClassroom(on) {

@@ -10,6 +10,7 @@ import { store } from '../../web/lib/store.js';
 import { createChart } from '../../web/trace/chart.js';
 import { createInspector } from '../../web/trace/inspector.js';
 import * as keys from '../../web/trace/keys.js';
+import { setOpenModel } from '../../web/trace/open_model.js';
 import { createTimeline } from '../../web/trace/timeline.js';
 import * as tokens from '../../web/trace/tokens.js';
 import { createShares } from './gradient_share.js';
@@ -47,9 +48,6 @@ export function mount(element, { figure }) {
   frame.onTheme(page.redraw);
   onOpened(page.open);
 }
-
-/** The open trajectory, or null. */
-export const openModel = () => page?.model() ?? null;
 
 /** Pin the first token of a kind from the current turn on, else of the trajectory; once one is open. @param {number} kind */
 export function pinFirst(kind) {
@@ -111,6 +109,7 @@ function build(element, figure) {
     alert.say(data.notes.join(' '), false);
     leave();
     m = traceModel(data, store.settings, store.kept());
+    setOpenModel(m);
     legendOf = count.textContent = search.value = '';
     matches = [];
     empty.hidden = true;
@@ -346,5 +345,5 @@ function build(element, figure) {
   const actions = { b: store.swap, c: frame.copyLink, '?': frame.help };
   for (const [key, act] of Object.entries(inside)) actions[key] = () => { if (m) act(); };
 
-  return { open, refresh, redraw: chart.update, actions, pinWanted, model: () => m };
+  return { open, refresh, redraw: chart.update, actions, pinWanted };
 }

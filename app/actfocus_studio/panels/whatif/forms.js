@@ -1,10 +1,10 @@
 /* The forms of the What-if panel, one for each kind of question. */
-import { openModel } from '../../pages/trace/page.js';
 import { checkbox, field, select, submitButton } from '../../web/lib/components/form.js';
 import { el, write } from '../../web/lib/dom.js';
 import { short, visible } from '../../web/lib/format.js';
 import { store } from '../../web/lib/store.js';
 import { named } from '../../web/trace/label.js';
+import { openModel } from '../../web/trace/open_model.js';
 import { NAMES } from '../../web/trace/tokens.js';
 import { partOf } from './spans.js';
 

@@ -54,8 +54,6 @@ let panel = null;
 export function mount(element, { menu }) {
   panel = createPanel(menu);
   element.replaceChildren(panel.node);
-  // A trajectory may have been opened before.
-  if (store.place.run) panel.placed();
 }
 
 /** @param {string} where a kind of question, or the id of a stored answer @param {boolean} [quiet] do not move the focus */
@@ -360,5 +358,5 @@ function createPanel(menu) {
   store.on(() => { if (isOpen()) drawForm(); });
 
   const isComing = () => isOpen() && kind === 'motion' && !walkthrough && alert.node.hidden && !factsHere()?.why;
-  return { node, placed, open: openAt, close: hide, coming: isComing };
+  return { node, open: openAt, close: hide, coming: isComing };
 }

@@ -226,6 +226,13 @@ function adopt(view) {
   notify('settings');
 }
 
+/** `listener` is called whenever a trajectory was opened, or could not be; if one was before, once its part of the page is mounted.
+ * @param {() => void} listener */
+function onPlace(listener) {
+  listeners.place.push(listener);
+  if (arrived) queueMicrotask(listener);
+}
+
 /** A tab was selected; its page is notified once it is visible. @param {View['tab']} name */
 function selected(name) {
   place.tab = name;
@@ -248,7 +255,7 @@ const view = () => ({ ...place, ...settings });
 export const store = {
   settings, place, view, set, put, swap, opened, remember, write, returned, describe, bind, setNative, showTab, address,
   placed: () => notify('place'),
-  on: listenTo('settings'), onView: listenTo('view'), onTab: listenTo('tab'), onPlace: listenTo('place'),
+  on: listenTo('settings'), onView: listenTo('view'), onTab: listenTo('tab'), onPlace,
   kept: () => kept,
   /** @param {string} name */
   signalTitle: (name) => SIGNAL_TITLES[name],
