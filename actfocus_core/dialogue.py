@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, groupby
 from typing import Any
@@ -21,6 +21,7 @@ from actfocus_core.trajectory import TokenKind
 
 THINK, ANSWER = ("<think>", "</think>"), ("<answer>", "</answer>")
 SEPARATOR = "||"
+_SIGNS = "+-\N{MINUS SIGN}\N{PLUS-MINUS SIGN}"
 _REPLY_TAG = re.compile(r"</?(?:think|answer|action|tool_call|tool_response)>")
 _SYSTEM, _USER, _NEXT, _THOUGHT = (f"actfocus-{word}-51c9" for word in ("system", "user", "next", "thought"))
 _REPLY = f"<think>\n{_THOUGHT}\n</think>\n<answer>actfocus-51c9</answer>"
@@ -336,16 +337,44 @@ def find_thought(text: str, opens_thinking: bool = False) -> tuple[int, int] | N
 
 
 def response_kinds(texts: list[str], spans: Spans) -> list[TokenKind]:
-    """The kind of each sampled token: that of the span that contains it whole, else FORMAT (method.md section 1)."""
+    """The kind of each sampled token: that of the span that contains it whole, else FORMAT (method.md section 1).
+
+    Tokenizers merge borders with what follows: ``>A``, ``>-``, `` search``. A token across a border of a span belongs to the
+    span if only white space of it is outside, if the span would otherwise have no token with text, or if an action would
+    lose its sign.
+    """
     stops = list(accumulate(map(len, texts)))
     begins = [0, *stops[:-1]]
+    text = "".join(texts)
     kinds = [TokenKind.FORMAT] * len(texts)
     for kind_spans, kind in ((spans.reasonings, TokenKind.REASONING), (spans.actions, TokenKind.ACTION)):
         for start, end in kind_spans:
             # A token without text at the end of a span is outside.
             first, last = bisect_left(begins, start), min(bisect_right(stops, end), bisect_left(begins, end))
             kinds[first:last] = [kind] * (last - first)
+            for i in _across(text, begins, stops, (start, end), (first, last), kind):
+                if kinds[i] == TokenKind.FORMAT:
+                    kinds[i] = kind
     return kinds
+
+
+def _across(
+    text: str, begins: list[int], stops: list[int], span: tuple[int, int], inside: tuple[int, int], kind: TokenKind
+) -> Iterator[int]:
+    """The tokens across a border of a span that belong to it; ``inside``: its first token and the one after its last."""
+    (start, end), (first, last) = span, inside
+    content = text[start:end].strip()
+    if not content:
+        return
+    empty = last <= first or not text[begins[first] : stops[last - 1]].strip()
+    before = first - 1
+    if before >= 0 and stops[before] > start and (own := text[start : min(stops[before], end)].strip()):
+        loses_sign = kind == TokenKind.ACTION and content[0] in _SIGNS and own[0] == content[0]
+        if empty or loses_sign or not text[begins[before] : start].strip():
+            yield before
+            empty = False
+    if empty and last < len(begins) and text[max(begins[last], start) : end].strip():
+        yield last
 
 
 def split_actions(answer: str) -> list[str]:

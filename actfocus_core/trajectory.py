@@ -39,7 +39,7 @@ class TokenKind(IntEnum):
     REASONING = 3
     """Sampled, strictly inside ``<think>`` ... ``</think>``."""
     ACTION = 4
-    """Sampled, strictly inside a well-formed ``<answer>`` ... ``</answer>``."""
+    """Sampled, inside a well-formed ``<answer>`` ... ``</answer>``; ``dialogue.response_kinds`` on tokens across its borders."""
     FORMAT = 5
     """Sampled, everything else: tags, white space, end of turn, malformed answers."""
 
