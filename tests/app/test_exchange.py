@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop import import_run, sources
+from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import Selection, export_run
 from actfocus_core.interop.formats.native import to_record
+from actfocus_core.interop.reading import tables
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_studio.data.catalog import Catalog
@@ -169,7 +170,10 @@ def test_what_is_exported_as_parquet_comes_back_by_the_drawer(exchange, client, 
         ("a.pt", b"x", "a torch pickle"),
         ("a.exe", b"x", "is not a file of rollouts"),
         ("../../evil", b"x", "is not a file of rollouts"),
-        ("a.jsonl", b"", "not a known format"),
+        ("a.jsonl", b"", "is empty; no rollout was written to it"),
+        ("a.json", b"[" + b"{},\n" * 2000 + b"{}]", "more than 1000 rollouts"),
+        ("a.json", b'[{},\n{"messages": "' + b"x" * 3_000_000 + b'"}]', "item 2: is longer than 1 MiB"),
+        ("a.json.gz", gzip.compress(b"[" + b" " * (5 << 20) + b"{}]", mtime=0), "unpacks to more than 4 MiB"),
         ("a.jsonl", b'{"x": 1}', "not a known format (its fields: x)"),
         ("a.jsonl", b'{"mess', "a.jsonl, line 1: not JSON"),
         ("a.jsonl", b"[" * 100_000, "nested too deep"),
@@ -217,10 +221,10 @@ def test_a_parquet_file_that_is_small_and_unpacks_to_much_is_refused(exchange, c
 
 
 def test_long_rows_are_read_a_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BATCH_VALUES", 3000)
+    monkeypatch.setattr(tables, "BATCH_VALUES", 3000)
     pq.write_table(pa.table({"a": [[n] * 1000 for n in range(10)]}), tmp_path / "a.parquet")
     seen = []
-    rows = [r.value["a"][0] for r in sources.read_rows(tmp_path / "a.parquet", seen.append)]
+    rows = [r.value["a"][0] for r in tables.read_rows(tmp_path / "a.parquet", on_bytes=seen.append)]
     assert rows == list(range(10)) and len(seen) == 4
 
 
@@ -233,13 +237,13 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
 
 
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess')
+    (tmp_path / "a.jsonl").write_text('{"mess\n{"messages": [], "reward": "high"}\n')
     ticket = bring(exchange, client, tmp_path / "a.jsonl")
     ask(exchange, "import", ticket=ticket, tokenizer="tiny", spans="boxed")
     job = done(exchange)["job"]
     assert (
         job["state"] == "failed"
-        and job["message"].startswith("a.jsonl, line 2: not JSON")
+        and job["message"].startswith("a.jsonl, line 1: not JSON")
         and "\n" not in job["message"]
     )
     assert left(tmp_path / "runs") == []

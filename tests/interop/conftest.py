@@ -45,3 +45,16 @@ def read(tokenizer_folder, tmp_path):
         return Run.open(run.path)
 
     return read
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file, and return its path."""
+
+    def file(content: str | bytes, name: str = "a.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return file

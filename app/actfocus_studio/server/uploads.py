@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.formats import LINES
-from actfocus_core.interop.sources import COMPRESSIONS, data_suffix, refuse_pickle, unpacked, values_in
+from actfocus_core.interop.reading.compression import COMPRESSIONS, READ_ERRORS, opened
+from actfocus_core.interop.reading.content import DATA, data_suffix, refuse_pickle, sniff
+from actfocus_core.interop.reading.json_files import layout
+from actfocus_core.interop.reading.json_text import BadText, JsonText, TooLong
+from actfocus_core.interop.reading.tables import open_parquet, values_in
 from actfocus_core.runs import slug
 
 RECEIVE, SEND = "/studio/receive/", "/studio/send/"
@@ -67,9 +68,9 @@ class Transfers:
         stem, _, suffix = re.split(r"[/\\]", name)[-1].partition(".")
         path = Path(f"{_plain(stem)[:80] or 'rollouts'}.{_plain(suffix)[-20:]}")
         refuse_pickle(path)
-        if data_suffix(path) not in (*LINES, ".parquet"):
+        if data_suffix(path) not in DATA:
             raise ActFocusError(
-                f"{path}: is not a file of rollouts; they are read from {', '.join((*LINES, '.parquet'))}, "
+                f"{path}: is not a file of rollouts; they are read from {', '.join(DATA)}, "
                 f"also with {' or '.join(COMPRESSIONS)} behind it"
             )
         if size > UPLOAD_MAX:
@@ -155,42 +156,60 @@ def routes() -> list[Route]:
 
 
 def check(path: Path) -> int:
-    """How many rollouts a received file holds at most, without reading them.
+    """How many rollouts a received file holds at most, without keeping any.
 
-    Raises ActFocusError where it holds more than a page may bring.
+    Raises ActFocusError where it holds more than a page may bring, and where it cannot be read.
     """
-    return _rows(path) if data_suffix(path) == ".parquet" else _lines(path)
+    if sniff(path) == "parquet":
+        return _rows(path)
+    is_lines = layout(path, LINE_MAX) == "lines"
+    lines = _lines(path, is_lines)
+    return lines if is_lines else _values(path)
 
 
 def _plain(part: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip(".-")
 
 
-def _lines(path: Path) -> int:
+def _lines(path: Path, are_rollouts: bool) -> int:
+    """The number of lines; only their bytes are limited unless each is a rollout."""
     count = size = 0
     try:
-        with open(path, "rb") as raw, unpacked(raw, path) as stream:
-            while line := stream.readline(LINE_MAX + 1):
+        with opened(path) as source:
+            while line := source.stream.readline(LINE_MAX + 1):
                 count, size = count + 1, size + len(line)
-                if len(line) > LINE_MAX:
+                if len(line) > LINE_MAX and are_rollouts:
                     raise ActFocusError(
                         f"{path.name}, line {count}: is longer than {LINE_MAX >> 20} MiB; a line holds one rollout"
                     )
-                _within(path, count, size)
-    except (OSError, pa.ArrowException):
+                _within(path, count if are_rollouts else 0, size)
+    except READ_ERRORS:
         raise ActFocusError(f"{path.name}: cannot be unpacked after line {count}; is the file whole?") from None
     return count
 
 
+def _values(path: Path) -> int:
+    """The number of items of an array, or of objects over several lines."""
+    count = 0
+    with opened(path) as source:
+        try:
+            for count, _ in enumerate(JsonText(source.stream, LINE_MAX).values(), 1):
+                _within(path, count, 0)
+        except TooLong as error:
+            raise ActFocusError(f"{path.name}, item {count + 1}: {error}") from None
+        except (BadText, RecursionError):
+            # The import reads what comes before, and says what is wrong.
+            return count
+    return count
+
+
 def _rows(path: Path) -> int:
-    try:
-        file = pq.ParquetFile(path)
-        about = file.metadata
-    except (OSError, pa.ArrowException) as error:
-        raise ActFocusError(f"{path.name}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    file = open_parquet(path)
+    about = file.metadata
+    # First, since counting the values reads a row of each group.
+    _within(path, about.num_rows, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
     if (values := values_in(file)) > VALUES_MAX:
         raise ActFocusError(f"{path.name}: holds {values} values, and a page takes {VALUES_MAX}; {ELSEWHERE}")
-    _within(path, about.num_rows, sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups)))
     return about.num_rows
 
 
