@@ -39,7 +39,7 @@ class Experiments(Queue):
         Raises ActFocusError where the queue or the disk is nearly full, for a policy that cannot be trained here, and in
         a read-only studio.
         """
-        self._demand_writable()
+        self._require_writable()
         models.chosen(wanted.policy, self.runs_dir)
         waiting = self._waiting()
         if waiting + self.estimate(wanted)["seconds"] > QUEUE_MAX:
@@ -50,7 +50,7 @@ class Experiments(Queue):
         with self._lock, self.store.writing():
             check_no_link(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.store.demand_disk()
+            self.store.require_disk_space()
             env, _ = ENVIRONMENTS[wanted.environment]
             expected = self.estimate(wanted)
             with self.store.locked(".lock", wait=True):
@@ -81,7 +81,7 @@ class Experiments(Queue):
         ``go`` also resumes runs that were stopped, killed or orphaned. Raises ActFocusError for an unknown experiment or
         operation, where an external run cannot be controlled from here, and in a read-only studio.
         """
-        self._demand_writable()
+        self._require_writable()
         race = self.store.race(id)
         if what not in ("pause", "go", "stop"):
             raise ActFocusError(f"{what!r}: must be pause, go or stop")
@@ -108,7 +108,7 @@ class Experiments(Queue):
                 if read_status(path).get("state") in ("running", "paused"):
                     request(path, what)
         if what == "go":
-            self.store.demand_disk()
+            self.store.require_disk_space()
         self._work()
 
     def listing(self) -> list[dict]:
@@ -177,7 +177,7 @@ class Experiments(Queue):
             raise ActFocusError(f"the experiment {id} has no run of this name")
         return self.runs_dir / name
 
-    def _demand_writable(self) -> None:
+    def _require_writable(self) -> None:
         if self.read_only:
             raise ActFocusError(READ_ONLY)
 

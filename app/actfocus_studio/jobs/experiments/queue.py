@@ -79,7 +79,7 @@ class Queue:
                     stopping = self._obey_stops()
                     self._going = [id for id in self._going if self._pending(id)]
                     if self._going and not self._busy():
-                        self.store.demand_disk()
+                        self.store.require_disk_space()
                         self._begin_next()
                 except (ActFocusError, OSError):
                     # The experiments are suspended; resuming them reports the reason.

@@ -108,7 +108,7 @@ class Store:
                 "the studio with another folder of runs"
             ) from None
 
-    def demand_disk(self) -> None:
+    def require_disk_space(self) -> None:
         """Raise ActFocusError where too little disk space is free to start a run."""
         free = shutil.disk_usage(self.runs_dir).free
         if free < DISK_FREE:
