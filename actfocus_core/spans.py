@@ -30,6 +30,18 @@ class SpanRule:
             actions = [action for answer in actions for action in split_actions(answer)]
         return [action for action in actions if action]
 
+    def well_formed(self, text: str, spans: Spans) -> bool:
+        """Whether a response keeps the format: it has an action.
+
+        An agent that calls tools or follows ReAct ends in words, so there a response without a call is well formed, unless
+        it contains one that is cut or broken.
+        """
+        if self.actions(text, spans):
+            return True
+        begin = _CALL_BEGINS.get(self.name)
+        after_thought = text[spans.reasonings[-1][1] :] if spans.reasonings else text
+        return begin is not None and not begin.search(after_thought)
+
 
 def span_rule(name: str) -> SpanRule:
     """A rule by name, or ``pattern:REGEX`` with a group named ``action`` and optionally one named ``reasoning``.
@@ -117,6 +129,8 @@ def _by_pattern(pattern: str) -> Callable[[str, bool], Spans]:
 
 
 PATTERN = "pattern:"
+_CALL_BEGINS = {"tool_call": re.compile("<tool_call>"), "react": re.compile("^Action:", re.M)}
+"""Rule -> how a call begins, for agents whose last response has none."""
 _BOX = r"\boxed{"
 RULES: dict[str, SpanRule] = {
     rule.name: rule

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actfocus_core.analysis.checks import CHECKS, MAX_DRIFT, MEAN_DRIFT, OF_IMPORT, of_import
 from actfocus_core.dialogue import Spans, response_kinds, template_ids
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 SEVERITIES = ("error", "warning", "info")
 EXAMPLES = 5
 """Number of example ids stored per finding."""
-MEAN_DRIFT = 0.05
-"""Largest mean difference between stored and recomputed log-probs that rounding explains (bfloat16 against float32, other
-kernels), in nats."""
-MAX_DRIFT = 0.5
-"""Largest difference of a single log-prob that rounding explains, in nats."""
 _ROLE_LINE = re.compile(r"(?:^|\n)(?:system|user|tool|assistant)\n")
 _SPECIAL_TEXT = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
 
@@ -70,71 +66,6 @@ class Report:
         return {**asdict(self), "healthy": self.healthy}
 
 
-_CHECKS = {
-    "unreadable": ("error", "cannot be read: {detail}"),
-    "empty": ("error", "has no tokens"),
-    "nothing-sampled": (
-        "error",
-        "no token is marked as sampled, so none is in the loss: the response mask is missing or wrong",
-    ),
-    "token-ids": ("error", "token ids are negative or outside the tokenizer's vocabulary: another tokenizer was used"),
-    "ids-text": (
-        "error",
-        "the ids do not decode to the stored text: another tokenizer was used, or the text was cleaned up after sampling",
-    ),
-    "template-in-loss": (
-        "error",
-        "special tokens or role headers of the chat template are marked as sampled and so in the loss: the response mask "
-        "covers more than the replies",
-    ),
-    "kinds-mask": (
-        "error",
-        "tokens that were not sampled have log-probs, or sampled tokens have none: response mask and log-probs are misaligned",
-    ),
-    "kinds-spans": (
-        "warning",
-        "reasoning and action tokens do not match the span rule: import again with the rule for these replies (--spans)",
-    ),
-    "turn-order": ("error", "turn numbers decrease along the tokens, or have no turn record"),
-    "logprob-value": ("error", "log-probs are positive or infinite"),
-    "signal-value": ("warning", "a signal is infinite, or missing for some of the sampled tokens"),
-    "reward-nan": ("warning", "has no reward (NaN), so its group has no advantages"),
-    "logprob-reference": (
-        "error",
-        f"log-probs differ from those of the given policy by more than {MEAN_DRIFT} nats on average, or by more than "
-        f"{MAX_DRIFT} at a token: another policy, a shifted mask, or text that was tokenised again",
-    ),
-    "return-turns": ("warning", "the rewards of the turns do not add up to the reward of the trajectory"),
-    "no-action": ("warning", "no action tokens: the replies have no actions, or need another span rule (--spans)"),
-    "truncated-answer": (
-        "warning",
-        "the last reply ends inside its reasoning or answer, or before the end-of-turn token: increase the token limit",
-    ),
-    "duplicate": ("warning", "has the same tokens as another rollout of the prompt, so it adds no information"),
-    "zero-spread": ("warning", "all returns of the group are equal, so its advantages and gradient are 0"),
-    "single-rollout": ("info", "the group has one rollout, so its group-relative advantage is 0"),
-    "no-logprobs": ("info", "no log-probs are stored: ratios, nll and shift are not available"),
-    "reward-columns": (
-        "info",
-        "the files do not state which columns are rewards: {detail}; otherwise import again with --reward-columns",
-    ),
-    "reward-unknown": (
-        "warning",
-        "the files do not state which columns are rewards, and the values match none or several of {detail}: no rollout has "
-        "a reward; import again with --reward-columns NAME,NAME",
-    ),
-    "left-out": ("info", "not imported: {detail}"),
-    "approximate": (
-        "info",
-        "the text was tokenised again at import: ids and spans may differ from those that were sampled",
-    ),
-    "drift": ("info", "tokenising the text again gives other ids than were sampled: do not train on re-tokenised text"),
-    "no-tokenizer": ("info", "ids were not checked against the text; to check them, give --tokenizer"),
-}
-
-_OF_IMPORT = ("reward-columns", "reward-unknown", "left-out")
-
-
 def diagnose(
     run: Run,
     *,
@@ -167,8 +98,11 @@ def diagnose(
     if metadata.approximate:
         validator.note("approximate", run.name)
     if isinstance(metadata.config, Import):
-        for check, detail in _of_import(metadata.config):
+        for check, detail in of_import(metadata.config):
             validator.note(check, run.name, detail=detail)
+        mask = metadata.provenance.mask
+        if mask is not None and mask.how != "recorded":
+            validator.note("mask-unstated", run.name, detail=mask.rule)
     return validator.report()
 
 
@@ -185,7 +119,7 @@ class _Validator:
         self.scored = 0
 
     def note(self, check: str, example: str, **detail: str) -> None:
-        severity, message = _CHECKS[check]
+        severity, message = CHECKS[check]
         finding = self.found.setdefault(check, Finding(check, severity, message.format(**detail)))
         finding.count += 1
         if len(finding.examples) < EXAMPLES:
@@ -268,29 +202,11 @@ class _Validator:
             self.note("no-logprobs", "all")
         if self.tokenizer is None:
             self.note("no-tokenizer", "all")
-        groups, whole = ("zero-spread", "single-rollout"), ("no-logprobs", "no-tokenizer", "approximate", *_OF_IMPORT)
+        groups, whole = ("zero-spread", "single-rollout"), ("no-logprobs", "no-tokenizer", "approximate", *OF_IMPORT)
         for name, finding in self.found.items():
             finding.of = len(self.returns) if name in groups else 1 if name in whole else self.trajectories
         order = sorted(self.found.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.count))
         return Report(self.trajectories, self.tokens, order)
-
-
-def _of_import(config: Import) -> Iterator[tuple[str, str]]:
-    """What an import guessed or left out: (check, detail)."""
-    columns, numeric = config.reward_columns, config.numeric_columns
-    others = ", ".join(name for name in numeric if name not in columns)
-    reason = {"name": "by their names", "advantage": "because their sum explains the recorded advantages"}.get(
-        config.reward_columns_by or ""
-    )
-    if reason and columns:
-        yield (
-            "reward-columns",
-            f"{', '.join(columns)} were chosen {reason}" + (f", and {others} were not" if others else ""),
-        )
-    if config.reward_columns_by == "unknown" and numeric:
-        yield "reward-unknown", others
-    if config.left_out:
-        yield "left-out", ", ".join(f"{number} {what}" for what, number in config.left_out.items())
 
 
 def _of_stream(t: Trajectory) -> Iterator[str]:
@@ -302,6 +218,8 @@ def _of_stream(t: Trajectory) -> Iterator[str]:
         yield "nothing-sampled"
     elif not (t.kinds == TokenKind.ACTION).any():
         yield "no-action"
+    if t.error:
+        yield "errored"
     if (np.diff(t.turns) < 0).any() or t.turns.max() >= max(len(t.turn_records), 1) or t.turns.min() < -1:
         yield "turn-order"
     if not np.isfinite(t.ret):

@@ -31,7 +31,8 @@ def import_(
     format: Annotated[
         str,
         typer.Argument(
-            help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, areal, skyrl, chat.",
+            help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, areal, skyrl, nemo-rl, nemo-gym, atropos, "
+            "tau-bench, swe-agent, prompt-response, chat.",
             show_default=False,
         ),
     ],
@@ -47,8 +48,20 @@ def import_(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The new run folder.", show_default="runs/NAME-N")] = None,
     spans: Annotated[
-        str, typer.Option(help="think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).")
-    ] = "think_answer",
+        str,
+        typer.Option(
+            help="auto (the rule that fits the replies), think_answer, tool_call, boxed, react, or pattern:REGEX with a "
+            "group (?P<action>...)."
+        ),
+    ] = "auto",
+    environment_spans: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="What the environment wrote inside the replies: auto, none, names of tags such as information, "
+            "observation, or pattern:REGEX with a group (?P<environment>...).",
+        ),
+    ] = "auto",
     success_at: Annotated[
         float, typer.Option(help="Smallest reward that counts as success if the file does not state success.")
     ] = 1.0,
@@ -64,6 +77,9 @@ def import_(
             show_default="inferred from the files if possible",
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse files with unreadable lines or records, instead of counting them.")
+    ] = False,
     check: Annotated[bool, typer.Option(help="Check the imported rollouts as `actfocus doctor` does.")] = True,
     progress: ProgressMode = "bar",
     json_: Json = False,
@@ -83,6 +99,8 @@ def import_(
             format=format,
             tokenizer=tokenizer,
             spans=spans,
+            environment_spans=environment_spans,
+            strict=strict,
             success_at=success_at,
             max_tokens=max_tokens,
             on_progress=show("import"),
@@ -102,6 +120,7 @@ def import_(
             "run": str(run.path),
             "format": config.format,
             "approximate": config.approximate,
+            "spans": config.spans,
             **_of_import(config, json_),
             "trajectories": len(index),
             "groups": int(index["group"].nunique()),
@@ -117,8 +136,11 @@ def import_(
 
 
 def _of_import(config: Import, as_json: bool) -> dict[str, Any]:
-    """The reward columns that the import found, and the items that it left out."""
+    """What the import found and chose, and the items that it left out."""
     entries: dict[str, Any] = {}
+    for name in ("action_tokens_by_rule", "environment_text", "success_by"):
+        if found := getattr(config, name):
+            entries[name] = found if as_json else ", ".join(f"{key} {number}" for key, number in found.items())
     if by := config.reward_columns_by:
         names = list(config.reward_columns)
         entries = (

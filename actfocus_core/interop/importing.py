@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.chat_renderer import ChatRenderer
 from actfocus_core.interop.formats import Format, data_files, get_format, recognise
-from actfocus_core.interop.samples import Message, Sample, Tokens
+from actfocus_core.interop.items import AUTO, ForeignFormat, Interpretation, Item, OwnFormat, foreign_format
+from actfocus_core.interop.omissions import Omissions
+from actfocus_core.interop.reading import DataFile
+from actfocus_core.interop.samples import Sample, Text, Tokens
 from actfocus_core.runs import Run, RunWriter, atomic_run, slug
-from actfocus_core.spans import span_rule
+from actfocus_core.spans import DEFAULT, span_rule
 from actfocus_core.trajectory import Trajectory
 
 CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
@@ -23,75 +25,87 @@ def import_run(
     path: str | Path,
     out: str | Path,
     *,
-    format: str = "auto",
+    format: str = AUTO,
     tokenizer: str | None = None,
-    spans: str = "think_answer",
+    spans: str = AUTO,
+    environment_spans: str = AUTO,
     success_at: float = 1.0,
     max_tokens: int | None = None,
     reward_columns: Sequence[str] | None = None,
+    strict: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Read a file or folder of rollouts into a new run, with memory use independent of its size.
 
     ``format``: a key of FORMATS, or auto. ``tokenizer``: the tokenizer of the model that generated the rollouts, as tiny,
-    a folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``actfocus_core.spans``).
-    ``success_at``: the smallest reward that counts as success if the file does not state success. ``max_tokens``: a longer
-    rollout is an error. ``reward_columns``: the TRL columns whose sum is the reward, for files that do not show which
-    they are. ``on_progress(done, total)`` counts bytes.
+    a folder, or a hub id; ActFocus's own formats need none. ``spans``: a span rule (``actfocus_core.spans``), or auto for
+    the one that fits the replies of the first rollouts. ``environment_spans``: what counts as written by the environment inside
+    a reply (``environment_text``). ``success_at``: the smallest reward that counts as success if the file does not state
+    success. ``max_tokens``: a longer rollout is an error. ``reward_columns``: the TRL columns whose sum is the reward, for
+    files that do not show which they are. ``strict``: an unreadable line, record or file is an error; otherwise it is left
+    out and counted. ``on_progress(done, total)`` counts bytes.
 
-    The run folder is created atomically. Its config records ``approximate`` (whether any rollout was tokenised again),
-    ``left_out`` (numbers of skipped items by kind) and ``reward_columns_by`` (how TRL's reward columns were found).
-    Raises ActFocusError with file and line if the input is invalid.
+    The run folder is created atomically. Its config says what was found and chosen (``actfocus_core.runs.info.Import``) and its
+    provenance what is recorded, derived and guessed. Raises ActFocusError with file and line if the input is invalid, or
+    nothing of it can be read.
     """
     path, out = Path(path), Path(out)
-    rule = span_rule(spans)
-    file_format = recognise(path) if format == "auto" else get_format(format)
-    files = data_files(path, file_format)
+    rule = None if spans == AUTO else span_rule(spans)
+    omissions = Omissions(strict)
+    file_format = recognise(path) if format == AUTO else get_format(format)
+    files = data_files(path, file_format, omissions)
     if file_format.needs_tokenizer and tokenizer is None:
         raise ActFocusError(
             f"{path}: {file_format.title} needs the tokenizer of the model that generated it; pass "
             "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder"
         )
+    file_format, format_config = file_format.prepare(files, reward_columns)
     config = {
         "command": "import",
         "format": file_format.name,
         "source": str(path),
-        "stamp": stamp(files),
+        "stamp": stamp([file.path for file in files]),
         "tokenizer": tokenizer,
         "spans": spans,
         "success_at": success_at,
         "approximate": False,
+        **format_config,
     }
-    file_format, format_config = file_format.prepare(files, reward_columns)
-    config |= format_config
-    left_out: Counter[str] = Counter()
     with atomic_run(out, config, {"name": tokenizer or ""}) as run:
-        renderer = None
-        if file_format.needs_tokenizer:
-            from actfocus_core.policy import load_tokenizer
-
-            assert tokenizer is not None  # checked above
-            renderer = ChatRenderer(load_tokenizer(tokenizer), rule, tokenizer, success_at)
+        importer: ForeignFormat | OwnFormat = OwnFormat(rule or DEFAULT)
+        if file_format.needs_tokenizer and tokenizer is not None:
+            importer = foreign_format(Interpretation(tokenizer, rule, environment_spans, success_at), omissions)
         count = 0
         with RunWriter(run) as writer:
-            for chunk in _chunks(files, file_format, left_out, on_progress):
-                samples = [item for item in chunk if isinstance(item, Sample)]
-                run.info["config"]["approximate"] |= any(not isinstance(s.content, Tokens) for s in samples)
-                for trajectory in renderer.trajectories(samples) if renderer else _trajectories(chunk):
+            for chunk in _chunks(files, file_format, omissions, on_progress):
+                for trajectory in importer.trajectories(chunk):
                     if max_tokens and len(trajectory) > max_tokens:
                         raise ActFocusError(
                             f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; the maximum is {max_tokens}"
                         )
                     _add(writer, trajectory, path)
-                count += len(chunk)
+                    count += 1
         if not count:
-            raise ActFocusError(
-                f"{path}: holds no rollout; {file_format.title} has one or more per line"
-                + "".join(f"; left out: {number} {kind}" for kind, number in left_out.items())
-            )
-        if left_out:
-            run.info["config"]["left_out"] = dict(left_out)
+            raise _nothing_read(path, file_format, omissions)
+        run.info["config"] |= importer.config() | _of_omissions(omissions)
+        if provenance := importer.provenance():
+            run.info["provenance"] = provenance
     return run
+
+
+def _of_omissions(omissions: Omissions) -> dict[str, Any]:
+    """What was left out, for the config of run.json."""
+    if not omissions.counts:
+        return {}
+    return {"left_out": dict(omissions.counts), "left_out_examples": omissions.examples}
+
+
+def _nothing_read(path: Path, format: Format, omissions: Omissions) -> ActFocusError:
+    """The error of an import without a rollout: the first that was met, or what was left out."""
+    if omissions.error is not None:
+        return omissions.error
+    left_out = "".join(f"; left out: {number} {kind}" for kind, number in omissions.counts.items())
+    return ActFocusError(f"{path}: holds no rollout; {format.title} has one or more per line{left_out}")
 
 
 def run_name(path: Path) -> str:
@@ -114,9 +128,9 @@ def _add(writer: RunWriter, trajectory: Trajectory, path: Path) -> None:
 
 
 def _chunks(
-    files: list[Path], format: Format, left_out: Counter[str], on_progress: Callable[[int, int], None] | None
-) -> Iterator[list[Sample | Trajectory]]:
-    total = sum(file.stat().st_size for file in files)
+    files: list[DataFile], format: Format, omissions: Omissions, on_progress: Callable[[int, int], None] | None
+) -> Iterator[list[Item]]:
+    total = sum(file.path.stat().st_size for file in files)
     done: float = 0
 
     def count(read: float) -> None:
@@ -125,11 +139,11 @@ def _chunks(
         if on_progress:
             on_progress(round(done), total)
 
-    chunk: list[Sample | Trajectory] = []
+    chunk: list[Item] = []
     characters = 0
     for file in files:
-        for item in format.read(file, count, lambda kind: left_out.update([kind])):
-            chunk.append(item)
+        for item in format.read(file, omissions, count):
+            chunk.append((file, item))
             characters += _size(item)
             if len(chunk) >= CHUNK_SAMPLES or characters > CHUNK_CHARACTERS:
                 yield chunk
@@ -138,15 +152,13 @@ def _chunks(
         yield chunk
 
 
-def _trajectories(chunk: list[Sample | Trajectory]) -> list[Trajectory]:
-    """The items of a format that stores whole trajectories."""
-    return [item for item in chunk if isinstance(item, Trajectory)]
-
-
 def _size(item: Sample | Trajectory) -> int:
     """Tokens, or characters where there are no token ids."""
     if isinstance(item, Trajectory):
         return len(item)
-    if isinstance(item.content, Tokens):
-        return len(item.content.ids)
-    return sum(len(piece.content if isinstance(piece, Message) else piece.text) for piece in item.content)
+    content = item.content
+    if isinstance(content, Tokens):
+        return len(content.ids)
+    if isinstance(content, Text):
+        return len(content.prompt) + len(content.completion)
+    return sum(len(message.content) for message in content)

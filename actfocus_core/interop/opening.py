@@ -8,6 +8,7 @@ from pathlib import Path
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats import data_files, recognise
 from actfocus_core.interop.importing import import_run, run_name, stamp
+from actfocus_core.interop.omissions import Omissions
 from actfocus_core.paths import modified_time
 from actfocus_core.runs import Run, free_path
 
@@ -46,7 +47,7 @@ def _opened(
     if (path / "run.json").is_file() or run_folders:
         yield from map(Run.open, [path] if (path / "run.json").is_file() else run_folders)
         return
-    files = data_files(path, recognise(path))
+    files = [file.path for file in data_files(path, recognise(path), Omissions())]
     run = imported_before(runs_dir, stamp(files), tokenizer, spans)
     if run is None:
         out = free_path(runs_dir, run_name(path))
@@ -54,7 +55,7 @@ def _opened(
             path,
             out,
             tokenizer=tokenizer,
-            spans=spans or "think_answer",
+            spans=spans or "auto",
             on_progress=on_progress(path.name) if on_progress else None,
         )
     yield run

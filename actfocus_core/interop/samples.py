@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from actfocus_core.interop.sources import Record, check_text
-from actfocus_core.trajectory import Component, TokenKind
+from actfocus_core.interop.messages import Message, as_context, dialogue_or_text
+from actfocus_core.interop.reading import Record
+from actfocus_core.runs.provenance import Source
+from actfocus_core.trajectory import Component
 
 SAMPLED = 255
 """In ``kinds``: the policy sampled the token; a span rule later determines its kind."""
-_ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "text": "user",
-}
 
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a dialogue; ``role`` is system, user, assistant or tool."""
-
-    role: str
-    content: str
-    sampled: bool = True
-    """False: an assistant's message that is context and was not sampled here"""
+RECORDED = Source(how="recorded")
+BY_ROLE = Source(how="derived", rule="every message of the assistant counts as sampled: the file marks none")
+BY_COMPLETION = Source(how="derived", rule="the messages of the assistant in the completion")
+BY_PROMPT = Source(how="derived", rule="rollouts with equal prompts are one group")
 
 
 @dataclass(frozen=True)
@@ -45,6 +28,14 @@ class Part:
 
     text: str
     kind: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt and a completion as text, in which the turns of the environment may stand between role headers."""
+
+    prompt: str
+    completion: str
 
 
 @dataclass(frozen=True)
@@ -61,18 +52,24 @@ class Tokens:
     """name -> float32 [T]"""
     kinds: np.ndarray | None = None
     """uint8 [T], SAMPLED or a TokenKind; None where only ``sampled`` is known"""
+    prompt: int | None = None
+    """Number of tokens before the first reply, which may be out of the loss; None where the file does not state it"""
+
+
+Content = list[Message] | Text | Tokens
 
 
 @dataclass
 class Sample:
-    """One rollout as read from a file."""
+    """One rollout, or one context of a rollout, as read from a file."""
 
     where: str
     """Its file and line, for messages"""
-    content: list[Message] | list[Part] | Tokens
-    group: str
-    """Name of the prompt, unique in its step"""
-    step: int = 0
+    content: Content
+    group: str = ""
+    """The file's name of the prompt; empty if it has none, so that rollouts with equal prompts are one group"""
+    step: int | None = None
+    """None: not in the file"""
     env: str = ""
     model: str = ""
     reward: float = float("nan")
@@ -85,12 +82,38 @@ class Sample:
     """The advantage of every sampled token"""
     rollout: str = ""
     """Name of the rollout, unique in its group, which its samples share; empty if the sample is a whole rollout"""
+    shared: int = 0
+    """Number of tokens at the beginning that the previous sample of the rollout has too"""
     columns: dict[str, str | bool | int | float | None] = field(default_factory=dict)
     """As ``Trajectory.columns``"""
     rewards: dict[str, Component] = field(default_factory=dict)
     """As ``Trajectory.rewards``"""
     error: str = ""
     stop_reason: str = ""
+    agent: str = ""
+    trained: bool = True
+    """False: the trainer left the whole rollout out of its loss"""
+    mask_by: Source = RECORDED
+    """How it is known which tokens were sampled"""
+    rewards_by: Source = RECORDED
+    unread: tuple[str, ...] = ()
+    """Fields of the record that hold data of a rollout and were not read, in the plural"""
+
+    @property
+    def prompt(self) -> str:
+        """A digest of the prompt, equal for equal prompts: what stands before the first reply, or, where the file does not
+        tell the prompt from a reply out of the loss, before the first sampled token."""
+        if isinstance(self.content, Tokens):
+            sampled, end = self.content.sampled, self.content.prompt
+            if end is None:
+                end = int(sampled.argmax()) if sampled.any() else len(sampled)
+            return digest(self.content.ids[:end].tolist())
+        if isinstance(self.content, Text):
+            return digest(self.content.prompt)
+        is_stated = any(message.in_prompt for message in self.content)
+        ends = (not message.in_prompt if is_stated else is_reply(message) for message in self.content)
+        first = next((number for number, end in enumerate(ends) if end), len(self.content))
+        return digest([[message.role, message.content] for message in self.content[:first]])
 
 
 @dataclass(frozen=True)
@@ -99,6 +122,11 @@ class LeftOut:
 
     what: str
     """The kind of the item, in the plural"""
+
+
+def is_reply(message: Message) -> bool:
+    """Whether the policy sampled the message."""
+    return message.role == "assistant" and message.sampled
 
 
 def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:
@@ -112,66 +140,15 @@ def digest(*parts: object) -> str:
     return hashlib.sha1(json.dumps(parts, default=repr).encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def messages_of(record: Record, name: str) -> list[Message]:
-    """The messages of a field; reasoning and tool calls become part of the text."""
-    return [_message(item) for item in record.records(name)]
+def masked_by(messages: list[Message], otherwise: Source = BY_ROLE) -> Source:
+    """How it is known which of a dialogue's messages were sampled."""
+    return RECORDED if any(message.flagged for message in messages) else otherwise
 
 
-def dialogue_or_text(record: Record, name: str) -> list[Message] | str:
-    """A prompt or completion, as messages or one string."""
-    value = record.value.get(name)
-    return messages_of(record, name) if isinstance(value, list) else record.text(name)
-
-
-def _message(record: Record) -> Message:
-    role = record.text("role").lower()
-    if role not in _ROLES:
-        raise record.error("'role'", f"is {role[:40]!r}; it must be one of {', '.join(_ROLES)}")
-    reasoning = record.text("reasoning_content", "") or record.text("reasoning", "")
-    text = _content(record)
-    if reasoning:
-        text = f"<think>\n{reasoning}\n</think>\n{text}"
-    calls = record.get("tool_calls", list, "a list of tool calls", ())
-    return Message(_ROLES[role], "\n".join([*([text] if text else []), *(_tool_call(record, c) for c in calls)]))
-
-
-def _content(record: Record) -> str:
-    content = record.get("content", (str, list), "a string or a list of parts", "")
-    if isinstance(content, str):
-        return check_text(content, f"{record.where}: 'content'")
-    return "".join(
-        part.text("text") if part.value.get("type", "text") == "text" else f"[{part.text('type')}]"
-        for part in record.records("content")
-    )
-
-
-def _tool_call(record: Record, call: Any) -> str:
-    """A tool call as text, formatted as in the Hermes and Qwen templates."""
-    if isinstance(call, str):
-        # Some programs write each call as a string of JSON.
-        try:
-            call = json.loads(call)
-        except (ValueError, RecursionError):
-            return f"<tool_call>\n{check_text(call, record.where)}\n</tool_call>"
-    if not isinstance(call, dict):
-        raise record.error("'tool_calls'", 'holds no object; a call is {"function": {"name", "arguments"}}')
-    inner = call.get("function")
-    function = inner if isinstance(inner, dict) else call
-    name, arguments = function.get("name"), function.get("arguments")
-    if not isinstance(name, str):
-        raise record.error("'tool_calls'", 'holds a call without a name; a call is {"function": {"name", "arguments"}}')
-    if isinstance(arguments, str):
-        # Arguments that are not JSON stay a string.
-        with suppress(ValueError, RecursionError):
-            arguments = json.loads(arguments)
-    shown = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
-    return f"<tool_call>\n{check_text(shown, record.where)}\n</tool_call>"
-
-
-def prompt_and_completion(record: Record, prompt: str, completion: str) -> list[Message] | list[Part]:
-    """The content of a record with separate fields for the prompt and the completion."""
+def prompt_and_completion(record: Record, prompt: str, completion: str) -> list[Message] | Text:
+    """The content of a record with separate fields for the prompt, which is context, and the completion."""
     context, reply = dialogue_or_text(record, prompt), dialogue_or_text(record, completion)
     if isinstance(context, str) and isinstance(reply, str):
-        return [Part(context, TokenKind.USER), Part(reply, SAMPLED)]
-    messages = [Message("user", context)] if isinstance(context, str) else context
+        return Text(context, reply)
+    messages = as_context([Message("user", context)] if isinstance(context, str) else context)
     return messages + ([Message("assistant", reply)] if isinstance(reply, str) else reply)

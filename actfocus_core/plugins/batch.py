@@ -14,7 +14,7 @@ from actfocus_core.credit.weights import (
     token_weights,
 )
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.interop.samples import Sample, Tokens
 from actfocus_core.signals import signal_values
 from actfocus_core.trajectory import TokenKind, Trajectory
@@ -42,7 +42,7 @@ def read_rows(
     prompts: list[list[int]],
     responses: list[list[int]],
     sampled: list[list[int]],
-    renderer: ChatRenderer,
+    converter: Converter,
     rewards: list[float],
     groups: list[str],
     step: int,
@@ -59,7 +59,7 @@ def read_rows(
         samples.append(
             Sample(f"row {i}", Tokens(ids, is_sampled, blank, {"entropy": blank}), groups[i], step, reward=rewards[i])
         )
-    return renderer.trajectories(samples)
+    return converter.trajectories(samples)
 
 
 def weigh(

@@ -79,7 +79,7 @@ def facts(t: Trajectory) -> str:
     ret = f"{t.ret:.3g}" if np.isfinite(t.ret) else "unknown"
     return (
         f"group {t.group}, step {t.step}, return {ret}, {success_word(t.success)}, "
-        f"{len(t)} tokens{', truncated' if t.truncated else ''}"
+        f"{len(t)} tokens{', truncated' if t.truncated else ''}{f', error: {t.error[:200]}' if t.error else ''}"
     )
 
 

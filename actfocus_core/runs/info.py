@@ -150,7 +150,25 @@ class Import(Config):
     reward_columns_by: LooseText = None
     """how the reward columns of TRL's files were identified"""
     left_out: LooseObject = None
-    """kind of record that was not imported -> number"""
+    """kind of item that was not imported -> number"""
+    left_out_examples: LooseObject = None
+    """kind of item that was not imported -> where the first is, or its error"""
+    spans_by: LooseText = None
+    """``given`` by the user, or chosen by the ``content``"""
+    action_tokens_by_rule: LooseObject = None
+    """span rule -> number of action tokens that it finds in the first replies"""
+    replies_examined: LooseInteger = None
+    """number of these replies"""
+    environment_spans: LooseText = None
+    """what counts as written by the environment inside a reply"""
+    environment_text: LooseObject = None
+    """name of such text -> how often it was found"""
+    success_at: LooseNumber = None
+    """smallest reward that counts as success where the files do not state success"""
+    success_by: LooseObject = None
+    """``file``, ``reward`` (by ``success_at``) or ``unknown`` -> number of rollouts"""
+    doubts: LooseObject = None
+    """check -> what the prompts say against the groups"""
 
 
 class Other(Config):

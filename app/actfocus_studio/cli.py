@@ -43,8 +43,8 @@ def open_app(
     spans: Annotated[
         str | None,
         typer.Option(
-            help="Of rollouts: think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).",
-            show_default="think_answer",
+            help="Of rollouts: auto, think_answer, tool_call, boxed, react, or pattern:REGEX with a group (?P<action>...).",
+            show_default="auto, the rule that fits the replies",
         ),
     ] = None,
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.interop.formats import FORMATS
 from actfocus_core.interop.formats.native import to_record
+from actfocus_core.interop.omissions import Omissions
+from actfocus_core.interop.reading import DataFile
 from actfocus_core.interop.samples import Sample
 from actfocus_core.runs.tables import annotation_table, facts_table
 from actfocus_core.spans import RULES, span_rule
@@ -38,8 +40,8 @@ def tokenizer():
 
 
 @cache
-def renderer(rule: str) -> ChatRenderer:
-    return ChatRenderer(tokenizer(), span_rule(rule), "m", 1.0)
+def renderer(rule: str) -> Converter:
+    return Converter(tokenizer(), span_rule(rule), "m", 1.0)
 
 
 @cache
@@ -52,7 +54,7 @@ def check(name: str, data: bytes, rule: str) -> None:
     format = FORMATS[name.removesuffix("-v0")]
     path = folder() / "7.jsonl"
     path.write_bytes(data)
-    found = answered(lambda: list(format.read(path)))
+    found = answered(lambda: list(format.read(DataFile(path), Omissions(strict=True))))
     for one in found or []:
         made = [one] if isinstance(one, Trajectory) else answered(lambda: list(renderer(rule).trajectories([one])))  # noqa: B023
         for t in made or []:

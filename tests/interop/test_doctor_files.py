@@ -60,8 +60,11 @@ def test_errors_of_a_token_export_give_exit_code_1(change, check, tokenizer, tok
     assert len(found[check]["examples"]) == 1
 
 
-def test_lengths_that_differ_are_named_with_their_line(tokenizer, tokenizer_folder, tmp_path):
+def test_lengths_that_differ_are_counted_or_named_with_their_line(tokenizer, tokenizer_folder, tmp_path):
     rows = records("prime-rl", tokenizer)
     rows[2]["loss_mask"].pop()
-    with pytest.raises(ActFocusError, match=r"rank_0.jsonl, line 3: 'loss_mask' has \d+ values; it must have"):
-        doctor(write("prime-rl", tmp_path, rows), tokenizer_folder)
+    code, report = doctor(write("prime-rl", tmp_path, rows), tokenizer_folder)
+    (left_out,) = [f for f in report["findings"] if f["check"] == "left-out"]
+    assert code == 0 and report["trajectories"] == 3 and "1 records that cannot be read" in left_out["message"]
+    with pytest.raises(ActFocusError, match=r"rank_0.jsonl, line 1: 'loss_mask' has \d+ values; it must have"):
+        doctor(write("prime-rl", tmp_path, rows[2:3]), tokenizer_folder)

@@ -17,7 +17,8 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import Selection, export_run
 from actfocus_core.interop.formats.native import to_record, trajectories
-from actfocus_core.interop.sources import Record
+from actfocus_core.interop.omissions import Omissions
+from actfocus_core.interop.reading import DataFile, Record
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import RECORDED, TokenKind, Trajectory, Turn
 from tests.core.test_cli import actfocus
@@ -102,7 +103,7 @@ def test_any_trajectory_survives_parquet(tmp_path_factory, t):
 
     path = tmp_path_factory.mktemp("p") / "one.parquet"
     write_trajectories([t], path)
-    same(t, next(FORMATS["parquet"].read(path)))
+    same(t, next(FORMATS["parquet"].read(DataFile(path), Omissions(strict=True))))
 
 
 def test_an_unknown_success_is_exported_as_null_and_selected_by_neither(rollouts, tmp_path):

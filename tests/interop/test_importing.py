@@ -91,7 +91,20 @@ def test_every_road_leads_to_the_same_tokens_and_kinds(name, imported, tokenizer
     same(
         t,
         imported["chat"].trajectories()[0],
-        but=("id", "group", "step", "reward", "rewards", "env", "model", "logprobs", "signals", "turn_records"),
+        but=(
+            "id",
+            "group",
+            "step",
+            "reward",
+            "rewards",
+            "env",
+            "model",
+            "logprobs",
+            "signals",
+            "turn_records",
+            "columns",
+            "agent",
+        ),
     )
 
 
@@ -128,11 +141,20 @@ def test_a_trace_without_ids_is_tokenised_again(tokenizer_folder, tokenizer, tmp
     same(run.trajectories()[0], imported["verifiers"].trajectories()[0], but=("logprobs", "signals"))
 
 
-def test_turns_that_do_not_continue_the_stream_are_tokenised_again(tokenizer_folder, tokenizer, tmp_path):
+def test_turns_that_do_not_continue_the_stream_are_segments_of_one_rollout(
+    tokenizer_folder, tokenizer, tmp_path, imported
+):
     rows = records("verifiers-v0", tokenizer)
     rows[0]["trajectory"][1]["tokens"]["prompt_ids"][3] += 1
     run = import_run(write("verifiers-v0", tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder)
-    assert run.info["config"]["approximate"]
+    assert not run.info["config"]["approximate"] and run.metadata.provenance.ids.how == "recorded"
+    first, second = run.trajectories()[:2]
+    whole = imported["verifiers-v0"].trajectories()[0]
+    assert first.rollout_id == second.rollout_id and (first.segment, second.segment) == (0, 1)
+    assert second.parent == (0, 3) and second.group == first.group == whole.group
+    assert len(first) + len(second) > len(whole)
+    assert first.loss_mask.sum() + second.loss_mask.sum() == whole.loss_mask.sum()
+    assert [turn.response for t in (first, second) for turn in t.turn_records] == REPLIES
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
@@ -148,12 +170,31 @@ def test_compressed_files(suffix, tokenizer_folder, tokenizer, tmp_path, importe
         same(a, b)
 
 
-def test_a_cut_compressed_file_is_one_line(tokenizer_folder, tokenizer, tmp_path):
+def test_what_can_be_read_of_a_cut_compressed_file_is_imported(tokenizer_folder, tokenizer, tmp_path):
     packed = tmp_path / "7.jsonl.gz"
-    packed.write_bytes(gzip.compress(write("verl", tmp_path, records("verl", tokenizer) * 50).read_bytes())[:-40])
+    whole = gzip.compress(write("verl", tmp_path, records("verl", tokenizer) * 50).read_bytes())
+    packed.write_bytes(whole[:-40])
+    run = import_run(packed, tmp_path / "run", tokenizer=tokenizer_folder)
+    assert 100 < len(run.index()) < 200
+    assert run.info["config"]["left_out"] == {"files that are not complete (still being written?)": 1}
+    packed.write_bytes(whole[:15])
     with pytest.raises(ActFocusError, match="is the file complete"):
-        import_run(packed, tmp_path / "run", tokenizer=tokenizer_folder)
-    assert not [p for p in tmp_path.iterdir() if "run" in p.name]
+        import_run(packed, tmp_path / "nothing", tokenizer=tokenizer_folder)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_bad_line_or_record_does_not_stop_an_import(tokenizer_folder, tokenizer, tmp_path):
+    rows = records("chat", tokenizer)
+    rows[1]["reward"] = "high"
+    path = write("chat", tmp_path, rows)
+    path.write_text("started\n" + path.read_text() + '{"mess')
+    run = import_run(path, tmp_path / "run", tokenizer=tokenizer_folder)
+    assert [t.reward for t in run.trajectories()] == [1, 1, 0]
+    assert run.info["config"]["left_out"] == {
+        "lines that are not JSON objects": 1,
+        "records that cannot be read": 1,
+        "last lines that are not complete (still being written?)": 1,
+    }
 
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tokenizer_folder, tokenizer, tmp_path):
@@ -214,7 +255,9 @@ def test_tool_calls_thoughts_and_a_rule_for_them(tokenizer_folder, tmp_path):
     ]
     run = import_run(write("chat", tmp_path, rows), tmp_path / "run", tokenizer=tokenizer_folder, spans="tool_call")
     t = run.trajectories()[0]
-    assert t.text(TokenKind.REASONING).strip() == "I look" and t.text(TokenKind.USER).startswith("find [image_url]")
+    assert t.text(TokenKind.REASONING).strip() == "I look" and t.text(TokenKind.USER).startswith("find ")
+    assert "image_url" not in "".join(t.texts) and run.info["config"]["left_out"] == {"image_url parts": 1}
+    assert [turn.valid for turn in t.turn_records] == [True, True]
     assert json.loads(t.turn_records[0].actions[0]) == {"name": "find", "arguments": {"q": "é"}}
     assert t.text(TokenKind.ACTION, 0).strip() == t.turn_records[0].actions[0] and t.turn_records[1].actions == []
 
@@ -253,10 +296,10 @@ def test_templates_that_refuse_or_rewrite(template, keeps, tokenizer, tmp_path):
     [
         (lambda p: (p / "a.pkl").write_bytes(b"x"), "a pickle, which is never loaded"),
         (lambda p: (p / "a.pt").write_bytes(b"x"), "a torch pickle"),
-        (lambda p: (p / "a.csv").write_text("x"), "is a .csv file"),
+        (lambda p: (p / "a.csv").write_text("x"), "is neither JSON nor Parquet (it begins with 'x')"),
         (lambda p: (p / "a.jsonl").write_text('{"x": 1}\n'), "not a known format (its fields: x)"),
-        (lambda p: (p / "a.jsonl").write_text("\n\n"), "not a known format"),
-        (lambda p: (p / "a.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess'), "a.jsonl, line 2: not JSON"),
+        (lambda p: (p / "a.jsonl").write_text("\n\n"), "is empty; no rollout was written to it"),
+        (lambda p: (p / "a.jsonl").write_text('{"messages": "x"\n{"mess'), "a.jsonl, line 1: not JSON"),
         (lambda p: (p / "a.jsonl").write_text("[1]"), "a.jsonl, line 1: is a list"),
         (lambda p: (p / "a.jsonl").write_bytes(b'{"messages": "\xff"}'), "line 1: not UTF-8 at byte"),
         (

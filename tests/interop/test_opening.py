@@ -89,14 +89,14 @@ def test_progress_counts_the_bytes_of_each_import(tokenizer, tokenizer_folder, t
         (["batch.pkl"], "a pickle, which is never loaded"),
         (["empty"], "contains no file of rollouts"),
         (["nowhere"], "no such run, file or folder of rollouts"),
-        (["bad.jsonl", "--tokenizer", "tiny"], "bad.jsonl, line 2: not JSON"),
+        (["bad.jsonl", "--tokenizer", "tiny"], "bad.jsonl, line 1: not JSON"),
     ],
 )
 def test_what_cannot_be_opened_is_one_line_and_nothing_is_written(arguments, says, tokenizer, tmp_path, monkeypatch):
     write("verl", tmp_path, records("verl", tokenizer))
     (tmp_path / "batch.pkl").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "bad.jsonl").write_text('{"messages": [], "reward": 1}\n{"mess')
+    (tmp_path / "bad.jsonl").write_text('{"messages": [], "reward"\n{"mess')
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(command, ["app", *arguments, "--runs-dir", "runs", "--no-browser"])
     assert (

@@ -22,7 +22,7 @@ from verl.workers.config import HFModelConfig
 
 from actfocus_core.credit.weights import token_weights
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.losses import policy_loss
 from actfocus_core.plugins import verl as plugin
 from actfocus_core.plugins.batch import read_rows
@@ -265,7 +265,7 @@ def test_an_agent_loop_plays_our_environment(tiny, tmp_path):
         [made.prompt_ids],
         [made.response_ids],
         [made.response_mask],
-        ChatRenderer(tiny.tokenizer, span_rule("think_answer")),
+        Converter(tiny.tokenizer, span_rule("think_answer")),
         [made.reward_score],
         ["board"],
         1,
@@ -308,7 +308,7 @@ def test_a_row_becomes_the_episode_it_was_with_its_scores(rollouts, tiny):
     first, second = rollouts[:2]
     told = [{EPISODE: record_of(first)}, {}]
     data = TensorDict({**jagged, "uid": NonTensorStack("a", "b"), "extra_fields": NonTensorStack(*told)}, batch_size=2)
-    mine, theirs = read_batch(data, ChatRenderer(tiny.tokenizer, span_rule("think_answer"), "tiny"), 7)
+    mine, theirs = read_batch(data, Converter(tiny.tokenizer, span_rule("think_answer"), "tiny"), 7)
     assert mine.turn_records == first.turn_records
     for name in ("env", "seed", "rollout", "reward", "penalty", "success", "terminated", "truncated"):
         assert getattr(mine, name) == getattr(first, name), name

@@ -7,7 +7,7 @@ from verl.trainer.ppo.core_algos import (
     compute_grpo_outcome_advantage,
 )
 
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.plugins import verl as plugin
 from actfocus_core.plugins.batch import read_rows, weigh
 from actfocus_core.spans import span_rule
@@ -41,7 +41,7 @@ def rows_of(parts, policy):
         prompts,
         responses,
         sampled,
-        ChatRenderer(policy.tokenizer, span_rule("think_answer")),
+        Converter(policy.tokenizer, span_rule("think_answer")),
         [0.0] * len(parts),
         [part[3].group for part in parts],
         1,

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.formats import areal, chat, native, prime_rl, ragen, skyrl, trl, verifiers, verl
-from actfocus_core.interop.samples import LeftOut, Sample
-from actfocus_core.interop.sources import (
-    PICKLES,
-    Record,
-    data_suffix,
-    open_parquet,
-    read_lines,
-    read_rows,
-    refuse_pickle,
+from actfocus_core.interop.formats import (
+    areal,
+    atropos,
+    chat,
+    native,
+    nemo_gym,
+    nemo_rl,
+    prime_rl,
+    prompt_response,
+    ragen,
+    skyrl,
+    swe_agent,
+    tau_bench,
+    trl,
+    verifiers,
+    verl,
 )
+from actfocus_core.interop.omissions import Omissions
+from actfocus_core.interop.reading import DataFile, Record, read_records
+from actfocus_core.interop.reading.content import DATA, PICKLES, Content, data_suffix, is_empty, refuse_pickle, sniff
+from actfocus_core.interop.reading.folders import UNREADABLE, data_file, visible_files, without_repeated
+from actfocus_core.interop.reading.records import first_fields
+from actfocus_core.interop.samples import LeftOut, Sample
 from actfocus_core.trajectory import Trajectory
 
-Read = Callable[[Record, Path], Iterator[Sample | Trajectory | LeftOut]]
+Read = Callable[[Record, DataFile], Iterator[Sample | Trajectory | LeftOut]]
 """A function that yields the contents of one record of a file."""
-LINES = (".jsonl", ".ndjson", ".json")
+UNREADABLE_RECORDS = "records that cannot be read"
+OTHER_FORMATS = "files of another format"
+EMPTY = "empty files"
+NEVER_LOADED = "pickles and other dumps, which are never loaded"
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class Format:
 
     name: str
     title: str
-    suffixes: tuple[str, ...]
+    contents: tuple[Content, ...]
+    """What a file of this format contains"""
     matches: Callable[[dict[str, Any]], bool]
     """Whether a record with these fields has this format."""
     samples: Read
@@ -43,24 +58,28 @@ class Format:
     the user names, and returns ``samples`` for these files and entries for the config of run.json"""
 
     def read(
-        self,
-        path: Path,
-        on_bytes: Callable[[float], None] | None = None,
-        on_left_out: Callable[[str], None] | None = None,
+        self, file: DataFile, omissions: Omissions, on_bytes: Callable[[float], None] | None = None
     ) -> Iterator[Sample | Trajectory]:
-        """Yield the rollouts of one file; ``on_left_out(what)`` is called for each item that is left out.
+        """Yield the rollouts of one file; what is left out or cannot be read is counted in ``omissions``.
 
-        Raises ActFocusError with file and line if the input is invalid.
+        ``on_bytes(count)`` receives the number of bytes read since its last call. A record is read completely or not at
+        all. Raises ActFocusError if the file is neither JSON nor Parquet.
         """
-        rows = read_rows if data_suffix(path) == ".parquet" else read_lines
-        for record in rows(path, on_bytes):
-            for item in self.samples(record, path):
-                if not isinstance(item, LeftOut):
+        for record in read_records(file.path, omissions, on_bytes):
+            try:
+                items = list(self.samples(record, file))
+            except ActFocusError as error:
+                omissions.refuse(UNREADABLE_RECORDS, error)
+                continue
+            for item in items:
+                if isinstance(item, LeftOut):
+                    omissions.add(item.what, record.where)
+                else:
                     yield item
-                elif on_left_out:
-                    on_left_out(item.what)
 
-    def prepare(self, files: list[Path], reward_columns: Sequence[str] | None = None) -> tuple[Format, dict[str, Any]]:
+    def prepare(
+        self, files: list[DataFile], reward_columns: Sequence[str] | None = None
+    ) -> tuple[Format, dict[str, Any]]:
         """The format configured for these files, and entries for the config of run.json.
 
         Raises ActFocusError for reward columns that do not exist, or if the format has no reward columns to choose from.
@@ -68,30 +87,37 @@ class Format:
         if self.prepared is None:
             if reward_columns is not None:
                 raise ActFocusError(
-                    f"{files[0]}: {self.title} defines the reward; --reward-columns is for "
+                    f"{files[0].path}: {self.title} defines the reward; --reward-columns is for "
                     f"{', '.join(f.title for f in FORMATS.values() if f.prepared)}"
                 )
             return self, {}
-        samples, config = self.prepared(files, reward_columns)
+        samples, config = self.prepared([file.path for file in files], reward_columns)
         return replace(self, samples=samples), config
 
 
+JSON: tuple[Content, ...] = ("json",)
+PARQUET: tuple[Content, ...] = ("parquet",)
+ANY = (*JSON, *PARQUET)
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         # The first match is used, so the more specific formats come first.
-        Format("jsonl", "ActFocus JSONL", LINES, native.matches, native.trajectories, needs_tokenizer=False),
-        Format(
-            "parquet", "ActFocus Parquet", (".parquet",), native.matches, native.trajectories, needs_tokenizer=False
-        ),
-        Format("prime-rl", "prime-rl token export", LINES, prime_rl.matches, prime_rl.samples),
-        Format("verifiers", "verifiers traces or results", LINES, verifiers.matches, verifiers.samples),
-        Format("ragen", "RAGEN evaluation", LINES, ragen.matches, ragen.samples),
-        Format("areal", "AReaL rollout dump", LINES, areal.matches, areal.samples),
-        Format("verl", "verl rollout_data_dir", LINES, verl.matches, verl.samples),
-        Format("skyrl", "SkyRL evaluation dump", LINES, skyrl.matches, skyrl.samples),
-        Format("trl", "TRL completions", (".parquet",), trl.matches, trl.samples, prepared=trl.prepared),
-        Format("chat", "chat JSONL", (*LINES, ".parquet"), chat.matches, chat.samples),
+        Format("jsonl", "ActFocus JSONL", JSON, native.matches, native.trajectories, needs_tokenizer=False),
+        Format("parquet", "ActFocus Parquet", PARQUET, native.matches, native.trajectories, needs_tokenizer=False),
+        Format("prime-rl", "prime-rl token export", JSON, prime_rl.matches, prime_rl.samples),
+        Format("verifiers", "verifiers traces or results", JSON, verifiers.matches, verifiers.samples),
+        Format("ragen", "RAGEN evaluation", JSON, ragen.matches, ragen.samples),
+        Format("areal", "AReaL rollout dump", JSON, areal.matches, areal.samples),
+        Format("verl", "verl rollout_data_dir", JSON, verl.matches, verl.samples),
+        Format("skyrl", "SkyRL evaluation dump", JSON, skyrl.matches, skyrl.samples),
+        Format("trl", "TRL completions", PARQUET, trl.matches, trl.samples, prepared=trl.prepared),
+        Format("nemo-rl", "NeMo-RL train_data_step", JSON, nemo_rl.matches, nemo_rl.samples),
+        Format("nemo-gym", "NeMo-Gym rollouts", JSON, nemo_gym.matches, nemo_gym.samples),
+        Format("atropos", "Atropos groups", JSON, atropos.matches, atropos.samples),
+        Format("tau-bench", "tau-bench trajectories or tau2-bench results", JSON, tau_bench.matches, tau_bench.samples),
+        Format("swe-agent", "SWE-agent or mini-swe-agent trajectory", JSON, swe_agent.matches, swe_agent.samples),
+        Format("prompt-response", "prompt and response", ANY, prompt_response.matches, prompt_response.samples),
+        Format("chat", "chat JSONL", ANY, chat.matches, chat.samples),
     )
 }
 
@@ -106,80 +132,91 @@ def get_format(name: str) -> Format:
 def recognise(path: str | Path) -> Format:
     """The format of a file, or of the first file in a folder that has a known format.
 
-    Reads one record per file. Raises ActFocusError, listing the fields, if no format matches.
+    Reads the first readable record of each file. Raises ActFocusError if no file has a known format, with the reason of
+    the first file: its error, or the fields of its first record.
     """
-    files = data_files(Path(path))
-    for file in files:
-        fields = _first(file)
-        for format in FORMATS.values():
-            if data_suffix(file) in format.suffixes and format.matches(fields):
-                return format
+    path = Path(path)
+    if not _is_folder(path):
+        return _format_of(path)
+    errors: list[tuple[Path, ActFocusError]] = []
+    for file in visible_files(path, Omissions()):
+        try:
+            return _format_of(file)
+        except ActFocusError as error:
+            errors.append((file, error))
+    # What is named as rollouts are comes before what happens to lie beside them.
+    usual = [error for file, error in errors if data_suffix(file) in (*DATA, *PICKLES)]
+    raise next(iter([*usual, *(error for _, error in errors)]), _no_file(path, "rollouts"))
+
+
+def data_files(path: Path, format: Format, omissions: Omissions | None = None) -> list[DataFile]:
+    """The file itself, or the files of a folder that have this format, in natural order.
+
+    What is not read of a folder is counted in ``omissions``. Raises ActFocusError for a file that cannot be read or
+    contains nothing, and for a folder without a file of this format.
+    """
+    omissions = Omissions() if omissions is None else omissions
+    if not _is_folder(path):
+        content = sniff(path)
+        if content == "empty":
+            raise is_empty(path)
+        if content not in format.contents:
+            readable = " or ".join(map(_title, format.contents))
+            raise ActFocusError(f"{path}: contains {_title(content)}; {format.title} is read from {readable}")
+        return [data_file(path, path)]
+    files = [data_file(path, file) for file in visible_files(path, omissions) if _is_read(file, format, omissions)]
+    if not files:
+        told = next((omissions.examples[kind] for kind in (UNREADABLE, NEVER_LOADED) if kind in omissions.examples), "")
+        raise ActFocusError(told) if told else _no_file(path, format.title)
+    return without_repeated(path, files, omissions)
+
+
+def _is_folder(path: Path) -> bool:
+    """Raises ActFocusError if there is neither a file nor a folder."""
+    if not path.exists():
+        raise ActFocusError(f"{path}: no such file or folder")
+    if not path.is_dir() and not path.is_file():
+        raise ActFocusError(f"{path}: is neither a file nor a folder")
+    return path.is_dir()
+
+
+def _format_of(file: Path) -> Format:
+    """The first format that a file matches. Raises ActFocusError if it cannot be read or its format is unknown."""
+    content = sniff(file)
+    fields = first_fields(file, content)
+    for format in FORMATS.values():
+        if content in format.contents and format.matches(fields):
+            return format
     shown = ", ".join(sorted(fields)[:8]) or "none"
     raise ActFocusError(
-        f"{files[-1]}: not a known format (its fields: {shown}); the formats are "
+        f"{file}: not a known format (its fields: {shown}); the formats are "
         f'{", ".join(FORMATS)}; name one, or write {{"messages": [...], "reward": ...}} lines'
     )
 
 
-def data_files(path: Path, format: Format | None = None) -> list[Path]:
-    """The file itself, or the data files of a folder (of ``format`` if given) in natural order.
-
-    Raises ActFocusError for a pickle, or if there is no data file.
-    """
-    if not path.exists():
-        raise ActFocusError(f"{path}: no such file or folder")
-    if path.is_file():
-        refuse_pickle(path)
-        suffix, suffixes = data_suffix(path), format.suffixes if format else (*LINES, ".parquet")
-        if suffix not in suffixes:
-            raise ActFocusError(
-                f"{path}: {f'is a {suffix} file' if suffix else 'has no suffix'}; "
-                f"{format.title if format else 'rollouts'} are read from {', '.join(suffixes)}, "
-                "optionally compressed as .gz or .zst"
-            )
-        return [path]
-    candidates = sorted(
-        (f for f in path.rglob("*") if f.is_file() and not _is_hidden(f.relative_to(path))), key=_natural
-    )
-    known = [
-        f
-        for f in candidates
-        if data_suffix(f) in ((*LINES, ".parquet") if format is None else format.suffixes)
-        and f.name not in ("metadata.json", "config.json")
-        and not _is_document(f)
-    ]
-    if format and path.is_dir():
-        known = [f for f in known if format.matches(_first(f))]
-    if not known:
-        for file in candidates:
-            if data_suffix(file) in PICKLES:
-                refuse_pickle(file)
-        raise ActFocusError(
-            f"{path}: contains no file of {format.title if format else 'rollouts'}; it must contain "
-            f"{', '.join(format.suffixes if format else (*LINES, '.parquet'))} files"
-        )
-    return known
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
-
-
-def _is_document(file: Path) -> bool:
-    """Whether a file is one JSON document over several lines, for instance settings, and not rollouts."""
+def _is_read(file: Path, format: Format, omissions: Omissions) -> bool:
+    """Whether a file of a folder has this format; otherwise it is counted."""
     try:
-        return data_suffix(file) == ".json" and not _first(file)
-    except ActFocusError:
-        return True
+        refuse_pickle(file)
+    except ActFocusError as error:
+        omissions.add(NEVER_LOADED, str(error))
+        return False
+    try:
+        content = sniff(file)
+        if content in format.contents and format.matches(first_fields(file, content)):
+            return True
+        omissions.add(EMPTY if content == "empty" else OTHER_FORMATS, str(file))
+    except ActFocusError as error:
+        if data_suffix(file) in DATA:
+            omissions.refuse(UNREADABLE, error)
+        else:
+            omissions.add(OTHER_FORMATS, str(error))
+    return False
 
 
-def _first(file: Path) -> dict[str, Any]:
-    """The fields of a file's first record."""
-    if data_suffix(file) == ".parquet":
-        return dict.fromkeys(open_parquet(file).schema_arrow.names)
-    return next((record.value for record in read_lines(file)), {})
+def _no_file(path: Path, title: str) -> ActFocusError:
+    return ActFocusError(f"{path}: contains no file of {title}; it must contain JSON or Parquet files")
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key of natural order: 2.jsonl before 10.jsonl."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
+def _title(content: Content) -> str:
+    return {"json": "JSON", "parquet": "Parquet", "empty": "nothing"}[content]

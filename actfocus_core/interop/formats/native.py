@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.formats.segments import segment_fields, segment_record, turn_column
-from actfocus_core.interop.sources import Record, check_text, is_deep
+from actfocus_core.interop.reading import DataFile, Record, check_text, is_deep
 from actfocus_core.runs.schema import TURN_FIELDS
 from actfocus_core.trajectory import Alternatives, TokenKind, Trajectory, Turn
 
@@ -64,7 +63,7 @@ def _turn_record(turn: Turn) -> dict[str, Any]:
     return {name: value for name, value in vars(turn).items() if value is not None or name not in TURN_FIELDS}
 
 
-def trajectories(record: Record, path: Path) -> Iterator[Trajectory]:
+def trajectories(record: Record, file: DataFile) -> Iterator[Trajectory]:
     """Yield the trajectory of a line, or of a row, in which each signal is a column."""
     ids = record.ids("token_ids")
     length = len(ids)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actfocus_core.interop.samples import Sample, Tokens, digest
-from actfocus_core.interop.sources import Record
+from actfocus_core.interop.reading import DataFile, Record
+from actfocus_core.interop.samples import Sample, Tokens
 
 _SIGNALS = {
     "advantages": "advantage",
@@ -25,7 +24,7 @@ def matches(fields: dict[str, Any]) -> bool:
     return {"token_ids", "loss_mask", "inference_logprobs"} <= set(fields)
 
 
-def samples(record: Record, path: Path) -> Iterator[Sample]:
+def samples(record: Record, file: DataFile) -> Iterator[Sample]:
     ids = record.ids("token_ids")
     sampled = record.mask("loss_mask", len(ids))
 
@@ -42,12 +41,10 @@ def samples(record: Record, path: Path) -> Iterator[Sample]:
     )
     rewards = record.floats("rewards", len(ids)) if "rewards" in record else np.zeros(0)
     rewards = rewards[np.isfinite(rewards)]
-    prompt = ids[: int(sampled.argmax()) if sampled.any() else len(ids)]
     yield Sample(
         record.where,
         tokens,
-        digest(prompt.tolist()),
         env=record.text("env_name", ""),
-        step=record.integer("export_step", 0) or record.integer("step", 0),
+        step=record.integer("export_step", None) or record.integer("step", None),
         reward=float(rewards[-1]) if len(rewards) else float("nan"),
     )

@@ -1,13 +1,20 @@
-"""RAGEN's evaluation JSONL: ``custom_id, messages, metadata``; RAGEN has normalised the text."""
+"""RAGEN's evaluation JSONL: ``custom_id, messages, metadata``; RAGEN has normalised the text.
+
+``metadata`` has the reward as ``total_reward``, and the outcome as ``TAG/success``: the plain ``success`` beside it is written
+as false where there is none of that name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from actfocus_core.interop.samples import Message, Sample, digest, messages_of
-from actfocus_core.interop.sources import Record
+from actfocus_core.interop.fields import number, scalars, success_of
+from actfocus_core.interop.messages import messages_of
+from actfocus_core.interop.reading import DataFile, Record
+from actfocus_core.interop.samples import Sample, masked_by
+
+_KNOWN = {"group_id", "total_reward", "success", "env_id", "tag", "env_type"}
 
 
 def matches(fields: dict[str, Any]) -> bool:
@@ -18,18 +25,17 @@ def matches(fields: dict[str, Any]) -> bool:
     )
 
 
-def samples(record: Record, path: Path) -> Iterator[Sample]:
+def samples(record: Record, file: DataFile) -> Iterator[Sample]:
     metadata, messages = record.record("metadata"), messages_of(record, "messages")
-    success = metadata.value.get("success")
+    tagged = [name for name in metadata.value if name.endswith("/success")]
+    success = success_of(metadata, tagged or ("success",))
     yield Sample(
         record.where,
         messages,
-        metadata.key("group_id", "") or _prompt(messages),
+        metadata.key("group_id", ""),
         env=str(metadata.key("tag", "") or metadata.key("env_type", "")),
-        reward=metadata.number("total_reward", float("nan")),
-        success=bool(success) if isinstance(success, (bool, int, float)) else None,
+        reward=number(metadata, "total_reward"),
+        success=success,
+        columns=scalars(metadata, _KNOWN),
+        mask_by=masked_by(messages),
     )
-
-
-def _prompt(messages: list[Message]) -> str:
-    return digest([m.content for m in messages[:2] if m.role != "assistant"])

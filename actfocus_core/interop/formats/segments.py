@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.interop.sources import Record, check_text, is_deep
+from actfocus_core.interop.reading import Record, check_text, is_deep
 from actfocus_core.runs.schema import RECORDED_PREFIX
 from actfocus_core.trajectory import Component, Parent, Trajectory
 

@@ -18,8 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.samples import Sample, digest, prompt_and_completion
-from actfocus_core.interop.sources import Record, check_text, open_parquet, read_rows
+from actfocus_core.interop.fields import scalars
+from actfocus_core.interop.reading import DataFile, Record, open_parquet, read_rows
+from actfocus_core.interop.samples import (
+    BY_COMPLETION,
+    RECORDED,
+    Sample,
+    digest,
+    masked_by,
+    prompt_and_completion,
+)
+from actfocus_core.runs.provenance import Source
+from actfocus_core.trajectory import Component
 
 _KNOWN = {"step", "prompt", "completion", "advantage", "images", "timestamp"}
 TOLERANCE = 1e-3
@@ -44,6 +54,18 @@ class RewardColumns:
     numeric: tuple[str, ...]
     """All numeric columns, in the order of the files"""
 
+    @property
+    def source(self) -> Source:
+        """How the reward is known, for the provenance of the run."""
+        rule = f"the unweighted sum of {', '.join(self.names) or 'no column'}"
+        if self.by == "only":
+            return RECORDED
+        if self.by == "given":
+            return Source(how="derived", rule=f"{rule}, as given")
+        return Source(
+            how="guessed", rule=f"{rule}, chosen by {'their names' if self.by == 'name' else 'the advantages'}"
+        )
+
 
 UNKNOWN = RewardColumns((), "unknown", ())
 
@@ -65,31 +87,22 @@ def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[par
     }
 
 
-def samples(record: Record, path: Path, rewards: RewardColumns = UNKNOWN) -> Iterator[Sample]:
-    scored = [value for name in rewards.names if not math.isnan(value := record.number(name, math.nan))]
+def samples(record: Record, file: DataFile, rewards: RewardColumns = UNKNOWN) -> Iterator[Sample]:
+    parts = {name: Component(record.number(name, math.nan)) for name in rewards.names}
+    scored = [part.score for part in parts.values() if not math.isnan(part.score)]
     advantage = record.number("advantage", None)
+    content = prompt_and_completion(record, "prompt", "completion")
     yield Sample(
         record.where,
-        prompt_and_completion(record, "prompt", "completion"),
-        digest(record.value["prompt"]),
-        step=record.integer("step", 0),
-        reward=sum(scored) if scored else float("nan"),
+        content,
+        step=record.integer("step", None),
+        reward=sum(scored) if scored else math.nan,
+        rewards=parts,
         advantage=None if advantage is None or math.isnan(advantage) else advantage,
-        columns=_columns(record, rewards.names),
+        columns=scalars(record, {*_KNOWN, *rewards.names}),
+        mask_by=masked_by(content, BY_COMPLETION) if isinstance(content, list) else RECORDED,
+        rewards_by=rewards.source,
     )
-
-
-def _columns(record: Record, rewards: Sequence[str]) -> dict[str, Any]:
-    """The other columns of the row that hold text, booleans or finite numbers."""
-    columns = {
-        name: value
-        for name, value in record.value.items()
-        if name not in _KNOWN
-        and name not in rewards
-        and (type(value) in (str, bool, int) or type(value) is float and math.isfinite(value))
-    }
-    check_text("".join([*columns, *(value for value in columns.values() if isinstance(value, str))]), record.where)
-    return columns
 
 
 def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> RewardColumns:

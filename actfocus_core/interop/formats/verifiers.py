@@ -13,26 +13,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
+from actfocus_core.interop.contexts import chained, joined
+from actfocus_core.interop.fields import components, described, error_text, number, scalars, total
+from actfocus_core.interop.messages import Message, messages_of
+from actfocus_core.interop.reading import DataFile, Record
 from actfocus_core.interop.samples import (
+    BY_COMPLETION,
+    BY_ROLE,
+    RECORDED,
     SAMPLED,
+    Content,
     LeftOut,
-    Message,
-    Part,
     Sample,
     Tokens,
     digest,
-    messages_of,
+    masked_by,
     on_sampled,
     prompt_and_completion,
 )
-from actfocus_core.interop.sources import Record, check_text
-from actfocus_core.trajectory import Component, TokenKind
+from actfocus_core.trajectory import TokenKind
 
+_V0_FIELDS = {
+    "example_id",
+    "prompt",
+    "completion",
+    "task",
+    "reward",
+    "is_completed",
+    "is_truncated",
+    "error",
+    "stop_condition",
+}
 _SCORES = {
     "advantages": "advantage",
     "reference_logprobs": "ref_logprob",
@@ -62,17 +78,21 @@ def matches(fields: dict[str, Any]) -> bool:
 
 UNTRAINED = "traces of agents that are not trained"
 UNSAMPLED = "branches in which nothing new was sampled"
+WITHOUT_TRACES, WITHOUT_NODES = "episodes without a trace", "traces without a node"
 
 
-def samples(record: Record, path: Path) -> Iterator[Sample | LeftOut]:
+def samples(record: Record, file: DataFile) -> Iterator[Sample | LeftOut]:
     """Yield every branch of every trace of an episode, or the rollout of a version-0 result."""
     if "traces" in record:
-        for trace in record.records("traces"):
+        traces = record.records("traces")
+        for trace in traces:
             yield from _branches(trace, record)
+        if not traces:
+            yield LeftOut(WITHOUT_TRACES)
     elif "nodes" in record:
         yield from _branches(record, record)
     else:
-        yield _result(record)
+        yield from _result(record)
 
 
 def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
@@ -81,17 +101,19 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
         yield LeftOut(UNTRAINED)
         return
     nodes = trace.records("nodes")
+    if not nodes:
+        yield LeftOut(WITHOUT_NODES)
+        return
     parents = [node.integer("parent", None, high=max(len(nodes) - 1, 0)) for node in nodes]
-    for number, parent in enumerate(parents):
-        if parent is not None and parent >= number:
-            raise nodes[number].error("'parent'", f"is {parent}; it must be the index of an earlier node")
+    for node, (index, parent) in zip(nodes, enumerate(parents)):
+        if parent is not None and parent >= index:
+            raise node.error("'parent'", f"is {parent}; it must be the index of an earlier node")
     task = (trace if "task" in trace else episode).record("task", Record({}, trace.where))
     group = episode.record("group", None)
     key = group.key("id") if group else task.key("key", "") or task.key("hash", "") or digest(task.value)
     env, run = episode.record("env", None), episode.record("run", None)
     work = run.record("work", None) if run else None
-    rewards = trace.record("rewards", Record({}, trace.where))
-    components = _components(rewards)
+    parts = components(trace, "rewards")
     stop = trace.text("stop_condition", "")
     calls = trace.records("calls") if "calls" in trace else []
     truncated = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
@@ -107,26 +129,47 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     imported = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in new_nodes[leaf])] or leaves
     for leaf in imported:
         new, path = set(new_nodes[leaf]), _path(parents, leaf)
+        stated = any("sampled" in nodes[n] for n in path)
+        prompt = list(takewhile(lambda n: not nodes[n].value.get("sampled"), path))
         content: list[Message] | Tokens
         if exact[leaf]:
-            content = _joined([tokens(n) if n in new else _as_context(tokens(n)) for n in path])
+            content = joined([tokens(n) if n in new else _as_context(tokens(n)) for n in path])
+            content = replace(content, prompt=sum(len(tokens(n).ids) for n in prompt) if stated else None)
         else:
-            content = [replace(message(n), sampled=message(n).sampled and n in new) for n in path]
+            content = [
+                replace(message(n), sampled=message(n).sampled and n in new, in_prompt=stated and n in prompt)
+                for n in path
+            ]
         yield Sample(
             trace.where,
             content,
             key,
-            step=work.integer("step", 0) if work else 0,
+            step=work.integer("step", None) if work else None,
             env=(env.text("id", "") if env else ""),
             model=_model(agent),
-            reward=_total(components),
-            rewards=components,
+            reward=total(parts),
+            rewards=parts,
             stop_reason=stop,
             terminated=not truncated,
             truncated=truncated,
             rollout=trace.where if len(imported) > 1 else "",
+            error=_error(trace, episode),
+            mask_by=RECORDED if exact[leaf] or stated else BY_ROLE,
+            columns=scalars(trace.record("metrics", Record({}, trace.where)), ()),
+            agent=agent.text("name", "") if agent else "",
         )
     yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(imported))
+
+
+def _error(trace: Record, episode: Record) -> str:
+    """What ended the trace with an error; empty if nothing did."""
+    for record in (trace, episode):
+        errors = record.value.get("errors")
+        if isinstance(errors, list) and errors:
+            return described(errors[0]) or "an error"
+        if record.value.get("ok") is False:
+            return "not ok"
+    return ""
 
 
 def _path(parents: list[int | None], leaf: int) -> list[int]:
@@ -163,9 +206,9 @@ def _exact_paths(nodes: list[Record], parents: list[int | None]) -> list[bool]:
 
 
 def _message(node: Record) -> Message:
-    """The message of a node; an assistant's message that is part of the prompt is not sampled."""
+    """The message of a node; an assistant's message that is part of the prompt or out of the loss is not sampled."""
     message = messages_of(Record({"messages": [node.get("message", dict, "a message")]}, node.where), "messages")[0]
-    return replace(message, sampled=node.flag("sampled", True))
+    return replace(message, sampled=message.sampled and node.flag("sampled", True))
 
 
 def _as_context(node: Tokens) -> Tokens:
@@ -202,84 +245,37 @@ def _kinds(node: Record, ids: np.ndarray, mask: np.ndarray) -> np.ndarray | None
     return kinds
 
 
-def _joined(nodes: list[Tokens]) -> Tokens:
-    names = {name for node in nodes for name in node.signals}
-    blank = [np.full(len(node.ids), np.nan, np.float32) for node in nodes]
-    known = all(node.kinds is not None for node in nodes)
-    return Tokens(
-        np.concatenate([n.ids for n in nodes]),
-        np.concatenate([n.sampled for n in nodes]),
-        np.concatenate([n.logprobs for n in nodes]),
-        {name: np.concatenate([n.signals.get(name, b) for n, b in zip(nodes, blank)]) for name in sorted(names)},
-        np.concatenate([n.kinds for n in nodes]) if known else None,
-    )
-
-
-def _components(rewards: Record) -> dict[str, Component]:
-    """The scored components of the reward."""
-    components = {}
-    for name, value in rewards.value.items():
-        check_text(name, f"{rewards.where}: a name")
-        if isinstance(value, dict):
-            reward = rewards.record(name)
-            components[name] = Component(reward.number("score"), reward.number("weight", 1.0))
-        elif value is not None:
-            components[name] = Component(rewards.number(name))
-    return components
-
-
-def _total(components: dict[str, Component]) -> float:
-    """The weighted sum; NaN if nothing was scored."""
-    return float(sum(c.score * c.weight for c in components.values())) if components else float("nan")
-
-
 def _model(agent: Record | None) -> str:
     model = (agent.value.get("config") or {}) if agent else {}
     name = model.get("model") if isinstance(model, dict) else None
     return name if isinstance(name, str) and name.isprintable() else ""
 
 
-def _result(record: Record) -> Sample:
+def _result(record: Record) -> Iterator[Sample]:
+    """The rollout of a version-0 result; several samples if its steps are several contexts."""
     steps = record.records("trajectory") if "trajectory" in record else []
-    exact = steps and all(step.value.get("tokens") for step in steps)
-    content: list[Message] | list[Part] | Tokens | None = _exact(steps) if exact else None
-    if content is None:
-        content = prompt_and_completion(record, "prompt", "completion")
+    exact = bool(steps) and all(step.value.get("tokens") for step in steps)
+    contexts: list[tuple[Content, int]] = [(prompt_and_completion(record, "prompt", "completion"), 0)]
+    if exact:
+        contexts = list(chained(map(_turn, steps)))
     truncated = record.flag("is_truncated", False)
-    return Sample(
-        record.where,
-        content,
-        record.key("example_id"),
-        env=record.text("task", ""),
-        reward=record.number("reward", float("nan")),
-        terminated=record.flag("is_completed", True) and not truncated,
-        truncated=truncated,
-    )
-
-
-def _exact(steps: list[Record]) -> Tokens | None:
-    """The turns as one stream; None if a prompt is not a continuation of the stream so far."""
-    stream = None
-    for step in steps:
-        turn, prompt_length = _turn(step)
-        if stream is None:
-            stream = turn
-            continue
-        length = len(stream.ids)
-        if prompt_length < length or not np.array_equal(turn.ids[:length], stream.ids):
-            return None
-        stream = _joined(
-            [
-                stream,
-                Tokens(
-                    turn.ids[length:],
-                    turn.sampled[length:],
-                    turn.logprobs[length:],
-                    {name: values[length:] for name, values in turn.signals.items()},
-                ),
-            ]
+    metrics = record.record("metrics", Record({}, record.where))
+    for content, shared in contexts:
+        yield Sample(
+            record.where,
+            content,
+            record.key("example_id"),
+            env=record.text("task", ""),
+            reward=number(record, "reward"),
+            terminated=record.flag("is_completed", True) and not truncated,
+            truncated=truncated,
+            rollout=record.where if len(contexts) > 1 else "",
+            shared=shared,
+            columns=scalars(record, _V0_FIELDS) | scalars(metrics, ()),
+            error=error_text(record),
+            stop_reason=record.text("stop_condition", "") or "",
+            mask_by=masked_by(content, BY_COMPLETION) if isinstance(content, list) else RECORDED,
         )
-    return stream
 
 
 def _turn(step: Record) -> tuple[Tokens, int]:
@@ -301,4 +297,5 @@ def _turn(step: Record) -> tuple[Tokens, int]:
     advantage = step.number("advantage", None)
     if advantage is not None:
         signals["advantage"] = on_sampled(advantage, sampled)
-    return Tokens(np.concatenate([prompt, completion]), sampled, logprobs, signals), len(prompt)
+    ids = np.concatenate([prompt, completion])
+    return Tokens(ids, sampled, logprobs, signals, prompt=len(prompt)), len(prompt)

@@ -14,7 +14,7 @@ from trl.models import unwrap_model_for_generation
 
 from actfocus_core.credit.weights import SignalStats, pooled
 from actfocus_core.envs import make_env
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.interop.samples import digest
 from actfocus_core.plugins.batch import complete_parameters, read_rows, weigh
 from actfocus_core.plugins.mirror import RunMirror
@@ -76,7 +76,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
         super().__init__(model, reward_funcs, args, processing_class=tokenizer, **more)
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.policy = Policy(name, unwrapped, tokenizer, options)
-        self._renderer = ChatRenderer(tokenizer, span_rule(spans), name)
+        self._converter = Converter(tokenizer, span_rule(spans), name)
         self._frozen: Policy | None = None
         self.mirror: RunMirror | None = None
         if run is not None:
@@ -198,7 +198,7 @@ class ActFocusGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no type
             prompts,
             responses,
             sampled,
-            self._renderer,
+            self._converter,
             self._rewards[first : first + len(mask)],
             [digest(prompt) for prompt in prompts],
             self.state.global_step + 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tensordict import TensorDict
 
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.plugins.batch import read_rows
 from actfocus_core.plugins.verl.loop import EPISODE, put_record
 from actfocus_core.plugins.verl.weights import ENERGY
@@ -15,7 +15,7 @@ SCORED = {"old_log_probs": "", "entropy": "entropy", "ref_log_prob": "ref_logpro
 """Fields of verl's batch over the response -> signals of a trajectory; the first maps to the log-probs."""
 
 
-def read_batch(data: TensorDict, renderer: ChatRenderer, step: int) -> list[Trajectory]:
+def read_batch(data: TensorDict, converter: Converter, step: int) -> list[Trajectory]:
     """The rows of verl's batch as trajectories with their scores; an episode of ``EnvironmentLoop`` has its own turns."""
     rows = {
         name: [row.tolist() for row in data[name].unbind()]
@@ -25,7 +25,7 @@ def read_batch(data: TensorDict, renderer: ChatRenderer, step: int) -> list[Traj
         rows["prompts"],
         rows["responses"],
         rows["response_mask"],
-        renderer,
+        converter,
         [sum(row) for row in rows["rm_scores"]],
         [str(u) for u in data.get("uid").tolist()],
         step,

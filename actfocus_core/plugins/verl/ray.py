@@ -26,7 +26,7 @@ from verl.trainer.ppo.v1 import PPOTrainerSync, register_trainer
 from verl.workers.utils.padding import response_from_nested
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.interop.chat_renderer import ChatRenderer
+from actfocus_core.interop.converter import Converter
 from actfocus_core.plugins.batch import DEFAULTS, weigh
 from actfocus_core.plugins.mirror import RunMirror
 from actfocus_core.plugins.signatures import check_methods
@@ -125,7 +125,7 @@ class ActFocusTrainer(PPOTrainerSync):  # type: ignore[misc]  # verl has no type
             ],
         )
         trajectories = read_batch(
-            data, ChatRenderer(self.tokenizer, span_rule(p["spans"]), self._model), self.global_steps
+            data, Converter(self.tokenizer, span_rule(p["spans"]), self._model), self.global_steps
         )
         lengths = data["responses"].offsets().diff().tolist()
         nested = torch.nested.as_nested_tensor(

@@ -82,7 +82,8 @@ def played(t: Trajectory) -> list[Turn]:
         Turn(
             actions=[shown(action) for action in turn.actions],
             valid=turn.valid,
-            malformed=k not in answered,
+            # An agent that calls tools ends in words, which are no malformed call.
+            malformed=k not in answered and not turn.valid,
             reward=finite(turn.reward),
             penalty=finite(turn.penalty),
         )

@@ -91,6 +91,9 @@ function badges({ run, batch }) {
   if (run.approximate) {
     found.push(['approximate', 'These rollouts were re-tokenised at import: token ids and boundaries may differ from those sampled.']);
   }
+  if (run.unstated.length) {
+    found.push([run.guessed ? 'partly guessed' : 'partly derived', `The imported files do not state: ${run.unstated.join('. ')}.`]);
+  }
   if (missing) found.push([`${missing} unavailable`, `${missing} unavailable. Compute them with: ${run.score}`]);
   return found.map(([text, title]) => el('span', 'af-badge', { title }, text));
 }

@@ -43,6 +43,10 @@ class RunFacts(Message):
     options: dict[str, object]
     approximate: bool
     """Its text was tokenised again at import."""
+    unstated: list[str]
+    """What the imported files do not state, and how it was derived or guessed"""
+    guessed: bool
+    """Whether any of it was guessed"""
     score: str
     """The command that computes missing signals."""
 
@@ -61,6 +65,8 @@ class TrajectoryFacts(Message):
     success: bool | None
     terminated: bool
     truncated: bool
+    error: str
+    """What ended the rollout with an error, or empty"""
 
 
 class TracedTokens(Tokens):
@@ -188,8 +194,14 @@ def trajectory_data(run: Run, t: Trajectory, batch: BatchConstants) -> Trajector
     )
 
 
+UNSTATED = {"mask": "sampled tokens", "groups": "groups", "rewards": "rewards"}
+"""The entries of the provenance that numbers on the page depend on -> their name there."""
+
+
 def run_facts(run: Run, name: str, reference: str | None, references: list[str]) -> RunFacts:
     metadata = run.metadata
+    sources = {entry: getattr(metadata.provenance, entry) for entry in UNSTATED}
+    unstated = {entry: source for entry, source in sources.items() if source is not None and source.how != "recorded"}
     return RunFacts(
         name=name,
         policy=metadata.model_name or "unknown policy",
@@ -198,6 +210,8 @@ def run_facts(run: Run, name: str, reference: str | None, references: list[str])
         env=metadata.env or "",
         options=env_options(run),
         approximate=metadata.approximate,
+        unstated=[f"{UNSTATED[name]}: {shown(source.rule)}" for name, source in unstated.items()],
+        guessed=any(source.how == "guessed" for source in unstated.values()),
         score=f"actfocus score {run.path}",
     )
 
@@ -217,6 +231,7 @@ def _facts(t: Trajectory) -> TrajectoryFacts:
         success=t.success,
         terminated=t.terminated,
         truncated=t.truncated,
+        error=shown(t.error),
     )
 
 

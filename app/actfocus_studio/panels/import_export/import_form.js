@@ -9,6 +9,7 @@ import { fileText } from './words.js';
 const PATTERN = 'pattern:';
 /** @type {Record<string, string>} */
 const RULE_HELP = {
+  auto: 'the rule that fits the replies',
   think_answer: 'think and answer tags', tool_call: 'tool calls', boxed: '\\boxed{…}', react: 'ReAct, “Action:”',
   [PATTERN]: 'a regular expression',
 };
@@ -81,7 +82,7 @@ export function importForm(menu, { ask, say, onStarted }) {
     const rules = [...menu.rules, PATTERN].map((name) => /** @type {const} */ ([name, `${name.replace(/:$/, '')}: ${RULE_HELP[name] ?? ''}`]));
     const rule = select('', rules, (name) => {
       pattern.hidden = name !== PATTERN;
-    }, 'think_answer');
+    }, 'auto');
     const pattern = el('input', 'af-pattern', {
       type: 'text', hidden: true, maxLength: menu.pattern_max, placeholder: 'Move: (?P<action>\\w+)', spellcheck: false,
       'aria-label': 'Pattern: regular expression with a group named action',

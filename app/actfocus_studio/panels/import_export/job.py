@@ -10,6 +10,7 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import recognise
 from actfocus_core.interop.exporting import SUFFIXES
 from actfocus_core.interop.importing import run_name
+from actfocus_core.interop.items import AUTO
 from actfocus_core.policy.loading import NAMES, available_policies
 from actfocus_core.runs import Run, free_path, slug
 from actfocus_core.spans import PATTERN, RULES, span_rule
@@ -234,9 +235,11 @@ def selected(run: Run, trajectory: str, part: ExportPart, filter: Filter) -> tup
 
 
 def _rule(spans: str) -> str:
-    """A valid span rule: its name, or a pattern."""
+    """A valid span rule: auto, its name, or a pattern."""
+    if spans == AUTO:
+        return spans
     if not (spans in RULES or spans.startswith(PATTERN)):
-        raise ActFocusError(f"span rule: must be one of {', '.join(RULES)}, or a pattern")
+        raise ActFocusError(f"span rule: must be one of {AUTO}, {', '.join(RULES)}, or a pattern")
     if len(spans) > len(PATTERN) + PATTERN_MAX:
         raise ActFocusError(f"span rule: the pattern is longer than {PATTERN_MAX} characters")
     return span_rule(spans).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actfocus_core.interop import FORMATS
+from actfocus_core.interop.items import AUTO
 from actfocus_core.spans import RULES
 from actfocus_studio.panels.import_export.job import EXPORTS, PARTS, PATTERN_MAX
 from actfocus_studio.server.uploads import RECEIVE, UPLOAD_MAX
@@ -16,7 +17,7 @@ def build() -> None:
         elem_id="af-drawer",
         menu={
             "formats": [format.title for format in FORMATS.values()],
-            "rules": list(RULES),
+            "rules": [AUTO, *RULES],
             "exports": list(EXPORTS.items()),
             "parts": list(PARTS.items()),
             "pattern_max": PATTERN_MAX,

@@ -810,6 +810,7 @@ export interface TrajectoryFacts {
   success: boolean | null;
   terminated: boolean;
   truncated: boolean;
+  error: string;
 }
 /**
  * Tokens with all that was recorded of them.
@@ -879,6 +880,8 @@ export interface RunFacts {
     [k: string]: unknown;
   };
   approximate: boolean;
+  unstated: string[];
+  guessed: boolean;
   score: string;
 }
 /**

@@ -11,8 +11,9 @@ export function image(svg, text) {
   return el('img', '', { src: `data:image/svg+xml,${encodeURIComponent(svg)}`, alt: text });
 }
 
-/** How a trajectory ended. @param {{ success: boolean | null, terminated: boolean, truncated: boolean }} t */
+/** How a trajectory ended. @param {{ success: boolean | null, terminated: boolean, truncated: boolean, error?: string }} t */
 export function ending(t) {
+  if (t.error) return `ended in an error: ${t.error.slice(0, 80)}`;
   if (t.success) return 'goal reached';
   if (t.success === null && t.terminated) return 'success unknown';
   return t.terminated ? 'failed' : t.truncated ? 'turn limit reached' : 'stopped';
