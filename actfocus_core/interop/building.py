@@ -10,7 +10,7 @@ import numpy as np
 
 from actfocus_core.dialogue import THINK, response_kinds
 from actfocus_core.interop.grouping import Groups, Place
-from actfocus_core.interop.reading import DataFile
+from actfocus_core.interop.reading import DataFile, check_text
 from actfocus_core.interop.rendering import Stream, runs
 from actfocus_core.interop.samples import Sample, Tokens, on_sampled
 from actfocus_core.spans import SpanRule
@@ -31,7 +31,9 @@ class Builder:
         self._segments: dict[tuple[str, str], tuple[int, int]] = {}
 
     def trajectory(self, sample: Sample, stream: Stream, file: DataFile) -> Trajectory:
-        """The trajectory of a sample of a file."""
+        """The trajectory of a sample of a file. Raises ActFocusError if one of its names cannot be encoded."""
+        names = [sample.env, sample.model, sample.agent, sample.error, sample.stop_reason, *sample.rewards]
+        check_text("".join(names), f"{sample.where}: a name or a reason")
         tokens, texts = stream.tokens, stream.texts
         kinds, turns, records = self._turns(sample, stream)
         if records and np.isfinite(sample.reward):

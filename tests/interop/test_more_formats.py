@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run, recognise
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
@@ -145,6 +146,11 @@ def test_swe_agent_and_mini_swe_agent(imported, tmp_path, tokenizer_folder):
     (tmp_path / "x.traj.json").write_text(json.dumps(mini))
     (t,) = import_run(tmp_path / "x.traj.json", tmp_path / "mini", tokenizer=tokenizer_folder).trajectories()
     assert (t.stop_reason, t.terminated, t.columns) == ("Submitted", True, {"submission": "diff"})
+
+
+def test_half_a_surrogate_pair_in_any_name_is_one_line(imported):
+    with pytest.raises(ActFocusError, match="one.jsonl, line 1: a name or a reason contains half of a surrogate pair"):
+        imported(json.dumps({**nemo_gym(), "agent_ref": {"name": "\ud800"}}), "one.jsonl")
 
 
 def test_prompt_and_response(imported):
