@@ -75,20 +75,20 @@ def _boxed(text: str) -> list[tuple[int, int]]:
 
 
 def _react(text: str) -> list[tuple[int, int]]:
-    """The text after ``Action:`` at the start of a line, up to the next ReAct label."""
-    labels = list(re.finditer(r"^(?:Thought|Observation|Action|Final Answer):", text, re.M))
+    """The text after ``Action:`` or ``Action 1:`` at the start of a line, up to the next ReAct label."""
+    labels = list(_REACT_LABEL.finditer(text))
     spans = []
     for label, end in zip(labels, [*(label.start() for label in labels[1:]), len(text)]):
-        if label[0] == "Action:":
+        if label[1] == "Action":
             begin = label.end() + len(content := text[label.end() : end]) - len(content.lstrip(" \t"))
             spans.append((begin, begin + len(text[begin:end].rstrip())))
     return spans
 
 
 def _with_reasoning(
-    find_actions: Callable[[str], list[tuple[int, int]]], action_tag: str = ""
+    find_actions: Callable[[str], list[tuple[int, int]]], action_tag: re.Pattern[str]
 ) -> Callable[[str, bool], Spans]:
-    """Build a rule from a function that finds actions; ``action_tag``: the text directly before an action."""
+    """Build a rule from a function that finds actions; ``action_tag``: what stands directly before an action."""
 
     def find(text: str, opens_thinking: bool) -> Spans:
         thought = find_thought(text, opens_thinking)
@@ -98,7 +98,7 @@ def _with_reasoning(
             return Spans((thought,), actions)
         if not actions or opens_thinking or THINK[0] in text[: actions[0][0]]:
             return Spans((), actions)
-        reasoning_end = text.rfind(action_tag, 0, actions[0][0])
+        reasoning_end = max((tag.start() for tag in action_tag.finditer(text, 0, actions[0][0])), default=0)
         return Spans(((0, reasoning_end),) if text[:reasoning_end].strip() else (), actions)
 
     return find
@@ -129,16 +129,18 @@ def _by_pattern(pattern: str) -> Callable[[str, bool], Spans]:
 
 
 PATTERN = "pattern:"
-_CALL_BEGINS = {"tool_call": re.compile("<tool_call>"), "react": re.compile("^Action:", re.M)}
+_ACTION = re.compile(r"^Action(?: ?[0-9]{1,4})?:", re.M)
+_REACT_LABEL = re.compile(r"^(Thought|Observation|Action|Final Answer)(?: ?[0-9]{1,4})?:", re.M)
+_CALL_BEGINS = {"tool_call": re.compile("<tool_call>"), "react": _ACTION}
 """Rule -> how a call begins, for agents whose last response has none."""
 _BOX = r"\boxed{"
 RULES: dict[str, SpanRule] = {
     rule.name: rule
     for rule in (
         SpanRule("think_answer", find_spans),
-        SpanRule("tool_call", _with_reasoning(_tool_calls, "<tool_call>")),
-        SpanRule("boxed", _with_reasoning(_boxed, _BOX)),
-        SpanRule("react", _with_reasoning(_react, "Action:")),
+        SpanRule("tool_call", _with_reasoning(_tool_calls, _CALL_BEGINS["tool_call"])),
+        SpanRule("boxed", _with_reasoning(_boxed, re.compile(re.escape(_BOX)))),
+        SpanRule("react", _with_reasoning(_react, _ACTION)),
     )
 }
 DEFAULT = RULES["think_answer"]

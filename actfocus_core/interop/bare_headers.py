@@ -33,7 +33,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from actfocus_core.dialogue import THINK
-from actfocus_core.interop.template import Header, Template
+from actfocus_core.template import Header, Template
 
 _BARE = re.compile(r"\w+ *\n+")
 _TAGS = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from actfocus_core.interop.bare_headers import BareHeaders, Border
 from actfocus_core.interop.samples import SAMPLED, Part
-from actfocus_core.interop.template import Header, Template
+from actfocus_core.template import Header, Template
 from actfocus_core.trajectory import TokenKind
 
 _KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER}

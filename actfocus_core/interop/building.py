@@ -29,14 +29,18 @@ class Builder:
         self.model, self.success_at = model, success_at
         self._rollouts: dict[str, int] = {}
         self._segments: dict[tuple[str, str], tuple[int, int]] = {}
+        self._prompts: dict[tuple[Place, str], str] = {}
 
     def trajectory(self, sample: Sample, stream: Stream, file: DataFile) -> Trajectory:
         """The trajectory of a sample of a file. Raises ActFocusError if one of its names cannot be encoded."""
-        names = [sample.env, sample.model, sample.agent, sample.error, sample.stop_reason, *sample.rewards]
+        names = [sample.env, sample.run, sample.model, sample.agent, sample.error, sample.stop_reason, *sample.rewards]
         check_text("".join(names), f"{sample.where}: a name or a reason")
         tokens, texts = stream.tokens, stream.texts
         kinds, turns, records = self._turns(sample, stream)
-        if records and np.isfinite(sample.reward):
+        if sample.turn_rewards is not None and len(sample.turn_rewards) == len(records):
+            for turn, reward in zip(records, sample.turn_rewards):
+                turn.reward = reward
+        elif records and np.isfinite(sample.reward):
             records[-1].reward = sample.reward
         signals = dict(tokens.signals)
         if sample.advantage is not None:
@@ -145,8 +149,10 @@ class Builder:
 
     def _group(self, sample: Sample, file: DataFile, step: int) -> str:
         prompt = sample.prompt
-        place = Place(step, sample.env, file.scope, file.split)
-        return self.groups.name(place, sample.group or prompt, prompt, file.path, sample.rollout)
+        place = Place(step, sample.env, "/".join(filter(None, (file.scope, sample.run))), file.split)
+        # The first context of a rollout has its prompt.
+        first = self._prompts.setdefault((place, sample.rollout), prompt) if sample.rollout else prompt
+        return self.groups.name(place, sample.group or first, prompt, file.path, sample.rollout)
 
     def _numbers(self, group: str, name: str) -> tuple[int, int]:
         """The rollout's number in its group, and the number of this sample among the rollout's segments."""

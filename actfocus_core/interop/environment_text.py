@@ -74,7 +74,7 @@ class EnvironmentRule:
             for start, end, _ in spans:
                 split += [Part(part.text[at:start], SAMPLED), Part(part.text[start:end], TokenKind.USER)]
                 at = end
-            split.append(Part(part.text[at:], part.kind))
+            split.append(Part(part.text[at:], part.kind) if at else part)
         return [part for part in split if part.text], counts
 
 

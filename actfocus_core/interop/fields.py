@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection
 from typing import Any
 
-from actfocus_core.interop.reading import Record, check_text
+from actfocus_core.interop.reading import Record, check_text, is_deep
 from actfocus_core.trajectory import Component
 
 NAN = float("nan")
@@ -74,6 +75,24 @@ def scalars(record: Record, known: Collection[str]) -> dict[str, str | bool | in
     }
     check_text("".join([*columns, *(value for value in columns.values() if isinstance(value, str))]), record.where)
     return columns
+
+
+def decoded(record: Record, *names: str) -> Record:
+    """The record with these fields decoded, which may be written as strings of JSON. Raises ActFocusError for a string that
+    is not JSON."""
+    values = {name: record.value.get(name) for name in names}
+    for name, value in values.items():
+        if isinstance(value, (str, bytes)):
+            try:
+                values[name] = json.loads(value)
+            except (ValueError, RecursionError):
+                raise record.error(
+                    repr(name), "is not JSON; it must be an object or a list, or JSON text of one"
+                ) from None
+            if is_deep(values[name]):
+                raise record.error(repr(name), "is nested too deep; it must be flat JSON")
+    # The keys of decoded objects are those that were written, also where they are null.
+    return Record(record.value | values, record.where)
 
 
 def error_text(record: Record) -> str:

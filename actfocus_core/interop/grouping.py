@@ -1,10 +1,8 @@
 """``Groups``: which rollouts of an import form a group, from the file's keys and checked against the prompts.
 
 A key is unique at most within a step, an environment and a folder: programs count prompts from 0 in each of them. So a
-group is all of these together. Two checks use the prompts:
-
-* a key that another file of the folder uses for another prompt names another group;
-* a key that names each rollout instead of its prompt is reported, as are groups of different prompts.
+group is all of these together. A key that another file of the folder uses for another prompt names another group. Whether keys
+name each rollout, or one group has different prompts, the doctor checks.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +31,6 @@ class _Group:
     name: str
     prompt: str
     files: set[Path]
-    rollouts: int = 0
-    prompts_differ: bool = False
 
 
 class Groups:
@@ -45,7 +40,6 @@ class Groups:
     def __init__(self) -> None:
         self._groups: dict[tuple[Place, str], list[_Group]] = {}
         self._names: Counter[str] = Counter()
-        self._by_prompt: dict[tuple[Place, str], set[str]] = {}
         self._contexts: dict[tuple[Place, str, str], str] = {}
 
     def name(self, place: Place, key: str, prompt: str, file: Path, rollout: str = "") -> str:
@@ -64,24 +58,9 @@ class Groups:
             group = _Group(self._new_name(place, key), prompt, {file})
             variants.append(group)
         group.files.add(file)
-        group.rollouts += 1
-        group.prompts_differ |= group.prompt != prompt
-        self._by_prompt.setdefault((place, prompt), set()).add(group.name)
         if rollout:
             self._contexts[place, key, rollout] = group.name
         return group.name
-
-    def doubts(self) -> Iterator[tuple[str, str]]:
-        """What the prompts say against the groups: (check, detail)."""
-        groups = [group for variants in self._groups.values() for group in variants]
-        differing = [group.name for group in groups if group.prompts_differ]
-        if differing:
-            yield "prompts-differ", f"{len(differing)} of {len(groups)} groups, for instance {differing[0]}"
-        single = {group.name for group in groups if group.rollouts == 1}
-        repeated = [names for names in self._by_prompt.values() if len(names) > 1 and names <= single]
-        if repeated and len(single) == len(groups):
-            count = sum(map(len, repeated))
-            yield "group-per-rollout", f"{count} rollouts of {len(repeated)} prompts are {count} groups"
 
     def _new_name(self, place: Place, key: str) -> str:
         """A readable name; equal keys in other places get a number."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,67 @@ from actfocus_core.trajectory import Trajectory
 
 CHUNK_SAMPLES, CHUNK_CHARACTERS = 64, 1 << 20
 """Limits of a chunk that is tokenised at once: rollouts, and characters after which no further rollout is added."""
+
+
+@dataclass
+class Source:
+    """Files of rollouts whose format is known, and how their content becomes trajectories."""
+
+    path: Path
+    format: Format
+    files: list[DataFile]
+    importer: ForeignFormat | OwnFormat
+    omissions: Omissions
+    config: dict[str, Any]
+    """What the config of run.json says of the format."""
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        format: str = AUTO,
+        tokenizer: str | None = None,
+        spans: str = AUTO,
+        environment_spans: str = AUTO,
+        success_at: float = 1.0,
+        reward_columns: Sequence[str] | None = None,
+        strict: bool = False,
+    ) -> Source:
+        """Recognise the format and load the tokenizer; see ``import_run``."""
+        path = Path(path)
+        rule = None if spans == AUTO else span_rule(spans)
+        omissions = Omissions(strict)
+        file_format = recognise(path) if format == AUTO else get_format(format)
+        files = data_files(path, file_format, omissions)
+        if file_format.needs_tokenizer and tokenizer is None:
+            raise ActFocusError(
+                f"{path}: {file_format.title} needs the tokenizer of the model that generated it; pass "
+                "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder"
+            )
+        file_format, config = file_format.prepare(files, reward_columns, omissions)
+        importer: ForeignFormat | OwnFormat = OwnFormat(rule or DEFAULT)
+        if file_format.needs_tokenizer and tokenizer is not None:
+            importer = foreign_format(Interpretation(tokenizer, rule, environment_spans, success_at), omissions)
+        return cls(path, file_format, files, importer, omissions, config)
+
+    def chunks(self, on_progress: Callable[[int, int], None] | None = None) -> Iterator[Iterator[Trajectory]]:
+        """The trajectories, by the chunks in which they are read. The first one decides on the span rule."""
+        for chunk in _chunks(self.files, self.format, self.omissions, on_progress):
+            yield self.importer.trajectories(chunk)
+
+    def nothing_read(self) -> ActFocusError:
+        """The error where there is no rollout: the first that was met, or what was left out."""
+        if self.omissions.error is not None:
+            return self.omissions.error
+        left_out = "".join(f"; left out: {number} {kind}" for kind, number in self.omissions.counts.items())
+        return ActFocusError(f"{self.path}: holds no rollout; {self.format.title} has one or more per line{left_out}")
+
+    def found(self) -> dict[str, Any]:
+        """What was found and chosen in what was read so far, for the config of run.json."""
+        omissions = self.omissions
+        left_out = {"left_out": dict(omissions.counts), "left_out_examples": omissions.examples}
+        return self.importer.config() | (left_out if omissions.counts else {})
 
 
 def import_run(
@@ -47,65 +110,51 @@ def import_run(
 
     The run folder is created atomically. Its config says what was found and chosen (``actfocus_core.runs.info.Import``) and its
     provenance what is recorded, derived and guessed. Raises ActFocusError with file and line if the input is invalid, or
-    nothing of it can be read.
+    nothing of it can be read. ``preview`` (head.py) shows what an import would make of the first rollouts.
     """
-    path, out = Path(path), Path(out)
-    rule = None if spans == AUTO else span_rule(spans)
-    omissions = Omissions(strict)
-    file_format = recognise(path) if format == AUTO else get_format(format)
-    files = data_files(path, file_format, omissions)
-    if file_format.needs_tokenizer and tokenizer is None:
-        raise ActFocusError(
-            f"{path}: {file_format.title} needs the tokenizer of the model that generated it; pass "
-            "--tokenizer, for instance Qwen/Qwen2.5-0.5B-Instruct, or a model folder"
-        )
-    file_format, format_config = file_format.prepare(files, reward_columns)
+    source = Source.open(
+        path,
+        format=format,
+        tokenizer=tokenizer,
+        spans=spans,
+        environment_spans=environment_spans,
+        success_at=success_at,
+        reward_columns=reward_columns,
+        strict=strict,
+    )
     config = {
         "command": "import",
-        "format": file_format.name,
-        "source": str(path),
-        "stamp": stamp([file.path for file in files]),
+        "format": source.format.name,
+        "source": str(source.path),
+        "stamp": stamp(source.format.sources(file.path for file in source.files)),
         "tokenizer": tokenizer,
         "spans": spans,
         "success_at": success_at,
         "approximate": False,
-        **format_config,
+        **source.config,
     }
-    with atomic_run(out, config, {"name": tokenizer or ""}) as run:
-        importer: ForeignFormat | OwnFormat = OwnFormat(rule or DEFAULT)
-        if file_format.needs_tokenizer and tokenizer is not None:
-            importer = foreign_format(Interpretation(tokenizer, rule, environment_spans, success_at), omissions)
+    with atomic_run(Path(out), config, {"name": tokenizer or ""}) as run:
         count = 0
         with RunWriter(run) as writer:
-            for chunk in _chunks(files, file_format, omissions, on_progress):
-                for trajectory in importer.trajectories(chunk):
-                    if max_tokens and len(trajectory) > max_tokens:
-                        raise ActFocusError(
-                            f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; the maximum is {max_tokens}"
-                        )
-                    _add(writer, trajectory, path)
-                    count += 1
+            for trajectory in chain.from_iterable(source.chunks(on_progress)):
+                check_length(trajectory, max_tokens, source.path)
+                _add(writer, trajectory, source.path)
+                count += 1
+        source.format.finish(source.omissions)
         if not count:
-            raise _nothing_read(path, file_format, omissions)
-        run.info["config"] |= importer.config() | _of_omissions(omissions)
-        if provenance := importer.provenance():
+            raise source.nothing_read()
+        run.info["config"] |= source.found()
+        if provenance := source.importer.provenance():
             run.info["provenance"] = provenance
     return run
 
 
-def _of_omissions(omissions: Omissions) -> dict[str, Any]:
-    """What was left out, for the config of run.json."""
-    if not omissions.counts:
-        return {}
-    return {"left_out": dict(omissions.counts), "left_out_examples": omissions.examples}
-
-
-def _nothing_read(path: Path, format: Format, omissions: Omissions) -> ActFocusError:
-    """The error of an import without a rollout: the first that was met, or what was left out."""
-    if omissions.error is not None:
-        return omissions.error
-    left_out = "".join(f"; left out: {number} {kind}" for kind, number in omissions.counts.items())
-    return ActFocusError(f"{path}: holds no rollout; {format.title} has one or more per line{left_out}")
+def check_length(trajectory: Trajectory, max_tokens: int | None, path: Path) -> None:
+    """Raise ActFocusError for a rollout of more than ``max_tokens`` tokens."""
+    if max_tokens and len(trajectory) > max_tokens:
+        raise ActFocusError(
+            f"{path}: the rollout {trajectory.id} has {len(trajectory)} tokens; the maximum is {max_tokens}"
+        )
 
 
 def run_name(path: Path) -> str:

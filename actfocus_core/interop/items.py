@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.building import Builder
 from actfocus_core.interop.environment_text import environment_rule
+from actfocus_core.interop.foreign_ids import ForeignIds
 from actfocus_core.interop.formats import UNREADABLE_RECORDS
 from actfocus_core.interop.grouping import Groups
 from actfocus_core.interop.omissions import Omissions
@@ -23,6 +26,7 @@ from actfocus_core.spans import DEFAULT, SpanRule
 from actfocus_core.trajectory import Trajectory
 
 AUTO = "auto"
+UNMATCHED_REWARDS = "lists of rewards per turn without an entry per reply"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class ForeignFormat:
     omissions: Omissions
     sources: Sources = field(default_factory=Sources)
     groups: Groups = field(default_factory=Groups)
+    foreign_ids: ForeignIds = field(default_factory=ForeignIds)
     environment: Counter[str] = field(default_factory=Counter)
     success_by: Counter[str] = field(default_factory=Counter)
     choice: SpanChoice | None = None
@@ -89,7 +94,7 @@ class ForeignFormat:
             except ActFocusError as error:
                 self.omissions.refuse(UNREADABLE_RECORDS, ActFocusError(f"{sample.where}: {error}"))
                 continue
-            self._note(sample, stream)
+            self._note(sample, stream, trajectory)
             yield trajectory
 
     def config(self) -> dict[str, Any]:
@@ -103,7 +108,7 @@ class ForeignFormat:
             "environment_spans": self.how.environment_spans,
             "environment_text": dict(self.environment),
             "success_by": dict(self.success_by),
-            "doubts": dict(self.groups.doubts()),
+            **self.foreign_ids.config(),
         }
 
     def provenance(self) -> dict[str, Any]:
@@ -131,12 +136,13 @@ class ForeignFormat:
     def _builder(self, rule: SpanRule) -> Builder:
         return Builder(rule, self.renderer.template.special, self.groups, self.how.tokenizer, self.how.success_at)
 
-    def _note(self, sample: Sample, stream: Stream) -> None:
+    def _note(self, sample: Sample, stream: Stream, trajectory: Trajectory) -> None:
         """Count what was found in a sample, and how it is known."""
         exact = isinstance(sample.content, Tokens)
         self.approximate |= not exact
+        self.foreign_ids.examine(sample, stream.texts)
         self.environment += stream.environment
-        for unread in (*sample.unread, *(_unread(sample) if not exact else ())):
+        for unread in (*sample.unread, *stream.unread, *_unread(sample, len(trajectory.turn_records))):
             self.omissions.add(unread, sample.where)
         known = self.builder.success(sample) is not None
         self.success_by["file" if sample.success is not None else "reward" if known else "unknown"] += 1
@@ -147,12 +153,14 @@ class ForeignFormat:
         self.sources.add("mask", stream.mask_by)
         self.sources.add("groups", RECORDED if sample.group else BY_PROMPT)
         self.sources.add("rewards", sample.rewards_by)
-        if exact:
+        if exact or np.isfinite(stream.tokens.logprobs).any():
             self.sources.add("logprobs", RECORDED)
 
 
-def _unread(sample: Sample) -> Iterator[str]:
-    """What of the sample's messages has no place in a text."""
+def _unread(sample: Sample, replies: int) -> Iterator[str]:
+    """What of the sample's messages has no place in a text, and rewards that belong to none of its replies."""
     if isinstance(sample.content, list):
         for message in sample.content:
             yield from message.unread
+    if sample.turn_rewards is not None and len(sample.turn_rewards) != replies:
+        yield UNMATCHED_REWARDS

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from actfocus_core.interop.reading import Record, check_text
+from actfocus_core.interop.scored import Scored
 from actfocus_core.interop.tool_calls import call_text, parsed
 
 ROLES = {
@@ -47,6 +48,9 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_det
 _CALLS = {"function_call", "tool_call", "tool_calls", "custom_tool_call", "tool_use", "server_tool_use"}
 """Types of items and parts that are calls."""
 _RESULTS = {"function_call_output", "custom_tool_call_output", "tool_result", "tool_response", "tool_output"}
+_RESULTS |= {"tool_call_response"}
+_MEDIA = {"blob", "file", "uri"}
+"""Types of parts whose content is not text"""
 _REASONING = {
     "reasoning",
     "thinking",
@@ -79,6 +83,8 @@ class Message:
     """Whether the file states that it stands before the first reply"""
     unread: tuple[str, ...] = ()
     """What of it has no place in the text, in the plural"""
+    scored: Scored | None = field(default=None, compare=False)
+    """Its tokens with their scores, if the file has them"""
 
 
 @dataclass
@@ -189,7 +195,7 @@ def _item(item: Record, kind: str) -> list[Message]:
 
 
 def _content_field(item: Record) -> str:
-    return "content" if "content" in item or "value" not in item else "value"
+    return next((name for name in ("content", "value", "parts") if name in item), "content")
 
 
 def _add_content(item: Record, draft: _Draft) -> list[str]:
@@ -239,7 +245,7 @@ def _add_part(part: Record, draft: _Draft) -> str | None:
         draft.pieces.append(("text", text))
     elif kind in _REASONING:
         _add_reasoning(part, part.value, draft)
-    elif (own := _text_of(part)) is not None:
+    elif kind not in _MEDIA and (own := _text_of(part)) is not None:
         draft.pieces.append(("text", own))
     else:
         draft.unread.append(f"{kind[:40]} parts")
@@ -254,8 +260,10 @@ def _text_of(part: Record) -> str | None:
 
 def _result_text(part: Record) -> str:
     """The text of a tool's result, which is a string or a list of parts."""
-    name = next((name for name in ("output", "content", "value", "text") if name in part), "output")
+    name = next((n for n in ("output", "content", "value", "text", "response", "result") if n in part), "output")
     value = part.value.get(name)
+    if isinstance(value, dict) or (name in ("response", "result") and not isinstance(value, str)):
+        return check_text(json.dumps(value, ensure_ascii=False), part.where)
     if isinstance(value, list):
         draft = _Draft("tool", [], [])
         _add_content(Record({"content": value}, part.where, part.from_table), draft)

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.dialogue import THINK, TokenTexts, encode_parts
+from actfocus_core.dialogue import THINK, Segment, TokenTexts, encode_parts
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.borders import Borders
 from actfocus_core.interop.environment_text import EnvironmentRule
 from actfocus_core.interop.messages import Message
 from actfocus_core.interop.samples import SAMPLED, Part, Sample, Text, Tokens, is_reply
-from actfocus_core.interop.template import Template
+from actfocus_core.interop.scored import LOGPROB, UNREAD_SCORES, Exact, Vocabulary
 from actfocus_core.runs.provenance import Source
+from actfocus_core.template import Template
 from actfocus_core.trajectory import TokenKind
 
 _KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER}
@@ -48,6 +49,8 @@ class Stream:
     """float32 [T], NaN where not sampled; None if every weight is 1"""
     environment: Counter[str] = field(default_factory=Counter)
     """Name of a kind of environment text -> how often it was taken out of the replies"""
+    unread: tuple[str, ...] = ()
+    """Scores that belong to no known token, in the plural"""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,12 @@ class _Layout:
     """The text of a sample in blocks that are encoded separately, as in sampling: the context, and each reply."""
 
     blocks: list[list[Part]]
+    """A part whose tokens are known is a block of its own"""
     weights: list[float]
     """of the blocks in the trainer's loss"""
     mask_by: Source
     environment: Counter[str]
+    unread: tuple[str, ...]
 
 
 class Renderer:
@@ -75,6 +80,7 @@ class Renderer:
             )
         self.tokenizer, self.environment = tokenizer, environment
         self.template, self.borders = Template(tokenizer), Borders(tokenizer)
+        self.vocabulary = Vocabulary(tokenizer)
         self.texts = TokenTexts(tokenizer, min(self.template.special, default=0))
 
     def streams(self, samples: Sequence[Sample]) -> list[Stream]:
@@ -83,13 +89,27 @@ class Renderer:
         encoded = iter(
             encode_parts(
                 self.tokenizer,
-                [[(p.text, p.kind) for p in block] for layout in layouts if layout for block in layout.blocks],
+                [
+                    [(p.text, p.kind) for p in block]
+                    for layout in layouts
+                    if layout
+                    for block in layout.blocks
+                    if block[0].exact is None
+                ],
             )
         )
         return [
-            self._exact(sample) if layout is None else _joined(layout, [next(encoded) for _ in layout.blocks])
+            self._exact(sample)
+            if layout is None
+            else _joined(layout, [self._known(b[0]) if b[0].exact else next(encoded) for b in layout.blocks])
             for sample, layout in zip(samples, layouts)
         ]
+
+    def _known(self, part: Part) -> Segment:
+        """The segment of a part whose tokens are known."""
+        assert part.exact is not None  # asked by the caller
+        ids = list(part.exact.ids)
+        return Segment(ids, [part.kind] * len(ids), self.texts(ids))
 
     # --- text ----------------------------------------------------------------------------
 
@@ -98,19 +118,24 @@ class Renderer:
         environment: Counter[str] = Counter()
         blocks: list[list[Part]] = []
         weights: list[float] = []
+        unread: list[str] = []
         if isinstance(content, Text):
-            pieces = [(part, 1.0) for part in self._dumped(content)]
+            pieces = [(part, 1.0) for part in self._dumped(content, unread)]
             mask_by = self._borders_source(content.completion)
         else:
             assert isinstance(content, list)  # exact ids are not laid out
-            pieces = self._rendered(content, sample)
+            pieces = self._rendered(content, sample, unread)
         for piece, weight in pieces:
             parts, found = self.environment.split([piece])
             environment += found
+            if piece.exact is not None and len(parts) > 1:
+                parts = self._with_tokens(parts, piece.exact, unread)
             for part in parts:
                 if not part.text:
                     continue
-                if blocks and (blocks[-1][-1].kind == SAMPLED) == (part.kind == SAMPLED):
+                last = blocks[-1][-1] if blocks else None
+                alone = part.exact is not None or (last is not None and last.exact is not None)
+                if last is not None and not alone and (last.kind == SAMPLED) == (part.kind == SAMPLED):
                     blocks[-1].append(part)
                 else:
                     blocks.append([part])
@@ -119,11 +144,23 @@ class Renderer:
             mask_by = Source(
                 how="guessed", rule=f"{mask_by.rule or 'recorded'}; environment text, found by its tags, is not sampled"
             )
-        return _Layout(blocks, weights, mask_by, environment)
+        return _Layout(blocks, weights, mask_by, environment, tuple(unread))
 
-    def _dumped(self, content: Text) -> list[Part]:
+    def _dumped(self, content: Text, unread: list[str]) -> list[Part]:
         """A prompt and a completion, split at the role headers of the template."""
-        return [*self.borders.prompt(content.prompt), *self.borders.completion(content.completion, content.prompt)]
+        completion = self.borders.completion(content.completion, content.prompt)
+        if content.scored is not None:
+            exact = self.vocabulary.exact(content.scored, (content.completion,))
+            completion = self._with_tokens(completion, exact, unread)
+        return [*self.borders.prompt(content.prompt), *completion]
+
+    def _with_tokens(self, parts: list[Part], exact: Exact | None, unread: list[str]) -> list[Part]:
+        """The consecutive parts of a text with their tokens; unchanged if these are not known or are in two parts."""
+        pieces = exact.split([len(part.text.encode("utf-8", "replace")) for part in parts]) if exact else None
+        if pieces is None:
+            unread.append(UNREAD_SCORES)
+            return [replace(part, exact=None) for part in parts]
+        return [replace(part, exact=piece) for part, piece in zip(parts, pieces)]
 
     def _borders_source(self, completion: str) -> Source:
         how = self.borders.how(completion)
@@ -133,7 +170,7 @@ class Renderer:
             return Source(how="derived", rule="completions without a role header of the chat template are one reply")
         return Source(how="guessed", rule=UNSEEN)
 
-    def _rendered(self, messages: list[Message], sample: Sample) -> list[tuple[Part, float]]:
+    def _rendered(self, messages: list[Message], sample: Sample, unread: list[str]) -> list[tuple[Part, float]]:
         """The messages with the template's text around them, and the weight of each part in the trainer's loss; the token
         that ends a reply belongs to the policy."""
         if not messages:
@@ -142,23 +179,34 @@ class Renderer:
         if isinstance(between, str):
             raise ActFocusError(f"{sample.where}: {between}")
         parts: list[tuple[Part, float]] = []
-
-        def add(text: str, message: Message | None = None) -> None:
-            kind = TokenKind.TEMPLATE if message is None else _kind(message)
-            parts.append((Part(text, kind), message.loss_weight if message else 1.0))
-
-        for number, (before, message) in enumerate(zip(between, messages)):
-            before = self._before_reply(before, message) if message.role == "assistant" else before
-            if number and messages[number - 1].role == "assistant":
-                end, before = self.template.split_end(before)
-                add(end, messages[number - 1])
-            add(before)
-            add(message.content, message)
-        if messages and messages[-1].role != "assistant":
-            add(between[-1])
-        elif messages and not sample.truncated:
-            add(self.template.split_end(between[-1])[0], messages[-1])
+        after = [*between[1:-1], "" if sample.truncated else between[-1]]
+        before = between[0]
+        for message, following in zip(messages, after):
+            if message.role != "assistant":
+                parts += [(Part(before, TokenKind.TEMPLATE), 1.0), (Part(message.content, _kind(message)), 1.0)]
+                before = following
+                continue
+            end, after_end = self.template.split_end(following)
+            reply = self._reply(message, end, unread)
+            opening = self._before_reply(before, replace(message, content=reply[0].text))
+            parts.append((Part(opening, TokenKind.TEMPLATE), 1.0))
+            parts += [(part, message.loss_weight) for part in reply]
+            before = after_end
+        if messages[-1].role != "assistant":
+            parts.append((Part(between[-1], TokenKind.TEMPLATE), 1.0))
         return parts
+
+    def _reply(self, message: Message, end: str, unread: list[str]) -> list[Part]:
+        """A message of the assistant and the text that ends it, with its tokens if they are known."""
+        kind, text = _kind(message), message.content
+        if message.scored is None:
+            return [Part(text, kind), Part(end, kind)]
+        exact = self.vocabulary.exact(message.scored, (text, text + end))
+        if exact is None:
+            unread.append(UNREAD_SCORES)
+            return [Part(text, kind), Part(end, kind)]
+        ended = bool(end) and exact.text.endswith(end) and (bool(message.scored.pieces) or exact.text != text)
+        return [Part(exact.text, kind, exact), *([] if ended else [Part(end, kind)])]
 
     def _before_reply(self, before: str, message: Message) -> str:
         """The template's text before a reply, with its ``<think>`` if the reply was sampled after one and not otherwise."""
@@ -207,18 +255,32 @@ class Renderer:
         return kinds
 
 
-def _joined(layout: _Layout, segments: list[Any]) -> Stream:
+def _joined(layout: _Layout, segments: list[Segment]) -> Stream:
     """The stream of encoded blocks."""
     ids = np.array([i for s in segments for i in s.ids], np.int32)
     kinds = np.frombuffer(bytes(k for s in segments for k in s.kinds), np.uint8)
-    blank = np.full(len(ids), np.nan, np.float32)
     weights = None
     if any(weight != 1 for weight in layout.weights):
         by_token = np.repeat(np.array(layout.weights, np.float32), [len(s.ids) for s in segments])
         weights = np.where(kinds == SAMPLED, by_token, np.float32(np.nan))
     texts = [text for s in segments for text in s.texts]
-    tokens = Tokens(ids, kinds == SAMPLED, blank, {}, kinds)
-    return Stream(tokens, texts, layout.mask_by, weights, layout.environment)
+    scores = _scores(layout, segments, kinds == SAMPLED)
+    logprobs = scores.pop(LOGPROB, np.full(len(ids), np.nan, np.float32))
+    tokens = Tokens(ids, kinds == SAMPLED, logprobs, scores, kinds)
+    return Stream(tokens, texts, layout.mask_by, weights, layout.environment, layout.unread)
+
+
+def _scores(layout: _Layout, segments: list[Segment], sampled: np.ndarray) -> dict[str, np.ndarray]:
+    """Name -> float32 [T], the scores of the blocks whose tokens are known; NaN elsewhere and where not sampled."""
+    scores: dict[str, np.ndarray] = {}
+    at = 0
+    for block, segment in zip(layout.blocks, segments):
+        end = at + len(segment.ids)
+        for name, values in (block[0].exact.scores if block[0].exact else {}).items():
+            column = scores.setdefault(name, np.full(len(sampled), np.nan, np.float32))
+            column[at:end] = np.where(sampled[at:end], values, np.float32(np.nan))
+        at = end
+    return scores
 
 
 def _kind(message: Message) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from actfocus_core.interop.messages import Message, as_context, dialogue_or_text
 from actfocus_core.interop.reading import Record
+from actfocus_core.interop.scored import Exact, Scored
 from actfocus_core.runs.provenance import Source
 from actfocus_core.trajectory import Component
 
@@ -28,6 +29,8 @@ class Part:
 
     text: str
     kind: int
+    exact: Exact | None = None
+    """Its tokens, if they are known"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Text:
 
     prompt: str
     completion: str
+    scored: Scored | None = None
+    """The tokens of the completion with their scores, if the file has them"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class Sample:
     step: int | None = None
     """None: not in the file"""
     env: str = ""
+    run: str = ""
+    """Name of the training run or evaluation; keys of groups are unique in it"""
     model: str = ""
     reward: float = float("nan")
     """NaN: never scored"""
@@ -96,6 +103,10 @@ class Sample:
     mask_by: Source = RECORDED
     """How it is known which tokens were sampled"""
     rewards_by: Source = RECORDED
+    stated: tuple[str, ...] = ()
+    """Texts of the prompt and the environment that the record states beside exact ids, to check the ids against"""
+    turn_rewards: tuple[float, ...] | None = None
+    """The reward of every reply, which the file states beside their sum"""
     unread: tuple[str, ...] = ()
     """Fields of the record that hold data of a rollout and were not read, in the plural"""
 
@@ -138,6 +149,11 @@ def on_sampled(value: float, sampled: np.ndarray) -> np.ndarray:
 def digest(*parts: object) -> str:
     """A short name of a prompt, equal for equal prompts."""
     return hashlib.sha1(json.dumps(parts, default=repr).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def stated_texts(messages: list[Message]) -> tuple[str, ...]:
+    """What a dialogue says that no policy wrote, and that any template renders as it is."""
+    return tuple(message.content for message in messages if message.role != "assistant" and message.content.strip())
 
 
 def masked_by(messages: list[Message], otherwise: Source = BY_ROLE) -> Source:

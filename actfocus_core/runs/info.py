@@ -167,8 +167,8 @@ class Import(Config):
     """smallest reward that counts as success where the files do not state success"""
     success_by: LooseObject = None
     """``file``, ``reward`` (by ``success_at``) or ``unknown`` -> number of rollouts"""
-    doubts: LooseObject = None
-    """check -> what the prompts say against the groups"""
+    foreign_ids: LooseObject = None
+    """``rollouts`` of the number ``of`` with texts beside their ids that the ids do not decode to, and the first ``example``"""
 
 
 class Other(Config):

@@ -45,6 +45,12 @@ def found(rule: str, text: str, opens: bool = False) -> tuple[list[str], list[st
             ["Thought: a\n"],
             ['find\nAction Input: {"q": 1}'],
         ),
+        (
+            "react",
+            "Thought 1: I search.\nAction 1: Search[cats]\nObservation 1: many\nThought 2: so\nAction 2: Finish[many]",
+            ["Thought 1: I search.\n"],
+            ["Search[cats]", "Finish[many]"],
+        ),
         ("react", "In Action: nothing", [], []),
         (r"pattern:\[(?P<action>[^\]]*)\]", "go [up] then [left]", [], ["up", "left"]),
         (r"pattern:^(?P<reasoning>.*?)=>(?P<action>.*)$", "because=>up", ["because"], ["up"]),

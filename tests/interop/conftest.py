@@ -1,4 +1,6 @@
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,9 @@ from actfocus_core.runs import Run
 from tests.conftest import make_tokenizer
 from tests.interop.evil import Evil
 from tests.interop.files import write
+
+FIXTURES = Path(__file__).parent / "fixtures"
+"""Small files that the libraries' own functions wrote"""
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +63,32 @@ def file(tmp_path):
         return path
 
     return file
+
+
+@pytest.fixture
+def imported(tmp_path, tokenizer_folder):
+    """Import one file with this content: text, a list of records as lines, or one document; returns the run and its
+    trajectories."""
+
+    def imported(content, name: str = "a.json", **options):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list) and name.endswith(".jsonl"):
+            content = "".join(json.dumps(row) + "\n" for row in content)
+        path.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
+        out = tmp_path / f"imported-{len([*tmp_path.glob('imported-*')])}"
+        run = Run.open(import_run(path, out, tokenizer=tokenizer_folder, **options).path)
+        return run, run.trajectories()
+
+    return imported
+
+
+@pytest.fixture
+def written_by(tmp_path, tokenizer_folder):
+    """Import a file that a library wrote itself (``fixtures``); returns the run and its trajectories."""
+
+    def written_by(name: str, **options):
+        run = import_run(FIXTURES / name, tmp_path / "run", tokenizer=tokenizer_folder, **options)
+        return run, Run.open(run.path).trajectories()
+
+    return written_by

@@ -90,6 +90,16 @@ def swe_agent() -> dict:
     return {"environment": "main", "trajectory": [], "history": history, "info": info}
 
 
+def token_ids(tokenizer, number: int) -> dict:
+    """As a line of ``convert_dump``, or of code of one's own."""
+    ids, mask = flat(tokenizer)
+    own = [-0.5 if sampled else None for sampled in mask]
+    trainer = [-0.75 if sampled else 0.0 for sampled in mask]
+    scores = {"logprobs": own, "trainer_logprobs": trainer, "advantages": [0.5 - number] * len(ids)}
+    about = {"reward": 1.0 - number, "group": 7, "step": 4, "truncated": bool(number), "difficulty": 3, "success": None}
+    return {"token_ids": ids, "loss_mask": mask, **scores, **about}
+
+
 def prompt_response(number: int) -> dict:
     scores = {"values": [0.1], "response_tokens": ["a"]}
     return {"prompt": "Which door?", "response": REPLIES[number], "reward": 1.0 - number, "step": 3, **scores}
@@ -103,9 +113,10 @@ def records(name: str, tokenizer) -> list[dict]:
         "atropos": lambda number: atropos(tokenizer),
         "tau-bench": tau,
         "swe-agent": lambda number: swe_agent(),
+        "tokens": lambda number: token_ids(tokenizer, number),
         "prompt-response": prompt_response,
     }[name]
     return [make(0), make(1)]
 
 
-FORMATS = ("nemo-rl", "nemo-gym", "atropos", "tau-bench", "swe-agent", "prompt-response")
+FORMATS = ("nemo-rl", "nemo-gym", "atropos", "tau-bench", "swe-agent", "tokens", "prompt-response")

@@ -20,7 +20,7 @@ def test_a_key_is_a_group_within_its_place_only():
     ]
     names = [groups.name(place, "0", "p", "a.jsonl") for place in places for _ in range(2)]
     assert names[::2] == names[1::2] and len(set(names)) == 5
-    assert names[0] == "00003-0" and not dict(groups.doubts())
+    assert names[0] == "00003-0"
 
 
 def test_another_files_key_for_another_prompt_is_another_group_and_shards_are_one():
@@ -29,27 +29,12 @@ def test_another_files_key_for_another_prompt_is_another_group_and_shards_are_on
     assert groups.name(HERE, "0", "maze one", "rank_1.jsonl") == first
     other = groups.name(HERE, "0", "2 + 2", "sums.jsonl")
     assert other != first and groups.name(HERE, "0", "2 + 2", "sums.jsonl") == other
-    assert not dict(groups.doubts())
-
-
-def test_prompts_that_differ_within_a_file_and_keys_of_rollouts_are_told():
-    groups = Groups()
-    assert groups.name(HERE, "0", "a", "f") == groups.name(HERE, "0", "b", "f")
-    assert dict(groups.doubts()) == {"prompts-differ": "1 of 1 groups, for instance 00003-0"}
-    groups = Groups()
-    for number in range(4):
-        groups.name(HERE, f"traj-{number}", "a", "f")
-    assert dict(groups.doubts()) == {"group-per-rollout": "4 rollouts of 1 prompts are 4 groups"}
-    # Two rollouts of one key show that it names prompts.
-    groups.name(HERE, "traj-0", "a", "f")
-    assert not dict(groups.doubts())
 
 
 def test_later_contexts_of_a_rollout_have_other_prompts():
     groups = Groups()
     first = groups.name(HERE, "0", "a", "f", rollout="r0")
     assert groups.name(HERE, "0", "a, then b", "f", rollout="r0") == first
-    assert not dict(groups.doubts())
 
 
 @pytest.mark.parametrize("key", ["../../x", "a b", "é", "x" * 100, "", "00003-0"])
@@ -57,13 +42,6 @@ def test_any_key_is_a_printable_name_of_its_own(key):
     groups = Groups()
     names = {groups.name(HERE, one, one, "f") for one in (key, key + " ", "other")}
     assert len(names) == 3 and all(name.isascii() and "/" not in name for name in names)
-
-
-def test_the_doctor_tells_of_groups_that_name_rollouts(read):
-    rows = [{"messages": messages(), "reward": number % 2, "group": f"traj-{number}"} for number in range(4)]
-    run = read("chat", rows)
-    assert run.info["config"]["doubts"] == {"group-per-rollout": "4 rollouts of 1 prompts are 4 groups"}
-    assert run.metadata.provenance.groups.how == "recorded"
 
 
 def test_train_and_evaluation_and_steps_of_folders_are_apart(tokenizer_folder, tmp_path):

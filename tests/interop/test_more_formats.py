@@ -7,7 +7,6 @@ import pytest
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run, recognise
-from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 from tests.interop.files import REPLIES, SECOND, stream
 from tests.interop.more_rows import (
@@ -21,20 +20,6 @@ from tests.interop.more_rows import (
     tau,
     tau_messages,
 )
-
-
-@pytest.fixture
-def imported(tmp_path, tokenizer_folder):
-    """Import one file with this content; returns the run and its trajectories."""
-
-    def imported(content, name: str = "a.json", **options):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
-        run = Run.open(import_run(path, tmp_path / "run", tokenizer=tokenizer_folder, **options).path)
-        return run, run.trajectories()
-
-    return imported
 
 
 def test_nemo_rl_has_exact_ids_scores_and_rollouts_out_of_the_loss(imported, tokenizer):
@@ -78,7 +63,6 @@ def test_nemo_gym_turns_whose_history_changed_are_segments(imported, tokenizer):
     run, found = imported(json.dumps(nemo_gym(turns)), "one.jsonl")
     assert [(t.segment, t.rollout_id) for t in found] == [(0, found[0].id), (1, found[0].id)]
     assert sum(t.loss_mask.sum() for t in found) == len(answer) + len(second)
-    assert not run.info["config"]["doubts"]
 
 
 def test_atropos_has_a_group_a_line(imported, tokenizer):

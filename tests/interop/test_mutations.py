@@ -19,10 +19,11 @@ from actfocus_core.interop import FORMATS, import_run
 from actfocus_core.interop.formats.native import to_record
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import Trajectory
-from tests.interop import files, more_rows
+from tests.interop import files, more_rows, rows_logs, rows_miles
 
 NAMES = (*files.FORMATS, "jsonl", "parquet")
-ALL = (*NAMES, *more_rows.FORMATS)
+ALL = (*NAMES, *more_rows.FORMATS, *rows_miles.FORMATS, *rows_logs.FORMATS)
+TYPED = (*NAMES, *rows_logs.FORMATS)
 NASTY = [
     None,
     True,
@@ -71,7 +72,7 @@ def originals(tokenizer, rollouts):
     small = {name: files.records(name, tokenizer)[:2] for name in files.FORMATS}
     return (
         small
-        | {name: more_rows.records(name, tokenizer) for name in more_rows.FORMATS}
+        | {name: rows.records(name, tokenizer) for rows in (more_rows, rows_miles, rows_logs) for name in rows.FORMATS}
         | {"jsonl": own, "parquet": own}
     )
 
@@ -138,7 +139,7 @@ def write_parquet(path, rows) -> bool:
 
 def damaged(name: str, rows: list, folder, dice: random.Random):
     """One damaged file, None where these rows cannot be written in the format."""
-    parquet = name in ("trl", "parquet")
+    parquet = name in ("trl", "parquet", "miles")
     path = folder / ("file.parquet" if parquet else "7.jsonl")
     in_bytes = dice.random() < 0.3
     rows = rows if in_bytes else mutate_rows(rows, dice)
@@ -270,8 +271,9 @@ def type_name(value) -> str:
 
 
 def allowed_types(name: str, field, value) -> set[str]:
-    """The types of a field's valid values. SkyRL's score is a number or one per token."""
-    return {type_name(value)} | ({"number"} if (name, field) == ("skyrl", "score") else set())
+    """The types of a field's valid values. SkyRL's score is a number or one per token, Inspect's a letter or a number."""
+    also = {("skyrl", "score"): {"number"}, ("inspect", "value"): {"number", "bool"}}
+    return {type_name(value)} | also.get((name, field), set())
 
 
 def numbers(t: Trajectory) -> dict[str, object]:
@@ -300,7 +302,7 @@ def check_numbers(t: Trajectory, original: Trajectory, config: dict) -> None:
             assert is_unknown(value) or value == expected[key], (key, value, expected.get(key))
 
 
-@sampled
+@partial(sampled, names=TYPED)
 def test_a_value_of_a_wrong_type_is_no_other_number(name, count, originals, read, tmp_path):
     rows, dice = originals[name], random.Random(f"{name} types")
     path = tmp_path / ("file.parquet" if name in ("trl", "parquet") else "7.jsonl")

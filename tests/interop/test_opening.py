@@ -120,3 +120,18 @@ def test_the_command_opens_the_studio_on_the_import(tokenizer, tmp_path, monkeyp
     second = CliRunner().invoke(command, arguments)
     assert f"{runs[0]}: 4 rollouts of {path} (trl, approximate" in second.stdout.replace("\n", "")
     assert names(tmp_path / "runs") == [runs[0].name]
+
+
+def test_the_studio_takes_a_rule_of_environment_text_and_may_be_strict(tokenizer, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("actfocus_studio.main.launch", lambda runs, **how: opened.append(runs[0].name))
+    path = write("chat", tmp_path, records("chat", tokenizer))
+    path.write_text(path.read_text() + '{"messages": "x"}\n')
+    arguments = ["app", str(path), "--tokenizer", "tiny", "--runs-dir", str(tmp_path / "runs"), "--no-browser"]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert CliRunner().invoke(command, [*arguments, "--environment-spans", "none"]).exit_code == 0
+    assert CliRunner().invoke(command, [*arguments, "--environment-spans", "none"]).exit_code == 0
+    assert opened == ["chat-1", "chat-2", "chat-2"]
+    assert Run.open(tmp_path / "runs" / "chat-2").info["config"]["environment_spans"] == "none"
+    strict = CliRunner().invoke(command, [*arguments, "--strict"])
+    assert "'messages' is" in str(strict.exception) and names(tmp_path / "runs") == ["chat-1", "chat-2"]

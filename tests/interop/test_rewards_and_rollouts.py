@@ -13,7 +13,7 @@ from actfocus_core.cli import app as command
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import import_run
 from actfocus_core.interop.exporting import export_run
-from actfocus_core.interop.formats.trl import explains
+from actfocus_core.interop.formats.trl import NO_NUMBERS, explains
 from actfocus_core.runs import Run
 from tests.interop.files import FIRST, REPLIES, advantages, messages, records, same, write
 
@@ -286,3 +286,10 @@ def test_a_strangers_columns_are_one_line(name, values, says, tokenizer, read):
     with pytest.raises(ActFocusError, match=says) as error:
         run.trajectories()
     assert "\n" not in str(error.value)
+
+
+def test_a_column_that_is_named_like_a_reward_and_is_text_is_told(tokenizer, read):
+    rows = [{**row, "style_reward": "high", "kept_reward": True} for row in records("trl", tokenizer)]
+    run = read("trl", rows)
+    assert run.info["config"]["reward_columns"] == ["accuracy_reward", "format_reward"]
+    assert run.info["config"]["left_out"] == {NO_NUMBERS: 2 * len(rows)}

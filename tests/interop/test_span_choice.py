@@ -18,6 +18,7 @@ def test_the_rule_with_most_replies_that_act_is_chosen():
     assert tools.action_tokens == {"think_answer": 0, "tool_call": 2 * len('\n{"name": "f"}\n'), "boxed": 1, "react": 0}
     assert choose(r"so \boxed{4}").rule.name == "boxed"
     assert choose("Thought: a\nAction: go\n", "Thought: b\nFinal Answer: c").rule.name == "react"
+    assert choose("Thought 1: a\nAction 1: go\n").rule.name == "react"
 
 
 def test_without_any_action_the_default_stays_and_a_given_rule_is_kept():

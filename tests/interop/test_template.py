@@ -2,7 +2,7 @@
 
 import pytest
 
-from actfocus_core.interop.template import Header, Template
+from actfocus_core.template import Header, Template
 from tests.conftest import make_tokenizer
 from tests.interop.templates import FAMILIES
 

@@ -26,6 +26,7 @@ def matches(fields: dict[str, Any]) -> bool:
 def samples(record: Record, file: DataFile) -> Iterator[Sample]:
     rows = record.get("tokens", list, "a list with the ids of each rollout")
     rewards = record.floats("scores", len(rows))
+    group = f"{file.path.name}{record.where.removeprefix(str(file.path))}"
     for number, reward in enumerate(rewards.astype(float).tolist()):
         row = Record(
             {
@@ -35,7 +36,7 @@ def samples(record: Record, file: DataFile) -> Iterator[Sample]:
             },
             f"{record.where}: rollout {number}",
         )
-        yield Sample(row.where, _tokens(row), group=record.where, reward=reward)
+        yield Sample(row.where, _tokens(row), group=group, reward=reward)
 
 
 def _listed(record: Record, name: str, rows: list[Any]) -> list[Any] | None:

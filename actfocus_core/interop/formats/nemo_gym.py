@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from actfocus_core.interop.contexts import chained
+from actfocus_core.interop.contexts import chained, turn
 from actfocus_core.interop.fields import error_text, number, scalars
-from actfocus_core.interop.messages import as_context, messages_of
+from actfocus_core.interop.messages import Message, as_context, messages_of
 from actfocus_core.interop.reading import DataFile, Record
-from actfocus_core.interop.samples import BY_ROLE, RECORDED, Content, Sample, Tokens, masked_by
+from actfocus_core.interop.samples import BY_ROLE, RECORDED, Content, Sample, Tokens, masked_by, stated_texts
 
 _KNOWN = {"reward", "terminated", "truncated", "error", "_ng_task_index", "_ng_rollout_index"}
 
@@ -29,9 +27,10 @@ def samples(record: Record, file: DataFile) -> Iterator[Sample]:
     request, response = record.record("responses_create_params"), record.record("response")
     output = response.records("output")
     captured = [item for item in output if item.value.get("generation_token_ids")]
-    contexts: list[tuple[Content, int]] = [(_messages(request, response), 0)]
+    messages = _messages(request, response)
+    contexts: list[tuple[Content, int]] = [(messages, 0)]
     if captured:
-        contexts = list(chained(map(_turn, captured)))
+        contexts = [(tokens, shared) for tokens, shared, _ in chained(map(_turn, captured))]
     agent = record.value.get("agent_ref")
     incomplete = response.value.get("incomplete_details")
     truncated = record.flag("truncated", False) or bool(incomplete)
@@ -51,10 +50,11 @@ def samples(record: Record, file: DataFile) -> Iterator[Sample]:
             error=error_text(record) or error_text(response),
             stop_reason=str(incomplete.get("reason", "")) if isinstance(incomplete, dict) else "",
             mask_by=masked_by(content, BY_ROLE) if isinstance(content, list) else RECORDED,
+            stated=stated_texts(messages) if captured else (),
         )
 
 
-def _messages(request: Record, response: Record) -> Content:
+def _messages(request: Record, response: Record) -> list[Message]:
     """The dialogue as messages: the request's are the prompt."""
     asked = request.value.get("input")
     if isinstance(asked, str):
@@ -68,8 +68,5 @@ def _messages(request: Record, response: Record) -> Content:
 def _turn(item: Record) -> tuple[Tokens, int]:
     """The tokens of one reply with those before it, and the number of the latter."""
     prompt, reply = item.ids("prompt_token_ids"), item.ids("generation_token_ids")
-    logprobs = np.full(len(prompt) + len(reply), np.nan, np.float32)
-    if item.value.get("generation_log_probs"):
-        logprobs[len(prompt) :] = item.floats("generation_log_probs", len(reply))
-    sampled = np.arange(len(logprobs)) >= len(prompt)
-    return Tokens(np.concatenate([prompt, reply]), sampled, logprobs, prompt=len(prompt)), len(prompt)
+    has_logprobs = item.value.get("generation_log_probs")
+    return turn(prompt, reply, item.floats("generation_log_probs", len(reply)) if has_logprobs else None)

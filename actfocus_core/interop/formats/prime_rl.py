@@ -33,6 +33,8 @@ def samples(record: Record, file: DataFile) -> Iterator[Sample]:
         return np.where(sampled, record.floats(name, len(ids)), np.float32(np.nan))
 
     signals = {ours: over_sampled(name) for name, ours in _SIGNALS.items() if name in record}
+    if "is_masked" in record:
+        signals["masked"] = np.where(sampled, record.flags("is_masked", len(ids)), np.float32(np.nan))
     tokens = Tokens(
         ids,
         sampled,

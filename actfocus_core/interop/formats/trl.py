@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.fields import scalars
+from actfocus_core.interop.formats.preparation import Prepared
+from actfocus_core.interop.omissions import Omissions
 from actfocus_core.interop.reading import DataFile, Record, open_parquet, read_rows
 from actfocus_core.interop.samples import (
     BY_COMPLETION,
@@ -68,23 +70,25 @@ class RewardColumns:
 
 
 UNKNOWN = RewardColumns((), "unknown", ())
+NO_NUMBERS = "values of columns that are named like a reward and are no numbers"
 
 
 def matches(fields: dict[str, Any]) -> bool:
     return {"step", "prompt", "completion", "advantage"} <= set(fields)
 
 
-def prepared(files: list[Path], given: Sequence[str] | None = None) -> tuple[partial[Iterator[Sample]], dict[str, Any]]:
-    """``samples`` for these files, and the entries about their reward columns for the config of run.json.
+def prepared(files: list[DataFile], given: Sequence[str] | None, omissions: Omissions) -> Prepared:
+    """Find the reward columns of these files; the config says which they are, and how they were found.
 
     ``given``: the reward columns, if the user names them. Raises ActFocusError for a column that does not exist.
     """
-    rewards = reward_columns(files, given)
-    return partial(samples, rewards=rewards), {
+    rewards = reward_columns([file.path for file in files], given)
+    config = {
         "reward_columns": list(rewards.names),
         "reward_columns_by": rewards.by,
         "numeric_columns": list(rewards.numeric),
     }
+    return Prepared(partial(samples, rewards=rewards), config)
 
 
 def samples(record: Record, file: DataFile, rewards: RewardColumns = UNKNOWN) -> Iterator[Sample]:
@@ -102,7 +106,13 @@ def samples(record: Record, file: DataFile, rewards: RewardColumns = UNKNOWN) ->
         columns=scalars(record, {*_KNOWN, *rewards.names}),
         mask_by=masked_by(content, BY_COMPLETION) if isinstance(content, list) else RECORDED,
         rewards_by=rewards.source,
+        unread=(NO_NUMBERS,) * sum(_is_no_number(name, value) for name, value in record.value.items()),
     )
+
+
+def _is_no_number(name: str, value: Any) -> bool:
+    named = "reward" in name.lower() and name not in _KNOWN
+    return named and value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)))
 
 
 def reward_columns(files: list[Path], given: Sequence[str] | None = None) -> RewardColumns:

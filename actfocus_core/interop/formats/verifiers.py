@@ -5,7 +5,8 @@ Version 1: the nodes of a trace form a forest; the ids along a path from root to
 messages are tokenised again.
 
 The paths of a trace are one rollout. A node on several paths is trained in the first and context in the others, as in
-prime-rl. A trace of an agent that is not trained is not a rollout.
+prime-rl. A trace of an agent that is not trained is not a rollout. prime-rl writes the same episodes and annotates them
+(``trace_stream``); ``info`` then has the advantage.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ import numpy as np
 
 from actfocus_core.interop.contexts import chained, joined
 from actfocus_core.interop.fields import components, described, error_text, number, scalars, total
+from actfocus_core.interop.formats.trace_graph import (
+    exact_paths,
+    leaves_of,
+    new_nodes,
+    parents_of,
+    path_to,
+    rejected_attempts,
+)
 from actfocus_core.interop.messages import Message, messages_of
 from actfocus_core.interop.reading import DataFile, Record
 from actfocus_core.interop.samples import (
@@ -35,6 +44,7 @@ from actfocus_core.interop.samples import (
     masked_by,
     on_sampled,
     prompt_and_completion,
+    stated_texts,
 )
 from actfocus_core.trajectory import TokenKind
 
@@ -54,6 +64,8 @@ _SCORES = {
     "reference_logprobs": "ref_logprob",
     "trainer_logprobs": "trainer_logprob",
     "entropies": "entropy",
+    "mismatch_kl": "mismatch_kl",
+    "is_masked": "masked",
 }
 _KIND = {"system": TokenKind.SYSTEM, "user": TokenKind.USER, "tool": TokenKind.USER, "assistant": TokenKind.TEMPLATE}
 _LIMITS = {
@@ -78,6 +90,8 @@ def matches(fields: dict[str, Any]) -> bool:
 
 UNTRAINED = "traces of agents that are not trained"
 UNSAMPLED = "branches in which nothing new was sampled"
+LARGEST = 1e30
+"""Bound of an advantage, which excludes infinity and NaN"""
 WITHOUT_TRACES, WITHOUT_NODES = "episodes without a trace", "traces without a node"
 
 
@@ -104,21 +118,9 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
     if not nodes:
         yield LeftOut(WITHOUT_NODES)
         return
-    parents = [node.integer("parent", None, high=max(len(nodes) - 1, 0)) for node in nodes]
-    for node, (index, parent) in zip(nodes, enumerate(parents)):
-        if parent is not None and parent >= index:
-            raise node.error("'parent'", f"is {parent}; it must be the index of an earlier node")
-    task = (trace if "task" in trace else episode).record("task", Record({}, trace.where))
-    group = episode.record("group", None)
-    key = group.key("id") if group else task.key("key", "") or task.key("hash", "") or digest(task.value)
-    env, run = episode.record("env", None), episode.record("run", None)
-    work = run.record("work", None) if run else None
-    parts = components(trace, "rewards")
-    stop = trace.text("stop_condition", "")
-    calls = trace.records("calls") if "calls" in trace else []
-    truncated = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
-    leaves = sorted(set(range(len(nodes))) - {p for p in parents if p is not None})
-    new_nodes, exact = _new_nodes(parents, leaves), _exact_paths(nodes, parents)
+    rollout, parents = _rollout(trace, episode, agent), parents_of(nodes)
+    leaves = leaves_of(parents)
+    new_of, exact, rejected = new_nodes(parents, leaves), exact_paths(nodes, parents), rejected_attempts(nodes, leaves)
     tokens, message = cache(lambda n: _node(nodes[n])), cache(lambda n: _message(nodes[n]))
 
     def is_sampled(n: int, leaf: int) -> bool:
@@ -126,9 +128,10 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
 
     # A branch without a new reply has nothing to train on. A trace with no reply at all is imported, so that the doctor
     # reports it.
-    imported = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in new_nodes[leaf])] or leaves
+    imported = [leaf for leaf in leaves if any(is_sampled(n, leaf) for n in new_of[leaf])] or leaves
+    before: list[int] = []
     for leaf in imported:
-        new, path = set(new_nodes[leaf]), _path(parents, leaf)
+        new, path = set(new_of[leaf]), path_to(parents, leaf)
         stated = any("sampled" in nodes[n] for n in path)
         prompt = list(takewhile(lambda n: not nodes[n].value.get("sampled"), path))
         content: list[Message] | Tokens
@@ -140,25 +143,64 @@ def _branches(trace: Record, episode: Record) -> Iterator[Sample | LeftOut]:
                 replace(message(n), sampled=message(n).sampled and n in new, in_prompt=stated and n in prompt)
                 for n in path
             ]
-        yield Sample(
-            trace.where,
-            content,
-            key,
-            step=work.integer("step", None) if work else None,
-            env=(env.text("id", "") if env else ""),
-            model=_model(agent),
-            reward=total(parts),
-            rewards=parts,
-            stop_reason=stop,
-            terminated=not truncated,
-            truncated=truncated,
+        shared = [n for n, other in zip(path, before) if n == other] if exact[leaf] else []
+        before = path
+        has_own = isinstance(content, Tokens) and "advantage" in content.signals
+        yield replace(
+            rollout,
+            content=content,
             rollout=trace.where if len(imported) > 1 else "",
-            error=_error(trace, episode),
+            shared=sum(len(tokens(n).ids) for n in shared),
             mask_by=RECORDED if exact[leaf] or stated else BY_ROLE,
-            columns=scalars(trace.record("metrics", Record({}, trace.where)), ()),
-            agent=agent.text("name", "") if agent else "",
+            stated=stated_texts([message(n) for n in path]) if exact[leaf] else (),
+            advantage=None if has_own else rollout.advantage,
+            trained=leaf not in rejected,
         )
     yield from [LeftOut(UNSAMPLED)] * (len(leaves) - len(imported))
+
+
+def _rollout(trace: Record, episode: Record, agent: Record | None) -> Sample:
+    """What the branches of a trace have in common."""
+    task = (trace if "task" in trace else episode).record("task", Record({}, trace.where))
+    group, env, run = (episode.record(name, None) for name in ("group", "env", "run"))
+    work = run.record("work", None) if run else None
+    parts = components(trace, "rewards")
+    stop = trace.text("stop_condition", "")
+    calls = [call for call in (trace.records("calls") if "calls" in trace else []) if "error" not in call]
+    truncated = stop in _LIMITS or bool(calls and calls[-1].value.get("finish_reason") == "length")
+    advantage, columns = _of_info(trace, work)
+    return Sample(
+        trace.where,
+        [],
+        group.key("id") if group else task.key("key", "") or task.key("hash", "") or digest(task.value),
+        step=work.integer("step", None) if work else None,
+        env=(env.text("name", "") or env.text("id", "")) if env else "",
+        model=_model(agent),
+        reward=total(parts),
+        rewards=parts,
+        stop_reason=stop,
+        terminated=not truncated,
+        truncated=truncated,
+        error=_error(trace, episode),
+        columns=columns | scalars(trace.record("metrics", Record({}, trace.where)), ()),
+        advantage=advantage,
+        agent=agent.text("name", "") if agent else "",
+    )
+
+
+def _of_info(trace: Record, work: Record | None) -> tuple[float | None, dict[str, Any]]:
+    """The advantage of the trace, and as columns what prime-rl notes in its ``info`` and in the episode's ``run.work``."""
+    info = Record(dict(trace.record("info", Record({}, trace.where)).value), f"{trace.where}: 'info'")
+    found = info.value.pop("advantage", None)
+    # ``info`` may contain anything: another value is no advantage.
+    advantage = float(found) if type(found) in (int, float) and abs(found) < LARGEST else None
+    kinds = [info.value.get("kind"), work.value.get("type") if work else None]
+    split = next((kind for kind in kinds if kind in ("train", "eval")), None)
+    columns = scalars(info, ("kind",) if split else ()) | ({"split": split} if split else {})
+    for name, place in [("dispatch", info), ("arrival", info), *([("policy", work)] if work else [])]:
+        if isinstance(inner := place.value.get(name), dict):
+            columns |= {f"{name}_{key}": value for key, value in scalars(Record(inner, info.where), ()).items()}
+    return advantage, columns
 
 
 def _error(trace: Record, episode: Record) -> str:
@@ -170,39 +212,6 @@ def _error(trace: Record, episode: Record) -> str:
         if record.value.get("ok") is False:
             return "not ok"
     return ""
-
-
-def _path(parents: list[int | None], leaf: int) -> list[int]:
-    """The indices of the nodes from the root to a leaf."""
-    path: list[int] = []
-    at: int | None = leaf
-    while at is not None:
-        path.append(at)
-        at = parents[at]
-    return path[::-1]
-
-
-def _new_nodes(parents: list[int | None], leaves: list[int]) -> dict[int, list[int]]:
-    """Leaf -> the nodes of its path that are on no earlier leaf's path; they are at the end of the path."""
-    known: set[int] = set()
-    new_nodes = {}
-    for leaf in leaves:
-        nodes: list[int] = []
-        at: int | None = leaf
-        while at is not None and at not in known:
-            nodes.append(at)
-            at = parents[at]
-        known.update(nodes)
-        new_nodes[leaf] = nodes
-    return new_nodes
-
-
-def _exact_paths(nodes: list[Record], parents: list[int | None]) -> list[bool]:
-    """For each node, whether it or one of its ancestors has token ids."""
-    exact: list[bool] = []
-    for node, parent in zip(nodes, parents):
-        exact.append(bool(node.value.get("token_ids")) or (parent is not None and exact[parent]))
-    return exact
 
 
 def _message(node: Record) -> Message:
@@ -255,9 +264,10 @@ def _result(record: Record) -> Iterator[Sample]:
     """The rollout of a version-0 result; several samples if its steps are several contexts."""
     steps = record.records("trajectory") if "trajectory" in record else []
     exact = bool(steps) and all(step.value.get("tokens") for step in steps)
-    contexts: list[tuple[Content, int]] = [(prompt_and_completion(record, "prompt", "completion"), 0)]
+    text = prompt_and_completion(record, "prompt", "completion")
+    contexts: list[tuple[Content, int]] = [(text, 0)]
     if exact:
-        contexts = list(chained(map(_turn, steps)))
+        contexts = [(tokens, shared) for tokens, shared, _ in chained(map(_turn, steps))]
     truncated = record.flag("is_truncated", False)
     metrics = record.record("metrics", Record({}, record.where))
     for content, shared in contexts:
@@ -275,6 +285,7 @@ def _result(record: Record) -> Iterator[Sample]:
             error=error_text(record),
             stop_reason=record.text("stop_condition", "") or "",
             mask_by=masked_by(content, BY_COMPLETION) if isinstance(content, list) else RECORDED,
+            stated=stated_texts(text) if exact and isinstance(text, list) else (),
         )
 
 

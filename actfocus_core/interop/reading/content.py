@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.reading.archives import START as ZIP
+from actfocus_core.interop.reading.archives import is_inspect
 from actfocus_core.interop.reading.compression import COMPRESSIONS, READ_ERRORS, compression_of, is_cut, opened, reason
 
-Content = Literal["json", "parquet", "empty"]
+Content = Literal["json", "parquet", "inspect", "empty"]
 LINES = (".jsonl", ".ndjson", ".json")
-DATA = (*LINES, ".parquet")
+DATA = (*LINES, ".parquet", ".eval")
 """Usual suffixes of rollouts"""
 PICKLES = {
     ".pkl": "a pickle",
@@ -30,6 +32,10 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"[\x00", b"\x00{", b"\x00[")
 
 
+class NeverLoaded(ActFocusError):
+    """A pickle or another dump; ``interop/convert_dump.py.txt`` converts the common ones where they were made."""
+
+
 def data_suffix(path: Path) -> str:
     """The file's suffix in lower case, without the suffix of a compression."""
     path = Path(path.name.lower())
@@ -44,9 +50,9 @@ def refuse_pickle(path: Path) -> None:
 
 
 def sniff(path: Path) -> Content:
-    """What a file contains: JSON, Parquet, or nothing but blanks.
+    """What a file contains: JSON, Parquet, an archive of an Inspect log, or nothing but blanks.
 
-    Raises ActFocusError for a pickle, an archive, UTF-16 and whatever else cannot be read. A file of LINES is JSON
+    Raises ActFocusError for a pickle, another archive, UTF-16 and whatever else cannot be read. A file of LINES is JSON
     whatever it begins with, because its first line may be damaged.
     """
     refuse_pickle(path)
@@ -60,6 +66,8 @@ def sniff(path: Path) -> Content:
     except READ_ERRORS as error:
         state = "complete" if is_cut(error) else "damaged"
         raise ActFocusError(f"{path}: not readable ({reason(error)}); is the file {state}?") from None
+    if start.startswith(ZIP) and not compressed and is_inspect(path):
+        return "inspect"
     _refuse_start(path, start)
     if compression_of(start[:4]):
         raise ActFocusError(f"{path}: is compressed twice; decompress it once")
@@ -90,17 +98,23 @@ def _refuse_start(path: Path, start: bytes) -> None:
         raise _never_loaded(path, "a pickle")
     if start.startswith(b"\x93NUMPY"):
         raise _never_loaded(path, "a NumPy dump")
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith(b"SQLite format 3\x00"):
+        raise ActFocusError(
+            f"{path}: is an SQLite database, which is not read; traces in trackio's are exported with "
+            "SQLiteStorage.export_for_static_space(PROJECT, Path(FOLDER)) of trackio.sqlite_storage, which writes "
+            "FOLDER/aux/traces.parquet, and those of tinker-cookbook's capture store with JsonlFileSink"
+        )
+    if start.startswith(ZIP):
         raise _never_loaded(path, "a zip archive, as torch.save and NumPy write them")
     if start.startswith(_UTF16):
         raise ActFocusError(f"{path}: is UTF-16 text; it must be UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)")
 
 
-def _never_loaded(path: Path, what: str) -> ActFocusError:
-    return ActFocusError(
-        f"{path}: {what}, which is never loaded because it can run code; in the program that wrote it, "
-        'write each rollout as a line of JSON {"messages": [...], "reward": ...} (for a verl DataProto: decode '
-        "batch['responses'], or set trainer.rollout_data_dir) and import that file"
+def _never_loaded(path: Path, what: str) -> NeverLoaded:
+    return NeverLoaded(
+        f"{path}: {what}, which is never loaded because it can run code; `actfocus import auto FILE` prints a script that turns "
+        "dumps of slime, SkyRL and verl into JSON lines: run it where the file was made, and import what it writes; from other "
+        'programs, write each rollout as a line {"messages": [...], "reward": ...}'
     )
 
 

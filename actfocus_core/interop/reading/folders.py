@@ -11,10 +11,12 @@ from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.interop.omissions import Omissions
+from actfocus_core.interop.reading.compression import COMPRESSIONS
 
 LINKS = "links and special files in folders, which are not followed"
 UNREADABLE = "files that cannot be read"
 REPEATED = "files that repeat rollouts of the folder 'all'"
+COPIES = "compressed copies of files beside them"
 OUTER = 4
 """Number of folders above a file or folder that can name the step, since a single step's folder can be opened"""
 _SETTINGS = re.compile(
@@ -23,7 +25,7 @@ _SETTINGS = re.compile(
 )
 _OTHER_FILES = re.compile(
     r".*\.(md|rst|txt|log|out|err|html|css|js|py|sh|yaml|yml|toml|ini|cfg|lock|jinja|pdf|png|jpe?g|gif|svg|webp|mp4"
-    r"|safetensors|gguf|model|wandb)|.*tfevents.*"
+    r"|safetensors|gguf|model|wandb|tmp)|.*tfevents.*"
 )
 _SPLITS = {"train": "train", **dict.fromkeys(("eval", "evals", "val", "validation", "test"), "eval")}
 _STEP_FOLDER = re.compile(r"(?:global_)?step[_=-]?([0-9]{1,9})(?:_(evals?))?")
@@ -116,6 +118,21 @@ def without_repeated(root: Path, files: Iterable[DataFile], omissions: Omissions
             kept.append(file)
         else:
             omissions.add(REPEATED, str(file.path))
+    return kept
+
+
+def without_copies(files: Iterable[Path], omissions: Omissions) -> list[Path]:
+    """The files without compressed ones beside which the same file is uncompressed, which are counted in ``omissions``.
+
+    Programs compress a finished file before they delete it, so that both are there for a while, or after a crash.
+    """
+    files = list(files)
+    plain, kept = set(files), []
+    for file in files:
+        if file.suffix in COMPRESSIONS and file.with_suffix("") in plain:
+            omissions.add(COPIES, str(file))
+        else:
+            kept.append(file)
     return kept
 
 

@@ -104,6 +104,11 @@ class Record:
         except OverflowError:
             raise self.error(repr(name), "contains too large a number; it must fit in a float32") from None
 
+    def flags(self, name: str, length: int | None = None) -> np.ndarray:
+        """float32 [length], 1 for true, 0 for false and NaN for null."""
+        values = self.items(name, {bool, type(None)}, "true, false or null", length)
+        return np.array([np.nan if value is None else float(value) for value in values], np.float32)
+
     def items(self, name: str, kinds: set[type], what: str, length: int | None = None) -> list[Any]:
         """A list whose items are of exactly these types; ``length``: the required number of items, one per token."""
         field = self.get(name, (list, np.ndarray), f"a list of {what}")
