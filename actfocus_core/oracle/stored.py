@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from actfocus_core.analysis.checks import MEAN_DRIFT
+from actfocus_core.analysis.validate.rules import MEAN_DRIFT
 from actfocus_core.envs import make_env
 from actfocus_core.errors import ActFocusError
 from actfocus_core.oracle.values import add_answers, add_optimal, add_policy
