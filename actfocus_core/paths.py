@@ -1,4 +1,4 @@
-"""The folder of packaged assets, and atomic writing of files."""
+"""The folder of packaged assets, the cache folder of the user, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def assets() -> Path:
     raise ActFocusError(
         f"no assets folder beside {here}: the installation is incomplete; install the actfocus package again"
     )
+
+
+def user_cache() -> Path:
+    """The cache folder of the user: ``$XDG_CACHE_HOME/actfocus``, by default ``~/.cache/actfocus``; it may not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actfocus"
 
 
 @contextmanager

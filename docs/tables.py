@@ -1,5 +1,6 @@
 """Tables of the documentation that are made of the code itself: a hook of mkdocs."""
 
+from actfocus_core.listing.columns import COMPUTED, FOUND, STORED
 from actfocus_core.train.metrics import EVALUATION, METRICS
 from actfocus_studio.pages.learn.facts import FACTS
 
@@ -18,6 +19,10 @@ def on_page_markdown(markdown: str, **_) -> str:
     tables = {
         "METRICS_TABLE": (("name", "what it is"), [(f"`{name}`", _cell(text)) for name, text in METRICS.items()]),
         "EVALUATION_TABLE": (("name", "what it is"), [(f"`{name}`", _cell(text)) for name, text in EVALUATION.items()]),
+        "COLUMNS_TABLE": (
+            ("name", "kind", "what it is", "unit", "source"),
+            [(f"`{c.name}`", c.kind, _cell(c.meaning), c.unit, c.source) for c in (*STORED, *COMPUTED, *FOUND)],
+        ),
         "FACTS_TABLE": (
             ("name", "what it is", "unit"),
             [(f"`{name}`", _cell(fact.title), fact.unit) for name, fact in FACTS.items()],

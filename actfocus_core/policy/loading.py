@@ -28,6 +28,7 @@ _TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 _FILES = [*_TOKENIZER_FILES, "*.safetensors"]
 NAMES = (*EMBEDDED, "smollm2")
 """Policies that are loaded by name."""
+TOKENIZER = "tokenizer.json"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -181,10 +182,13 @@ def trained_options(name: str) -> dict[str, dict[str, Any]]:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a named policy, a folder or a hub id; no weights are read or downloaded.
+    """The tokenizer of a named policy, a folder, a ``tokenizer.json`` or a hub id; no weights are read or downloaded.
 
-    Raises ActFocusError if it cannot be found or read.
+    A ``tokenizer.json`` without a ``tokenizer_config.json`` beside it has no chat template. Raises ActFocusError if it
+    cannot be found or read.
     """
+    if Path(name).name == TOKENIZER and Path(name).is_file():
+        return _tokenizer_file(Path(name))
     folder = _folder(name, _TOKENIZER_FILES, "tokenizer")
     if base := _base_model(folder, _TOKENIZER_FILES):
         return load_tokenizer(base)
@@ -193,6 +197,17 @@ def load_tokenizer(name: str) -> Any:
     transformers.logging.set_verbosity(logging.ERROR)
     with _loading_errors(f"{name}: not a tokenizer that can be loaded"):
         return transformers.AutoTokenizer.from_pretrained(str(folder), **_LOCALLY)
+
+
+def _tokenizer_file(file: Path) -> Any:
+    """The tokenizer of a ``tokenizer.json``, with what stands beside it."""
+    if (file.parent / "tokenizer_config.json").is_file():
+        return load_tokenizer(str(file.parent))
+    model_files.check_regular(file.parent)
+    import transformers
+
+    with _loading_errors(f"{file}: not a tokenizer that can be loaded"):
+        return transformers.PreTrainedTokenizerFast(tokenizer_file=str(file))  # type: ignore[no-untyped-call]
 
 
 def load_config(name: str) -> Any:

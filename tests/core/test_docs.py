@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actfocus_core.listing.columns import FIXED
 from actfocus_core.train.metrics import EVALUATION, METRICS
 from actfocus_studio.pages.learn.facts import FACTS
 from actfocus_studio.pages.learn.lessons import load_lessons
@@ -70,11 +71,19 @@ def test_the_python_of_the_start_page_runs(capsys):
     assert "mass_share" in capsys.readouterr().out
 
 
+def test_the_python_of_the_list_runs(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    exec(re.search(r"```python\n(.*?)```", (DOCS / "rollouts.md").read_text(), re.S)[1], {})
+    assert re.match(r"\d+ of 256 \[{'id': '00000-", capsys.readouterr().out)
+
+
 def test_tables_name_every_metric_and_fact():
     space = {}
     exec((DOCS / "tables.py").read_text(), space)
     metrics = space["on_page_markdown"]((DOCS / "metrics.md").read_text())
     lessons = space["on_page_markdown"]((DOCS / "lessons.md").read_text())
+    columns = space["on_page_markdown"]((DOCS / "rollouts.md").read_text())
+    assert all(f"| `{name}` |" in columns for name in FIXED) and "_TABLE" not in columns
     for name in (*METRICS, *EVALUATION):
         assert f"| `{name}` |" in metrics
     assert all(f"| `{name}` |" in lessons for name in FACTS) and "_TABLE" not in metrics + lessons
