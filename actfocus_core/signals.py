@@ -50,6 +50,14 @@ def signal_values(trajectory: Trajectory, name: str) -> np.ndarray:
     raise ActFocusError(f"unknown signal {name!r}; there are {', '.join((*SIGNALS, *OUR_SIGNALS))}")
 
 
+def scored_part(trajectories: list[Trajectory]) -> list[Trajectory]:
+    """The trajectories that have signals of a reference model, or all if none has.
+
+    While a run is scored group by group, statistics of a batch can only be those of the groups that are scored.
+    """
+    return [t for t in trajectories if "ref_energy" in t.signals] or trajectories
+
+
 def score(
     trajectories: list[Trajectory],
     reference: Policy,

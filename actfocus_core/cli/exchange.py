@@ -1,13 +1,17 @@
-"""`actfocus import`, `export` and `doctor`."""
+"""`actfocus import` and `export`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from actfocus_core.cli.base import app
+from actfocus_core.cli.findings import print_findings
 from actfocus_core.cli.options import (
     Alpha,
     Beta,
@@ -15,14 +19,12 @@ from actfocus_core.cli.options import (
     ProgressMode,
     Reference,
     RunArgument,
-    load,
 )
-from actfocus_core.cli.show import clean, print_result, progress_bars
+from actfocus_core.cli.show import print_result, progress_bars
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from actfocus_core.analysis.validate import Report
     from actfocus_core.runs.info import Import
 
 
@@ -32,7 +34,7 @@ def import_(
         str,
         typer.Argument(
             help="auto, or jsonl, parquet, verifiers, prime-rl, verl, trl, ragen, areal, skyrl, nemo-rl, nemo-gym, atropos, "
-            "tau-bench, swe-agent, prompt-response, chat.",
+            "tau-bench, swe-agent, trackio, tinker, rllm, art, atif, inspect, otel, completions, prompt-response, chat.",
             show_default=False,
         ),
     ],
@@ -73,7 +75,7 @@ def import_(
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="TRL columns whose sum is the reward.",
+            help="TRL columns, or scores of Inspect, whose sum is the reward.",
             show_default="inferred from the files if possible",
         ),
     ] = None,
@@ -81,6 +83,15 @@ def import_(
         bool, typer.Option("--strict", help="Refuse files with unreadable lines or records, instead of counting them.")
     ] = False,
     check: Annotated[bool, typer.Option(help="Check the imported rollouts as `actfocus doctor` does.")] = True,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ROLLOUTS",
+            help="Show what would become of the first rollouts, and write nothing.",
+            show_default=False,
+        ),
+    ] = None,
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
@@ -91,21 +102,25 @@ def import_(
     from actfocus_core.runs import free_path
     from actfocus_core.runs.info import Import
 
+    how: dict[str, Any] = {
+        "format": format,
+        "tokenizer": tokenizer,
+        "spans": spans,
+        "environment_spans": environment_spans,
+        "strict": strict,
+        "success_at": success_at,
+        "max_tokens": max_tokens,
+        "reward_columns": None if reward_columns is None else [name.strip() for name in reward_columns.split(",")],
+    }
+    if preview is not None:
+        from actfocus_core.cli.preview import print_preview
+        from actfocus_core.interop.head import preview as read_head
+
+        with script_for_dumps():
+            return print_preview(read_head(path, preview, **how), json_)
     out = out or free_path(Path("runs"), run_name(path))
-    with progress_bars(progress, files=True) as show:
-        run = import_run(
-            path,
-            out,
-            format=format,
-            tokenizer=tokenizer,
-            spans=spans,
-            environment_spans=environment_spans,
-            strict=strict,
-            success_at=success_at,
-            max_tokens=max_tokens,
-            on_progress=show("import"),
-            reward_columns=None if reward_columns is None else [name.strip() for name in reward_columns.split(",")],
-        )
+    with script_for_dumps(), progress_bars(progress, files=True) as show:
+        run = import_run(path, out, **how, on_progress=show("import"))
     with progress_bars(progress) as show:
         report = (
             diagnose(run, tokenizer=load_tokenizer(tokenizer) if tokenizer else None, on_progress=show("check"))
@@ -132,7 +147,19 @@ def import_(
         },
     )
     if report and not json_:
-        _findings(report)
+        print_findings(report, str(run.path))
+
+
+@contextmanager
+def script_for_dumps() -> Iterator[None]:
+    """Print the script that converts dumps if one was refused, so that it can be redirected to a file."""
+    from actfocus_core.interop.reading.content import NeverLoaded
+
+    try:
+        yield
+    except NeverLoaded:
+        print(files("actfocus_core.interop").joinpath("convert_dump.py.txt").read_text(), end="")
+        raise
 
 
 def _of_import(config: Import, as_json: bool) -> dict[str, Any]:
@@ -220,73 +247,3 @@ def export(
             on_progress=show("export"),
         )
     print_result(json_, {"run": str(opened.path), "file": str(file), "format": format, "trajectories": count})
-
-
-@app.command()
-def doctor(
-    path: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|FILE", help="A run folder, or rollouts that can be imported.", show_default=False),
-    ],
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="The policy's tokenizer, to check token ids against the text.", show_default="that of the import"
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(help="The policy that sampled, to check the recorded log-probs.", show_default="none"),
-    ] = None,
-    spans: Annotated[str | None, typer.Option(help="The span rule.", show_default="that of the import")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    progress: ProgressMode = "bar",
-    json_: Json = False,
-) -> None:
-    """Check rollouts for problems; the exit code is 1 if there are errors."""
-    import tempfile
-
-    from actfocus_core.analysis.validate import diagnose
-    from actfocus_core.interop import import_run
-    from actfocus_core.policy import load_tokenizer
-    from actfocus_core.runs import Run
-
-    with tempfile.TemporaryDirectory() as hidden, progress_bars(progress) as show:
-        if path.exists() and not (path / "run.json").is_file():
-            opened = import_run(
-                path,
-                Path(hidden) / "run",
-                tokenizer=tokenizer,
-                spans=spans or "think_answer",
-                on_progress=show("import"),
-            )
-        else:
-            opened = Run.open(path)
-        policy = load(reference, device) if reference else None
-        name = tokenizer or opened.metadata.config.tokenizer
-        loaded = policy.tokenizer if policy else load_tokenizer(name) if name else None
-        report = diagnose(opened, tokenizer=loaded, reference=policy, spans=spans, on_progress=show("check"))
-    if json_:
-        print_result(True, {"run": str(path), **report.as_dict()})
-    else:
-        _findings(report)
-    raise typer.Exit(0 if report.healthy else 1)
-
-
-def _findings(report: Report) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.padding import Padding
-
-    console = Console(highlight=False)
-    console.print(
-        f"{report.trajectories} trajectories, {report.tokens} tokens: "
-        + (f"{len(report.findings)} findings" if report.findings else "no problems found")
-    )
-    colour = {"error": "red", "warning": "yellow", "info": "blue"}
-    for f in report.findings:
-        console.print(
-            f"[{colour[f.severity]}]{f.severity:8}[/] [bold]{f.check}[/]: {f.count} of {f.of}, "
-            f"for example {escape(clean(', '.join(f.examples[:2])))}"
-        )
-        console.print(Padding(escape(clean(f.message)), (0, 0, 0, 9)))

@@ -79,11 +79,12 @@ def step_of(opened: Run, step: int | None) -> int:
     return steps[-1] if step is None else step
 
 
-def load(name: str, device: str) -> Policy:
-    """Load a policy, leaving one CPU core free."""
+def load(name: str, device: str, all_cores: bool = False) -> Policy:
+    """Load a policy, leaving one CPU core free unless it may use ``all_cores``."""
     from actfocus_core.policy import load_policy
 
-    spare_a_core()
+    if not all_cores:
+        spare_a_core()
     return load_policy(name, device)
 
 

@@ -115,11 +115,24 @@ def score(
     run: RunArgument,
     reference: Annotated[str, typer.Option(help="tiny, smollm2, a model folder, or a hub id.")] = "tiny",
     top_k: Annotated[int, typer.Option(min=0, max=100, help="Alternatives stored per token.")] = 5,
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Score at most this many groups, and say how long the rest takes.", show_default="all"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the signals that are stored, and score only what has none.")
+    ] = False,
+    first: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Begin with the group and step of this trajectory.", show_default="step order"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     progress: ProgressMode = "bar",
     json_: Json = False,
 ) -> None:
-    """Add the energy, entropy and log-probs of a frozen reference model to a run."""
+    """Add the energy, entropy and log-probs of a frozen reference model to a run, group by group."""
     from actfocus_core.runs import Run
 
     opened = Run.open(run)
@@ -127,16 +140,15 @@ def score(
     if not steps:
         raise ActFocusError(f"{run}: has no trajectories to score yet")
     opened.check_writable()
-    from actfocus_core.signals import score as score_
+    from actfocus_core.scoring import score_run
 
-    loaded, count = load(reference, device), 0
+    # A person waits for the first weights; the studio gives this process a low priority instead.
+    loaded = load(reference, device, all_cores=True)
     with progress_bars(progress) as show:
-        for step in steps:
-            trajectories = opened.trajectories(step)
-            score_(trajectories, loaded, top_k=top_k, on_progress=show(f"step {step}"))
-            opened.annotate(step, loaded.name, trajectories)
-            count += len(trajectories)
-    print_result(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps), "trajectories": count})
+        found = score_run(
+            opened, loaded, top_k=top_k, groups=groups, resume=resume, first=first, on_progress=show("score")
+        )
+    print_result(json_, {"run": str(opened.path), "reference": loaded.name, "steps": len(steps), **found.as_dict()})
 
 
 @app.command("eval")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,17 +76,21 @@ def _first_line(error: Exception) -> str:
 class RowReader:
     """Reads the rows of a Parquet file in order, by row group (iteration) or by a number of rows (``take``)."""
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, without: Collection[str] = ()):
+        """``without``: columns that are not read."""
         self._file = file
         with _readable(file):
             self._parquet = pq.ParquetFile(_native(file))
-            self._rest = self._parquet.schema_arrow.empty_table()
+            names = self._parquet.schema_arrow.names
+            kept = [place for place, name in enumerate(names) if name not in without]
+            self._columns = [names[place] for place in kept] if without else None
+            self._rest = self._parquet.schema_arrow.empty_table().select(kept)
         self._groups = iter(self)
 
     def __iter__(self) -> Iterator[pa.Table]:
         for group in range(self._parquet.num_row_groups):
             with _readable(self._file):
-                table = _valid(self._parquet.read_row_group(group))
+                table = _valid(self._parquet.read_row_group(group, self._columns))
             yield table
 
     def take(self, count: int) -> pa.Table:
@@ -93,6 +99,29 @@ class RowReader:
             self._rest = pa.concat_tables([self._rest, table])
         taken, self._rest = self._rest.slice(0, count), self._rest.slice(count)
         return taken
+
+
+class RowGroups:
+    """Reads rows of a Parquet file by number. The last row group stays in memory, since neighbours are often read next."""
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._last: tuple[int, pa.Table] | None = None
+        with open_parquet(file) as parquet:
+            sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        self._starts = [0, *accumulate(sizes)]
+
+    def take(self, rows: list[int]) -> pa.Table:
+        """The rows with these numbers, in this order. Raises ActFocusError if the file cannot be read."""
+        groups = [bisect_right(self._starts, row) - 1 for row in rows]
+        tables = {group: self._group(group) for group in sorted(set(groups))}
+        return pa.concat_tables([tables[group].slice(row - self._starts[group], 1) for group, row in zip(groups, rows)])
+
+    def _group(self, group: int) -> pa.Table:
+        if self._last is None or self._last[0] != group:
+            with open_parquet(self._file) as parquet:
+                self._last = group, _valid(parquet.read_row_group(group))
+        return self._last[1]
 
 
 def _valid(table: pa.Table) -> pa.Table:

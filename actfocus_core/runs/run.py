@@ -149,7 +149,7 @@ class Run:
         """
         written = self.parts(step)
         number = max((part.number for part in written), default=-1) + 1
-        return self._write_facts(Part(step, number), trajectories, {id for part in written for id in self._ids(part)})
+        return self._write_facts(Part(step, number), trajectories, {id for part in written for id in self.ids_of(part)})
 
     def _write_facts(self, part: Part, trajectories: list[Trajectory], taken: set[str]) -> Path:
         file = part.facts(self.path)
@@ -160,7 +160,8 @@ class Run:
         write_table(facts_table(trajectories), file)
         return file
 
-    def _ids(self, part: Part) -> list[str]:
+    def ids_of(self, part: Part) -> list[str]:
+        """The ids of a part, in the order of its rows."""
         file = part.facts(self.path)
         ids: list[str] = read_index(file, stamp(file))["id"].to_pylist()
         return ids
@@ -295,7 +296,7 @@ class Run:
         ActFocusError if other trajectories are missing, or lack signals of the annotation.
         """
         by_id = {t.id: t for t in trajectories}
-        ids_of = {part: self._ids(part) for part in self.parts(step) or [Part(step)]}
+        ids_of = {part: self.ids_of(part) for part in self.parts(step) or [Part(step)]}
         covered = {part: ids for part, ids in ids_of.items() if not by_id.keys().isdisjoint(ids)}
         facts, required = Part(step).facts(self.path), [id for ids in covered.values() for id in ids]
         if not covered or by_id.keys() != set(required):

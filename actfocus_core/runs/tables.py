@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs.arrays import float_columns, has_null, ragged
@@ -83,11 +84,19 @@ def _counts(t: Trajectory) -> dict[str, int]:
     }
 
 
-def to_trajectories(table: pa.Table, file: Path) -> list[Trajectory]:
-    """The trajectories of a table. Raises ActFocusError, naming ``file``, for missing columns or invalid values."""
-    require_columns(table.column_names, [*SCALARS, *COLUMNS], file)
-    require_types(table, {**SCALARS, **COLUMNS}, file)
-    columns = {name: table[name].to_pylist() for name in [*SCALARS, "texts", "turn_records"]}
+def to_trajectories(table: pa.Table, file: Path, texts: bool = True) -> list[Trajectory]:
+    """The trajectories of a table; without ``texts`` their tokens have empty texts, and the column is not needed.
+
+    Raises ActFocusError, naming ``file``, for missing columns or invalid values.
+    """
+    kinds = {name: kind for name, kind in {**SCALARS, **COLUMNS}.items() if texts or name != "texts"}
+    require_columns(table.column_names, list(kinds), file)
+    require_types(table, kinds, file)
+    columns = {name: table[name].to_pylist() for name in [*SCALARS, "turn_records"]}
+    if texts:
+        columns["texts"] = table["texts"].to_pylist()
+    else:
+        columns["texts"] = [[""] * count for count in pc.list_value_length(table["token_ids"]).to_pylist()]
     columns |= {name: ragged(table[name]) for name in ("token_ids", "kinds", "turns", "logprobs")}
     columns["signals"] = _signals(table, file)
     columns |= optional_values(table, file)
