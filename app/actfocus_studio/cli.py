@@ -47,6 +47,18 @@ def open_app(
             show_default="auto, the rule that fits the replies",
         ),
     ] = None,
+    environment_spans: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="What the environment wrote inside the replies: auto, none, names of tags, or pattern:REGEX with a group "
+            "(?P<environment>...).",
+            show_default="auto",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse files with unreadable lines or records, instead of counting them.")
+    ] = False,
     auth: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="Ask visitors for a login.")] = None,
     lessons: Annotated[
         list[Path] | None,
@@ -65,14 +77,24 @@ def open_app(
 ) -> None:
     """Open the studio in the browser."""
     from actfocus_core.extras import require_version
-    from actfocus_core.interop.opening import open_paths
+    from actfocus_core.interop.opening import needs_choice, open_paths
 
     # Another one may start, and show an empty page.
     require_version("gradio")
     if auth is not None and (":" not in auth or auth.startswith(":") or auth.endswith(":")):
         raise ActFocusError(f"--auth {auth!r}: give USER:PASSWORD")
+    # A page can ask what a command line cannot: which tokenizer, after a look at the file.
+    waiting = [] if read_only or tokenizer or json_ else [path for path in paths or [] if needs_choice(path, runs_dir)]
     with progress_bars(progress, files=True) as show:
-        runs = open_paths(paths or [], runs_dir, tokenizer=tokenizer, spans=spans, on_progress=show)
+        runs = open_paths(
+            [path for path in paths or [] if path not in waiting],
+            runs_dir,
+            tokenizer=tokenizer,
+            spans=spans,
+            environment_spans=environment_spans,
+            strict=strict,
+            on_progress=show,
+        )
     launch = _launch()
 
     if json_:
@@ -91,6 +113,7 @@ def open_app(
         tokenizers=[tokenizer] if tokenizer else [],
         lessons=lessons or [],
         read_only=read_only,
+        waiting=waiting,
     )
 
 

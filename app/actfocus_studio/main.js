@@ -2,6 +2,7 @@
 import './pages/compare/page.js';
 import './pages/groups/page.js';
 import './pages/learn/page.js';
+import './pages/rollouts/page.js';
 import './pages/trace/page.js';
 import './pages/train/page.js';
 import './pages/tune/page.js';

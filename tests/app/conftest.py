@@ -41,6 +41,15 @@ def runs_dir(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lists_cache(tmp_path_factory) -> Path:
+    """Where the studio keeps what it computes for lists of rollouts, apart from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actfocus_studio.data.listings.user_cache", lambda: folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def sampled_run(runs_dir) -> Run:
     """A run of the studio that was sampled by a real policy; it has no stored answers of the What-if panel."""

@@ -35,7 +35,7 @@ def test_every_tab(app, axe, theme):
         app.header.get_by_role("button", name="Light or dark").click()
     (expect(body).to_have_class if theme == "dark" else expect(body).not_to_have_class)(re.compile(r"\bdark\b"))
     found = {}
-    for name in ("trace", "compare", "groups", "tune", "train", "learn"):
+    for name in ("trace", "rollouts", "compare", "groups", "tune", "train", "learn"):
         app.tab(name.capitalize())
         getattr(app, name).ready()
         found[name] = violations(app.page, axe)

@@ -16,9 +16,10 @@ from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 from actfocus_studio.data.catalog import Catalog
 from actfocus_studio.data.scored_batches import ScoredBatch, ScoredBatches
+from actfocus_studio.data.token_credit import TokenCredit, token_credit
 from actfocus_studio.data.view import COMPARED, View
 from actfocus_studio.pages.compare.api import api
-from actfocus_studio.pages.compare.credits import TokenCredit, boards, table, token_credit
+from actfocus_studio.pages.compare.credits import boards, table
 from actfocus_studio.shell.studio import Studio
 from tests.app.routes import Routes, values
 from tests.app.sample import make_run

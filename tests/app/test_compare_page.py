@@ -13,8 +13,8 @@ from actfocus_core.credit import SCHEMES, Batch
 from actfocus_core.runs import Run
 from actfocus_core.trajectory import TokenKind
 from actfocus_studio.data.scored_batches import ScoredBatch
+from actfocus_studio.data.token_credit import token_credit
 from actfocus_studio.data.view import View
-from actfocus_studio.pages.compare.credits import token_credit
 from tests.app.credit import credit_of
 from tests.app.pages import plain as plain_text
 from tests.app.routes import values

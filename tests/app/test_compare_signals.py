@@ -42,9 +42,10 @@ def sampled(runs_dir):
 
 def test_only_what_is_in_the_lists_is_computed(plain):
     signals = Signals()
-    for name in ("--help", "../m", None, ["tiny"]):
+    for name in ("--help", "../m", "/etc", "Some/Model"):
         with pytest.raises(ActFocusError, match="unknown reference"):
             signals.score(plain, "plain", name)
+    for name in ("--help", "../m", None, ["tiny"]):
         with pytest.raises(ActFocusError, match="unknown values"):
             signals.judge(plain, "plain", 0, name)
     assert signals.status().state == "idle"
@@ -84,7 +85,8 @@ def test_scoring_adds_what_a_scheme_lacks(app, unscored):
     expect(compare.head(0)).to_contain_text("unavailable: no energy")
     compare.show_table()
     assert np.isnan(compare.credit("credit A")).all() and not np.isnan(compare.credit("credit B")).all()
-    row.get_by_role("button", name="Score with").click()
+    row.get_by_role("button", name="Score …").click()
+    app.scoring.start("Score 2 groups")
     expect(row).not_to_contain_text("unavailable", timeout=LONG_MS)
     assert unscored.references() == ["tiny"]
     compare.expect_credit("credit A", credit_of(unscored, "actfocus", app.parameters()["trajectory"]))

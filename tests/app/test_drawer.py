@@ -21,10 +21,18 @@ def test_a_dropped_file_is_imported_checked_opened_and_exported(app, runs_dir, t
     rows = records("verl", make_tokenizer())
     path = write("verl", tmp_path, [*rows[:2], {**rows[2], "score": 0.0}, rows[3], rows[3]])
     drawer.drop(path.name, path.read_text())
-    expect(drawer.card).to_contain_text("verl rollout_data_dir · 5 lines or rows")
-    drawer.card.get_by_label("Tokenizer").select_option("tiny")
-    drawer.button("Import").click()
+    expect(drawer.dialog).to_contain_text("verl rollout_data_dir · 5 lines or rows")
+    # The first rollouts are shown before anything is stored, and again for every choice.
+    drawer.dialog.get_by_label("Tokenizer").fill("tiny")
+    expect(drawer.preview).to_contain_text("Span rule recognised: ", timeout=LONG_MS)
+    expect(drawer.preview).to_contain_text("All 5 rollouts in 2 groups")
+    drawer.dialog.get_by_label("Span rule").select_option("tool_call")
+    expect(drawer.preview).to_contain_text("Span rule: tool_call: 0 action tokens", timeout=LONG_MS)
+    assert not (runs_dir / "rollouts-7-1").exists()
+    drawer.dialog.get_by_label("Span rule").select_option("auto")
+    drawer.submit()
     drawer.expect_imported()
+    expect(drawer.dialog).to_be_hidden()
     expect(drawer.imported).to_contain_text("rollouts-7-1 imported: 5 rollouts in 2 groups")
     run = Run.open(runs_dir / "rollouts-7-1")
     ids = run.index()["id"].tolist()
@@ -81,13 +89,13 @@ def test_a_file_that_cannot_be_read_is_one_line_and_nothing_is_written(app, runs
     drawer.choose({"name": name, "mimeType": "text/plain", "buffer": content})
     expect(drawer.alert).to_contain_text(says)
     assert "\n" not in drawer.alert.text_content()
-    expect(drawer.card.get_by_role("button")).to_have_count(0)
+    expect(drawer.dialog).to_be_hidden()
     app.expect_nothing_ran()
     expect(drawer.root.locator("img")).to_have_count(0)
     assert sorted(path.name for path in runs_dir.iterdir()) == before
 
 
-def test_an_invalid_pattern_is_reported_in_the_drawer(app, tmp_path):
+def test_an_invalid_pattern_is_reported_in_the_dialog(app, tmp_path):
     app.open()
     drawer = app.import_export
     path = tmp_path / "moves.jsonl"
@@ -95,11 +103,13 @@ def test_an_invalid_pattern_is_reported_in_the_drawer(app, tmp_path):
     path.write_text(json.dumps({"messages": messages}))
     drawer.open()
     drawer.choose(path)
-    drawer.card.get_by_label("Span rule").select_option("pattern:")
-    drawer.card.get_by_label("Pattern: regular expression with a group named action").fill("Move: (")
-    drawer.button("Import").click()
-    expect(drawer.alert).to_contain_text("not a regular expression")
-    expect(drawer.button("Import")).to_be_visible()
+    drawer.dialog.get_by_label("Span rule").select_option("pattern:")
+    drawer.dialog.get_by_label("Pattern: regular expression with a group named action").fill("Move: (")
+    alert = drawer.dialog.get_by_role("alert")
+    expect(alert).to_contain_text("not a regular expression")
+    drawer.submit()
+    expect(alert).to_contain_text("not a regular expression")
+    expect(drawer.dialog).to_be_visible()
 
 
 def test_the_drawer_by_keyboard(app):

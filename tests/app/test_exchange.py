@@ -19,6 +19,7 @@ from actfocus_core.interop.reading import tables
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run
 from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.listings import Listings
 from actfocus_studio.panels.import_export.api import api
 from actfocus_studio.panels.import_export.job import ImportExport, selected
 from actfocus_studio.server import uploads as transfers
@@ -31,9 +32,17 @@ from tests.polling import until
 
 @pytest.fixture
 def exchange(run, tmp_path):
-    made = ImportExport(Catalog([run.path], tmp_path / "runs"))
+    made = ImportExport(Catalog([run.path], tmp_path / "runs"), Listings())
     yield made
     made.cancel()
+    made.previews.cancel()
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    make_tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,8 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     assert (file["name"], file["rollouts"], file["format"]) == ("7.jsonl", 6, "verl rollout_data_dir")
     assert file["needs_tokenizer"] and "tiny" in file["tokenizers"]
     pattern = r"pattern:<answer>(?P<action>\w+)"
-    assert ask(exchange, "import", ticket=ticket, tokenizer="tiny", spans=pattern)["job"]["state"] == "running"
+    settings = {"tokenizer": "tiny", "spans": pattern}
+    assert ask(exchange, "import", ticket=ticket, settings=settings)["job"]["state"] == "running"
     found = done(exchange)
     assert found["job"]["state"] == "done" and found["imported"]["approximate"]
     assert found["imported"]["run"] == found["report"]["run"] == "rollouts-7-1"
@@ -98,8 +108,11 @@ def test_an_import_says_what_it_is_and_what_is_wrong_with_it(exchange, client, t
     ids = set(run.index()["id"])
     assert all(example["trajectory"] in ids for f in findings.values() for example in f["examples"])
     assert not findings["no-logprobs"]["examples"]
-    # What was received is gone: it is a run now.
-    assert "no longer available" in ask(exchange, "inspect", ticket=ticket)["error"]
+    # The file is still there, and may be imported again under another rule.
+    assert found["imported"]["ticket"] == ticket and set(found["imported"]["action_tokens_by_rule"]) > {"tool_call"}
+    ask(exchange, "import", ticket=ticket, settings={"tokenizer": "tiny", "spans": "tool_call"})
+    again = done(exchange)["imported"]
+    assert (again["run"], again["spans"], again["action_tokens"]) == ("rollouts-7-2", "tool_call", 0)
 
 
 def test_a_check_of_a_run_names_a_trajectory_of_each_group(exchange, run):
@@ -229,9 +242,10 @@ def test_long_rows_are_read_a_few_at_a_time(tmp_path, monkeypatch):
 
 
 def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp_path, monkeypatch):
-    monkeypatch.setattr("actfocus_studio.panels.import_export.job.TOKENS_MAX", 50)
+    monkeypatch.setattr("actfocus_studio.panels.import_export.preview.TOKENS_MAX", 50)
     (tmp_path / "a.jsonl").write_text(json.dumps(to_record(max(rollouts, key=len))))
-    ask(exchange, "import", ticket=bring(exchange, client, tmp_path / "a.jsonl"), spans="boxed")
+    ticket = bring(exchange, client, tmp_path / "a.jsonl")
+    ask(exchange, "import", ticket=ticket, settings={"spans": "boxed"})
     job = done(exchange)["job"]
     assert job["state"] == "failed" and "tokens; the maximum is 50" in job["message"] and left(tmp_path / "runs") == []
 
@@ -239,7 +253,7 @@ def test_a_rollout_of_too_many_tokens_is_refused(exchange, client, rollouts, tmp
 def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"mess\n{"messages": [], "reward": "high"}\n')
     ticket = bring(exchange, client, tmp_path / "a.jsonl")
-    ask(exchange, "import", ticket=ticket, tokenizer="tiny", spans="boxed")
+    ask(exchange, "import", ticket=ticket, settings={"tokenizer": "tiny", "spans": "boxed"})
     job = done(exchange)["job"]
     assert (
         job["state"] == "failed"
@@ -251,7 +265,12 @@ def test_an_import_that_fails_is_one_line_and_leaves_nothing(exchange, client, t
 
 def test_an_import_that_is_cancelled_leaves_nothing(exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()) * 3000)
-    ask(exchange, "import", ticket=bring(exchange, client, path), tokenizer="tiny", spans="think_answer")
+    ask(
+        exchange,
+        "import",
+        ticket=bring(exchange, client, path),
+        settings={"tokenizer": "tiny", "spans": "think_answer"},
+    )
     until(lambda: ask(exchange, "look")["job"]["done"])
     assert [name[:6] for name in left(tmp_path / "runs")] == [".chat-"]
     ask(exchange, "cancel")
@@ -266,7 +285,10 @@ LAKE = {"run": "lake"}
     [
         ("inspect", {"ticket": "../../etc/passwd"}, "no longer available"),
         ("inspect", {"ticket": "x" * 300}, "ticket: String should have at most 200"),
-        ("import", {"ticket": None, "spans": "boxed"}, "ticket: Input should be a valid string"),
+        ("import", {"ticket": None, "settings": {}}, "ticket: Input should be a valid string"),
+        ("preview", {"ticket": "x", "settings": {}}, "no longer available"),
+        ("preview", {"ticket": "x", "settings": {"success_at": "high"}}, "success_at: Input should be a valid number"),
+        ("preview", {"ticket": "x", "settings": {"out": "/x"}}, "out: Extra inputs are not permitted"),
         ("announce", {"name": 7, "size": 1}, "name: Input should be a valid string"),
         ("announce", {"name": "a.jsonl", "size": "1"}, "size: Input should be a valid integer"),
         ("announce", {"name": "a.jsonl", "size": -1}, "could not be read"),
@@ -308,8 +330,10 @@ def test_an_unknown_operation_is_refused(op, exchange):
 @pytest.mark.parametrize(
     ("tokenizer", "spans", "says"),
     [
-        ("/etc", "think_answer", "tokenizer: must be one of"),
-        ("Some/Model", "think_answer", "tokenizer: must be one of"),
+        ("/etc", "think_answer", "tokenizer: /etc is no folder with a tokenizer.json"),
+        ("/etc/passwd", "think_answer", "tokenizer: /etc/passwd is no folder"),
+        ("Some/Model", "think_answer", "tokenizer: Some/Model is not installed here; choose one of"),
+        ("--help", "think_answer", "tokenizer: --help is not installed here"),
         (["tiny"], "think_answer", "tokenizer: Input should be a valid string"),
         (None, "think_answer", ""),
         ("tiny", "x", "span rule: must be one of"),
@@ -323,8 +347,10 @@ def test_an_unknown_operation_is_refused(op, exchange):
 def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchange, client, tmp_path):
     path = write("chat", tmp_path, records("chat", make_tokenizer()))
     ticket = bring(exchange, client, path)
-    answer = ask(exchange, "import", ticket=ticket, tokenizer=tokenizer, spans=spans)
+    settings = {"tokenizer": tokenizer, "spans": spans}
+    answer = ask(exchange, "import", ticket=ticket, settings=settings)
     if says:
+        assert answer == ask(exchange, "preview", ticket=ticket, settings=settings)
         assert says in answer["error"] and exchange.status().state == "idle"
     else:
         # The format needs one, and the import itself says so.
@@ -332,10 +358,61 @@ def test_only_known_tokenizers_and_bounded_rules(tokenizer, spans, says, exchang
     assert left(tmp_path / "runs") == []
 
 
+def preview_of(exchange, ticket, **settings) -> dict:
+    """The answer of a preview that has ended."""
+    assert ask(exchange, "preview", ticket=ticket, settings=settings)["job"]["state"] == "running"
+    return until(lambda: (found := ask(exchange, "look_at_preview"))["job"]["state"] != "running" and found)
+
+
+def test_a_preview_shows_what_the_import_then_stores_and_stores_nothing(exchange, client, tokenizer_folder, tmp_path):
+    path = write("trl", tmp_path, records("trl", make_tokenizer()))
+    ticket = bring(exchange, client, path)
+    # The newest one counts: the first is ended.
+    ask(exchange, "preview", ticket=ticket, settings={"tokenizer": "tiny"})
+    tokenizer = f"{tokenizer_folder}/tokenizer.json"
+    found = preview_of(exchange, ticket, tokenizer=tokenizer)["preview"]
+    assert left(tmp_path / "runs") == [] and found["is_whole"] and found["approximate"]
+    assert (
+        (found["rule"], found["by_rule"]["tool_call"])
+        == ("think_answer", 0)
+        < (found["rule"], found["by_kind"]["action"])
+    )
+    ask(exchange, "import", ticket=ticket, settings={"tokenizer": tokenizer})
+    run = done(exchange)["imported"]
+    assert (run["tokens"], run["trajectories"], run["action_tokens"]) == (
+        found["tokens"],
+        found["read"],
+        found["by_kind"]["action"],
+    )
+    stored = Run.open(tmp_path / "runs" / run["run"]).trajectories()
+    for shown, t in zip(found["rollouts"], stored, strict=False):
+        assert (shown["id"], shown["texts"], shown["kinds"]) == (t.id, t.texts, t.kinds.tolist())
+
+
+def test_a_preview_of_what_cannot_be_read_is_one_line(exchange, client, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"messages": [], "reward": "high"}\n')
+    job = preview_of(exchange, bring(exchange, client, tmp_path / "a.jsonl"), tokenizer="tiny", strict=True)["job"]
+    assert job["state"] == "failed" and job["message"].startswith("a.jsonl, line 1") and "\n" not in job["message"]
+    assert left(tmp_path / "runs") == []
+
+
+def test_a_file_of_the_command_line_waits_for_a_choice_and_is_read_where_it_lies(exchange, tmp_path):
+    path = write("chat", tmp_path, records("chat", make_tokenizer()))
+    content = path.read_bytes()
+    exchange.wait_for([path])
+    [ticket] = ask(exchange, "waiting")["tickets"]
+    file = ask(exchange, "inspect", ticket=ticket)
+    assert (file["name"], file["rollouts"], file["needs_tokenizer"]) == (path.name, None, True)
+    assert preview_of(exchange, ticket, tokenizer="tiny")["preview"]["read"] == 4
+    ask(exchange, "import", ticket=ticket, settings={"tokenizer": "tiny"})
+    run = Run.open(tmp_path / "runs" / done(exchange)["imported"]["run"])
+    assert run.info["config"]["source"] == str(path) and path.read_bytes() == content
+
+
 def test_the_tokenizers_of_the_runs_and_of_the_start_are_offered(run, model_folder, tmp_path):
     Run.create(tmp_path / "runs" / "mine", {"tokenizer": str(model_folder)})
     Run.create(tmp_path / "runs" / "other", {}, {"name": "/nowhere/at/all"})
-    exchange = ImportExport(Catalog([run.path], tmp_path / "runs"), ["Some/Model"])
+    exchange = ImportExport(Catalog([run.path], tmp_path / "runs"), Listings(), ["Some/Model"])
     offered = exchange.tokenizers("mine")
     assert offered[:3] == ["Some/Model", str(model_folder), "tiny"] and "/nowhere/at/all" not in offered
 

@@ -45,13 +45,12 @@ def test_the_numbers_on_the_page_are_the_library_s(app, name):
     confound, text = library["confound"], plain(groups.confound.inner_text())
     assert f"\u03c1 {confound['rho_success']:.2f} with the success rate p, {confound['rho_spread']:.2f} with" in text
     assert ("take two values" in text) == confound["binary"]
-    # The table says the same, and which groups have zero variance.
-    expect(groups.rows).to_have_count(len(library["groups"]))
-    expect(groups.rows.get_by_text("zero variance")).to_have_count(sum(g["sigma"] == 0 for g in library["groups"]))
-    kept = groups.rows.filter(has=app.page.get_by_role("cell", name="kept", exact=True))
-    assert set(kept.get_by_role("button").all_text_contents()) == {
-        t.group for t in filter_groups(run.trajectories(0), 0.25)
-    }
+    # The table says the same, and which groups have no spread.
+    groups.expect_total(len(library["groups"]))
+    flat = [text for text in groups.cells("\u03c3 of returns") if "no spread" in text]
+    assert len(flat) == sum(g["sigma"] == 0 for g in library["groups"])
+    kept = {label for label, filter in zip(groups.labels(), groups.cells("filter")) if filter == "kept"}
+    assert kept == {t.group for t in filter_groups(run.trajectories(0), 0.25)}
 
 
 def test_the_charts_are_drawn_when_plotly_comes_last(app):
@@ -88,7 +87,7 @@ def test_under_eight_groups_there_is_no_rho_and_it_says_why(app):
     text = groups.scatters.last.inner_text()
     assert "6 groups are fewer than 8" in text and "[" not in text
     groups.field("Groups of").select_option("all")
-    expect(groups.rows).to_have_count(12)
+    groups.expect_total(12)
     expect(groups.scatters.last).to_contain_text("n = 12")
     app.expect_address(over="all")
 
@@ -114,10 +113,10 @@ def test_a_box_over_a_chart_selects_its_groups(app, lake):
     # The other charts follow in the next frame.
     app.page.wait_for_function(
         "([plot, count]) => (plot.data.at(-1).selectedpoints || []).length === count",
-        arg=[groups.scatters.first.locator(".js-plotly-plot").element_handle(), groups.rows.count()],
+        arg=[groups.scatters.first.locator(".js-plotly-plot").element_handle(), len(groups.labels())],
     )
     groups.show_all()
-    expect(groups.rows).to_have_count(len(sigma))
+    groups.expect_total(len(sigma))
 
 
 def test_a_bar_selects_groups_and_a_point_opens_one(app, lake):
@@ -205,9 +204,9 @@ def test_another_run_changes_the_page_and_hostile_names_stay_text(app):
     groups = app.open("tab=groups&run=frozen-lake&group=00000-123&measure=zzz&keep=${1}&over=<img>&ribbons=x").groups
     app.expect_address(measure="energy", keep=None, over="step")
     app.choose_run("hostile")
-    expect(groups.rows).to_have_count(2)
+    groups.expect_total(2)
     expect(groups.ribbons).to_have_count(0)
-    groups.rows.get_by_role("button").first.click()
+    groups.rows.first.click()
     expect(groups.ribbons.first).to_be_visible()
     groups.charts().first.hover()
     groups.root.get_by_text("The numbers as tables").click()

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 from actfocus_core.analysis.diagnostics import action_bottleneck
-from actfocus_core.credit import Batch
+from actfocus_core.credit import Batch, get_scheme
 from actfocus_core.runs import Run
 from actfocus_core.signals import SIGNALS, signal_values
 from actfocus_core.train.groups import filter_groups
 from actfocus_studio.data.batch_cache import BatchCache, constants
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.view import View
 from actfocus_studio.pages.groups import diagnosis as module
 from actfocus_studio.pages.groups.api import api
 from actfocus_studio.pages.groups.diagnosis import diagnose, diagnosis
 from actfocus_studio.pages.groups.ribbons import ribbons
 from tests.app.routes import Routes, values
 from tests.app.sample import make_run
+from tests.app.server import Api
 
 
 class Shared:
@@ -141,3 +143,64 @@ def test_the_share_is_the_run_s_own_where_it_says(tmp_path):
         got = ask(Shared(tmp_path / "runs"), run="plain", step=0)
         assert (got["keep"], got["own"]) == (keep, own)
         assert ask(Shared(tmp_path / "runs"), run="plain", step=0, keep="0.1")["keep"] == 0.1
+
+
+# --- side by side ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ask_studio(run):
+    return Api(folder=run.path.parent)
+
+
+def test_columns_are_the_rollouts_with_their_tokens(run, ask_studio):
+    batch = constants(run.trajectories(1, "scripted"))
+    mates = [t for t in run.trajectories(1) if t.group == "00001-3"]
+    found = ask_studio(
+        "groups/beside", run=run.name, reference="scripted", step=1, group="00001-3", columns=[2, 0, 99, 2]
+    )
+    assert [m["id"] for m in found["members"]] == [t.id for t in mates]
+    for member, t in zip(found["members"], mates, strict=True):
+        assert (member["return"], member["success"], member["tokens"]) == (t.ret, t.success, len(t))
+        assert member["advantage"] == batch.advantages[t.id]
+        assert member["malformed"] == sum(not turn.valid for turn in t.turn_records)
+    assert [column["member"] for column in found["columns"]] == [2, 0]
+    for column in found["columns"]:
+        t = mates[column["member"]]
+        assert values(column["ids"]).tolist() == list(t.token_ids) and column["tokens"]["text"]["data"] == t.texts
+
+
+def test_the_credit_of_columns_is_that_of_their_scheme(run, ask_studio):
+    batch = Batch.of(run.trajectories(2, "scripted"))
+    ids = [batch.ids[9], batch.ids[4]]
+    view = {"run": run.name, "reference": "scripted", "scheme_a": "actfocus", "alpha": 0.3, "beta": 1.5}
+    found = ask_studio("groups/credit", view=view, step=2, ids=[*ids, "nowhere"])
+    expected = get_scheme("actfocus").compute(batch, alpha=0.3, beta=1.5, signal="energy").effective()
+    for credit, id in zip(found["credits"], ids):
+        own = expected[batch.index == batch.ids.index(id)] * batch.response.sum()
+        np.testing.assert_allclose(values(credit["credit"]), own, rtol=1e-6)
+    assert found["credits"][2]["credit"] is None and found["top"] > 0
+
+
+def test_too_many_columns_and_an_unknown_group_are_one_line(run, ask_studio):
+    about = {"run": run.name, "reference": "", "step": 1}
+    assert "at most 8" in ask_studio("groups/beside", **about, group="00001-3", columns=list(range(9)))["error"]
+    assert "no group" in ask_studio("groups/beside", **about, group="zzz", columns=[0, 1])["error"]
+    assert "at most 8" in ask_studio("groups/credit", view={"run": run.name}, step=1, ids=["a"] * 9)["error"]
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("0,3", "0,3"),
+        ("usual", "usual"),
+        ("3", ""),
+        ("1,1", ""),
+        ("0,1,2,3,4,5,6,7,8", ""),
+        ("a,b", ""),
+        ("\u0661,2", ""),
+        ("", ""),
+    ],
+)
+def test_the_columns_of_an_address_are_positions(text, kept):
+    assert View.parse({"beside": text}).beside == kept

@@ -117,7 +117,7 @@ def test_compare(app):
 
 def test_groups(app):
     groups = app.open("tab=groups").groups
-    groups.rows.get_by_role("button").first.click()
+    groups.rows.first.click()
     expect(groups.ribbons.first).to_be_visible()
     # Few groups: the charts have points all the same, with a label each.
     groups.root.locator(".scatterlayer .point").first.hover(force=True)

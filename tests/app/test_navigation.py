@@ -62,7 +62,7 @@ def test_a_slider_replaces_the_address_and_back_keeps_its_value(app):
 
 
 @pytest.mark.parametrize("width", [360, 390, 720, 1440])
-@pytest.mark.parametrize("tab", ["trace", "compare", "groups", "tune", "train", "learn"])
+@pytest.mark.parametrize("tab", ["trace", "rollouts", "compare", "groups", "tune", "train", "learn"])
 def test_the_address_selects_a_tab_at_every_width(app, width, tab):
     """720 is what 1440 has at a zoom of 200 %."""
     app.page.set_viewport_size({"width": width, "height": 800})

@@ -99,7 +99,7 @@ def test_theme_table_and_help(app):
     expect(app.header).not_to_have_css("color", light)
     tokens = trace.tokens.count()
     app.press("t")
-    expect(trace.table.first).to_be_visible()
+    expect(trace.table).to_be_visible()
     assert len(trace.cells("weight")) == tokens
     app.press("t", "?")
     expect(app.help).to_be_visible()

@@ -18,6 +18,7 @@ from actfocus_studio.data.view import (
     SCOPES,
     STAGES,
     TABS,
+    WHERE_MAX,
     View,
 )
 from actfocus_studio.pages.trace.api import OpenRequest
@@ -71,6 +72,7 @@ TEXTS = [
     "&",
     "=",
 ]
+LONGEST = {"where": WHERE_MAX, "columns": WHERE_MAX}
 ASKED = b'{"view": {"run": "plain", "alpha": 0.5}, "restore": true}'
 
 
@@ -116,7 +118,7 @@ def check(view: View) -> None:
         assert getattr(view, name) in allowed
     for name in FIELDS:
         value = getattr(view, name)
-        assert not isinstance(value, str) or (value.isprintable() and len(value) <= NAME_MAX)
+        assert not isinstance(value, str) or (value.isprintable() and len(value) <= LONGEST.get(name, NAME_MAX))
     assert {"alpha", "beta", "signal"} == set(view.kept_params())
     assert View.parse(dict(parse_qsl(view.query(), errors="strict"))) == view == View.parse(vars(view))
 

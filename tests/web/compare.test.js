@@ -1,7 +1,7 @@
-/* What the Compare page says of schemes and of the computation of signals. */
+/* What the Compare page says of schemes and signals. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { baseOf, factsOf, jobText, percent, reason, valuesFor } from '../../app/actfocus_studio/pages/compare/facts.js';
+import { baseOf, factsOf, percent, reason, valuesFor } from '../../app/actfocus_studio/pages/compare/facts.js';
 
 const scheme = {
   title: 'VinePPO', description: 'd', source: 's', read: /** @type {const} */ ('paper'), cost: /** @type {const} */ ('C3'), unit: 'turn',
@@ -10,7 +10,7 @@ const scheme = {
 /** @type {import('../../app/actfocus_studio/pages/compare/facts.js').Menu} */
 const menu = {
   schemes: { vine_ppo: scheme }, controls: { shuffle: 'weights in another order' }, how: { policy_v: '`actfocus oracle` adds it' },
-  columns: {}, heads: {}, from_reference: [], references: [], options: { optimal: '', policy: '', answers: '' },
+  columns: {}, heads: {}, from_reference: [], options: { optimal: '', policy: '', answers: '' },
   values: { policy_v: 'policy', policy_q: 'policy', oracle_v: 'optimal' },
 };
 
@@ -31,13 +31,3 @@ test('what is missing is told with its remedy', () => {
 });
 
 test('shares', () => assert.deepEqual([0.1234, 0, 1, null].map(percent), ['12.3', '0.0', '100.0', '–']));
-
-test('a job is told while it runs and once when it ends', () => {
-  /** @param {import('../../app/actfocus_studio/pages/compare/facts.js').JobStatus['state']} state */
-  const job = (state) => ({ state, id: '1', run: 'r', phase: '', done: 0, total: 0, seconds_left: null, message: 'why' });
-  assert.equal(jobText(job('running'), undefined), 'Computing signals of r …');
-  assert.equal(jobText(job('failed'), 'running'), 'Computing signals of r failed: why');
-  assert.match(jobText(job('cancelled'), 'running'), /was cancelled\. Signals that were already stored are kept\.$/);
-  assert.equal(jobText(job('done'), 'running'), 'The signals of r were computed and stored in its folder.');
-  for (const was of /** @type {const} */ ([undefined, 'idle', 'done'])) assert.equal(jobText(job('done'), was), '');
-});

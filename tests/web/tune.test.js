@@ -12,7 +12,7 @@ const kind = (n) => ({ n, a1: n, a2: n });
 const scope = { mu: 0, sigma: 1, count: 2, sums: { s1: 1, s2: 0.625, a1: 1, b1: 1, b2: 0.625 } };
 /** @type {TuneBatch} */
 const batch = {
-  trajectories: 1, kinds: { reasoning: kind(6), action: kind(2), format: kind(2) },
+  trajectories: 1, unscored: 0, kinds: { reasoning: kind(6), action: kind(2), format: kind(2) },
   signals: { energy: { batch: scope, group: { ...scope, mu: 9 }, trajectory: scope }, entropy: null },
   ranges: {}, advantage: null, advantage_max: 1, distributions: {}, score: '',
 };

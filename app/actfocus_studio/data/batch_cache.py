@@ -9,14 +9,14 @@ the batch and without the server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from actfocus_core.advantages import grpo_advantages
 from actfocus_core.credit.weights import EPSILON, sigmoid
 from actfocus_core.runs import Run
-from actfocus_core.signals import SIGNALS, signal_values
+from actfocus_core.signals import SIGNALS, scored_part, signal_values
 from actfocus_core.trajectory import RESPONSE_KINDS, TokenKind, Trajectory
 from actfocus_studio.data.cache import LruCache, stamp
 from actfocus_studio.data.schema import BatchSums, Kinds, KindSums, Scopes, SigmoidSums, Statistics
@@ -51,9 +51,16 @@ class BatchConstants:
     """signal -> scope -> sums; None where an action token lacks the signal"""
     ranges: dict[str, tuple[float, float] | None]
     """signal -> 1st and 99th percentile over the response tokens"""
+    scored: BatchConstants | None = None
+    """Those of the trajectories that the reference scored; None where these are all, or none"""
 
     def of(self, trajectory: Trajectory) -> BatchSums:
-        """The constants as the page of this trajectory needs them."""
+        """The constants as the page of this trajectory needs them.
+
+        If the reference scored a part of the batch, they are those of this part for its trajectories.
+        """
+        if self.scored and trajectory.id in self.scored.advantages:
+            return self.scored.of(trajectory).model_copy(update={"unscored": self.size - self.scored.size})
         signals = {
             name: scopes
             and Scopes(**{scope: self._scope(scope, sums, trajectory.id) for scope, sums in scopes.items()})
@@ -62,6 +69,7 @@ class BatchConstants:
         top = max((abs(a) for a in self.advantages.values() if a is not None), default=0.0)
         return BatchSums(
             trajectories=self.size,
+            unscored=self.size - self.scored.size if self.scored else 0,
             kinds=Kinds(**self.kinds),
             signals=signals,
             ranges=self.ranges,
@@ -100,8 +108,17 @@ def _advantages(trajectories: list[Trajectory]) -> np.ndarray:
 
 
 def constants(trajectories: list[Trajectory]) -> BatchConstants:
-    """The constants of a batch."""
-    advantages = _advantages(trajectories)
+    """The constants of a batch, and those of the part of it that the reference scored."""
+    advantages, part = _advantages(trajectories), scored_part(trajectories)
+    whole = _constants(trajectories, advantages)
+    if len(part) == len(trajectories):
+        return whole
+    ids = {t.id for t in part}
+    # Advantages are those of whole groups, whatever is scored of them.
+    return replace(whole, scored=_constants(part, advantages[[t.id in ids for t in trajectories]]))
+
+
+def _constants(trajectories: list[Trajectory], advantages: np.ndarray) -> BatchConstants:
     lengths = [len(t) for t in trajectories]
     kinds = np.concatenate([t.kinds_in_loss for t in trajectories])
     index = np.repeat(np.arange(len(trajectories)), lengths)

@@ -15,7 +15,8 @@ from actfocus_core.runs import Run
 from actfocus_core.runs import stamp as file_stamp
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.message import Message
-from actfocus_studio.data.view import View
+from actfocus_studio.data.run_folders import RunFolders, evaluations
+from actfocus_studio.data.view import NAME_MAX, View
 
 FIRST_RUN = "frozen-lake"
 """The bundled run that opens by default."""
@@ -30,37 +31,52 @@ class Catalog:
     def __init__(self, given: list[Path], runs_dir: Path):
         self.given = [Path(path).resolve() for path in given]
         self.runs_dir = Path(runs_dir).resolve()
+        self._made, self._samples = RunFolders(self.runs_dir), RunFolders(assets() / "runs")
+        self._named: dict[str, Path] = {}
+        self.changes = 0
+        """Runs that were renamed, deleted or restored by this studio."""
         self._open: LruCache[Run] = LruCache(16)
 
+    def samples(self) -> list[Path]:
+        """The folders of the bundled runs."""
+        return self._samples.list()
+
     def paths(self) -> dict[str, Path]:
-        """Name -> folder; a number distinguishes folders of the same name."""
+        """Name -> folder; a number distinguishes folders of the same name. Looks for evaluations in every run."""
         found: dict[str, Path] = {}
-        made = _run_folders(self.runs_dir)
-        inside = [path for run in made for path in _evaluations(run)]
-        for path in dict.fromkeys([*self.given, *_run_folders(assets() / "runs"), *made, *inside]):
-            name, number = path.name if path not in inside else f"{path.parents[1].name} evaluation {path.name}", 2
+        made = self._made.list()
+        inside = {path: f"{path.parents[1].name} evaluation {path.name}" for run in made for path in evaluations(run)}
+        for path in dict.fromkeys([*self.given, *self.samples(), *made, *inside]):
+            plain = listed_name(inside.get(path, path.name))
+            name, number = plain, 2
             while name in found:
-                name, number = f"{path.name} ({number})", number + 1
+                name, number = f"{plain} ({number})", number + 1
             found[name] = path
+        self._named = found
         return found
+
+    def find(self, name: str) -> Path | None:
+        """The folder of this name; None if there is none. The folders are read again only where the name is new."""
+        known = self._named.get(name)
+        return known if known is not None and known.exists() else self.paths().get(name)
 
     def default(self) -> str:
         """The first run given, else the bundled one, else the newest."""
+        if self.given:
+            return next(name for name, path in self.paths().items() if path == self.given[0])
+        if self.find(FIRST_RUN) is not None:
+            return FIRST_RUN
         paths = self.paths()
         if not paths:
             raise ActFocusError(
                 "there is no run to show yet: make one under \u201cNew rollouts\u201d, or start "
                 "the studio with `actfocus app RUN`"
             )
-        if self.given:
-            return next(name for name, path in paths.items() if path == self.given[0])
-        if FIRST_RUN in paths:
-            return FIRST_RUN
         return max(paths, key=lambda name: modified_time(paths[name] / "run.json"))
 
     def open(self, name: str) -> Run:
         """The run of this name. Raises ActFocusError if there is none or it is damaged."""
-        path = self.paths().get(name)
+        path = self.find(name)
         if path is None:
             raise ActFocusError(f"there is no run \u201c{name}\u201d here; choose one from the list")
         try:
@@ -69,6 +85,18 @@ class Catalog:
             return Run.open(path)  # raises with the reason
         # An open run caches its index.
         return self._open.get(key, lambda: Run.open(path))
+
+    def moved(self, old: Path, new: Path | None) -> None:
+        """A run was renamed, or deleted (None). The runs given on the command line follow."""
+        self.given = [new if path == old and new else path for path in self.given if path != old or new]
+        self._named = {}
+        self.changes += 1
+
+
+def listed_name(name: str) -> str:
+    """The name of a folder as a page can send it back: printable, and not too long."""
+    text = name if name.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in name)
+    return text[: NAME_MAX - 10]
 
 
 class Member(Message):
@@ -102,6 +130,9 @@ class Place(Message):
     group_next: str | None
     members: list[Member]
     """The rollouts of the group."""
+    malformed_previous: str | None
+    """The nearest one before it, of those that pass the filter, with a malformed or illegal turn."""
+    malformed_next: str | None
 
 
 def locate(run: Run, view: View) -> tuple[Place, list[str]]:
@@ -143,6 +174,8 @@ def locate(run: Run, view: View) -> tuple[Place, list[str]]:
         group_previous=head(g - 1),
         group_next=head(g + 1),
         members=_members(index, own, masks[view.filter]),
+        malformed_previous=next((ids[i] for i in kept[:here][::-1] if masks["malformed"][i]), None),
+        malformed_next=next((ids[i] for i in kept[after:] if masks["malformed"][i]), None),
     ), notes
 
 
@@ -207,13 +240,3 @@ def _members(index: pd.DataFrame, rows: list[int], kept: np.ndarray) -> list[Mem
         )
         for i, known, id, rollout, ret, n_valid, n_turns in zip(rows, success, *columns)
     ]
-
-
-def _run_folders(folder: Path) -> list[Path]:
-    return sorted(file.parent.resolve() for file in folder.glob("*/run.json") if not file.parent.name.startswith("."))
-
-
-def _evaluations(run: Path) -> list[Path]:
-    """The evaluations of a training run: runs inside its folder; links are not followed."""
-    folder = run / "evaluation"
-    return [] if folder.is_symlink() else [path for path in _run_folders(folder) if path.parent == folder]

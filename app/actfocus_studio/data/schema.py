@@ -118,6 +118,9 @@ class BatchSums(Message):
     """What a page needs of a batch to follow a slider without the server."""
 
     trajectories: int
+    unscored: int
+    """Further trajectories of the step that the reference did not score, and that no sum contains; or, for one of these
+    trajectories, their number."""
     kinds: Kinds
     signals: dict[str, Scopes | None]
     """By signal; null where an action token lacks it."""
@@ -139,3 +142,22 @@ class JobStatus(Message):
     total: int
     seconds_left: float | None
     message: str
+
+
+class ScoredSample(Message):
+    """What a computation of signals did, and how much is left at its pace."""
+
+    groups: int
+    groups_left: int
+    seconds: float
+    seconds_left: float | None
+
+
+class SignalsJob(Message):
+    """The computation of signals that all pages share."""
+
+    job: JobStatus
+    reference: str
+    """The reference model that it scores with; empty for values of the oracle."""
+    sample: ScoredSample | None
+    """Once it is done."""

@@ -9,25 +9,32 @@ import numpy as np
 from actfocus_core.credit import Batch
 from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
+from actfocus_core.signals import scored_part
 from actfocus_studio.data.cache import LruCache, stamp
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """The batch of one step without the rollouts that have no return, and so no advantage."""
+    """The batch of one step without the rollouts that have no return, and so no advantage.
+
+    If the reference scored a part of the step, the batch is that part.
+    """
 
     batch: Batch
     unscored: int
     """number of rollouts without a return"""
+    without_signals: int
+    """number of rollouts that the reference did not score while it scored others"""
 
     @classmethod
     def of(cls, run: Run, step: int, reference: str | None) -> ScoredBatch:
         """Read a step. Raises ActFocusError if no rollout has a return."""
         trajectories = run.trajectories(step, reference)
-        scored = [t for t in trajectories if np.isfinite(t.ret)]
-        if not scored:
+        part = scored_part(trajectories)
+        with_return = [t for t in part if np.isfinite(t.ret)]
+        if not with_return:
             raise ActFocusError(f"no rollout of step {step} has a return, so no scheme gives credit")
-        return cls(Batch.of(scored), len(trajectories) - len(scored))
+        return cls(Batch.of(with_return), len(part) - len(with_return), len(trajectories) - len(part))
 
 
 class ScoredBatches:

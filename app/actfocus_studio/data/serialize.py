@@ -13,6 +13,7 @@ from actfocus_core.oracle import TurnValue, judge, stored
 from actfocus_core.oracle.turns import answers
 from actfocus_core.reports.token_html import shown
 from actfocus_core.runs import Run
+from actfocus_core.runs.info import Import
 from actfocus_core.trajectory import Trajectory
 from actfocus_studio.data import columns
 from actfocus_studio.data.schema import ShopButton, ShopPage, Tokens, Turn, TurnLabel
@@ -57,7 +58,7 @@ def plain(value: object) -> object:
 
 def drawn_turns(run: Run, t: Trajectory) -> list[Turn]:
     """One entry per turn and one for the end, with a picture of the state and the oracle's label of the actions."""
-    turns, end = played(t), Turn(end=True)
+    turns, end = played(t, isinstance(run.metadata.config, Import)), Turn(end=True)
     try:
         env = make_env(t.env, **env_options(run))
         for k, (record, actions) in enumerate(zip(t.turn_records, answers(t))):
@@ -75,16 +76,26 @@ def drawn_turns(run: Run, t: Trajectory) -> list[Turn]:
     return [*turns, end]
 
 
-def played(t: Trajectory) -> list[Turn]:
-    """Actions and rewards of every turn, without pictures and labels."""
+def played(t: Trajectory, imported: bool = False) -> list[Turn]:
+    """Actions and rewards of every turn, without pictures and labels.
+
+    ``imported``: a file that states the reward of the rollout alone has it in the last turn; that of the others is unknown, and
+    all are where it states none.
+    """
     answered = t.answered
+    known = [turn.reward for turn in t.turn_records]
+    if imported and not any(known[:-1]):
+        alone = known[-1:] == [t.reward] or (not math.isfinite(t.reward) and not any(known))
+        unknown = len(known) - math.isfinite(t.reward) if alone else 0
+    else:
+        unknown = 0
     return [
         Turn(
             actions=[shown(action) for action in turn.actions],
             valid=turn.valid,
             # An agent that calls tools ends in words, which are no malformed call.
             malformed=k not in answered and not turn.valid,
-            reward=finite(turn.reward),
+            reward=None if k < unknown else finite(turn.reward),
             penalty=finite(turn.penalty),
         )
         for k, turn in enumerate(t.turn_records)

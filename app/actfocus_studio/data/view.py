@@ -21,17 +21,24 @@ from actfocus_studio.data.message import Request
 Scope = Literal["batch", "group", "trajectory"]
 Colour = Literal["weight", "kind", "energy", "entropy", "nll", "credit"]
 Filter = Literal["all", "success", "failure", "malformed"]
-Tab = Literal["trace", "compare", "groups", "tune", "train", "learn"]
+Tab = Literal["trace", "rollouts", "compare", "groups", "tune", "train", "learn"]
 Over = Literal["step", "all"]
 Measure = Literal["energy", "centred_energy", "entropy", "policy_entropy"]
 Keep = Literal["", "0.1", "0.25", "0.5", "0.75"]
 Ribbons = Literal["kind", "weight"]
 Export = Literal["python", "command", "trl", "verl"]
+Text = Literal["", "messages", "rendered"]
 Panel = Literal["replay", "branch", "edit", "motion"]
+Within = Literal["", "reasoning", "action", "observation"]
+Listed = Literal["rollouts", "tokens"]
+End = Literal["high", "low"]
+TokenKindName = Literal["", "reasoning", "action", "format"]
 SCOPES, COLOURS, FILTERS, TABS = get_args(Scope), get_args(Colour), get_args(Filter), get_args(Tab)
 OVERS, MEASURES, KEEPS, RIBBONS = get_args(Over), get_args(Measure), get_args(Keep), get_args(Ribbons)
 EXPORTS, PANELS = get_args(Export), get_args(Panel)
 """PANELS: the forms of the What-if panel; otherwise it shows a stored answer, by its id."""
+ONLY = ("success", "failure", "unknown", "malformed", "truncated")
+"""Conditions of the list of rollouts that need no value. The first three are of one kind: a rollout meets one of those given."""
 TUNED = "actfocus"
 """The scheme that follows the controls in the sidebar; all others have their own defaults."""
 KEPT = "kept"
@@ -40,8 +47,14 @@ COMPARED = (*SCHEMES, *(f"{control}:{scheme}" for scheme in SCHEMES for control 
 """Schemes and their null controls."""
 STAGES = 9
 """Steps of the walkthrough."""
+BESIDE_MAX, USUAL = 8, "usual"
+"""Most rollouts of a group side by side, and what stands for those that the page chooses."""
 ALPHA_MAX, BETA_MAX = 1.0, 2.0
 NAME_MAX = 200
+WHERE_MAX = 600
+"""Maximum length of an expression in characters."""
+COLUMNS_MAX = 60
+"""Maximum number of columns of the list."""
 INDEX_MAX = 10_000_000
 
 
@@ -51,6 +64,33 @@ def _name(value: object) -> str:
     return value[:NAME_MAX]
 
 
+def _whole_text(longest: int) -> Any:
+    """Printable text that is not cut: half an expression would be another one."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value.isprintable() or len(value) > longest:
+            raise ValueError(f"must be printable text of at most {longest} characters")
+        return value
+
+    return check
+
+
+def _only(value: object) -> str:
+    """Some of ONLY, separated by commas; in their order and each once."""
+    parts = value.split(",") if isinstance(value, str) and value else []
+    if not isinstance(value, str) or not set(parts) <= set(ONLY):
+        raise ValueError("must be known conditions")
+    return ",".join(name for name in ONLY if name in parts)
+
+
+def _column_names(value: object) -> str:
+    """Names of columns, separated by commas, each once."""
+    names = list(dict.fromkeys(_whole_text(WHERE_MAX)(value).split(",")))
+    if len(names) > COLUMNS_MAX or (not all(names) and value):
+        raise ValueError("must be names of columns")
+    return ",".join(names)
+
+
 def _kept(value: object) -> str:
     """A setting in the form of ``View.kept``, if all five parts are valid."""
     parts = value.split(",") if isinstance(value, str) and len(value) <= NAME_MAX else []
@@ -58,6 +98,20 @@ def _kept(value: object) -> str:
         raise ValueError("must be a setting")
     alpha, beta = _number(ALPHA_MAX)(parts[0]), _number(BETA_MAX)(parts[1])
     return f"{alpha:g},{beta:g},{','.join(parts[2:])}"
+
+
+def _places(value: object) -> str:
+    """Two to BESIDE_MAX different positions, separated by commas; or USUAL, or nothing."""
+    if value in ("", USUAL):
+        return str(value)
+    places = value.split(",") if isinstance(value, str) and len(value) <= NAME_MAX else []
+    if not 2 <= len(places) <= BESIDE_MAX or len(places) != len(set(places)) or not all(map(_is_index, places)):
+        raise ValueError("must be positions, separated by commas")
+    return ",".join(places)
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5
 
 
 def _panel(value: object) -> str:
@@ -132,6 +186,10 @@ class View(BaseModel):
     adv: Flag = False
     """Gradient shares use weight x |advantage|."""
     color: Colour = "weight"
+    text: Text = ""
+    """The text as messages or as the model saw it; empty: messages where the environment has no picture."""
+    full: Flag = False
+    """The text has the whole window."""
     filter: Filter = "all"
     tab: Tab = "trace"
     race: Name = ""
@@ -147,6 +205,9 @@ class View(BaseModel):
     """The fraction that the filter of groups keeps; empty: that of the run."""
     ribbons: Ribbons = "kind"
     """The colouring of the ribbons of an open group."""
+    beside: Annotated[str, BeforeValidator(_places)] = ""
+    """The rollouts of the open group that stand side by side, by their positions in it, separated by commas; USUAL: the page
+    chooses them; empty: none do."""
     export: Export = "python"
     """The form in which the Tune page exports the setting."""
     scheme_a: Compared = "actfocus"
@@ -163,11 +224,46 @@ class View(BaseModel):
     """The scheme whose update the walkthrough shows."""
     stage: Annotated[int, BeforeValidator(lambda value: min(_whole(value), STAGES - 1))] = 0
     """The step of the walkthrough."""
+    where: Annotated[str, BeforeValidator(_whole_text(WHERE_MAX))] = ""
+    """The list of rollouts: an expression that they meet (``actfocus_core.listing``)."""
+    only: Annotated[str, BeforeValidator(_only)] = ""
+    """Conditions of ONLY that they meet, separated by commas."""
+    in_step: Index = None
+    in_group: Name = ""
+    in_env: Name = ""
+    in_agent: Name = ""
+    search: Annotated[str, BeforeValidator(_whole_text(NAME_MAX))] = ""
+    """A text that they contain."""
+    regex: Flag = False
+    """``search`` is a regular expression."""
+    case: Flag = False
+    """``search`` tells capital from small letters."""
+    within: Within = ""
+    """``search`` looks at the text of this kind alone."""
+    sort: Name = ""
+    """The column that orders them; empty: the order of the run."""
+    descending: Flag = False
+    columns: Annotated[str, BeforeValidator(_column_names)] = ""
+    """The columns that are shown, separated by commas; empty: the usual ones."""
+    listed: Listed = "rollouts"
+    """The page lists rollouts, or the tokens with the most extreme values."""
+    extreme: Name = ""
+    """The signal, weight or credit that orders the tokens; empty: the signal."""
+    end: End = "high"
+    """The highest or the lowest tokens."""
+    token_kind: TokenKindName = ""
+    """Of this kind alone."""
     lesson: Name = ""
     """The lesson that is open, and at which step."""
     lesson_step: Annotated[int, BeforeValidator(_whole)] = 0
     classroom: Flag = False
     """Class mode: the controls are hidden."""
+
+    @property
+    def lists(self) -> bool:
+        """Whether the list of rollouts is another one than all of the run in its order."""
+        conditions = (self.where, self.only, self.in_group, self.in_env, self.in_agent, self.search, self.sort)
+        return any(conditions) or self.in_step is not None
 
     @classmethod
     def parse(cls, query: object) -> View:
@@ -197,10 +293,11 @@ class View(BaseModel):
     def query(self) -> str:
         """The query string that ``parse`` turns into an equal view."""
         values = {name: value for name, value in vars(self).items() if value not in ("", None)}
-        return urlencode(values | {name: int(getattr(self, name)) for name in ("adv", "controls", "classroom")})
+        return urlencode(values | {name: int(getattr(self, name)) for name in FLAGS})
 
 
 PANES = ("scheme_a", "scheme_b")
+FLAGS = ("adv", "full", "controls", "classroom", "regex", "case", "descending")
 _FIELDS = {
     name: TypeAdapter(Annotated[field.annotation, *(field.metadata or [None])])
     for name, field in View.model_fields.items()

@@ -22,8 +22,11 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import temporary_path
 
 READ_ONLY = "this studio is read-only: it cannot train, roll out or score; start your own with `actfocus app`"
+CLI = "actfocus_core.cli"
 PATIENCE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
+AWAITED = 4
+"""Niceness of a job that a person waits for: behind the pages, and not far behind other programs."""
 RESULT_MAX = 2_000_000
 """Maximum number of bytes read from a command's output."""
 
@@ -57,13 +60,16 @@ class _Job:
     phase_began: float = field(default_factory=time.monotonic)
     complaints: deque = field(default_factory=lambda: deque(maxlen=20))
     cancelled: bool = False
+    follower: threading.Thread | None = None
 
 
 class Worker:
     """A single ``actfocus`` process at a time, shared by all pages."""
 
-    def __init__(self, busy: str):
-        self._busy = busy
+    def __init__(self, busy: str, kept: str = "nothing was kept", gives_way: bool = False):
+        """``busy``: the error while a job runs. ``kept``: what is left of a job that was cancelled. ``gives_way``: jobs have a
+        low priority, so that they may use all cores."""
+        self._busy, self._kept, self._gives_way = busy, kept, gives_way
         self._lock = threading.Lock()
         self._job: _Job | None = None
         atexit.register(self.cancel)
@@ -75,18 +81,20 @@ class Worker:
         name: str = "",
         cwd: Path | None = None,
         fine: tuple[int, ...] = (0,),
+        module: str = CLI,
     ) -> Status:
         """Start the command with these arguments.
 
         ``out``: its output path; ``name``: its name in the status, by default that of ``out``; ``fine``: exit codes that
-        count as success. Raises ActFocusError while another job runs.
+        count as success. ``module``: what is run in place of the command; it reports progress as the command does.
+        Raises ActFocusError while another job runs.
         """
         with self._lock:
             if self._job and self._job.status.state == "running":
                 raise ActFocusError(self._busy)
             printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
             process = processes.start(
-                processes.python("actfocus_core.cli", *arguments, "--progress", "jsonl"),
+                processes.python(module, *arguments, *(("--progress", "jsonl") if module == CLI else ())),
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.PIPE,
@@ -94,9 +102,12 @@ class Worker:
                 errors="replace",
                 cwd=cwd,
             )
+            if self._gives_way:
+                give_way(process, AWAITED)
             name = name or out.name
             self._job = _Job(process, out, Status("running", f"{name}-{process.pid}", name), printed, fine)
-        threading.Thread(target=self._follow, args=[self._job], daemon=True).start()
+            self._job.follower = threading.Thread(target=self._follow, args=[self._job], daemon=True)
+            self._job.follower.start()
         return self.status()
 
     def status(self) -> Status:
@@ -113,6 +124,8 @@ class Worker:
         if job and job.process.poll() is None:
             job.cancelled = True
             processes.end(job.process, PATIENCE)
+        if job and job.follower:
+            job.follower.join(PATIENCE)
 
     def _follow(self, job: _Job) -> None:
         """Read the command's progress until it ends."""
@@ -124,13 +137,17 @@ class Worker:
             # Partial output of a killed process. A run that is complete is kept.
             shutil.rmtree(temporary_path(job.out, job.process.pid), ignore_errors=True)
         status = job.status
+        self._ended(status, job.result)
         if job.cancelled:
-            status.message, status.state = "cancelled; nothing was kept", "cancelled"
+            status.message, status.state = f"cancelled; {self._kept}", "cancelled"
         elif code not in job.fine:
             last = job.complaints[-1] if job.complaints and code > 0 else how_it_ended(code)
             status.message, status.state = last.removeprefix("actfocus: "), "failed"
         else:
             status.state = "done"
+
+    def _ended(self, status: Status, result: dict | None) -> None:
+        """Called when a process has ended, before its status says so. ``result``: what it printed."""
 
     def _take(self, job: _Job, line: str) -> None:
         try:
@@ -169,7 +186,7 @@ def how_it_ended(code: int) -> str:
     )
 
 
-def give_way(process: subprocess.Popen) -> None:
+def give_way(process: subprocess.Popen, niceness: int = 10) -> None:
     """Lower the priority of a process, so that the pages stay responsive."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)

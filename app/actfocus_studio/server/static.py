@@ -20,10 +20,14 @@ PACKAGE = Path(__file__).parents[1]
 SCRIPTS, PLOTLY = "/studio/script/", "/studio/plotly.min.js"
 STYLES = (
     "shell/shell.css",
+    "panels/runs/panel.css",
     "panels/import_export/panel.css",
+    "web/lib/components/grid.css",
+    "panels/scoring/panel.css",
     "web/trace/trace.css",
     "pages/compare/page.css",
     "pages/groups/page.css",
+    "pages/rollouts/page.css",
     "pages/tune/page.css",
     "pages/train/page.css",
     "panels/whatif/panel.css",

@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from actfocus_core.errors import ActFocusError
+from actfocus_core.interop.reading.archives import stated_size
 from actfocus_core.interop.reading.compression import COMPRESSIONS, READ_ERRORS, opened
 from actfocus_core.interop.reading.content import DATA, data_suffix, refuse_pickle, sniff
 from actfocus_core.interop.reading.json_files import layout
@@ -60,6 +61,7 @@ class Transfers:
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="actfocus-")
         self._kept: dict[str, OrderedDict[str, Transfer]] = {RECEIVE: OrderedDict(), SEND: OrderedDict()}
+        self._lent: dict[str, Path] = {}
 
     def announce(self, name: object, size: object) -> str:
         """A ticket for an upload. Raises ActFocusError for a file that could not be imported."""
@@ -82,8 +84,19 @@ class Transfers:
         ticket = self._add(SEND, slug(slug(name)[-NAME_MAX:]), 0)
         return ticket, self._kept[SEND][ticket].path
 
+    def lend(self, path: Path) -> str:
+        """A ticket for a file or folder of this machine, which the command line named."""
+        ticket = secrets.token_urlsafe(24)
+        self._lent[ticket] = path.resolve()
+        return ticket
+
+    def is_lent(self, ticket: str) -> bool:
+        return ticket in self._lent
+
     def received(self, ticket: object) -> Path:
         """The completely received file of a ticket. Raises ActFocusError if there is none."""
+        if isinstance(ticket, str) and ticket in self._lent:
+            return self._lent[ticket]
         found = self._kept[RECEIVE].get(ticket) if isinstance(ticket, str) else None
         if found is None or not found.path.is_file() or found.path.stat().st_size != found.size:
             raise ActFocusError("the file is no longer available; choose it again")
@@ -160,8 +173,13 @@ def check(path: Path) -> int:
 
     Raises ActFocusError where it holds more than a page may bring, and where it cannot be read.
     """
-    if sniff(path) == "parquet":
+    content = sniff(path)
+    if content == "parquet":
         return _rows(path)
+    if content == "inspect":
+        samples, size = stated_size(path)
+        _within(path, samples, size)
+        return samples
     is_lines = layout(path, LINE_MAX) == "lines"
     lines = _lines(path, is_lines)
     return lines if is_lines else _values(path)

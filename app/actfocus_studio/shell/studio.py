@@ -8,8 +8,10 @@ from pathlib import Path
 
 from actfocus_studio.data.batch_cache import BatchCache
 from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.listings import Listings
 from actfocus_studio.data.scored_batches import ScoredBatches
 from actfocus_studio.jobs.experiments import Experiments
+from actfocus_studio.jobs.lists import Lists
 from actfocus_studio.jobs.signals import Signals
 from actfocus_studio.jobs.whatif.process import WhatIfProcess
 
@@ -31,5 +33,7 @@ class Studio:
     """No work may be started that writes files or computes for long."""
     batches: BatchCache = field(default_factory=BatchCache)
     scored: ScoredBatches = field(default_factory=ScoredBatches)
+    lists: Lists = field(default_factory=lambda: Lists(Listings()))
+    """What is computed for lists of rollouts; ``lists.listings`` has the lists."""
     signals: Signals = field(default_factory=Signals)
     whatif: WhatIfProcess = field(default_factory=WhatIfProcess)

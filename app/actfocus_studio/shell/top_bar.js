@@ -1,10 +1,11 @@
 /* The top bar: run picker, what is loaded, copy link, theme, help. */
 import * as drawer from '../panels/import_export/panel.js';
-import { select, setOptions } from '../web/lib/components/form.js';
+import { runPicker } from '../panels/runs/picker.js';
 import { button, el, icon } from '../web/lib/dom.js';
 import { count, percent } from '../web/lib/format.js';
-import { go, onOpened } from '../web/lib/navigation.js';
+import { onOpened } from '../web/lib/navigation.js';
 import { store } from '../web/lib/store.js';
+import { install } from '../web/trace/keys.js';
 
 /** @typedef {import('../web/generated/types').Opened} Opened */
 
@@ -16,9 +17,11 @@ export const LINK_ICON = 'M10 13.5a4 4 0 0 0 6 .4l2.6-2.6a4 4 0 0 0-5.7-5.7l-1.4
 const KEYS = [
   ['← →', 'previous, next turn'], ['J K', 'next, previous trajectory'], ['[ ]', 'previous, next high-weight token'],
   ['1 – 6', 'colour by weight, kind, energy, entropy, surprise, credit'], ['B', 'swap settings A and B'],
+  ['M, Shift + M', 'next, previous malformed or illegal turn, in the list’s next rollout after the last one'],
+  ['F', 'the text in the whole window, and back'], ['V', 'messages, or the text as the model saw it'],
   ['/', 'search in the text'], ['Space', 'play, pause'], ['P', 'play on yourself from this turn'],
   ['W', 'what if: replay the update, branch, edit'], ['C', 'copy a link to this view'], ['T', 'token table'], ['?', 'this list'],
-  ['Esc', 'unpin the token, close, leave the text'], ['Tab, then ← →', 'into the text, from token to token'],
+  ['Esc', 'unpin the token, close, leave the text'], ['Tab, then ← →', 'into the text, from token to token'], ['−', 'fold or unfold the JSON around that token'],
 ];
 const SCOPE_WARNING = {
   batch: '',
@@ -39,27 +42,23 @@ export const onTheme = (listener) => themeListeners.push(listener);
 
 /** @param {HTMLElement} element */
 export function mount(element) {
-  const runs = select('Run', [], (run) => go({ run, filter: store.place.filter }));
-  runs.className = 'af-run';
+  const runs = runPicker();
+  install({ r: runs.start });
   const loaded = el('div', 'af-loaded');
   element.replaceChildren(el('header', 'af-bar',
     el('div', 'af-brand', el('span', 'af-mark'), 'ActFocus', el('span', 'af-brand-2', ' Studio')),
-    el('div', 'af-bar-gap'), el('label', 'af-run-label', 'Run', runs), loaded,
+    el('div', 'af-bar-gap'), runs.label, loaded,
     drawer.toggler(icon(ICONS.exchange)), button('af-tool', icon(LINK_ICON), 'Copy a link to this view (C)', copyLink),
-    button('af-tool', icon(ICONS.theme), 'Light or dark theme', toggleTheme), button('af-tool', '?', 'Keys and help (?)', help)), helpDialog);
+    button('af-tool', icon(ICONS.theme), 'Light or dark theme', toggleTheme), button('af-tool', '?', 'Keys and help (?)', help)), runs.popup, helpDialog);
   const theme = window.localStorage.getItem(THEME);
   if (theme) document.body.classList.toggle('dark', theme === 'dark');
   // On a narrow screen the sidebar would cover the page, so it starts closed.
   if (window.innerWidth < NARROW) store.setNative('sidebar', 'closed');
   onOpened((data) => {
-    if ('error' in data) {
-      if (!data.runs || runs.value) return;
-      setOptions(runs, [['', 'choose a run'], ...data.runs], '');
-      return;
-    }
-    setOptions(runs, data.runs, data.run.name);
+    if ('error' in data) return;
+    runs.show(data.run.name);
     const facts = factsOf(data);
-    runs.title = facts.map(([name, value]) => `${name}: ${value}`).join('\n');
+    runs.field.title = facts.map(([name, value]) => `${name}: ${value}`).join('\n');
     loaded.replaceChildren(...facts.map(([name, value]) =>
       el('span', 'af-fact', { title: `${name}: ${value}` }, el('span', 'af-fact-name', name), ' ', value)), ...badges(data));
   });

@@ -9,6 +9,7 @@ from tests.app.pages.compare import ComparePage
 from tests.app.pages.groups import GroupsPage
 from tests.app.pages.import_export import ImportExportPanel
 from tests.app.pages.learn import LearnPage
+from tests.app.pages.rollouts import RolloutsPage
 from tests.app.pages.studio import Studio
 from tests.app.pages.trace import TracePage
 from tests.app.pages.traffic import Traffic
@@ -24,6 +25,7 @@ __all__ = [
     "ImportExportPanel",
     "LearnPage",
     "Part",
+    "RolloutsPage",
     "Studio",
     "TracePage",
     "Traffic",

@@ -83,3 +83,23 @@ def click_point(page: Page, chart: Locator, x: float, y: float) -> None:
     page.mouse.move(left, top)
     expect(chart.locator(".hoverlayer .hovertext").first).to_be_attached()
     page.mouse.click(left, top)
+
+
+def all_cells(grid: Locator, title: str) -> list[str]:
+    """A column of a table of which only the rows in sight are drawn: scrolls through it, and collects."""
+    at = grid.get_by_role("columnheader").all_text_contents().index(title)
+    return grid.evaluate(
+        """async (node, at) => {
+            const found = [];
+            const total = Number(node.ariaRowCount) - 1;
+            const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            for (let top = 0; found.filter((text) => text !== undefined).length < total && top <= node.scrollHeight; top += 200) {
+                node.scrollTop = top;
+                await drawn();
+                for (const row of node.querySelectorAll('[data-row]')) found[row.dataset.row] = row.children[at].textContent;
+            }
+            node.scrollTop = 0;
+            return found;
+        }""",
+        at,
+    )

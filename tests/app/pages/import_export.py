@@ -38,9 +38,17 @@ class ImportExportPanel(Part):
         self.root.locator("input[type=file]").set_input_files(file)
 
     @property
-    def card(self) -> Locator:
-        """What is known of the file, and the form of its import."""
-        return self.root.locator(".af-drop-card")
+    def dialog(self) -> Locator:
+        """The dialog of an import: what the file is, how it is read, and its first rollouts."""
+        return self.page.get_by_role("dialog", name="Import a file")
+
+    @property
+    def preview(self) -> Locator:
+        return self.dialog.get_by_role("region", name="Preview")
+
+    def submit(self) -> None:
+        """Import the file of the dialog."""
+        self.dialog.get_by_role("button", name="Import", exact=True).click()
 
     @property
     def imported(self) -> Locator:

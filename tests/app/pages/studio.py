@@ -11,6 +11,9 @@ from tests.app.pages.compare import ComparePage
 from tests.app.pages.groups import GroupsPage
 from tests.app.pages.import_export import ImportExportPanel
 from tests.app.pages.learn import LearnPage
+from tests.app.pages.rollouts import RolloutsPage
+from tests.app.pages.runs import RunPicker
+from tests.app.pages.scoring import ScoringDialog
 from tests.app.pages.trace import TracePage
 from tests.app.pages.traffic import Traffic
 from tests.app.pages.train import TrainPage
@@ -23,10 +26,12 @@ class Studio:
 
     def __init__(self, page: Page, address: str):
         self.page, self.address = page, address
-        self.traffic = Traffic(page)
+        self.traffic, self.runs = Traffic(page), RunPicker(page)
         self.trace, self.compare, self.groups = TracePage(page), ComparePage(page), GroupsPage(page)
+        self.rollouts = RolloutsPage(page)
         self.tune, self.train, self.learn = TunePage(page), TrainPage(page), LearnPage(page)
         self.whatif, self.import_export = WhatIfPanel(page), ImportExportPanel(page)
+        self.scoring = ScoringDialog(page)
 
     # --- the address ------------------------------------------------------------------------
 
@@ -70,15 +75,15 @@ class Studio:
 
     @property
     def run(self) -> Locator:
-        """The select of the run."""
-        return self.page.get_by_label("Run", exact=True)
+        """The field of the run picker, which has the name of the open run."""
+        return self.runs.field
 
     def tab(self, title: str) -> None:
         """Go to a tab by its title."""
         self.page.get_by_role("tab", name=title, exact=True).click()
 
     def choose_run(self, name: str) -> None:
-        self.run.select_option(name)
+        self.runs.choose(name)
 
     @property
     def toast(self) -> Locator:

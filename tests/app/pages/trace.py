@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.app.pages.base import Part, number_of, plain
+from tests.app.pages.base import Part, all_cells, number_of, plain
 
 
 class TracePage(Part):
@@ -79,6 +79,42 @@ class TracePage(Part):
         expect(self.turns.nth(k)).to_have_attribute("aria-current", "step")
         expect(self.scrubber).to_have_value(str(k))
 
+    # --- messages -----------------------------------------------------------------------------
+
+    def text_as(self, name: str) -> Locator:
+        """The radio button of a form of the text: Messages or Rendered."""
+        return self.root.get_by_role("radiogroup", name="Text as").get_by_role("radio", name=name, exact=True)
+
+    def turn(self, k: int) -> Locator:
+        """The card of turn ``k``, from 0."""
+        return self.text.get_by_role("group", name=f"Turn {k + 1}", exact=True)
+
+    def message(self, role: str) -> Locator:
+        return self.text.get_by_role("article", name=role, exact=True)
+
+    def block(self, title: str) -> Locator:
+        """The blocks with this title, such as ``Call search``."""
+        return self.text.get_by_role("group", name=title, exact=True)
+
+    @property
+    def turn_list(self) -> Locator:
+        """Where a turn is chosen, of a trajectory without pictures."""
+        return self.root.get_by_role("combobox", name="Turn", exact=True)
+
+    @property
+    def contexts(self) -> Locator:
+        return self.root.get_by_role("tablist", name="Contexts of this rollout").get_by_role("tab")
+
+    @property
+    def facts(self) -> Locator:
+        """What is known of the rollout as a whole."""
+        return self.root.get_by_label("This rollout")
+
+    def tool_rows(self) -> list[list[str]]:
+        """The table of tools: name, calls, errors, success, credit."""
+        cells = self.facts.get_by_role("table").locator("tbody th, tbody td").all_inner_texts()
+        return [[plain(cell) for cell in cells[i : i + 5]] for i in range(0, len(cells), 5)]
+
     # --- trajectories -----------------------------------------------------------------------------
 
     @property
@@ -124,8 +160,8 @@ class TracePage(Part):
 
     @property
     def table(self) -> Locator:
-        """The tables of the tokens, one a turn."""
-        return self.root.locator(".af-table").get_by_role("table")
+        """The table of the tokens."""
+        return self.root.get_by_role("grid", name="Tokens", exact=True)
 
     @property
     def chart(self) -> Locator:
@@ -134,13 +170,12 @@ class TracePage(Part):
 
     def open_table(self) -> None:
         self.button("Token table (T)").click()
-        expect(self.table.first).to_be_visible()
+        expect(self.table.locator("[data-row]").first).to_be_visible()
 
     def cells(self, name: str) -> list[str]:
-        """A column of the tables over all tokens, as text."""
-        heads = self.table.first.get_by_role("columnheader").all_text_contents()
-        return self.root.locator(f".af-table tbody td:nth-child({heads.index(name) + 1})").all_text_contents()
+        """A column of the table over all tokens, as text."""
+        return all_cells(self.table, name)
 
     def column(self, name: str) -> list[float]:
-        """A column of the tables over all tokens; NaN where it has no number. The tables must be open."""
+        """A column of the table over all tokens; NaN where it has no number. The table must be open."""
         return [number_of(cell) if re.search(r"\d", cell) else float("nan") for cell in map(plain, self.cells(name))]

@@ -115,17 +115,20 @@ class Experiments(Queue):
         """All experiments, newest first: id, time of creation, request and the state of each run."""
         entries = []
         for race in [*self._all(), *self.store.external()]:
-            states = [self._state(race, run)["state"] for run in race["runs"]]
             entries.append(
                 {
                     "id": race["id"],
                     "made": race["made"],
                     "request": race["request"],
                     "policy": _policy(race),
-                    "states": states,
+                    "states": self.states(race),
                 }
             )
         return sorted(entries, key=lambda race: race["made"], reverse=True)
+
+    def states(self, race: dict) -> list[str]:
+        """The state of each run of an experiment."""
+        return [self._state(race, run)["state"] for run in race["runs"]]
 
     def look(self, id: str, cursors: dict[str, int]) -> dict:
         """The current state of an experiment, with the metrics of each run since its cursor, as columns."""

@@ -10,24 +10,15 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.reports.html import render
 from actfocus_core.runs import Run, slug
 from actfocus_studio.data.catalog import Place, locate
-from actfocus_studio.data.message import Message, Request
-from actfocus_studio.data.schema import JobStatus
+from actfocus_studio.data.message import Message
+from actfocus_studio.data.schema import SignalsJob
 from actfocus_studio.data.scored_batches import ScoredBatch
+from actfocus_studio.data.token_credit import TokenCredit, token_credit
 from actfocus_studio.data.view import Name, View, ViewRequest
-from actfocus_studio.pages.compare.credits import SchemeTable, TokenCredit, TruthBoard, boards, table, token_credit
+from actfocus_studio.pages.compare.credits import SchemeTable, TruthBoard, boards, table
 from actfocus_studio.pages.compare.panes import ComparePane, ComparePlace, pane, places
 from actfocus_studio.server.api import API
 from actfocus_studio.shell.studio import Studio
-
-
-class CompareJobRequest(Request):
-    """A request about the computation that all pages share."""
-
-
-class ScoreRequest(ViewRequest):
-    """Score the run of the view with one of the references that the page lists."""
-
-    reference: Name
 
 
 class JudgeRequest(ViewRequest):
@@ -125,10 +116,6 @@ class Desk:
 def api(studio: Studio) -> APIRouter:
     """The routes of the page."""
     router = APIRouter(prefix=f"{API}/compare")
-    signals = studio.signals
-
-    def status() -> JobStatus:
-        return JobStatus(**vars(signals.status()))
 
     @router.post("/panes")
     def show_panes(request: ViewRequest) -> PanesResponse:
@@ -155,26 +142,11 @@ def api(studio: Studio) -> APIRouter:
         desk = Desk.of(studio, request.view)
         return TruthResponse(boards=boards(desk.batch(), desk.view), command=desk.oracle)
 
-    @router.post("/score")
-    def start_scoring(request: ScoreRequest) -> JobStatus:
-        desk = Desk.of(studio, request.view)
-        signals.score(desk.run, desk.name, request.reference)
-        return status()
-
     @router.post("/judge")
-    def start_judging(request: JudgeRequest) -> JobStatus:
+    def start_judging(request: JudgeRequest) -> SignalsJob:
         desk = Desk.of(studio, request.view)
-        signals.judge(desk.run, desk.name, desk.place.step, request.values)
-        return status()
-
-    @router.post("/job")
-    def follow_job(request: CompareJobRequest) -> JobStatus:
-        return status()
-
-    @router.post("/cancel")
-    def cancel_job(request: CompareJobRequest) -> JobStatus:
-        signals.cancel()
-        return status()
+        studio.signals.judge(desk.run, desk.name, desk.place.step, request.values)
+        return studio.signals.look()
 
     @router.post("/report")
     def write_report(request: ViewRequest) -> CompareReport:

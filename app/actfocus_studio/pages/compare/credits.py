@@ -1,37 +1,22 @@
-"""Credit, scheme table and scoreboards of a batch for the Compare page."""
+"""The table of schemes and the scoreboards of a batch for the Compare page."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
-
 from actfocus_core.analysis.comparison import compare
 from actfocus_core.analysis.scoreboard import Row, Truth, credits_of, scoreboard
-from actfocus_core.credit import SCHEMES, get_scheme
-from actfocus_studio.data import columns
-from actfocus_studio.data.columns import Float32Column
+from actfocus_core.credit import SCHEMES
 from actfocus_studio.data.message import Message
 from actfocus_studio.data.scored_batches import ScoredBatch
-from actfocus_studio.data.view import KEPT, TUNED, View
+from actfocus_studio.data.view import View
 
-TOP = 95
-"""Percentile of |credit| over the response tokens at which the colour scale saturates, so that outliers do not
-wash out the rest."""
 TruthValues = Literal["policy", "optimal"]
 TRUTHS: dict[str, tuple[TruthValues, str]] = {
     "policy": ("policy", "advantages of the policy, A^π"),
     "oracle": ("optimal", "advantages of the optimal policy, A*"),
 }
 """Prefix of the signals of a ground truth -> its name in requests, and its title on the page."""
-
-
-class TokenCredit(Message):
-    """The credit of every token of a trajectory; null where a signal is missing, or the trajectory has no return."""
-
-    credit: Float32Column | None
-    missing: list[str]
-    """Signals that the scheme needs."""
 
 
 class KindShare(Message):
@@ -82,6 +67,8 @@ class SchemeTable(Message):
     rollouts: int
     unscored: int
     """Rollouts without a return, which are left out."""
+    without_signals: int
+    """Rollouts that the reference has not scored yet, which are left out."""
     tokens: int
     """Response tokens."""
 
@@ -127,23 +114,6 @@ class TruthBoard(Message):
     """Schemes that lack a signal."""
 
 
-def token_credit(scored: ScoredBatch, name: str, view: View, id: str) -> tuple[TokenCredit, float]:
-    """The effective credit of one trajectory under a scheme, and the magnitude at which its colour scale saturates.
-
-    Credit is scaled by N, the number of response tokens of the batch. Under Uniform it then equals the advantage,
-    and values of different batches are comparable.
-    """
-    batch = scored.batch
-    params = view.kept_params() if name == KEPT else view.scheme_params().get(name.rpartition(":")[2], {})
-    credit = get_scheme(TUNED if name == KEPT else name).compute(batch, **params)
-    if credit.missing or id not in batch.ids:
-        return TokenCredit(credit=None, missing=list(credit.missing)), 0.0
-    scaled = credit.effective() * batch.response.sum()
-    size = np.abs(scaled[batch.response])
-    top = float(np.percentile(size, TOP)) or float(size.max(initial=0.0))
-    return TokenCredit(credit=columns.float32(scaled[batch.index == batch.ids.index(id)]), missing=[]), top
-
-
 def table(scored: ScoredBatch, view: View) -> SchemeTable:
     """The comparison of all schemes on a batch, including null controls where the view requests them."""
     batch = scored.batch
@@ -153,6 +123,7 @@ def table(scored: ScoredBatch, view: View) -> SchemeTable:
         spearman=comparison["spearman"],
         rollouts=len(batch.ids),
         unscored=scored.unscored,
+        without_signals=scored.without_signals,
         tokens=int(batch.response.sum()),
     )
 

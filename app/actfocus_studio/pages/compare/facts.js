@@ -15,7 +15,6 @@
  * @property {Record<string, string>} columns of the scoreboard, explained
  * @property {Record<string, string>} heads their titles
  * @property {string[]} from_reference signals that a reference adds
- * @property {string[]} references
  * @property {Record<string, Values>} values signal -> the values of the oracle that it is one of
  * @property {Record<Values, string>} options of the command, by values
  */
@@ -67,13 +66,3 @@ export function valuesFor(menu, missing) {
 
 /** A share in percent, for tables. @param {number | null} share */
 export const percent = (share) => (share === null ? '–' : (share * 100).toFixed(1));
-
-/** What is said of the computation of signals; '' where there is nothing new to say.
- * @param {JobStatus} job @param {JobStatus['state'] | undefined} was its state before */
-export function jobText({ state, run, message }, was) {
-  const begun = `Computing signals of ${run}`;
-  if (state === 'running') return `${begun} …`;
-  if (was !== 'running') return '';
-  if (state === 'cancelled') return `${begun} was cancelled. Signals that were already stored are kept.`;
-  return state === 'failed' ? `${begun} failed: ${message}` : `The signals of ${run} were computed and stored in its folder.`;
-}

@@ -1,25 +1,24 @@
 /* The Compare page: two trajectories or two schemes side by side, and tables of all schemes. */
+import * as scoring from '../../panels/scoring/panel.js';
 import * as frame from '../../shell/top_bar.js';
 import { post } from '../../web/lib/api.js';
 import { alertLine } from '../../web/lib/components/alert.js';
 import { checkbox } from '../../web/lib/components/form.js';
-import { progressView } from '../../web/lib/components/progress.js';
+import { signalsView } from '../../web/lib/components/signals_view.js';
 import { scrollRegion } from '../../web/lib/components/table.js';
 import { downloadLink, el, onSight, textButton } from '../../web/lib/dom.js';
 import { short } from '../../web/lib/format.js';
-import { go } from '../../web/lib/navigation.js';
+import { follow, hasEnded, onSignals } from '../../web/lib/signals.js';
 import { store } from '../../web/lib/store.js';
-import { baseOf, jobText } from './facts.js';
+import { baseOf } from './facts.js';
 import { follower, part } from './follower.js';
 import { creditPanes } from './panes.js';
 import { KEPT, otherPicker, schemeOf, schemePickers } from './pickers.js';
 import { correlationTable, missingTruths, schemeTable, scoreboard } from './tables.js';
 
 /** @typedef {import('../../web/generated/types').PanesResponse} Panes */
-/** @typedef {import('../../web/generated/types').JobStatus} JobStatus */
 
 const WAKE_MS = 40; // after a change, so that a slider that moves sends few requests
-const POLL_MS = 700;
 
 /** @param {HTMLElement} element @param {{ menu: import('./facts.js').Menu }} config */
 export function mount(element, { menu }) {
@@ -31,10 +30,7 @@ export function mount(element, { menu }) {
   const about = el('p', 'af-quiet');
   const file = el('span', '');
   const reporter = textButton('Download report', report);
-  const told = el('p', '');
-  const progress = progressView({
-    phases: { starting: 'Starting' }, label: 'progress of the signals', onCancel: () => job('cancel', 'compare/cancel', {}),
-  });
+  const job = signalsView(scoring.scoreRest);
   const [schemes, truth, spearman] = ['Credit schemes', 'Scoreboard against ground truth', 'Rank correlation between schemes']
     .map((label) => scrollRegion(label, el('p', 'af-quiet', 'Computing …')));
   /** @type {import('./pickers.js').Schemes | null} */
@@ -46,10 +42,7 @@ export function mount(element, { menu }) {
   /** What the pickers show, and the trajectory that pane B belongs to. */
   let picked = '';
   let home = '';
-  /** @type {JobStatus['state'] | undefined} */
-  let state;
   let due = 0;
-  let poll = 0;
 
   // --- requests ----------------------------------------------------------------------------------
 
@@ -119,10 +112,9 @@ export function mount(element, { menu }) {
   // --- the tables ------------------------------------------------------------------------------------
 
   const compute = {
-    /** @param {string} reference */
-    score: (reference) => job('start', 'compare/score', { view: store.view(), reference }),
+    score: scoring.isOffered() ? () => scoring.openScoring() : null,
     /** @param {import('./facts.js').Values} oracle */
-    judge: (oracle) => job('start', 'compare/judge', { view: store.view(), values: oracle }),
+    judge: (oracle) => act('start', async () => follow(await post('compare/judge', { view: store.view(), values: oracle }))),
   };
 
   function drawSchemes() {
@@ -143,27 +135,7 @@ export function mount(element, { menu }) {
       missingTruths(menu, command, boards.map(({ values }) => values), compute));
   }
 
-  // --- the computation of missing signals, and the report --------------------------------------------
-
-  /** @param {JobStatus} status */
-  function follow(status) {
-    const { run, trajectory, filter } = place;
-    const was = state;
-    state = status.state;
-    told.textContent = jobText(status, was) || told.textContent;
-    progress.show(status);
-    clearTimeout(poll);
-    if (state === 'running') poll = window.setTimeout(look, POLL_MS);
-    if (state !== 'done' || was !== 'running') return;
-    reset();
-    if (status.run === run) go({ run, trajectory, filter });
-  }
-
-  /** Start, cancel or look at the job; `name` is what an error line belongs to.
-   * @template {'compare/score' | 'compare/judge' | 'compare/cancel' | 'compare/job'} Name
-   * @param {string} name @param {Name} operation @param {import('../../web/lib/api.js').Api[Name]['request']} request */
-  const job = (name, operation, request) => act(name, async () => follow(await post(operation, request)));
-  const look = () => job('job', 'compare/job', {});
+  // --- the report ------------------------------------------------------------------------------------
 
   /** Offer the report as a download. It is never rendered under the studio's origin. */
   function report() {
@@ -184,10 +156,11 @@ export function mount(element, { menu }) {
     el('div', 'af-picker', el('label', '', el('b', '', 'A '), pickers.a), el('label', '', el('b', '', 'B '), pickers.b),
       textButton('⇄ Swap', swap, 'af-button', { title: 'Swap the schemes of A and B' }),
       el('span', 'af-beside', el('span', 'af-quiet', 'B: '), other.where, other.member), controls.node, panes.toggle, reporter, file),
-    about, ...panes.nodes, el('div', 'af-job-line', { role: 'status' }, told, progress.node), schemes, truth, spearman);
+    about, ...panes.nodes, job.node, schemes, truth, spearman);
   const seen = onSight(element, wake);
   store.onView(wake);
-  look();
+  // What was computed changes every table.
+  onSignals((now, was) => hasEnded(now, was) && reset());
 }
 
 /** Parts of the view as they are when it is called. @param {...keyof import('../../web/lib/store.js').View} names */

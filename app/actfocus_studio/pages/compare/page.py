@@ -6,7 +6,7 @@ from actfocus_core.analysis.scoreboard import COLUMNS
 from actfocus_core.credit import CONTROLS, HOW_TO_GET, SCHEMES
 from actfocus_core.reports.sections.scoreboard import HEADS
 from actfocus_core.runs import ANNOTATIONS
-from actfocus_studio.jobs.signals import REFERENCES, VALUES
+from actfocus_studio.jobs.signals import VALUES
 from actfocus_studio.shell.components import ClientHTML
 from actfocus_studio.shell.studio import Studio
 
@@ -32,7 +32,6 @@ def menu() -> dict:
         "columns": COLUMNS,
         "heads": HEADS,
         "from_reference": list(FROM_REFERENCE),
-        "references": list(REFERENCES),
         "values": {signal: value for value, annotation in FROM_ORACLE.items() for signal in ANNOTATIONS[annotation]},
         "options": {value: " ".join(options) for value, options in VALUES.items()},
     }

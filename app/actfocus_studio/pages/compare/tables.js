@@ -14,7 +14,7 @@ import { schemeOf, showScheme } from './pickers.js';
 /** @typedef {import('./facts.js').Values} Values */
 /** @typedef {import('./pickers.js').Side} Side */
 /** How missing signals are computed: with a reference or the oracle.
- * @typedef {{ score: (reference: string) => void, judge: (values: Values) => void }} Compute */
+ * @typedef {{ score: (() => void) | null, judge: (values: Values) => void }} Compute */
 
 const KINDS = /** @type {const} */ (['action', 'reasoning', 'format']);
 const SIDES = /** @type {Side[]} */ (['a', 'b']);
@@ -40,7 +40,8 @@ export function schemeTable(menu, data, compute) {
   const of = `of ${whole(data.tokens)} response tokens`;
   return el('table', 'af-schemes',
     el('caption', '', 'Credit schemes on this batch', quiet(` Step ${data.step}: ${whole(data.rollouts)} rollouts, ${whole(data.tokens)} response tokens (${shares}).`
-      + (data.unscored ? ` ${data.unscored} rollouts without a return are excluded.` : ''))),
+      + (data.unscored ? ` ${data.unscored} rollouts without a return are excluded.` : '')
+      + (data.without_signals ? ` ${data.without_signals} rollouts that the reference has not scored are excluded.` : ''))),
     el('thead', '',
       el('tr', '', head('', '', 4), head('Share of weight, %', 'mask × weight over all response tokens', 5),
         head('Share of |credit|, %', '|mask × weight × advantage|: rollouts with advantage 0 contribute no gradient', 4), head('')),
@@ -81,9 +82,9 @@ export function schemeTable(menu, data, compute) {
   /** @param {string[]} missing */
   function remedies(missing) {
     const values = valuesFor(menu, missing);
-    const references = missing.every((name) => menu.from_reference.includes(name)) ? menu.references : [];
-    return [...references.map((name) => starter(`Score with “${name}”`,
-      `Runs ${data.score} --reference ${name} in a separate process. For another model, run this command yourself.`, () => compute.score(name))),
+    const { score } = compute;
+    return [score && missing.every((name) => menu.from_reference.includes(name)) && starter('Score …',
+      `Choose a reference model, which scores the rollouts in a separate process, as ${data.score} does.`, score),
     values && judge(menu, data.judge, values, compute)];
   }
 }

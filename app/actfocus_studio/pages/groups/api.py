@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated
+
 from fastapi import APIRouter
 from pydantic import Field
 
@@ -9,7 +12,9 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.runs import Run
 from actfocus_studio.data.cache import LruCache
 from actfocus_studio.data.message import Message, Request
-from actfocus_studio.data.view import INDEX_MAX, Name, View, ViewRequest
+from actfocus_studio.data.token_credit import TokenCredit, token_credits
+from actfocus_studio.data.view import BESIDE_MAX, INDEX_MAX, Name, View, ViewRequest
+from actfocus_studio.pages.groups.beside import Beside, beside
 from actfocus_studio.pages.groups.diagnosis import Diagnosis, GroupsDiagnosis, diagnosis
 from actfocus_studio.pages.groups.ribbons import Ribbon, ribbons
 from actfocus_studio.server.api import API
@@ -29,6 +34,26 @@ class RibbonsResponse(Message):
     ribbons: list[Ribbon]
 
 
+class BesideRequest(RibbonsRequest):
+    """The rollouts of a group, and those at these positions with their tokens."""
+
+    columns: list[Annotated[int, Field(ge=0, le=INDEX_MAX)]]
+
+
+class GroupCreditRequest(ViewRequest):
+    """The credit of rollouts of a step under ``view.scheme_a``."""
+
+    step: int = Field(ge=0, le=INDEX_MAX)
+    ids: list[Name]
+
+
+class GroupCredit(Message):
+    """The credit of each rollout that was asked for, and the magnitude at which their colour scale saturates."""
+
+    credits: list[TokenCredit]
+    top: float
+
+
 def api(studio: Studio) -> APIRouter:
     """The routes of the page."""
     router = APIRouter(prefix=f"{API}/groups")
@@ -45,7 +70,34 @@ def api(studio: Studio) -> APIRouter:
         batch = studio.batches.get(run, step, reference)
         return RibbonsResponse(ribbons=ribbons(run, step, request.group, reference, batch))
 
+    @router.post("/beside")
+    def show_beside(request: BesideRequest) -> Beside:
+        _check_count(request.columns)
+        run, step = studio.catalog.open(request.run), request.step
+        batch = studio.batches.get(run, step, _reference(run, step, request.reference))
+        return beside(run, step, request.group, batch, request.columns)
+
+    @router.post("/credit")
+    def give_credit(request: GroupCreditRequest) -> GroupCredit:
+        _check_count(request.ids)
+        view, step = request.view, request.step
+        run = studio.catalog.open(view.run)
+        scored = studio.scored.get(run, step, _reference(run, step, view.reference))
+        credits, top = token_credits(scored, view.scheme_a, view, request.ids)
+        return GroupCredit(credits=credits, top=top or 1.0)
+
     return router
+
+
+def _check_count(rollouts: Sequence[object]) -> None:
+    if len(rollouts) > BESIDE_MAX:
+        raise ActFocusError(f"at most {BESIDE_MAX} rollouts stand side by side")
+
+
+def _reference(run: Run, step: int, wanted: str) -> str | None:
+    """The reference that was asked for, if it scored this step; else the first that did."""
+    names = run.references(step)
+    return wanted if wanted in names else next(iter(names), None)
 
 
 def diagnosed(run: Run, view: View, recent: LruCache[Diagnosis]) -> GroupsDiagnosis:

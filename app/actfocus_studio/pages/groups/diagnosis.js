@@ -14,6 +14,8 @@ export const MEASURES = {
   energy: 'energy', centred_energy: 'centred energy (not in the paper)', entropy: 'entropy of the reference',
   policy_entropy: 'entropy of the policy (not in the paper)',
 };
+/** What is said of a group whose returns are all equal. */
+export const FLAT = { text: 'no spread: advantages are 0', title: 'all returns are equal: the advantage is 0, so there is no gradient' };
 const DISTINCT = 12; // up to so many distinct returns get a bar each
 const BINS = 12;
 

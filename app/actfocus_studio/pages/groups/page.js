@@ -8,6 +8,7 @@ import { el, perFrame, quiet } from '../../web/lib/dom.js';
 import { percent } from '../../web/lib/format.js';
 import * as plots from '../../web/lib/plots.js';
 import { store } from '../../web/lib/store.js';
+import { USUAL } from './alignment.js';
 import { groupCharts } from './charts.js';
 import { MEASURES, returnBins } from './diagnosis.js';
 import { groupList } from './group_list.js';
@@ -19,15 +20,15 @@ const OVERS = /** @type {const} */ ([['step', 'this step'], ['all', 'all steps']
 const DEFAULT = 'default';
 const KEEPS = /** @type {const} */ ([['', DEFAULT], ['0.1', '10 %'], ['0.25', '25 %'], ['0.5', '50 %'], ['0.75', '75 %']]);
 
-/** @param {HTMLElement} element @param {{ figures: import('./charts.js').Figures }} config */
-export function mount(element, { figures }) {
+/** @param {HTMLElement} element @param {{ figures: import('./charts.js').Figures, menu: import('./beside.js').Menu }} config */
+export function mount(element, { figures, menu }) {
   const measures = picker('Signal', 'measure', Object.entries(MEASURES), update);
   const overs = picker('Groups of', 'over', OVERS, wake);
   const keeps = picker('StarPO-S filter keeps', 'keep', KEEPS, wake);
   const facts = el('span', 'af-quiet');
   const { ask } = requestQueue(say);
   const charts = groupCharts(figures, { onOpen: (i) => open(i), onBrush: brush, onBin: bin });
-  const opened = openGroup(ask, () => open(null));
+  const opened = openGroup(ask, menu, () => open(null));
   const list = groupList({ onOpen: (i) => open(i), onAll: () => brush(null) });
   const { alert, body, wait, seen } = pageBody(element, 'af-groups', wake,
     el('p', 'af-lead', 'Does the standard deviation σ of a group’s returns increase with the reference’s uncertainty about its actions? '
@@ -135,6 +136,8 @@ export function mount(element, { figures }) {
     if (!shown) return;
     shown = { ...shown, open: i };
     store.put({ group: i === null ? '' : shown.data.groups.label[i] });
+    // The columns of one group mean nothing in another.
+    if (move && store.place.beside) store.put({ beside: USUAL });
     opened.show(shown.data, i, shown.source, move);
     fill();
   }

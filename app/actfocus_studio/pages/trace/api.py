@@ -21,7 +21,10 @@ from actfocus_studio.data.message import Message
 from actfocus_studio.data.schema import BatchSums, Tokens, Turn
 from actfocus_studio.data.serialize import drawn_turns, env_options, finite, signal_column, token_columns
 from actfocus_studio.data.view import Filter, View, ViewRequest
+from actfocus_studio.pages.trace.dialogue import DialogueData, Segment, dialogue_data, segments
+from actfocus_studio.pages.trace.list_place import ListPlace, first_listed, place_in_list
 from actfocus_studio.pages.trace.play import PlayRequest, PlayResponse, play
+from actfocus_studio.pages.trace.tools import ToolsRequest, ToolsResponse, tools
 from actfocus_studio.server.api import API
 from actfocus_studio.shell.studio import Studio
 
@@ -51,6 +54,14 @@ class RunFacts(Message):
     """The command that computes missing signals."""
 
 
+class RewardComponent(Message):
+    """A component of the reward; null: unknown."""
+
+    name: str
+    score: float | None
+    weight: float | None
+
+
 class TrajectoryFacts(Message):
     id: str
     group: str
@@ -67,6 +78,15 @@ class TrajectoryFacts(Message):
     truncated: bool
     error: str
     """What ended the rollout with an error, or empty"""
+    stop_reason: str
+    """Why sampling ended, or empty"""
+    rewards: list[RewardComponent]
+    segment: int
+    agent: str
+    trainable: bool
+    shared: int
+    """Number of its first tokens that are those of segment ``parent``"""
+    parent: int | None
 
 
 class TracedTokens(Tokens):
@@ -98,30 +118,34 @@ class TrajectoryData(Message):
     tokens: TracedTokens
     alternatives: Alternatives | None
     turns: list[Turn]
+    dialogue: DialogueData
     batch: BatchSums
 
 
 class Opened(TrajectoryData):
     """An open trajectory, its run, and its neighbours."""
 
-    runs: list[str]
     run: RunFacts
     place: Place
+    list: ListPlace | None
+    """Null where the view lists all rollouts in the order of the run."""
     notes: list[str]
     """What the view names and is not there."""
+    segments: list[Segment]
+    """The contexts of the rollout, if it has several"""
     filter: Filter
     view: View | None
     """The view, if all of it was asked for."""
 
 
 class NotOpened(Message):
-    """Why nothing was opened, and what there is."""
+    """Why nothing was opened."""
 
     error: str
-    runs: list[str] | None
     view: View | None
 
 
+TABLES_KEPT = 64
 OpenResponse = Opened | NotOpened
 Recent = LruCache[TrajectoryData]
 TOKENS_KEPT = 800_000
@@ -132,10 +156,15 @@ def api(studio: Studio) -> APIRouter:
     """The routes of the page."""
     router = APIRouter(prefix=f"{API}/trace")
     recent: Recent = LruCache(TOKENS_KEPT, lambda data: len(data.tokens.text.data))
+    counted: LruCache[ToolsResponse] = LruCache(TABLES_KEPT)
 
     @router.post("/open")
     def open_trajectory(request: OpenRequest) -> OpenResponse:
         return opened(studio, recent, request)
+
+    @router.post("/tools")
+    def tools_of(request: ToolsRequest) -> ToolsResponse:
+        return batch_tools(studio, counted, request)
 
     @router.post("/play")
     def play_on(request: PlayRequest) -> PlayResponse:
@@ -146,15 +175,14 @@ def api(studio: Studio) -> APIRouter:
 
 def opened(studio: Studio, recent: Recent, request: OpenRequest) -> OpenResponse:
     """A trajectory for a view, or one line that says why there is none."""
-    view, names = request.view, list(studio.catalog.paths())
-    notes = []
+    view, notes = request.view, []
     try:
         name = view.run or studio.catalog.default()
-        if request.restore and name not in names:
+        if request.restore and studio.catalog.find(name) is None:
             notes.append(f"There is no run \u201c{name}\u201d here; this is the default run.")
             name = studio.catalog.default()
         run = studio.catalog.open(name)
-        place, missing = locate(run, view)
+        place, missing = locate(run, first_listed(studio, run, view))
         references = run.references(place.step)
         reference = view.reference if view.reference in references else next(iter(references), None)
         data = recent.get(
@@ -163,18 +191,37 @@ def opened(studio: Studio, recent: Recent, request: OpenRequest) -> OpenResponse
                 run, run.trajectory(place.id, reference), studio.batches.get(run, place.step, reference)
             ),
         )
+        list_place, said = place_in_list(studio, run, view, place.id)
     except ActFocusError as error:
         line = " ".join(str(error).split())
-        return NotOpened(error=line, runs=names, view=view if request.restore else None)
+        return NotOpened(error=line, view=view if request.restore else None)
     return Opened(
         **vars(data),
-        runs=names,
         run=run_facts(run, name, reference, references),
         place=place,
-        notes=notes + missing,
+        list=list_place,
+        notes=notes + missing + said,
+        segments=segments(run, place.id),
         filter=view.filter,
         view=view if request.restore else None,
     )
+
+
+def batch_tools(studio: Studio, counted: LruCache[ToolsResponse], request: ToolsRequest) -> ToolsResponse:
+    """The tools of the group or step of the trajectory that a view names."""
+    view = request.view
+    run = studio.catalog.open(view.run or studio.catalog.default())
+    place, _ = locate(run, view)
+    references = run.references(place.step)
+    reference = view.reference if view.reference in references else next(iter(references), None)
+    group = place.group if request.over == "group" else None
+
+    def count() -> ToolsResponse:
+        batch = studio.batches.get(run, place.step, reference)
+        step = run.trajectories(place.step, reference)
+        return tools([t for t in step if group is None or t.group == group], batch)
+
+    return counted.get((group, reference, stamp(run, [place.step])), count)
 
 
 def trajectory_data(run: Run, t: Trajectory, batch: BatchConstants) -> TrajectoryData:
@@ -190,6 +237,7 @@ def trajectory_data(run: Run, t: Trajectory, batch: BatchConstants) -> Trajector
         ),
         alternatives=_alternatives(t),
         turns=drawn_turns(run, t),
+        dialogue=dialogue_data(t),
         batch=batch.of(t),
     )
 
@@ -232,6 +280,16 @@ def _facts(t: Trajectory) -> TrajectoryFacts:
         terminated=t.terminated,
         truncated=t.truncated,
         error=shown(t.error),
+        stop_reason=shown(t.stop_reason),
+        rewards=[
+            RewardComponent(name=shown(name), score=finite(part.score), weight=finite(part.weight))
+            for name, part in t.rewards.items()
+        ],
+        segment=t.segment,
+        agent=shown(t.agent),
+        trainable=t.trainable,
+        shared=t.parent.token if t.parent else 0,
+        parent=t.parent.segment if t.parent else None,
     )
 
 

@@ -1,6 +1,7 @@
 /* The gradient share by kind, for the batch and for the trajectory: a sentence and stacked bars. */
-import { el, write } from '../../web/lib/dom.js';
-import { count, known, percent } from '../../web/lib/format.js';
+import * as scoring from '../../panels/scoring/panel.js';
+import { el, textButton, write } from '../../web/lib/dom.js';
+import { count, counted, known, percent } from '../../web/lib/format.js';
 import { store } from '../../web/lib/store.js';
 import { massByKind } from '../../web/trace/weights.js';
 import { ownSums, statsOf } from './model.js';
@@ -18,12 +19,20 @@ export function createShares() {
 
   /** @param {TraceModel} model */
   function update(model) {
-    write(batch.title, `Batch: ${model.batch.trajectories} trajectories`);
+    write(batch.title, batchTitle(model));
     batch.update(model, model.batch.kinds, (s) => statsOf(model, s)?.sums ?? null);
     own.update(model, model.ownKinds, (s) => ownSums(model, s));
   }
 
   return { node, update };
+}
+
+/** @param {TraceModel} model */
+function batchTitle({ batch: { trajectories, unscored, signals }, data: { run } }) {
+  const all = `Batch: ${counted(trajectories, 'trajectory', 'trajectories')}`;
+  if (!unscored) return all;
+  return signals.energy ? `${all} that ${run.reference} scored; ${count(unscored)} more are not scored yet`
+    : `${all}, ${count(unscored)} of them not scored yet, this one too`;
 }
 
 /** A panel is built once; a slider only changes texts and widths. @param {string} heading */
@@ -64,8 +73,11 @@ function sentence(actions, now, settings, command) {
   if (!now.tokens) return ['The policy sampled no tokens here.'];
   if (now.total === 0) return [`The total ${what} is 0: there is no gradient.`];
   if (!known(share)) {
-    return ['Weight ', el('b', 'na', 'unavailable'), `: ${store.signalTitle(settings.signal)} was not recorded. Compute it with `,
-      el('code', '', command), ', choose another signal, or set β to 0.'];
+    const compute = scoring.isOffered() && settings.signal !== 'nll'
+      ? [textButton('Score …', () => scoring.openScoring(), 'af-button af-score', { title: `As ${command} does` })]
+      : ['Compute it with ', el('code', '', command), ','];
+    return ['Weight ', el('b', 'na', 'unavailable'), `: ${store.signalTitle(settings.signal)} was not recorded. `, ...compute,
+      ' or choose another signal, or set β to 0.'];
   }
   return ['Action tokens are ', el('b', '', percent(actions / now.tokens)), ' of the sampled tokens and carry ',
     el('b', 'af-strong', percent(share)), ` of the ${what}.`];

@@ -23,7 +23,8 @@ export function traceModel(data, s, kept) {
   };
   const { energy, entropy, nll, shift } = t;
   const model = {
-    ...m, data, batch,
+    ...m, data, batch, shared: data.trajectory.shared, plain: !data.turns.some((turn) => turn.picture || turn.page),
+    calls: sampledCalls(data),
     ids: numbers(t.id), logprob: numbers(t.logprob), refLogprob: numbers(t.ref_logprob), policyEntropy: numbers(t.policy_entropy),
     signal: /** @type {Record<string, Float32Array>} */ (decode({ energy, entropy, nll, shift })),
     ranges: batch.ranges, advantage: batch.advantage, advantageMax: batch.advantage_max,
@@ -31,6 +32,13 @@ export function traceModel(data, s, kept) {
   };
   return { ...model, ...weighed(model, s, kept) };
 }
+
+/** The calls of tools that the policy sampled in this context. @param {Opened} data */
+const sampledCalls = ({ dialogue: { blocks, messages }, trajectory: { shared } }) =>
+  blocks.filter(({ type, message, end }) => type === 'call' && messages[message].sampled && end > shared);
+
+/** The turns that were malformed or illegal. @param {TraceModel} m */
+export const badTurns = (m) => m.turns.flatMap((turn, k) => (turn.end || turn.valid ? [] : [k]));
 
 /** @param {Pick<Opened, 'batch'>} data @param {Settings} s @returns {Statistics | null} */
 export const statsOf = ({ batch }, s) => batch.signals[s.signal]?.[s.scope] ?? null;

@@ -1,38 +1,40 @@
 /* The Trace page: one trajectory, and all that depends on the sliders. */
+import * as scoring from '../../panels/scoring/panel.js';
 import * as whatif from '../../panels/whatif/panel.js';
 import * as frame from '../../shell/top_bar.js';
 import { alertLine } from '../../web/lib/components/alert.js';
 import { segmented } from '../../web/lib/components/segmented.js';
+import { signalsView } from '../../web/lib/components/signals_view.js';
 import { announcer, button, el, icon, perFrame } from '../../web/lib/dom.js';
 import { number } from '../../web/lib/format.js';
 import { go, onOpened } from '../../web/lib/navigation.js';
 import { store } from '../../web/lib/store.js';
 import { createChart } from '../../web/trace/chart.js';
 import { createInspector } from '../../web/trace/inspector.js';
+import { FOLD } from '../../web/trace/json_block.js';
 import * as keys from '../../web/trace/keys.js';
 import { setOpenModel } from '../../web/trace/open_model.js';
 import { createTimeline } from '../../web/trace/timeline.js';
 import * as tokens from '../../web/trace/tokens.js';
+import { COLOURS } from './colours.js';
 import { createShares } from './gradient_share.js';
-import { nextHeavy, traceModel, weighed } from './model.js';
+import { badTurns, nextHeavy, traceModel, weighed } from './model.js';
 import { picker } from './picker.js';
 import { createGame } from './play.js';
 import { ramp } from './ramp.js';
+import { createFacts } from './rollout_facts.js';
+import { createSearch } from './search.js';
+import { segmentTabs, sharedNote } from './segment_tabs.js';
+import { MODES, textForm } from './text_form.js';
 import { createTable } from './token_table.js';
+import { createTurnBar } from './turn_bar.js';
 
-/** @typedef {import('../../web/lib/store.js').Place['color']} Colour */
+/** @typedef {import('./colours.js').Colour} Colour */
 /** @typedef {import('../../web/lib/navigation.js').OpenResponse} OpenResponse */
+/** @typedef {import('./text_form.js').Mode} Mode */
 
-/** @type {[name: Colour, title: string, help: string][]} */
-const COLOURS = [
-  ['weight', 'Weight', 'weight of the token in the loss'],
-  ['kind', 'Kind', 'reasoning, action, format, or text that was only read'],
-  ['energy', 'Energy', '−log Σ exp of the reference’s logits, in nats: high where the reference is uncertain'],
-  ['entropy', 'Entropy', 'entropy of the reference’s next-token distribution, in nats'],
-  ['nll', 'Surprise', '−log-probability under the policy, in nats: high for an unlikely token'],
-  ['credit', 'Credit', 'weight × advantage: blue tokens become more likely, brown ones less likely'],
-];
 const PAINTED = 'trajectory painted';
+const FULL_ICON = 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5';
 const TABLE_ICON = 'M4 5h16v14H4zM4 10h16M4 15h16M10 5v14';
 
 /** What other parts of the studio ask of the page, once it is built. @type {ReturnType<typeof build> | null} */
@@ -45,6 +47,7 @@ export function mount(element, { figure }) {
   page = build(element, figure);
   keys.install(page.actions);
   store.on(page.refresh);
+  store.onView(page.makeRoom);
   frame.onTheme(page.redraw);
   onOpened(page.open);
 }
@@ -62,10 +65,8 @@ function build(element, figure) {
   let m;
   /** @type {tokens.TokenView} */
   let view;
-  /** @type {number[]} */
-  let matches = [];
-  let match = -1;
   let legendOf = '';
+  let lastBad = false; // the next trajectory opens at its last malformed turn rather than its first
 
   // --- its parts ---------------------------------------------------------------------------------
 
@@ -86,16 +87,20 @@ function build(element, figure) {
   const empty = el('div', 'af-empty', 'Loading …');
   const colours = segmented('Colour by', COLOURS.map(([name, title, help], i) => [name, title, `${help} (${i + 1})`]), colour);
   const legendBox = el('div', 'af-legend');
-  const search = el('input', 'af-search', { type: 'search', placeholder: 'Search  /', 'aria-label': 'Search in the text',
-    oninput: () => find(0), onkeydown: searchKey });
-  const count = el('span', 'af-quiet af-count');
+  const search = createSearch(() => view);
+  const turnBar = createTurnBar(goTurn, whatif.opener('branch', 'What if …', 'Branch or edit this trajectory, or replay its update (W)'));
+  const facts = createFacts(nextCall);
+  const modes = segmented('Text as', MODES.map(([name, title, help]) => [name, title, `${help} (V)`]), setMode);
+  const wide = button('af-tool', icon(FULL_ICON), 'The text in the whole window (F)', () => setFull(!place.full));
   const tabular = button('af-tool', icon(TABLE_ICON), 'Token table (T)', toggleTable);
   tabular.ariaPressed = 'false';
-  const bar = el('div', 'af-tools', colours.node, el('div', 'af-find', count, search, tabular), legendBox);
+  const bar = el('div', 'af-tools', turnBar.node, modes.node, colours.node,
+    el('div', 'af-find', search.count, search.input, tabular, wide), legendBox);
   const body = el('div', 'af-body', { hidden: true }, pickers, shares.node,
-    el('div', 'af-columns', timeline.node, el('main', 'af-main', bar, box, table.node, game.node), inspector.node), chart.node);
+    el('div', 'af-columns', timeline.node, el('main', 'af-main', bar, box, table.node, game.node),
+      el('div', 'af-sidebox', inspector.node, facts.node)), chart.node);
   element.classList.add('af-trace');
-  element.replaceChildren(alert.node, empty, body, live, tip);
+  element.replaceChildren(alert.node, signalsView(scoring.scoreRest).node, empty, body, live, tip);
 
   // --- a trajectory arrives ------------------------------------------------------------------------
 
@@ -108,26 +113,76 @@ function build(element, figure) {
     }
     alert.say(data.notes.join(' '), false);
     leave();
+    // The same rollout again, when it was scored: what is read stays where it is.
+    const isSame = m?.data.trajectory.id === data.trajectory.id && m.data.run.name === data.run.name;
+    const top = isSame ? box.scrollTop : 0;
     m = traceModel(data, store.settings, store.kept());
     setOpenModel(m);
-    legendOf = count.textContent = search.value = '';
-    matches = [];
+    legendOf = '';
+    search.reset();
     empty.hidden = true;
     body.hidden = false;
-    pickers.replaceChildren(...picker(data, openRollout));
-    view = tokens.build(box, m);
-    Object.assign(view, { onPin: pin, onHover: hover });
+    pickers.replaceChildren(...picker(data, openRollout), segmentTabs(data, openRollout) ?? '');
+    body.classList.toggle('plain', m.plain);
+    setFull(place.full);
+    fillText();
     timeline.fill(m.turns, data.trajectory);
+    turnBar.fill(m.turns, data.trajectory);
+    facts.fill(m);
     refresh();
     table.fill(m);
-    box.scrollTop = 0;
-    showTurn(place.turn, place.turn > 0 && place.token === null);
+    box.scrollTop = top;
     const { token } = place;
-    setPin(token !== null && token < m.n ? token : null, true);
+    // A rollout of a search arrives with the token of its first hit.
+    const first = isSame ? place.turn : firstTurn(data);
+    const found = !isSame && !data.view && token !== null && token < m.n ? Math.max(m.turn[token], 0) : first;
+    showTurn(found, !isSame && found > 0 && token === null);
+    setPin(token !== null && token < m.n ? token : null, !isSame);
     pinWanted();
     chart.fill(m);
     requestAnimationFrame(() => window.setTimeout(painted, 0));
   }
+
+  /** The turn at which a trajectory opens: the one its address names, else the first that is malformed.
+   * @param {import('./model.js').Opened} data */
+  function firstTurn({ view: restored }) {
+    const stated = restored !== null && new URLSearchParams(window.location.search).has('turn');
+    const bad = badTurns(m);
+    const first = stated || place.token !== null || !bad.length ? place.turn : bad[lastBad ? bad.length - 1 : 0];
+    lastBad = false;
+    return first;
+  }
+
+  /** Build the text in the form that was chosen. */
+  function fillText() {
+    const { value, cards } = textForm(m, place.text);
+    view = tokens.build(box, m, cards);
+    Object.assign(view, { onPin: pin, onHover: hover });
+    box.prepend(sharedNote(m.data.trajectory, m.n) ?? '');
+    modes.show(value);
+  }
+
+  /** @param {Mode} name */
+  function setMode(name) {
+    store.remember({ text: name });
+    const { scrollTop } = box;
+    fillText();
+    tokens.paint(view, place.color);
+    box.scrollTop = scrollTop;
+    showTurn(place.turn, place.token === null && place.turn > 0);
+    if (place.token !== null) setPin(place.token, true);
+    search.again();
+  }
+
+  /** @param {boolean} on */
+  function setFull(on) {
+    element.classList.toggle('full', on);
+    wide.ariaPressed = String(on);
+    if (on !== place.full) store.remember({ full: on });
+  }
+
+  /** What opens over the page is not to open behind the text. */
+  const makeRoom = () => { if (place.full && place.whatif) setFull(false); };
 
   /** After the first paint, which the browser's timeline then shows. */
   function painted() {
@@ -150,6 +205,7 @@ function build(element, figure) {
     legend();
     if (place.token !== null) inspector.show(m, place.token);
     table.update();
+    facts.update();
     chart.update();
   });
 
@@ -180,6 +236,7 @@ function build(element, figure) {
     const last = m.turns.length - 1;
     place.turn = Math.min(k, last);
     timeline.select(place.turn);
+    turnBar.show(place.turn);
     view.cards.forEach((node, i) => node.classList.toggle('on', i === place.turn));
     const card = view.cards[Math.min(place.turn, view.cards.length - 1)];
     if (scroll && card) {
@@ -254,6 +311,25 @@ function build(element, figure) {
     else frame.say(flat ? 'All weights are equal here.' : 'No high-weight token in this direction.');
   }
 
+  /** The next malformed or illegal turn: of this trajectory, else of the next one in the list that has any. @param {1 | -1} step */
+  function nextBad(step) {
+    const bad = badTurns(m);
+    const next = step > 0 ? bad.find((k) => k > place.turn) : bad.findLast((k) => k < place.turn);
+    const other = step > 0 ? m.data.place.malformed_next : m.data.place.malformed_previous;
+    if (next !== undefined) showTurn(next, true);
+    else if (other) {
+      lastBad = step < 0;
+      openRollout(other);
+    } else frame.say(`No malformed turn ${step > 0 ? 'after' : 'before'} this one.`);
+  }
+
+  /** Pin the first token of a tool's next call, else of its first. @param {string} name */
+  function nextCall(name) {
+    const starts = m.calls.filter((call) => call.name === name).map(({ start }) => start);
+    if (starts.length) pin(starts.find((i) => i > (place.token ?? -1)) ?? starts[0], true);
+    else frame.say('This rollout does not call it.');
+  }
+
   /** @param {1 | -1} step */
   function walk(step) {
     const next = view.rover + step;
@@ -262,32 +338,7 @@ function build(element, figure) {
     view.spans[next].focus({ preventScroll: true });
   }
 
-  // --- search and table ------------------------------------------------------------------------------
-
-  /** @param {0 | 1 | -1} step 0: a new text */
-  function find(step) {
-    if (!step) {
-      matches = tokens.search(view, search.value);
-      match = -1;
-    }
-    if (matches.length) {
-      match = (match + (step || 1) + matches.length) % matches.length;
-      tokens.reveal(view, view.spans[matches[match]], 'near');
-    }
-    count.textContent = !search.value ? '' : matches.length ? `${match + 1} of ${matches.length}` : 'not found';
-  }
-
-  /** @param {KeyboardEvent} event */
-  function searchKey(event) {
-    if (event.key === 'Enter') find(event.shiftKey ? -1 : 1);
-    else if (event.key === 'Escape') {
-      search.value = '';
-      find(0);
-      search.blur();
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
+  // --- playing and table ------------------------------------------------------------------------------
 
   /** The person plays from turn k on; the game takes the place of the text. @param {number} k */
   function takeOver(k) {
@@ -317,6 +368,9 @@ function build(element, figure) {
 
   // --- going somewhere else ------------------------------------------------------------------------------
 
+  /** What J and K step through: the rollouts that are listed, else those that pass the filter. */
+  const walked = () => m.data.list ?? m.data.place;
+
   /** @type {import('./picker.js').Go} */
   function openRollout(trajectory, changes = {}) {
     if (!trajectory && !('filter' in changes) && !('step' in changes)) return;
@@ -327,6 +381,10 @@ function build(element, figure) {
   function escape() {
     alert.close();
     leave();
+    if (place.full) {
+      setFull(false);
+      return;
+    }
     if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
     if (place.token !== null) pin(place.token);
   }
@@ -336,8 +394,11 @@ function build(element, figure) {
     ArrowLeft: () => game.key('ArrowLeft') || goTurn(place.turn - 1), ArrowRight: () => game.key('ArrowRight') || goTurn(place.turn + 1),
     ArrowUp: () => game.key('ArrowUp'), ArrowDown: () => game.key('ArrowDown'),
     'token:ArrowLeft': () => walk(-1), 'token:ArrowRight': () => walk(1), 'token:Enter': () => pin(view.rover),
-    j: () => openRollout(m.data.place.next), k: () => openRollout(m.data.place.previous), '[': () => heavy(-1), ']': () => heavy(1),
-    p: () => takeOver(place.turn), w: () => whatif.open('branch'), '/': () => search.focus(), ' ': timeline.toggle, t: toggleTable,
+    j: () => openRollout(walked().next), k: () => openRollout(walked().previous), '[': () => heavy(-1), ']': () => heavy(1),
+    p: () => takeOver(place.turn), w: () => whatif.open('branch'), '/': () => search.input.focus(),
+    m: () => nextBad(1), 'shift:m': () => nextBad(-1), f: () => setFull(!place.full),
+    v: () => setMode(textForm(m, place.text).value === 'messages' ? 'rendered' : 'messages'),
+    'token:-': () => view.spans[view.rover].dispatchEvent(new Event(FOLD, { bubbles: true })), ' ': timeline.toggle, t: toggleTable,
     Escape: escape,
   };
   COLOURS.forEach(([name], i) => { inside[String(i + 1)] = () => colour(name); });
@@ -345,5 +406,5 @@ function build(element, figure) {
   const actions = { b: store.swap, c: frame.copyLink, '?': frame.help };
   for (const [key, act] of Object.entries(inside)) actions[key] = () => { if (m) act(); };
 
-  return { open, refresh, redraw: chart.update, actions, pinWanted };
+  return { open, refresh, redraw: chart.update, actions, pinWanted, makeRoom };
 }

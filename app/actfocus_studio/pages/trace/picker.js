@@ -1,7 +1,9 @@
 /* Choosing a rollout: stepping through trajectories and groups, filters, training step, reference and id. */
 import { form, select } from '../../web/lib/components/form.js';
-import { button, el, icon, textButton } from '../../web/lib/dom.js';
-import { number } from '../../web/lib/format.js';
+import { button, el, icon, linkButton, textButton } from '../../web/lib/dom.js';
+import { count, number } from '../../web/lib/format.js';
+import { PLAIN, listText } from '../../web/lib/list_query.js';
+import { store } from '../../web/lib/store.js';
 import { ended } from '../../web/trace/label.js';
 
 /** @typedef {import('../../web/generated/types').Opened} Opened */
@@ -13,12 +15,14 @@ const FILTERS = [['all', 'all'], ['success', 'successes'], ['failure', 'failures
 const ICONS = { back: 'M15 5l-7 7 7 7', on: 'M9 5l7 7-7 7' };
 
 /** Nodes that choose the rollout; `go(id, changes)` opens another. @param {Opened} data @param {Go} go */
-export function picker({ place, filter, run }, go) {
-  const position = place.position === null ? 'not among' : `${place.position + 1} of`;
+export function picker({ place, filter, list, run }, go) {
+  const { position, previous, next } = list ?? place;
+  const total = count(list ? list.total : place.counts[filter]);
   return [
-    stepper('trajectory', ['(K)', '(J)'], [place.previous, place.next], `${position} ${place.counts[filter]}`, go),
-    select('Show', FILTERS.map(([name, title]) => [name, `${title} (${place.counts[name]})`, !place.counts[name]]),
-      (name) => go('', { filter: /** @type {Opened['filter']} */ (name) }), filter),
+    stepper('trajectory', ['(K)', '(J)'], [previous, next], position === null ? `not among ${total}` : `${count(position + 1)} of ${total}`, go),
+    list ? listed(list, place.id, go)
+      : select('Show', FILTERS.map(([name, title]) => [name, `${title} (${place.counts[name]})`, !place.counts[name]]),
+        (name) => go('', { filter: /** @type {Opened['filter']} */ (name) }), filter),
     choice('Training step', place.steps.map((step) => [step, `step ${step}`]), (step) => go('', { step: Number(step) }), place.step),
     stepper('group', ['', ''], [place.group_previous, place.group_next], `${place.group_position + 1} of ${place.group_count}`, go),
     el('span', 'af-chips', { role: 'group' }, ...place.members.map((member) => chip(member, member.id === place.id, go))),
@@ -27,6 +31,11 @@ export function picker({ place, filter, run }, go) {
     gotoForm(place.id, go),
   ].filter((node) => node !== false);
 }
+
+/** How the rollouts that are stepped through were chosen on the Rollouts page, and the way back to all.
+ * @param {import('../../web/generated/types').ListPlace} list @param {string} id @param {Go} go */
+const listed = ({ sort }, id, go) => el('span', 'af-picked', listText(store.place, sort), ' · ', linkButton('show the list', () => store.showTab('rollouts')),
+  ' · ', linkButton('clear', () => go(id, PLAIN)));
 
 /** A select, if there is a choice. @param {Parameters<typeof select>} how */
 const choice = (...how) => how[1].length > 1 && select(...how);

@@ -1,59 +1,49 @@
-/* The tokens as tables of numbers, one per turn. */
-import { table } from '../../web/lib/components/table.js';
-import { el, write } from '../../web/lib/dom.js';
+/* The tokens as a table of numbers. */
+import { grid } from '../../web/lib/components/grid.js';
+import { el } from '../../web/lib/dom.js';
 import { known, number, visible } from '../../web/lib/format.js';
 import { NAMES } from '../../web/trace/tokens.js';
 
 /** @typedef {import('./model.js').TraceModel} TraceModel */
 
-const COLUMNS = ['position', 'kind', 'text', 'weight', 'energy', 'entropy', 'surprise', 'shift'];
+const COLUMNS = [
+  { name: 'position', width: 84 }, { name: 'turn', width: 60 }, { name: 'kind', width: 104, text: true }, { name: 'text', width: 170, text: true },
+  { name: 'weight', width: 84 }, { name: 'energy', width: 84 }, { name: 'entropy', width: 84 }, { name: 'surprise', width: 84 }, { name: 'shift', width: 84 },
+].map((column) => ({ ...column, title: column.name, sortable: false }));
 const SIGNALS = ['energy', 'entropy', 'nll', 'shift'];
 
 /** @param {(i: number) => void} onPin */
 export function createTable(onPin) {
-  const node = el('div', 'af-table', { hidden: true, tabIndex: 0 });
+  const rows = grid({ label: 'Tokens', cellsOf, onOpen: (i) => onPin(i) });
+  const node = el('div', 'af-table', { hidden: true }, rows.frame);
   /** @type {TraceModel | null} */
   let model = null;
-  /** @type {HTMLElement[]} */
-  let cells = [];
+  rows.setColumns(COLUMNS);
 
   /** @param {TraceModel} shown */
   function fill(shown) {
     model = shown;
-    toggle(!node.hidden);
+    rows.fill(shown.n, true);
   }
 
   /** @param {boolean} on */
   function toggle(on) {
     node.hidden = !on;
-    cells = [];
-    node.replaceChildren(...(on && model ? sections(model) : []));
-    update();
   }
 
-  /** @param {TraceModel} m */
-  const sections = (m) => m.spans.map(({ k, start, end }) => {
-    const rows = Array.from({ length: end - start }, (_, i) => row(m, start + i));
-    return el('section', 'af-turn', table(k < 0 ? 'System prompt' : `Turn ${k + 1}`, COLUMNS, rows, { cls: '', text: [1, 2] }));
-  });
-
-  /** @param {TraceModel} m @param {number} i */
-  function row(m, i) {
-    const sampled = m.sampled(i);
-    cells[i] = el('td', 'num');
-    return el('tr', '', { onclick: () => onPin(i) }, el('td', 'num', String(i)),
-      el('td', '', el('span', `af-kind k${m.shown[i]}`, NAMES[m.shown[i]])), el('td', 'mono', visible(m.text[i])), cells[i],
-      ...SIGNALS.map((name) => m.signal[name][i]).map((value) =>
-        el('td', sampled && !known(value) ? 'num na' : 'num', sampled ? number(value) : '–')));
-  }
-
-  /** The weights follow the settings. */
-  function update() {
-    if (!model) return;
-    const { sampled, weights } = model;
+  /** @param {number} i */
+  function cellsOf(i) {
+    if (!model) return null;
+    const { sampled, weights, turn, shown, text, signal } = model;
     // A token that was only read has no weight, which differs from a weight of 0.
-    cells.forEach((cell, i) => write(cell, sampled(i) ? number(weights[i]) : '–'));
+    return [String(i), turn[i] < 0 ? '–' : String(turn[i] + 1), el('span', `af-kind k${shown[i]}`, NAMES[shown[i]]), el('span', 'mono', visible(text[i])),
+      sampled(i) ? number(weights[i]) : '–', ...SIGNALS.map((name) => signal[name][i]).map((value) =>
+        el('span', sampled(i) && !known(value) ? 'na' : '', sampled(i) ? number(value) : '–'))];
   }
 
-  return { node, fill, update, toggle };
+  return {
+    node, fill, toggle,
+    /** The weights follow the settings. */
+    update: rows.refresh,
+  };
 }

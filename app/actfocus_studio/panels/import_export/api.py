@@ -7,17 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
-from actfocus_core.spans import PATTERN
 from actfocus_studio.data.message import Message, Request
 from actfocus_studio.data.view import NAME_MAX, Filter, Name, ViewRequest
 from actfocus_studio.panels.import_export.job import (
-    PATTERN_MAX,
     ExchangeProgress,
     ExportFormat,
     ExportPart,
     ImportExport,
     UploadedFile,
 )
+from actfocus_studio.panels.import_export.preview import ImportSettings, PreviewProgress
 from actfocus_studio.server.api import API
 from actfocus_studio.server.uploads import transfers
 
@@ -46,11 +45,10 @@ class InspectRequest(Request):
 
 
 class ImportRequest(Request):
-    """Import an uploaded file. ``spans``: a span rule, by name or as a pattern."""
+    """Import a file, or show what would become of its first rollouts."""
 
     ticket: Ticket
-    tokenizer: Annotated[str, StringConstraints(max_length=4 * NAME_MAX)] | None = None
-    spans: Annotated[str, StringConstraints(max_length=2 * (len(PATTERN) + PATTERN_MAX))]
+    settings: ImportSettings
 
 
 class CheckRequest(Request):
@@ -65,6 +63,12 @@ class ExportRequest(ViewRequest):
     format: ExportFormat
     part: ExportPart
     filter: Filter = "all"
+
+
+class WaitingFiles(Message):
+    """The files that the command line named and that wait for a person's choice, by their tickets."""
+
+    tickets: list[str]
 
 
 class ExchangeRequest(Request):
@@ -85,7 +89,24 @@ def api(exchange: ImportExport) -> APIRouter:
 
     @router.post("/import")
     def import_file(request: ImportRequest) -> ExchangeProgress:
-        return exchange.start_import(request.ticket, request.tokenizer, request.spans)
+        return exchange.start_import(request.ticket, request.settings)
+
+    @router.post("/preview")
+    def preview(request: ImportRequest) -> PreviewProgress:
+        return exchange.start_preview(request.ticket, request.settings)
+
+    @router.post("/look_at_preview")
+    def look_at_preview(request: ExchangeRequest) -> PreviewProgress:
+        return exchange.previews.look()
+
+    @router.post("/cancel_preview")
+    def cancel_preview(request: ExchangeRequest) -> PreviewProgress:
+        exchange.previews.cancel()
+        return exchange.previews.look()
+
+    @router.post("/waiting")
+    def list_waiting(request: ExchangeRequest) -> WaitingFiles:
+        return WaitingFiles(tickets=exchange.waiting)
 
     @router.post("/check")
     def check_run(request: CheckRequest) -> ExchangeProgress:

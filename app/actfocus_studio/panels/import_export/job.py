@@ -10,19 +10,21 @@ from actfocus_core.errors import ActFocusError
 from actfocus_core.interop import recognise
 from actfocus_core.interop.exporting import SUFFIXES
 from actfocus_core.interop.importing import run_name
-from actfocus_core.interop.items import AUTO
+from actfocus_core.listing import Listing
 from actfocus_core.policy.loading import NAMES, available_policies
 from actfocus_core.runs import Run, free_path, slug
-from actfocus_core.spans import PATTERN, RULES, span_rule
 from actfocus_studio.data.catalog import Catalog
+from actfocus_studio.data.listings import Listings, asked
 from actfocus_studio.data.message import Message
+from actfocus_studio.data.models import cached_tokenizers
 from actfocus_studio.data.schema import JobStatus
 from actfocus_studio.data.view import Filter, View
 from actfocus_studio.jobs.worker import Worker
-from actfocus_studio.server.uploads import SEND, TOKENS_MAX, check, transfers
+from actfocus_studio.panels.import_export.preview import ImportSettings, PreviewProgress, Previews
+from actfocus_studio.server.uploads import SEND, check, transfers
 
 ExportFormat = Literal["parquet", "jsonl", "csv", "html", "advantages"]
-ExportPart = Literal["trajectory", "group", "step", "run"]
+ExportPart = Literal["trajectory", "group", "step", "run", "list"]
 EXPORTS: dict[ExportFormat, str] = {
     "parquet": "Parquet",
     "jsonl": "JSONL",
@@ -35,9 +37,10 @@ PARTS: dict[ExportPart, str] = {
     "group": "this group",
     "step": "this step",
     "run": "the whole run",
+    "list": "the list of the Rollouts tab",
 }
-PATTERN_MAX = 200
-"""Maximum length of a pattern in characters."""
+IDS_MAX = 5000
+"""Rollouts of a list that are exported: each is an argument of the command."""
 SHOWN, MESSAGE_MAX = 120, 1000
 """Maximum length of an example's name, and of a finding's message, in characters."""
 FILTER_OPTIONS: dict[Filter, list[str]] = {
@@ -53,8 +56,8 @@ class UploadedFile(Message):
 
     name: str
     bytes: int
-    rollouts: int
-    """Lines or rows; each holds at most one rollout."""
+    rollouts: int | None
+    """Lines or rows; each holds at most one rollout. Null: a file of this machine, which was not counted."""
     format: str
     needs_tokenizer: bool
     tokenizers: list[str]
@@ -98,6 +101,12 @@ class ImportedRun(Message):
     groups: int
     tokens: int
     action_tokens: int
+    spans: str
+    """The span rule."""
+    action_tokens_by_rule: dict[str, int]
+    """In the first rollouts, by which a rule is chosen."""
+    ticket: str
+    """Of the file, which can be imported again in another way."""
 
 
 class ExportedFile(Message):
@@ -120,13 +129,20 @@ class ExchangeProgress(Message):
 class ImportExport(Worker):
     """At most one running import, export or check, and the result of the last one."""
 
-    def __init__(self, catalog: Catalog, tokenizers: Sequence[str] = ()):
+    def __init__(self, catalog: Catalog, listings: Listings, tokenizers: Sequence[str] = ()):
         super().__init__(
             "an import, export or check is already running, possibly started from another page; wait for it or cancel it"
         )
-        self.catalog, self._extra = catalog, tuple(tokenizers)
+        self.catalog, self._listings, self._extra = catalog, listings, tuple(tokenizers)
         self._about = ("", "", "")
         """Id of the job, its kind (import, export or check), and the ticket of its file."""
+        self.previews = Previews()
+        self.waiting: list[str] = []
+        """Tickets of the files that the command line named and that need a person's choice."""
+
+    def wait_for(self, paths: Sequence[Path]) -> None:
+        """Offer files or folders of this machine, which the page shows as if they had been dropped onto it."""
+        self.waiting = [transfers().lend(path) for path in paths]
 
     def inspect(self, ticket: str, run: str) -> UploadedFile:
         """Look at an uploaded file. Raises ActFocusError for one that cannot be imported; it is deleted.
@@ -134,34 +150,37 @@ class ImportExport(Worker):
         ``run``: the run whose tokenizer is offered first.
         """
         path = transfers().received(ticket)
+        is_lent = transfers().is_lent(ticket)
         try:
-            count, format = check(path), recognise(path)
+            # The limits of a page are for what others send.
+            count, format = None if is_lent else check(path), recognise(path)
         except ActFocusError as error:
-            transfers().drop(ticket)
+            if not is_lent:
+                transfers().drop(ticket)
             raise ActFocusError(_bare(error, path)) from None
         return UploadedFile(
             name=path.name,
-            bytes=path.stat().st_size,
+            bytes=sum(
+                file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()
+            ),
             rollouts=count,
             format=format.title,
             needs_tokenizer=format.needs_tokenizer,
             tokenizers=self.tokenizers(run),
         )
 
-    def start_import(self, ticket: str, tokenizer: str | None, spans: str) -> ExchangeProgress:
-        """Import an uploaded file. Raises ActFocusError for a tokenizer that is not offered or an invalid span rule."""
-        path, rule = transfers().received(ticket), _rule(spans)
-        if tokenizer is not None and tokenizer not in self.tokenizers():
-            raise ActFocusError(
-                f"tokenizer: must be one of {', '.join(self.tokenizers())}; offer others with "
-                "`actfocus app --tokenizer NAME`"
-            )
+    def start_preview(self, ticket: str, settings: ImportSettings) -> PreviewProgress:
+        """Read the first rollouts of a file and store nothing. Raises ActFocusError for invalid settings."""
+        path = transfers().received(ticket)
+        return self.previews.start(path, _called(path, ticket), settings.options(self.tokenizers()))
+
+    def start_import(self, ticket: str, settings: ImportSettings) -> ExchangeProgress:
+        """Import a file. It is kept, since it may be imported again. Raises ActFocusError for invalid settings."""
+        path = transfers().received(ticket)
         out = free_path(self.catalog.runs_dir, run_name(path))
-        options = ["--spans", rule, "--json", "--max-tokens", str(TOKENS_MAX)]
-        chosen = ["--tokenizer", tokenizer] if tokenizer else []
-        return self._begin(
-            "import", ticket, ["import", "auto", path.name, "--out", str(out), *options, *chosen], out, cwd=path.parent
-        )
+        arguments = ["import", "auto", _called(path, ticket), "--out", str(out.absolute()), "--json"]
+        options = settings.options(self.tokenizers())
+        return self._begin("import", ticket, [*arguments, *options], out, cwd=path.parent)
 
     def start_check(self, name: str) -> ExchangeProgress:
         """Check a run."""
@@ -171,7 +190,10 @@ class ImportExport(Worker):
     def start_export(self, view: View, format: ExportFormat, part: ExportPart, filter: Filter) -> ExchangeProgress:
         """Export a part of the view's run, under its setting. Raises ActFocusError for a trajectory that is not there."""
         run = self.catalog.open(view.run)
-        word, selection = selected(run, view.trajectory, part, filter)
+        if part == "list":
+            word, selection = "list", [*FILTER_OPTIONS[filter], *listed(self._listings.get(run, view), view)]
+        else:
+            word, selection = selected(run, view.trajectory, part, filter)
         ticket, out = transfers().offer(f"{run.name}-{word}{SUFFIXES[format]}")
         options = ["--format", format, "--out", str(out), "--json"]
         return self._begin("export", ticket, ["export", str(run.path), *options, *selection, *_weights(view)], out)
@@ -182,8 +204,6 @@ class ImportExport(Worker):
         job = JobStatus(**vars(status))
         if id != status.id:
             return ExchangeProgress(job=job)
-        if status.state != "running" and kind == "import":
-            transfers().drop(ticket)
         if status.state != "done" or result is None:
             return ExchangeProgress(job=job)
         if kind == "export":
@@ -193,19 +213,20 @@ class ImportExport(Worker):
         name = self._listed_name(run)
         if kind == "check":
             return ExchangeProgress(job=job, report=_report(run, name, result))
-        imported = {field: result[field] for field in ImportedRun.model_fields if field != "run"}
+        more = {"run": name, "ticket": ticket, "action_tokens_by_rule": result.get("action_tokens_by_rule", {})}
+        imported = {field: result[field] for field in ImportedRun.model_fields if field not in more}
         return ExchangeProgress(
-            job=job, report=_report(run, name, result["doctor"]), imported=ImportedRun(run=name, **imported)
+            job=job, report=_report(run, name, result["doctor"]), imported=ImportedRun(**imported, **more)
         )
 
     def tokenizers(self, first: str = "") -> list[str]:
-        """Tokenizers that a page may choose: those of the command line, of the listed runs, and the installed ones.
+        """Tokenizers that are here: those of the command line, of the listed runs, the installed ones, and the hub's cache.
 
         ``first``: the run whose tokenizer is preferred.
         """
         of_run = {name: _tokenizer(path) for name, path in self.catalog.paths().items()}
         installed = available_policies()
-        names = [*self._extra, of_run.get(first), *installed, *of_run.values()]
+        names = [*self._extra, of_run.get(first), *installed, *of_run.values(), *cached_tokenizers()]
         return list(dict.fromkeys(name for name in names if name and (name not in NAMES or name in installed)))
 
     def _begin(self, kind: str, ticket: str, arguments: list[str], out: Path, **how) -> ExchangeProgress:
@@ -234,15 +255,17 @@ def selected(run: Run, trajectory: str, part: ExportPart, filter: Filter) -> tup
     return word, [*options, f"--group={row['group']}"] if part == "group" else options
 
 
-def _rule(spans: str) -> str:
-    """A valid span rule: auto, its name, or a pattern."""
-    if spans == AUTO:
-        return spans
-    if not (spans in RULES or spans.startswith(PATTERN)):
-        raise ActFocusError(f"span rule: must be one of {AUTO}, {', '.join(RULES)}, or a pattern")
-    if len(spans) > len(PATTERN) + PATTERN_MAX:
-        raise ActFocusError(f"span rule: the pattern is longer than {PATTERN_MAX} characters")
-    return span_rule(spans).name
+def listed(listing: Listing, view: View) -> list[str]:
+    """The rollouts that a view lists, as options of ``actfocus export``. Raises ActFocusError where there are none or too many."""
+    wanted = asked(listing, view)
+    if wanted.query is None or wanted.need:
+        raise ActFocusError(
+            f"the list: {wanted.where or wanted.search or 'it is not computed yet; open the Rollouts tab'}"
+        )
+    ids = listing.ids(wanted.query)
+    if not 0 < len(ids) <= IDS_MAX:
+        raise ActFocusError(f"the list has {len(ids):,} rollouts; an export takes 1 to {IDS_MAX:,}, or the whole run")
+    return [f"--id={id}" for id in ids]
 
 
 def _weights(view: View) -> list[str]:
@@ -292,6 +315,11 @@ def _tokenizer(path: Path) -> str | None:
 def _loads(name: str) -> bool:
     """Whether ``load_tokenizer`` can load it offline: a known name, or a folder with a tokenizer."""
     return name in NAMES or (Path(name) / "tokenizer.json").is_file()
+
+
+def _called(path: Path, ticket: str) -> str:
+    """How the command calls a file from its folder: errors and the run then do not show where uploads lie."""
+    return str(path) if transfers().is_lent(ticket) else path.name
 
 
 def _bare(error: ActFocusError, path: Path) -> str:

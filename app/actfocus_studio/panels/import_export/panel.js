@@ -6,6 +6,7 @@ import { button, el, quiet, textButton } from '../../web/lib/dom.js';
 import { count } from '../../web/lib/format.js';
 import { openInTrace } from '../../web/lib/navigation.js';
 import { store } from '../../web/lib/store.js';
+import { isOffered, openScoring } from '../scoring/panel.js';
 import { exportForm } from './export_form.js';
 import { importForm } from './import_form.js';
 import { reportNodes } from './report.js';
@@ -76,6 +77,11 @@ function build(menu) {
     event.preventDefault();
     importer.take(event.dataTransfer?.files);
   });
+  ask('import_export/waiting', {}, ({ tickets }) => {
+    if (!tickets.length) return;
+    open();
+    importer.inspect(tickets[0]);
+  });
   store.on(exporter.update);
   store.onPlace(nameRun);
   nameRun();
@@ -108,6 +114,7 @@ function build(menu) {
   function follow(answer) {
     const { state, message } = answer.job;
     window.clearTimeout(polling);
+    importer.dialog.follow(answer.job);
     if (state === 'running') polling = window.setTimeout(look, POLL_MS);
     if (state === 'failed') say(message);
     progress.show(answer.job);
@@ -139,7 +146,24 @@ function build(menu) {
     return el('div', 'af-imported',
       el('p', '', el('b', '', found.run), ` ${importedText(found)}`,
         found.approximate && el('span', 'af-badge', { title: APPROXIMATE }, 'approximate')),
-      textButton('Open in Trace', () => openIn(found.run), 'af-button primary'));
+      el('p', 'af-imported-buttons', textButton('Open in Trace', () => openIn(found.run), 'af-button primary'),
+        isOffered() && textButton('Score …', () => score(found.run)),
+        textButton('Import again …', () => importer.inspect(found.ticket))),
+      rules(found));
+  }
+
+  /** What the other span rules find, each a click away. @param {import('../../web/generated/types').ImportedRun} found */
+  function rules({ spans, action_tokens_by_rule: found, ticket }) {
+    const others = Object.entries(found).filter(([name, tokens]) => name !== spans && tokens);
+    return others.length > 0 && el('p', 'af-quiet', `Span rule ${spans}: ${count(found[spans] ?? 0)} action tokens in the first rollouts. Import again as `,
+      ...others.map(([name, tokens]) => textButton(`${name} (${count(tokens)})`, () => importer.dialog.again(ticket, name), 'af-link')));
+  }
+
+  /** Open an imported run, and score it. @param {string} run */
+  function score(run) {
+    openIn(run);
+    close();
+    openScoring(run);
   }
 
   /** Open a trajectory on the Trace page. @param {string} run @param {string} [trajectory] */

@@ -5,7 +5,8 @@ from __future__ import annotations
 from actfocus_core.interop import FORMATS
 from actfocus_core.interop.items import AUTO
 from actfocus_core.spans import RULES
-from actfocus_studio.panels.import_export.job import EXPORTS, PARTS, PATTERN_MAX
+from actfocus_studio.panels.import_export.job import EXPORTS, PARTS
+from actfocus_studio.panels.import_export.preview import PATTERN_MAX
 from actfocus_studio.server.uploads import RECEIVE, UPLOAD_MAX
 from actfocus_studio.shell.components import ClientHTML
 

@@ -55,14 +55,16 @@ export function requestQueue(onError) {
    * @param {Name} operation
    * @param {Api[Name]['request']} request
    * @param {(answer: Api[Name]['response']) => void} then
+   * @param {() => void} [otherwise]
    */
-  function ask(operation, request, then) {
+  function ask(operation, request, then, otherwise = () => {}) {
     last = last.then(async () => {
       let answer;
       try {
         answer = await post(operation, request);
       } catch (error) {
         onError(lineOf(error));
+        otherwise();
         return;
       }
       onError('');

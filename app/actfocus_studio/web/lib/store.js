@@ -16,7 +16,8 @@ const ORDER = ['alpha', 'beta', 'signal', 'scope', 'adv'];
 const OWN = ['tab', 'race', 'scheme_a', 'scheme_b', 'kept', 'other_run', 'other', 'controls', 'whatif', 'motion', 'stage', 'lesson',
   'lesson_step', 'classroom'];
 /** Parameters that the address leaves out while they have their default. */
-const QUIET = ['stage', 'lesson_step', 'controls', 'classroom'];
+/** @type {(keyof View)[]} */
+const QUIET = ['full', 'stage', 'lesson_step', 'controls', 'classroom', 'regex', 'case', 'descending', 'listed', 'end'];
 const WRITE_MS = 150;
 
 const { settings, place } = split(VIEW);
@@ -161,8 +162,9 @@ function swap() {
 
 function address() {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries({ ...place, ...settings })) {
-    if (value === '' || value === null || (QUIET.includes(name) && !value)) continue;
+  for (const [name, value] of Object.entries(view())) {
+    const isQuiet = QUIET.some((quiet) => quiet === name && value === VIEW[quiet]);
+    if (value === '' || value === null || isQuiet) continue;
     query.set(name, String(typeof value === 'boolean' ? Number(value) : value));
   }
   return new URL(`${window.location.pathname}?${query}`, window.location.href).href;
@@ -211,9 +213,10 @@ function opened(answer) {
   const { view } = answer;
   if (view) adopt(view);
   if ('error' in answer) return;
-  const { run, place: found, filter } = answer;
+  const { run, place: found, list, filter } = answer;
   Object.assign(place, { run: run.name, reference: run.reference || '', step: found.step, trajectory: found.id, filter });
-  if (!view) Object.assign(place, { turn: 0, token: null });
+  // A rollout of a search opens where the text is found.
+  if (!view) Object.assign(place, { turn: 0, token: list?.hit ?? null });
 }
 
 /** @param {View} view */

@@ -8,6 +8,8 @@ import { store } from '../lib/store.js';
 
 const GAP_MS = 90; // between two redraws while a slider moves, at least: the text comes first,
 const SHARE = 0.1; // and together they take so much of the time at most, however slow the machine
+const LABEL = 0.05; // the width of a turn's label, of that of the chart
+const PLAIN_HEIGHT = 112; // without a picture beside the text
 
 /**
  * @param {import('../lib/plots.js').Figure} figure the two lines and the layout, without data
@@ -126,6 +128,16 @@ function lines({ data: [weight, signal] }, model) {
   ];
 }
 
+/** The turns whose labels do not cover each other. @param {TraceModel['spans']} turns @param {number} width of a label, in tokens */
+function apart(turns, width) {
+  let end = -Infinity;
+  return turns.filter(({ start }) => {
+    if (start < end) return false;
+    end = start + width;
+    return true;
+  });
+}
+
 /** @param {import('../lib/plots.js').Figure} figure @param {TraceModel} model @param {PlotlyObject[]} traces */
 function layout(figure, model, [weight, signal]) {
   const t = plots.theme();
@@ -134,14 +146,15 @@ function layout(figure, model, [weight, signal]) {
   /** @param {string} text @param {PlotlyObject} trace */
   const title = (text, trace) => ({ text, font: { color: trace.line.color, size: 12 }, standoff: 4 });
   return plots.merge(figure.layout, {
+    height: model.plain ? PLAIN_HEIGHT : figure.layout.height,
     uirevision: model.data.trajectory.id, font: { color: t.muted, family: t.font },
     xaxis: { range: [-0.5, model.n - 0.5], linecolor: t.edge, tickcolor: t.edge },
     yaxis: { gridcolor: t.edge, range: [0, model.weightTop * 1.05], title: title('weight', weight) },
-    yaxis2: { showticklabels: Boolean(there), title: title(there ? signal.name : `${signal.name} unavailable`, signal) },
+    yaxis2: { showticklabels: Boolean(there), title: title(there || model.plain ? signal.name : `${signal.name} unavailable`, signal) },
     hoverlabel: { bgcolor: t.surface, bordercolor: t.edge, font: { color: t.text, size: 12 } },
     shapes: turns.filter((span) => span.k % 2 === 1).map((span) => ({ type: 'rect', xref: 'x', yref: 'paper', x0: span.start - 0.5,
       x1: span.end - 0.5, y0: 0, y1: 1, fillcolor: t.shade, line: { width: 0 }, layer: 'below' })),
-    annotations: turns.map((span) => ({ x: span.start, y: 1, xref: 'x', yref: 'paper', text: `turn ${span.k + 1}`, showarrow: false,
+    annotations: apart(turns, model.n * LABEL).map((span) => ({ x: span.start, y: 1, xref: 'x', yref: 'paper', text: `turn ${span.k + 1}`, showarrow: false,
       xanchor: 'left', yanchor: 'top', font: { size: 10, color: t.muted } })),
   });
 }

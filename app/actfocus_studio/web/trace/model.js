@@ -29,6 +29,8 @@ export function tokenModel(tokens, turns) {
     signal: {},
     /** @type {Record<string, number[] | null>} */
     ranges: {},
+    /** Number of its first tokens that are those of an earlier context of the rollout. */
+    shared: 0,
     /** @type {number | null} */
     advantage: null,
     advantageMax: 1,

@@ -16,6 +16,8 @@ const KINDS = [
 ];
 export const NAMES = KINDS.map(([name]) => name);
 const LETTERS = KINDS.map(([, letter]) => letter);
+/** Event of a token or card that is to be seen: whatever hides it opens. */
+export const REVEAL = 'af-reveal';
 const LEGEND = [3, 4, 5, 6, 1, 0, 2];
 
 /* Colour scales: an RGB and the opacity at full scale; LEVELS strings each, made once. */
@@ -44,8 +46,9 @@ export function kindKeys(shown) {
  *
  * @param {HTMLElement} box
  * @param {TokenModel} model
+ * @param {(view: any) => HTMLElement[]} [cardsOf] makes the cards; by default the stream as the model saw it, turn by turn
  */
-export function build(box, model) {
+export function build(box, model, cardsOf = cards) {
   const view = {
     box, model, spans: /** @type {HTMLSpanElement[]} */ (new Array(model.n)), last: new Int32Array(model.n).fill(-1),
     cards: /** @type {HTMLElement[]} */ ([]), ranges: /** @type {Map<Element, [first: number, end: number]>} */ (new Map()),
@@ -59,7 +62,7 @@ export function build(box, model) {
   };
   // What `paint` put off is painted in a task after the next frame.
   view.rest = perFrame(() => window.setTimeout(() => paintRange(view, view.mode, 0, model.n), 0));
-  box.replaceChildren(...cards(view));
+  box.replaceChildren(...cardsOf(view));
   watchSight(view);
   rove(view, Math.max(model.kinds.findIndex((kind) => kind >= KIND.REASONING), 0));
   box.onclick = (event) => {
@@ -104,11 +107,12 @@ function card(view, start, end) {
   return view.cards[k];
 }
 
-/** @param {number} k @param {Turn | undefined} turn */
-function heading(k, turn) {
+/** The head of a turn; `what`: what was done in it, by default its actions.
+ * @param {number} k @param {Turn | undefined} turn @param {(Node | string)[]} [what] */
+export function heading(k, turn, what) {
   const head = el('header', 'af-turn-head', el('b', '', `Turn ${k + 1}`));
   if (!turn) return head;
-  head.append(el('span', '', ...label.actions(turn.actions, turn.oracle)));
+  head.append(el('span', '', ...(what ?? label.actions(turn.actions, turn.oracle))));
   if (turn.malformed) head.append(el('span', 'af-flag', 'malformed answer'));
   else if (!turn.valid) head.append(el('span', 'af-flag', 'illegal action'));
   head.append(...label.rest(turn.oracle), el('span', 'af-gain', gain(turn)));
@@ -136,17 +140,28 @@ function blocks(view, start, end) {
 
 /** @param {TokenView} view @param {number} i @param {boolean} begins its block */
 function token(view, i, begins) {
-  const { shown, text } = view.model;
+  const span = emptyToken(view, i, begins);
+  setText(span, view.model.text[i]);
+  return span;
+}
+
+/** A token without its text. @param {TokenView} view @param {number} i @param {boolean} begins its block */
+export function emptyToken(view, i, begins) {
+  const { shown, text, shared } = view.model;
   const kind = shown[i];
   const first = begins || shown[i - 1] !== kind;
   const span = document.createElement('span');
-  span.className = `t k${kind}${first ? ' seg' : ''}${text[i] ? '' : ' void'}`;
+  span.className = `t k${kind}${first ? ' seg' : ''}${text[i] ? '' : ' void'}${i < shared ? ' shared' : ''}`;
   span.dataset.i = String(i);
   if (first && LETTERS[kind]) span.dataset.letter = LETTERS[kind];
-  if (text[i].includes('\n')) setLines(span, text[i]);
-  else span.textContent = text[i];
   view.spans[i] = span;
   return span;
+}
+
+/** @param {HTMLElement} node @param {string} text */
+export function setText(node, text) {
+  if (text.includes('\n')) setLines(node, text);
+  else node.textContent = text;
 }
 
 /** The text with an empty mark before every newline; the mark is drawn by the style sheet, so that what is selected and copied
@@ -232,8 +247,8 @@ export function mark(view, name, i) {
 /** Bring a card or token to sight inside the text's own scroller. Cards out of sight have estimated heights, so it looks again
  * once they are laid out. @param {TokenView} view @param {Element} node @param {'start' | 'near'} align */
 export function reveal({ box }, node, align) {
-  const details = node.closest('details');
-  if (details) details.open = true;
+  for (let details = node.closest('details'); details; details = details.parentElement?.closest('details') ?? null) details.open = true;
+  node.dispatchEvent(new Event(REVEAL, { bubbles: true }));
   settle(4, () => {
     const frame = box.getBoundingClientRect();
     const at = node.getBoundingClientRect();

@@ -2,7 +2,6 @@
 import { el } from '../dom.js';
 
 /** @typedef {string | number | Node | null} Cell */
-/** @typedef {[name: string, way: 1 | -1]} Order a column, and 1 for ascending */
 
 /** @typedef {{ text?: readonly number[], rowHeads?: boolean }} How `text`: columns that are no numbers, the first one by default;
  * `rowHeads`: the first cell of a row is its head */
@@ -46,48 +45,3 @@ export const scrolled = (...children) => el('div', 'af-scroll', ...children);
 
 /** Tables under a line that opens and closes them. @param {string} summary @param {...Node} tables */
 export const folded = (summary, ...tables) => el('details', 'af-tables', el('summary', '', summary), ...tables);
-
-/**
- * The head of a table whose rows can be sorted: the first column is text, the others are numbers.
- *
- * @param {Record<string, string>} titles of the columns, by name
- * @param {Order} order
- * @param {(order: Order) => void} onSort
- */
-export function sortableHead(titles, order, onSort) {
-  const names = Object.keys(titles);
-  const nodes = names.map((name, k) => el('th', k ? 'num' : '', { scope: 'col' },
-    el('button', 'af-sort', { type: 'button', onclick: () => sort(name) }, titles[name])));
-
-  /** Numbers begin with the largest, text with A. @param {string} name */
-  function sort(name) {
-    const [by, way] = order;
-    mark([name, by === name ? (way === 1 ? -1 : 1) : name === names[0] ? 1 : -1]);
-    onSort(order);
-  }
-
-  /** @param {Order} now */
-  function mark(now) {
-    order = now;
-    const [by, way] = order;
-    nodes.forEach((node, k) => {
-      node.ariaSort = names[k] === by ? (way > 0 ? 'ascending' : 'descending') : 'none';
-    });
-  }
-
-  mark(order);
-  return el('thead', '', el('tr', '', ...nodes));
-}
-
-/**
- * Compare two values in an order; unknown ones come last in both.
- *
- * @param {number | string | null} a
- * @param {number | string | null} b
- * @param {1 | -1} way
- */
-export function compareValues(a, b, way) {
-  const [noA, noB] = [a, b].map((value) => value === null || Number.isNaN(value));
-  if (noA || noB) return Number(noA) - Number(noB);
-  return way * (/** @type {number} */ (a) < /** @type {number} */ (b) ? -1 : a === b ? 0 : 1);
-}

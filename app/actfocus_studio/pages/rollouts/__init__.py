@@ -1,0 +1,1 @@
+"""The list of the rollouts of a run, and their highest tokens."""

@@ -1,0 +1,1 @@
+"""Scoring a run with a reference model, from wherever weights are missing."""
