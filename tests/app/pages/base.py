@@ -99,6 +99,7 @@ def all_cells(grid: Locator, title: str) -> list[str]:
                 for (const row of node.querySelectorAll('[data-row]')) found[row.dataset.row] = row.children[at].textContent;
             }
             node.scrollTop = 0;
+            await drawn();
             return found;
         }""",
         at,
