@@ -172,11 +172,7 @@ PLAIN = '"view":{"run":"plain"}'
         ("panes", "[" * 9000),
         ("panes", f'{{{PLAIN},"op":"rm"}}'),
         ("schemes", '{"view":{"run":"../x"}}'),
-        ("score", f"{{{PLAIN}}}"),
-        ("score", f'{{{PLAIN},"reference":"../m"}}'),
-        ("score", f'{{{PLAIN},"reference":["tiny"]}}'),
         ("judge", f'{{{PLAIN},"values":"--help"}}'),
-        ("job", '{"run":"plain"}'),
         ("report", '{"view":{"run":"broken"}}'),
     ],
 )

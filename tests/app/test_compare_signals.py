@@ -87,7 +87,9 @@ def test_scoring_adds_what_a_scheme_lacks(app, unscored):
     assert np.isnan(compare.credit("credit A")).all() and not np.isnan(compare.credit("credit B")).all()
     row.get_by_role("button", name="Score …").click()
     app.scoring.start("Score 2 groups")
-    expect(row).not_to_contain_text("unavailable", timeout=LONG_MS)
+    stored = "The signals of to-score were computed and stored in its folder."
+    expect(compare.job).to_contain_text(stored, timeout=LONG_MS)
+    expect(row).not_to_contain_text("unavailable")
     assert unscored.references() == ["tiny"]
     compare.expect_credit("credit A", credit_of(unscored, "actfocus", app.parameters()["trajectory"]))
     # Oracle values, from the row of the scheme that needs them.

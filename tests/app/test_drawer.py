@@ -1,6 +1,8 @@
-"""The import and export drawer in a browser, with real processes behind it."""
+"""The import re
+import and export drawer in a browser, with real processes behind it."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -57,7 +59,7 @@ def test_a_dropped_file_is_imported_checked_opened_and_exported(app, runs_dir, t
     expect(drawer.finding("duplicate")).to_be_visible()
     # The successful rollouts of this run, as a download.
     drawer.export_form.get_by_label("Format").select_option("jsonl")
-    drawer.export_form.get_by_label("Rollouts").select_option("success")
+    drawer.export_form.get_by_label(re.compile("^Rollouts")).select_option("success")
     with app.page.expect_download(timeout=LONG_MS) as download:
         drawer.button("Export").click()
     download.value.save_as(tmp_path / "back.jsonl")

@@ -111,7 +111,7 @@ def test_a_group_without_spread_says_so_and_a_narrow_screen_stacks_the_columns(a
 
 def test_hostile_tokens_and_ids_stay_text(app):
     groups = app.open("tab=groups&run=hostile").groups
-    groups.rows.get_by_role("button").first.click()
+    groups.rows.first.click()
     groups.view("Side by side").click()
     expect(groups.columns).to_have_count(4)
     groups.text_of(0).locator(".t").first.hover()

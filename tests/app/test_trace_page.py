@@ -137,7 +137,7 @@ def test_nothing_runs_off_a_narrow_page(app, width):
     app.page.set_viewport_size({"width": width, "height": 900})
     app.open().expect_no_overflow(width)
     # Nor does the bar, which does not scroll: run, link, theme and help are in sight, and no tab lies over them.
-    boxes = [node.bounding_box() for node in app.header.locator("select, button").filter(visible=True).all()]
+    boxes = [node.bounding_box() for node in app.header.locator("[role=combobox], button").filter(visible=True).all()]
     tabs = app.page.locator("#af-tabs > .tab-wrapper").bounding_box()
     assert len(boxes) == 5 and max(box["x"] + box["width"] for box in boxes) <= width
     assert min(box["x"] for box in boxes) >= tabs["x"] + tabs["width"] - 10

@@ -84,7 +84,6 @@ def test_progress_counts_the_bytes_of_each_import(tokenizer, tokenizer_folder, t
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["7.jsonl"], "needs the tokenizer of the model that generated it; pass --tokenizer"),
         (["7.jsonl", "--tokenizer", "tiny", "--spans", "x"], "unknown span rule"),
         (["batch.pkl"], "a pickle, which is never loaded"),
         (["empty"], "contains no file of rollouts"),

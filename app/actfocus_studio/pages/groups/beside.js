@@ -235,15 +235,17 @@ export function besideView(menu) {
   async function askCredit() {
     if (!group || !columns.length || node.hidden) return;
     const own = turn;
+    const shown = [...columns]; // more are added while this one is asked
+    const ids = shown.map(({ member }) => member.id);
     const view = { ...store.view(), run: group.run, reference: group.reference };
-    const key = JSON.stringify([own, columns.length, view.scheme_a, store.settings, store.place.kept]);
+    const key = JSON.stringify([own, ids, view.scheme_a, store.settings, store.place.kept]);
     if (key === credited) return;
     credited = key;
     try {
-      const { credits, top } = await post('groups/credit', { view, step: group.step, ids: columns.map(({ member }) => member.id) });
+      const { credits, top } = await post('groups/credit', { view, step: group.step, ids });
       if (own !== turn || key !== credited) return;
       alert.say('');
-      columns.forEach((column, k) => {
+      shown.forEach((column, k) => {
         const { credit } = credits[k];
         column.credit = credit && numbers(credit);
         const rest = column.credit ? column.credit.slice(prefix) : new Float32Array(column.pane.model.n).fill(NaN);

@@ -62,6 +62,8 @@ const unset = new Map();
 function bind(name, send) {
   setters.set(name, send);
   if (unset.has(name)) send(unset.get(name));
+  // The server's answer about the tab of the address is lost if it comes before the tabs are there; this is bound after them.
+  else if (name === 'tab' && place.tab !== 'trace' && !place.lesson) send(place.tab);
   unset.delete(name);
 }
 
